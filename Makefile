@@ -1,0 +1,50 @@
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test unit integration acceptance test-long lint format docs clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or name another, as in make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]' --group dev
+	@touch $@
+
+install: $(STAMP) ## Make the virtual environment with everything in it
+
+demo: $(STAMP) ## See a session break and mend itself, on this machine alone (under a minute)
+	$(BIN)/wa-sessions demo
+
+test: $(STAMP) ## Run the whole test suite (under 5 minutes)
+	$(BIN)/python -m pytest -m 'not long'
+
+unit: $(STAMP) ## Run the fast tests only (seconds)
+	$(BIN)/python -m pytest tests/unit
+
+integration: $(STAMP) ## Run the tests that need Postgres or neonize
+	$(BIN)/python -m pytest tests/integration
+
+acceptance: $(STAMP) ## Run the tests that drive the installed command
+	$(BIN)/python -m pytest tests/acceptance -m 'not long'
+
+test-long: $(STAMP) ## Run the tests that take minutes
+	$(BIN)/python -m pytest -m long --timeout=1800
+
+lint: $(STAMP) ## Check style, types and the arrows between rooms
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove what was made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

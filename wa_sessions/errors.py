@@ -1,0 +1,68 @@
+"""Every error that an operator can meet, in one tree. A message says what is wrong and what to do next."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a command's exit status means (``check`` alone uses Nagios's codes)."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    NO_SUCH_PHONE = 3
+    NO_DATABASE = 4
+    OWNED = 5
+    NOT_CONFIRMED = 6
+    INTERRUPTED = 130
+
+
+class WaSessionsError(Exception):
+    """Base of all errors that wa-sessions raises on purpose; ``str()`` of it is one line for the operator."""
+
+    exit_code = ExitCode.FAILED
+
+
+class UsageError(WaSessionsError):
+    """The words of a command do not make sense together."""
+
+    exit_code = ExitCode.USAGE
+
+
+class AmbiguousPhone(UsageError):
+    """A number stands in more than one organization."""
+
+
+class PhoneNotFound(WaSessionsError):
+    """No phone answers to that number or id."""
+
+    exit_code = ExitCode.NO_SUCH_PHONE
+
+
+class DatabaseError(WaSessionsError):
+    """The database cannot be reached, is not configured, or is not what was expected."""
+
+    exit_code = ExitCode.NO_DATABASE
+
+
+class SchemaMissing(WaSessionsError):
+    """The schema ``wa_sessions`` is absent or of another version."""
+
+
+class PermissionMissing(WaSessionsError):
+    """The database role lacks a right that the command needs."""
+
+
+class OwnedByAnother(WaSessionsError):
+    """Another process owns the session, so it may not be touched from here."""
+
+    exit_code = ExitCode.OWNED
+
+
+class NotConfirmed(WaSessionsError):
+    """A destructive command was not confirmed."""
+
+    exit_code = ExitCode.NOT_CONFIRMED
+
+
+class Conflict(WaSessionsError):
+    """An undo would overwrite something newer."""
