@@ -1,0 +1,107 @@
+"""What follows when a session's connection has ended: stay down, come back, or wait."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class End(StrEnum):
+    """Why a session has no connection any more."""
+
+    REPLACED = "replaced"
+    LOGGED_OUT = "logged_out"
+    OUTDATED = "outdated"
+    LOGIN_REFUSED = "login_refused"
+    BANNED = "banned"
+    STORE_DOWN = "store_down"
+    UNREACHABLE = "unreachable"
+    CRASHED = "crashed"
+    PAIRING_ENDED = "pairing_ended"
+
+
+class State(StrEnum):
+    """What a session is doing, finer than the backend's six statuses; ``stats`` shows it."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    NO_ANSWER = "no_answer"
+    PAIRING = "pairing"
+    PAIRING_EXPIRED = "pairing_expired"
+    WAITING_FOR_STORE = "waiting_for_store"
+    REPLACED = "replaced"
+    LOGGED_OUT = "logged_out"
+    OUTDATED = "outdated"
+    LOGIN_REFUSED = "login_refused"
+    BANNED = "banned"
+    UNREACHABLE = "unreachable"
+    CRASHED = "crashed"
+    CLOSING = "closing"
+    FORCE_CLOSED = "force_closed"
+    STOPPED = "stopped"
+
+
+class Status(StrEnum):
+    """``"OrganizationPhone".status`` as the Node backend has it."""
+
+    PENDING = "pending"
+    LOADING = "loading"
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    DISCONNECTED = "disconnected"
+    LOGGED_OUT = "logged_out"
+
+
+@dataclass(frozen=True, slots=True)
+class StayDown:
+    """Nothing connects again by itself."""
+
+    state: State
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class ComeBack:
+    """Connect again: after a pause that grows with each attempt, or not before ``not_before``."""
+
+    state: State
+    status: Status
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForStore:
+    """Connect again as soon as the database answers."""
+
+    state: State = State.WAITING_FOR_STORE
+    status: Status = Status.RECONNECTING
+
+
+Next = StayDown | ComeBack | WaitForStore
+
+_STAY_DOWN = {
+    End.REPLACED: StayDown(State.REPLACED, Status.DISCONNECTED),
+    End.LOGGED_OUT: StayDown(State.LOGGED_OUT, Status.LOGGED_OUT),
+    End.OUTDATED: StayDown(State.OUTDATED, Status.DISCONNECTED),
+    End.LOGIN_REFUSED: StayDown(State.LOGIN_REFUSED, Status.DISCONNECTED),
+}
+
+
+def after(end: End, *, ban_expires_at: datetime | None = None) -> Next:
+    """What follows from ``end``. A ban without an expiry is for ever as far as we may know: the session stays down."""
+    if end in _STAY_DOWN:
+        return _STAY_DOWN[end]
+    match end:
+        case End.BANNED if ban_expires_at is not None:
+            return ComeBack(State.BANNED, Status.DISCONNECTED, not_before=ban_expires_at)
+        case End.BANNED:
+            return StayDown(State.BANNED, Status.DISCONNECTED)
+        case End.STORE_DOWN:
+            return WaitForStore()
+        case End.PAIRING_ENDED:
+            return ComeBack(State.PAIRING, Status.PENDING)
+        case End.CRASHED:
+            return ComeBack(State.CRASHED, Status.RECONNECTING)
+        case _:
+            return ComeBack(State.UNREACHABLE, Status.RECONNECTING)
