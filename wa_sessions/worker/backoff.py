@@ -1,0 +1,21 @@
+"""How long to wait before the next attempt: exponential, with jitter."""
+
+from tenacity import RetryCallState, Retrying, wait_exponential_jitter
+
+
+class Backoff:
+    """Pauses that grow from ``first`` to ``most`` seconds until ``reset``."""
+
+    def __init__(self, first: float = 1.0, most: float = 60.0) -> None:
+        self._wait = wait_exponential_jitter(initial=first, max=most, jitter=first)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin again with the first pause."""
+        self._state = RetryCallState(Retrying(), None, (), {})
+
+    def next(self) -> float:
+        """Seconds to wait now."""
+        seconds = float(self._wait(self._state))
+        self._state.prepare_for_next_attempt()
+        return seconds

@@ -1,0 +1,128 @@
+"""What operators and the worker ask of a session."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from wa_sessions.db import whatsmeow
+from wa_sessions.errors import OwnedByAnother, UsageError, WaSessionsError
+from wa_sessions.health.reconnect import End, State, after
+from wa_sessions.worker import log
+from wa_sessions.worker.plans import (
+    Connect,
+    Ended,
+    LeaseLost,
+    Order,
+    Pair,
+    Plan,
+    Shutdown,
+    StayDown,
+    StoreLost,
+    WriteDown,
+)
+
+if TYPE_CHECKING:
+    from wa_sessions.worker.session import Item, PhoneSession
+
+Answer = dict[str, Any]
+
+
+async def obey(session: "PhoneSession", item: "Item") -> Plan | None:
+    """Do what is asked; the plan that follows, or None to go on as before."""
+    match item:
+        case Shutdown():
+            return await session.shut_down()
+        case StoreLost():
+            return Ended(after(End.STORE_DOWN)) if session.process else None
+        case LeaseLost(reason):
+            raise OwnedByAnother(reason)
+        case Order():
+            return await _order(session, item)
+        case _:
+            return None
+
+
+async def _order(session: "PhoneSession", order: Order) -> Plan | None:
+    verb = _VERBS.get(order.verb)
+    try:
+        if verb is None:
+            raise UsageError(f"this worker does not know {order.verb!r}; it may be older than your wa-sessions")
+        plan, answer = await verb(session, order)
+    except WaSessionsError as error:
+        await session.worker.answer(order, error)
+        return None
+    if answer is not None:
+        await session.worker.answer(order, answer)
+    return plan
+
+
+async def _force_close(session: "PhoneSession", order: Order) -> tuple[Plan | None, Answer]:
+    reason, logout = order.arguments["reason"], order.arguments["logout"]
+    await session.disconnect()
+    operation = session.journal.force_close(reason, order.actor, logout=logout)
+    await session.journal.flush()
+    log.warn(f"force-closed by {order.actor}: {reason}", phone=session.number, event="force_closed")
+    return StayDown(), {"operation": operation()}
+
+
+async def _restart(session: "PhoneSession", _order: Order) -> tuple[Plan | None, Answer]:
+    await session.disconnect()
+    plan = await session.connect_or_pair()
+    return plan, {"pairing": isinstance(plan, Pair)}
+
+
+async def _relink(session: "PhoneSession", _order: Order) -> tuple[Plan | None, Answer]:
+    devices = await session.journal.read(lambda conn: whatsmeow.device_of(conn, session.number))
+    if devices:
+        raise UsageError(
+            f"{session.number} has its keys still: `wa-sessions restart {session.number}` connects with them, "
+            f"`wa-sessions force-close {session.number} --logout` puts them into quarantine first"
+        )
+    await session.kill()
+    return Pair(), {"pairing": True}
+
+
+async def _restore(session: "PhoneSession", order: Order) -> tuple[Plan | None, Answer | None]:
+    """Bring keys back and connect with them; without success go on as before."""
+    connected = session.journal.state is State.CONNECTED
+    device = session.journal.device
+    await session.disconnect()
+    try:
+        restored = await session.journal.restore(order.arguments["operation"], order.actor)
+    except WaSessionsError as error:
+        await session.worker.answer(order, error)
+        return (Connect(device, for_repair=True) if connected and device else await session.connect_or_pair()), None
+    log.info(f"restored {order.arguments['operation']}", phone=session.number, event="restored")
+    plan = await session.connect_or_pair()
+    if isinstance(plan, Connect):
+        plan = Connect(plan.device, for_repair=True)
+    return WriteDown(plan), {"keys": sum(restored.counts.values()), "counts": restored.counts}
+
+
+async def _send(session: "PhoneSession", order: Order) -> tuple[None, None]:
+    """Send in the background: the session goes on meanwhile."""
+    process = session.process
+    if process is None or session.journal.state is not State.CONNECTED:
+        raise WaSessionsError(f"{session.number} is not connected ({session.journal.state}); see `wa-sessions stats`")
+
+    async def send() -> None:
+        try:
+            message_id = await process.ask("send", to=order.arguments["to"], text=order.arguments["text"])
+        except WaSessionsError as error:
+            await session.worker.answer(order, error)
+        else:
+            await session.worker.answer(order, {"message_id": message_id})
+
+    task = asyncio.create_task(send())
+    session.background.add(task)
+    task.add_done_callback(session.background.discard)
+    return None, None
+
+
+_VERBS: dict[str, Callable[["PhoneSession", Order], Awaitable[tuple[Plan | None, Answer | None]]]] = {
+    "force_close": _force_close,
+    "restart": _restart,
+    "relink": _relink,
+    "restore": _restore,
+    "send": _send,
+}
