@@ -31,6 +31,15 @@ _BAN = re.compile(r'Temporary ban connect failure: .*?(?:expire="(?P<seconds>\d+
 _SILENT = {"senderKeyDistributionMessage", "messageContextInfo", "protocolMessage"}
 
 
+def prepare_store(store_url: str) -> None:
+    """Make or upgrade whatsmeow's tables, which two clients starting at once on an empty store cannot do.
+
+    neonize panics, and the process ends, if the store cannot be used.
+    """
+    _quiet_logging()
+    neonize_client.ClientFactory.get_all_devices_from_db(store_url)
+
+
 class Session:
     """A neonize client that reports through ``emit(event, **fields)``."""
 
@@ -168,7 +177,7 @@ def _incoming(event: Any) -> IncomingMessage:
         sender_alt=_text(source.SenderAlt) if source.SenderAlt.User else None,
         from_me=source.IsFromMe,
         is_group=source.IsGroup,
-        timestamp=event.Info.Timestamp,
+        timestamp=event.Info.Timestamp // 1000,
         kind=kinds[0],
         text=text,
         raw=message.SerializeToString(),

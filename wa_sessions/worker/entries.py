@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from wa_sessions.db import health as health_rows
-from wa_sessions.db import quarantine
+from wa_sessions.db import operations, quarantine
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
@@ -53,7 +53,7 @@ class Context:
 
     def operation(self, conn: Connection, action: str, reason: str, actor: str = ACTOR) -> str:
         """Open an operation, to which quarantined keys belong."""
-        return quarantine.new_operation(conn, phone=self.phone, action=action, reason=reason, actor=actor)
+        return operations.new_operation(conn, phone=self.phone, action=action, reason=reason, actor=actor)
 
     def line(self, level: Callable[..., None], message: str, kind: str, **fields: Any) -> Line:
         """A line for the log, to be said when the transaction stands."""
@@ -117,7 +117,7 @@ def _repair(conn: Connection, context: Context, repair: Repair, device: str) -> 
     operation, keys, what, detail = _quarantine(conn, context, repair, device)
     subject = what.replace("_", " ")
     if keys == 0:
-        quarantine.discard(conn, operation)
+        operations.discard(conn, operation)
         context.event(conn, f"{what}_kept", detail)
         return context.line(
             log.info, f"{subject} kept: it is not the one that failed any more", f"{what}_kept", **detail

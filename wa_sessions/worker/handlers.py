@@ -38,12 +38,17 @@ def load_function(name: str) -> Handler:
 
 
 def command_handler(command: str) -> Handler:
-    """Run ``command`` once for each message, with one JSON object on its standard input."""
+    """Run ``command`` once for each message, with one JSON object on its standard input; its output is dropped."""
     words = shlex.split(command)
 
     def run(message: IncomingMessage) -> None:
         subprocess.run(
-            words, input=message.as_json() + "\n", text=True, check=True, timeout=COMMAND_TIMEOUT, stdout=sys.stderr
+            words,
+            input=message.as_json() + "\n",
+            text=True,
+            check=True,
+            timeout=COMMAND_TIMEOUT,
+            stdout=subprocess.DEVNULL,
         )
 
     return run

@@ -41,8 +41,8 @@ class SessionProcess:
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def spawn(cls, tell: Callable[[SessionEvent], None], **start: object) -> "SessionProcess":
-        """Start a process and let it connect; ``start`` is what ``session_process`` takes for its start."""
+    async def spawn(cls, tell: Callable[[SessionEvent], None]) -> "SessionProcess":
+        """Start a process that waits for what it is to do."""
         self = cls(tell)
         read_end, write_end = os.pipe()
         try:
@@ -64,8 +64,11 @@ class SessionProcess:
             asyncio.create_task(self._read_events(read_end)),
             asyncio.create_task(self._read_stderr()),
         ]
-        self._write(do="start", **start)
         return self
+
+    def start(self, **start: object) -> None:
+        """Let it connect or pair; ``start`` is what ``session_process`` takes."""
+        self._write(do="start", **start)
 
     @property
     def pid(self) -> int:
@@ -123,10 +126,11 @@ class SessionProcess:
         finally:
             transport.close()
         code = await self._process.wait()
+        reason = self._last_words()
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(WaSessionsError("the session ended before it could answer; try again"))
-        self._tell(SessionEvent(self, "exited", {"code": code, "reason": self._last_words()}))
+                answer.set_exception(WaSessionsError(f"the session process ended before it answered ({reason})"))
+        self._tell(SessionEvent(self, "exited", {"code": code, "reason": reason}))
 
     def _event(self, fields: dict[str, Any]) -> None:
         name = fields.pop("event")

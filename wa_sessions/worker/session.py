@@ -273,8 +273,8 @@ class PhoneSession:
         await self.kill()
         async with self.worker.start_slot():
             self._spawned += 1
-            self.process = await SessionProcess.spawn(
-                self.inbox.put_nowait,
+            self.process = await SessionProcess.spawn(self.inbox.put_nowait)
+            self.process.start(
                 store_url=self.options.store_url,
                 device=device,
                 phone=self.number,

@@ -84,13 +84,16 @@ class SessionProcess:
     def _answer(self, verb: str, command: dict[str, Any]) -> None:
         request = command["request"]
         try:
+            result: str | None = None
             match verb:
+                case "prepare":
+                    _prepare(command["store_url"])
                 case "send":
                     result = self._session.send_text(command["to"], command["text"])
                 case "pair_by_code":
                     result = self._session.pair_by_code(command["number"])
                 case "unlink":
-                    result = self._session.unlink()
+                    self._session.unlink()
             self.emit("answer", request=request, result=result)
         except Exception as error:  # noqa: BLE001  # the asker gets it
             self.emit("answer", request=request, error=f"{type(error).__name__}: {error}")
@@ -119,6 +122,12 @@ class SessionProcess:
             while (left := self._lease_until - time.monotonic()) > 0:
                 self._lease_changed.wait(left)
         os._exit(LEASE_RAN_OUT)
+
+
+def _prepare(store_url: str) -> None:
+    from wa_sessions.worker.adapter import prepare_store
+
+    prepare_store(store_url)
 
 
 def main() -> None:

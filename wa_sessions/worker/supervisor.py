@@ -25,6 +25,7 @@ from wa_sessions.health.model import Limits
 from wa_sessions.worker import log
 from wa_sessions.worker.journal import Journal
 from wa_sessions.worker.plans import LeaseLost, Order, Shutdown, StoreLost
+from wa_sessions.worker.process import SessionProcess
 from wa_sessions.worker.session import PhoneSession, SessionOptions
 
 LEASE = 30.0  # seconds that a lease stands in the database after its last renewal
@@ -62,6 +63,7 @@ class Supervisor:
         await asyncio.to_thread(self._register)
         try:
             await self._take_all(phones, skip_owned=skip_owned)
+            await self._prepare_store()
             await self._serve()
         finally:
             await asyncio.to_thread(self._let_go)
@@ -93,6 +95,16 @@ class Supervisor:
         await asyncio.to_thread(write)
 
     # ---------------------------------------------------------------------------------------------- running
+
+    async def _prepare_store(self) -> None:
+        """Let neonize make its tables once, before many sessions want them; see that it can use the store at all."""
+        process = await SessionProcess.spawn(lambda _event: None)
+        try:
+            await process.ask("prepare", store_url=self._options.store_url)
+        except WaSessionsError as error:
+            raise DatabaseError(f"neonize cannot use the key store: {error}") from None
+        finally:
+            await process.kill()
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
