@@ -58,6 +58,7 @@ class Journal:
         if loaded.state == State.BANNED and loaded.retry_at and loaded.retry_at > datetime.now(UTC):
             self.banned_until = loaded.retry_at
             self.set_state(State.BANNED, loaded.state_detail, retry_at=loaded.retry_at)
+            log.warn(f"{loaded.state_detail}; waiting for that", phone=self.phone.number, event="banned")
 
     # ------------------------------------------------------------------------------------------ what happens
 

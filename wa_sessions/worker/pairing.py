@@ -19,7 +19,6 @@ from wa_sessions.worker.process import SessionEvent
 if TYPE_CHECKING:
     from wa_sessions.worker.session import PhoneSession
 
-QR_DEADLINE = 90.0  # seconds without a new QR after which the process is given up
 UNLINK_DEADLINE = 30.0  # seconds for a wrong device to log in and be unlinked
 
 
@@ -53,7 +52,7 @@ async def pair(session: "PhoneSession") -> Plan:
 
 async def _round(session: "PhoneSession", until: datetime) -> Plan | None:
     """One client's QR codes; None if it can give no more."""
-    answer_by = time.monotonic() + QR_DEADLINE
+    answer_by = time.monotonic() + session.options.answer_timeout
     while True:
         item = await session.next_item(min((until - datetime.now(UTC)).total_seconds(), answer_by - time.monotonic()))
         if item is None:
@@ -63,7 +62,7 @@ async def _round(session: "PhoneSession", until: datetime) -> Plan | None:
         elif item.process is not session.process:
             continue
         elif item.name == "qr":
-            answer_by = time.monotonic() + QR_DEADLINE
+            answer_by = time.monotonic() + session.options.answer_timeout
             await _show(session, item.fields["code"])
             continue
         elif item.name == "paired":
@@ -86,6 +85,7 @@ def _is_failure(event: SessionEvent) -> bool:
 async def _show(session: "PhoneSession", code: str) -> None:
     session.journal.set_status(Status.PENDING, qr_code=code)
     await session.journal.flush()
+    log.info('a QR to scan is in "OrganizationPhone"."qrCode"', phone=session.number, event="qr")
     session.options.on_qr(session.number, code)
 
 

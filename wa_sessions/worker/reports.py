@@ -169,7 +169,7 @@ async def _noted(session: "PhoneSession", kind: str, message: str, fields: dict[
 
 
 async def _stderr(session: "PhoneSession", fields: dict[str, Any]) -> None:
-    log.info(f"session process: {fields['line']}", phone=session.number, event="output")
+    log.info(fields["line"], phone=session.number, event="output")
 
 
 _REPORTS: dict[str, Report] = {

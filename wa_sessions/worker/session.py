@@ -41,7 +41,6 @@ from wa_sessions.worker.plans import (
 )
 from wa_sessions.worker.process import SessionEvent, SessionProcess
 
-ANSWER_DEADLINE = 90.0  # seconds without a login, a QR or a reconnect after which WhatsApp counts as unreachable
 TICK = 60.0  # seconds between looks at messages that wait too long
 SYNC_POLL = 1.0  # seconds between looks at app-state versions while Bad Decrypt errors are counted
 SETTLED_AFTER = 60.0  # seconds a connection must last for the next pause to be short again
@@ -62,12 +61,16 @@ _ACTIVE = {
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """How sessions are run. ``function`` and ``command`` name the message handler, if there is one."""
+    """How sessions are run. ``function`` and ``command`` name the message handler, if there is one.
+
+    ``answer_timeout``: seconds without a login, a QR or a reconnect after which WhatsApp counts as unreachable.
+    """
 
     store_url: str
     function: str | None = None
     command: str | None = None
     pairing_window: timedelta = timedelta(minutes=10)
+    answer_timeout: float = 90.0
     on_qr: Callable[[str, str], None] = lambda _phone, _code: None
 
 
@@ -304,7 +307,7 @@ class PhoneSession:
 
     def expect_answer(self) -> None:
         """WhatsApp has to be heard of within the deadline."""
-        self._deadline = time.monotonic() + ANSWER_DEADLINE
+        self._deadline = time.monotonic() + self.options.answer_timeout
 
     def connected(self) -> None:
         """WhatsApp was heard of: the login stands."""
