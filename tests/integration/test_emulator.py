@@ -1,0 +1,243 @@
+"""Real neonize clients pair with the emulator, talk through it, and suffer the faults it makes."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from support.pairing import Party, folder, link, new_number
+from support.standin import Standin
+
+from wa_sessions.emulator import Course, Emulator, EmulatorError, NotWaiting, PairingRefused
+
+GROUP = "120363000000000001"
+
+
+@pytest.fixture(scope="module")
+def emu() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def standin(emu, tmp_path_factory) -> Iterator[Standin]:
+    with Standin(emu.client_env(), tmp_path_factory.mktemp("clients")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def alice(emu, standin) -> Party:
+    return link(emu, standin, "alice")
+
+
+@pytest.fixture(scope="module")
+def bob(emu, standin) -> Party:
+    return link(emu, standin, "bob")
+
+
+@pytest.fixture(autouse=True)
+def _healed(emu) -> Iterator[None]:
+    yield
+    emu.heal()
+
+
+def test_pairing_and_a_first_message_take_less_than_a_second(emu, standin, bob):
+    began = time.monotonic()
+    carol = link(emu, standin, "carol")
+    carol.send(bob, "first")
+    bob.gets("first")
+    assert time.monotonic() - began < 1
+    assert str(carol.device.jid) == f"{carol.number}:1@s.whatsapp.net"
+    assert emu.device(carol.phone) is carol.device
+    assert emu.connected(carol.device)
+
+
+def test_messages_go_both_ways_and_are_acknowledged(emu, alice, bob):
+    alice.send(bob, "ping")
+    bob.gets("ping")
+    bob.send(alice, "pong")
+    alice.gets("pong")
+    emu.wait_delivered(alice.device)
+    emu.wait_delivered(bob.device)
+    sent = {s.node.text("id") for s in emu.sent if s.node.tag == "message"}
+    receipts = {s.node.text("id") for s in emu.history if s.course is Course.FROM_CLIENT and s.node.tag == "receipt"}
+    assert sent <= receipts
+
+
+def test_pairing_by_code(emu, standin):
+    phone = emu.add_phone(new_number(), "code")
+    standin.add("code")
+    standin.event("code", "QR")
+    code = standin.do("pair-code", "code", number=phone.number)
+    device = emu.enter_code(phone, code)
+    standin.event("code", "Connected")
+    assert emu.connected(device)
+
+
+def test_a_wrong_code_links_nothing(emu, standin):
+    phone = emu.add_phone(new_number(), "typo")
+    standin.add("typo")
+    standin.event("typo", "QR")
+    code = standin.do("pair-code", "typo", number=phone.number)
+    wrong = code[:-1] + ("1" if code[-1] != "1" else "2")
+    with pytest.raises(PairingRefused):
+        emu.enter_code(phone, wrong)
+    assert emu.device(phone) is None
+
+
+@pytest.mark.parametrize("fault", ["hmac", "signature"])
+def test_a_client_refuses_an_identity_that_is_not_signed_well(emu, standin, fault):
+    phone, name = emu.add_phone(new_number(), fault), f"refuses-{fault}"
+    standin.add(name)
+    device = emu.scan(standin.event(name, "QR")["code"], phone, fault=fault)
+    standin.event(name, "LoginStatus")
+    emu.wait_until(lambda: device.removed, 5)
+    assert emu.device(phone) is None
+
+
+def test_a_qr_code_is_good_for_one_scan(emu, standin):
+    phone = emu.add_phone(new_number(), "twice")
+    standin.add("twice")
+    code = standin.event("twice", "QR")["code"]
+    emu.scan(code, phone)
+    standin.event("twice", "Connected")
+    for shown in (code, "2@nobody,YQ==,YQ==,YQ==", "nonsense"):
+        with pytest.raises(NotWaiting):
+            emu.scan(shown, phone)
+
+
+def test_a_number_has_one_phone(emu, alice):
+    with pytest.raises(EmulatorError, match=alice.number):
+        emu.add_phone(alice.number, "again")
+
+
+def test_200_messages_damaged_once_all_heal(emu, standin, alice, bob):
+    since = standin.lines.mark()
+    fault = emu.damage_first_copies(bob.phone, sender=alice.phone, count=200)
+    wanted = [f"heals {i}" for i in range(200)]
+    for text in wanted:  # one after another: whatsmeow gives two messages one counter if it resends while it sends
+        alice.send(bob, text)
+        bob.gets(text, since=since)
+    assert standin.texts("bob", since=since) == wanted
+    assert (fault.hits, fault.healed()) == (200, True)
+    assert standin.count("bob", "UndecryptableMessage", since=since) == 200
+
+
+def test_a_message_whose_every_copy_is_damaged_fails_five_times(emu, standin, alice, bob):
+    since = standin.lines.mark()
+    fault = emu.damage_messages(bob.phone, sender=alice.phone)
+    message_id = alice.send(bob, "never")
+    standin.event("bob", "UndecryptableMessage", since=since, count=5)
+    standin.log(f"Not sending any more retry receipts for {message_id}", since=since)
+    assert [count for lost, count in emu.retry_receipts(bob.device) if lost == message_id] == [1, 2, 3, 4]
+    assert fault.hits == 5
+    fault.heal()
+    alice.send(bob, "after the fault")
+    bob.gets("after the fault")
+    assert "never" not in standin.texts("bob", since=since)
+
+
+def test_damage_strikes_only_the_named_sender(emu, standin, alice, bob):
+    dave = link(emu, standin, "dave")
+    fault = emu.damage_messages(bob.phone, sender=dave.phone)
+    alice.send(bob, "not meant")
+    bob.gets("not meant")
+    assert fault.hits == 0
+
+
+def test_a_sender_that_hears_of_no_failure_sends_again_once_it_does(emu, standin, alice, bob):
+    since = standin.lines.mark()
+    emu.forget_sender(alice.device)
+    emu.damage_first_copies(bob.phone, sender=alice.phone, count=1)
+    alice.send(bob, "later")
+    standin.event("bob", "UndecryptableMessage", since=since)
+    emu.wait_until(lambda: alice.device.mailbox.waiting("receipt") == 1, 5)
+    assert standin.texts("bob", since=since) == []
+    emu.remember_sender(alice.device)
+    bob.gets("later", since=since)
+
+
+def test_retry_receipts_wait_for_a_sender_that_went_offline(emu, standin, bob, tmp_path):
+    since = standin.lines.mark()
+    with Standin(emu.client_env(), tmp_path) as elsewhere:
+        erin = link(emu, elsewhere, "erin")
+        emu.withhold(bob.phone)
+        emu.damage_messages(bob.phone, sender=erin.phone, count=1)
+        erin.send(bob, "last words")
+        elsewhere.kill()
+    emu.wait_disconnected(erin.device)
+    emu.hear(bob.phone)
+    standin.event("bob", "UndecryptableMessage", since=since)
+    emu.wait_until(lambda: erin.device.mailbox.waiting("receipt") == 1, 5)
+    assert emu.queued(erin.device, "receipt") == 1
+
+
+def test_a_damaged_group_message_heals(emu, standin, alice, bob):
+    emu.group(GROUP, [alice.phone, bob.phone])
+    since = standin.lines.mark()
+    standin.send("alice", GROUP, "to all", server="g.us")
+    bob.gets("to all", since=since)
+    fault = emu.damage_messages(bob.phone, kinds=["skmsg"], count=1)
+    standin.send("alice", GROUP, "damaged in the group", server="g.us")
+    standin.log("failed to decrypt group message", since=since)
+    bob.gets("damaged in the group", since=since)
+    assert fault.hits == 1
+
+
+def test_the_phone_writes_to_its_companion(emu, standin, bob):
+    since = standin.lines.mark()
+    emu.damage_messages(bob.phone)
+    emu.phone_message(bob.device, "note to self")
+    bob.gets("note to self", since=since)
+    damaged = emu.phone_message(bob.device, "broken", damage=True)
+    standin.log("failed to decrypt prekey message", since=since)
+    emu.wait_until(lambda: (damaged, 1) in bob.device.retry_receipts, 5)
+
+
+def test_prekeys_are_filled_up_before_they_run_out(emu, standin):
+    busy = link(emu, standin, "busy")
+    for i in range(60):
+        emu.phone_message(busy.device, f"busy {i}")
+    standin.event("busy", "Message", count=60)
+    emu.wait_until(lambda: len(busy.device.prekeys) >= 40, 10)
+
+
+def test_a_new_device_gets_what_peers_write_next(emu, standin, alice, tmp_path):
+    frank = link(emu, standin, "frank")
+    alice.send(frank, "to the first device")
+    frank.gets("to the first device")
+    with Standin(emu.client_env(), folder(tmp_path, "second")) as elsewhere:
+        second = link(emu, elsewhere, "frank", frank.phone)
+        assert second.device.id == 2
+        assert emu.device(frank.phone) is second.device
+        alice.send(frank, "to both devices")
+        second.gets("to both devices")
+        frank.gets("to both devices")
+
+
+def test_messages_wait_for_an_offline_client_in_order(emu, alice, tmp_path):
+    place = folder(tmp_path, "offline")
+    with Standin(emu.client_env(), place) as first:
+        gina = link(emu, first, "gina")
+        alice.send(gina, "while online")
+        gina.gets("while online")
+        emu.wait_delivered(gina.device)
+    emu.wait_disconnected(gina.device)
+    texts = [f"waiting {i}" for i in range(40)]
+    for text in texts:
+        alice.send(gina, text)
+    assert emu.queued(gina.device) == 40
+    with Standin(emu.client_env(), place) as second:
+        gina.restart(second)
+        second.event("gina", "Message", count=40)
+        assert second.texts("gina") == texts
+        emu.wait_delivered(gina.device)
+
+
+def test_a_client_that_logs_out_is_unlinked(emu, standin, alice):
+    gone = link(emu, standin, "gone")
+    standin.do("logout", "gone")
+    emu.wait_until(lambda: gone.device.removed, 5)
+    assert emu.device(gone.phone) is None
+    emu.wait_disconnected(gone.device)
+    alice.send(gone, "to nobody")
+    assert emu.queued(gone.device) == 0

@@ -1,0 +1,186 @@
+"""A whole installation on one machine: a database, a WhatsApp server, and the installed ``wa-sessions``."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from support.waiting import Record
+
+from wa_sessions.emulator import Device, Emulator, Phone
+
+PROGRAM = Path(sys.executable).with_name("wa-sessions")
+HANDLER = "wa_sessions.actions.demo.handler:tell"
+Line = dict[str, Any]
+
+
+class Worker:
+    """``wa-sessions run`` as a process; its log is read as it comes."""
+
+    def __init__(self, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+        self.lines = Record[Line]()
+        self.process = subprocess.Popen(
+            [str(PROGRAM), "run", *arguments, "--log-format", "json"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def expect(
+        self, event: str, phone: str | None = None, *, containing: str = "", since: int = 0, timeout: float = 20
+    ) -> Line:
+        return self.lines.wait(
+            lambda line: (
+                line.get("event") == event and phone in (None, line.get("phone")) and containing in line["message"]
+            ),
+            since=since,
+            timeout=timeout,
+        )
+
+    def received(self, phone: str, text: str, *, since: int = 0, timeout: float = 20) -> None:
+        self.expect("output", phone, containing=f"received: {text}", since=since, timeout=timeout)
+
+    def texts(self, phone: str, *, since: int = 0) -> list[str]:
+        outputs = [line for line in self.lines.since(since) if line.get("event") == "output"]
+        return [line["message"].partition("received: ")[2] for line in outputs if line["phone"] == phone]
+
+    def mark(self) -> int:
+        return self.lines.mark()
+
+    def events(self, phone: str, *, since: int = 0) -> list[str]:
+        return [line["event"] for line in self.lines.since(since) if line.get("phone") == phone and "event" in line]
+
+    def stop(self, timeout: float = 10) -> int:
+        """SIGTERM; the exit status."""
+        self.process.terminate()
+        return self._ended(timeout)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self._ended(10)
+
+    def wait(self, timeout: float = 20) -> int:
+        return self._ended(timeout)
+
+    def children(self) -> list[int]:
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+
+    def _ended(self, timeout: float) -> int:
+        code = self.process.wait(timeout)
+        self._reader.join(10)
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe:
+                pipe.close()
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            try:
+                self.lines.add(json.loads(line))
+            except ValueError:
+                self.lines.add({"event": "raw", "message": line.rstrip()})
+
+
+class House:
+    """Where operators, workers and phones meet."""
+
+    def __init__(self, emu: Emulator, url: str) -> None:
+        self.emu = emu
+        self.url = url
+        self.phones: dict[str, Phone] = {}
+        self.devices: dict[str, Device] = {}
+        self.workers: list[Worker] = []
+
+    # ------------------------------------------------------------------------------------------ the operator
+
+    def environment(self, **more: str) -> dict[str, str]:
+        tests = str(Path(__file__).parents[1])
+        client = self.emu.client_env()
+        client["PYTHONPATH"] = f"{client['PYTHONPATH']}{os.pathsep}{tests}"
+        return {**os.environ, **client, "WA_SESSIONS_DATABASE_URL": self.url, **more}
+
+    def cli(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [str(PROGRAM), *arguments],
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        assert done.returncode == code, f"{arguments} ended with {done.returncode}: {done.stdout}{done.stderr}"
+        return done
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        return dict(json.loads(self.cli(*arguments, "--json").stdout))
+
+    def stats(self, number: str) -> dict[str, Any]:
+        return self.json("stats", number)
+
+    def sql(self, query: str, *values: object) -> list[dict[str, Any]]:
+        with psycopg.connect(self.url, row_factory=dict_row, autocommit=True) as conn:
+            cursor = conn.execute(query, values or None)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def until(self, query: str, *values: object, timeout: float = 15) -> list[dict[str, Any]]:
+        """The rows of a query as soon as there are any."""
+        deadline = time.monotonic() + timeout
+        while not (rows := self.sql(query, *values)):
+            assert time.monotonic() < deadline, f"no row of {query}"
+            time.sleep(0.05)
+        return rows
+
+    def row(self, number: str) -> dict[str, Any]:
+        (row,) = self.sql(
+            """SELECT * FROM "OrganizationPhone" WHERE split_part(split_part("phoneJid", '@', 1), ':', 1) = %s""",
+            number,
+        )
+        return row
+
+    # ------------------------------------------------------------------------------------ phones and workers
+
+    def add(self, *numbers: str) -> None:
+        """Make phones known to the database and to the WhatsApp server."""
+        for number in numbers:
+            self.cli("add", number, "--org", "1")
+            self.phones[number] = self.emu.add_phone(number, f"phone {number}")
+
+    def run(self, *arguments: str, handler: bool = True, **environment: str) -> Worker:
+        handlers = ("--on-message", HANDLER) if handler else ()
+        worker = Worker((*arguments, *handlers), self.environment(**environment))
+        self.workers.append(worker)
+        return worker
+
+    def scan(self, worker: Worker, number: str, *, since: int = 0) -> Device:
+        """Hold the phone before the QR that stands in the database."""
+        worker.expect("qr", number, since=since)
+        self.devices[number] = self.emu.scan(self.row(number)["qrCode"], self.phones[number])
+        return self.devices[number]
+
+    def paired(self, *numbers: str, arguments: tuple[str, ...] = ()) -> Worker:
+        """Phones that are added, run by one worker, and connected."""
+        self.add(*numbers)
+        worker = self.run(*numbers, *arguments)
+        for number in numbers:
+            self.scan(worker, number)
+        for number in numbers:
+            worker.expect("connected", number)
+        return worker
+
+    def close(self) -> None:
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.kill()

@@ -1,0 +1,68 @@
+"""The installed command as an operator or a cron job starts it."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROGRAM = Path(sys.executable).with_name("wa-sessions")
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        assert self.code == 0, self.err
+        return dict(json.loads(self.out))
+
+
+class Terminal:
+    """Runs commands with one environment, without a terminal unless ``typing`` is called."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = {**os.environ, **environment}
+
+    def __call__(self, *arguments: str | bytes, **environment: str) -> Ended:
+        done = subprocess.run(
+            [PROGRAM, *arguments],
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+        )
+        return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def typing(self, line: str, *arguments: str) -> Ended:
+        """Run a command at a terminal (its stdout is still ours) and type a line."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [PROGRAM, *arguments], env=self.environment, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs
+        )
+        os.close(theirs)
+        os.write(ours, line.encode() + b"\n")
+        out, _ = process.communicate(timeout=60)
+        shown = _all(ours)
+        os.close(ours)
+        return Ended(process.returncode, out.decode(), shown)
+
+
+def _all(terminal: int) -> str:
+    shown = b""
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # Linux says so when the other side is closed
+            break
+        if not part:
+            break
+        shown += part
+    return shown.decode()
