@@ -41,7 +41,8 @@ class UndecryptedMessage:
 
     @property
     def is_group(self) -> bool:
-        return self.chat.endswith("@g.us")
+        """Whether the chat has sender keys: a group, or the posts of a status."""
+        return self.chat.endswith("@g.us") or self.encryption is Encryption.SENDER_KEY_MESSAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +94,20 @@ _ENCRYPTIONS = {
 
 _STORE = re.compile(
     r"\bpq: |driver: bad connection|\.s\.PGSQL\.|\bsql: "
-    r"|failed to (?:load|store|save|remove|check if|generate) [^:]*: "
-    r".*(?:refused|reset|broken pipe|EOF|timeout|closed|terminat|no such file|shutting down|starting up|deadline)",
+    r"|failed to (?:load|store|save|remove|check if|generate) (?!.*(?:illegal length|context canceled))"
+    r"|failed to get (?:key \w+ to|value MAC of) (?!.*context canceled)"
+    r"|failed to (?:update|insert) .*(?:in|to) the database: |failed to update contact store ",
     re.DOTALL,
 )
 _STORE_CONNECTION = re.compile(
     r"connect(?:ion)?:? (?:refused|reset)|broken pipe|unexpected EOF|i/o timeout|use of closed network"
+    r"|no such host|unreachable|no route to host|deadline exceeded"
 )
+_STORE_WORK = re.compile(
+    r"Failed to (?:load|store|save|remove|update|migrate signal store|get LID|get prekeys?|mark prekeys) "
+)
+_MALFORMED = re.compile(r"failed to (?:parse|unpad|unmarshal|deserialize) ")
+_QUOTES_A_STRANGER = re.compile(r"Error decrypting message |Ignoring message |[^<]*<")
 
 _BAD_MAC = ("no valid sessions", "mismatching MAC in signal message", "sender key state failed verification")
 _BAD_DECRYPT = (
@@ -133,7 +141,7 @@ def classify(line: str) -> Finding | None:
         return RetriesExhausted(match["id"])
     if match := _COLLECTION.match(line):
         return UnsyncedCollection(match["name"], _collection_cause(match["step"], match["why"]))
-    return StoreFailure() if _STORE.search(line) else None
+    return StoreFailure() if _tells_store_failure(line) else None
 
 
 def _message_cause(why: str) -> Cause:
@@ -147,12 +155,20 @@ def _message_cause(why: str) -> Cause:
 
 
 def _collection_cause(step: str, why: str) -> Cause:
-    if _STORE.search(why) or (step != "fetch" and _is_store_failure(why)):
-        return Cause.STORE
     if any(words in why for words in _MISSING_KEY):
         return Cause.MISSING_KEY
-    return Cause.BAD_DECRYPT if any(words in why for words in _BAD_DECRYPT) else Cause.OTHER
+    if _STORE.search(why) or (step != "fetch" and _is_store_failure(why)):
+        return Cause.STORE
+    damaged = "context canceled" not in why and any(words in why for words in _BAD_DECRYPT)
+    return Cause.BAD_DECRYPT if damaged else Cause.OTHER
 
 
 def _is_store_failure(why: str) -> bool:
-    return bool(_STORE.search(why) or _STORE_CONNECTION.search(why))
+    return bool(_STORE.search(why) or (_STORE_CONNECTION.search(why) and not _MALFORMED.search(why)))
+
+
+def _tells_store_failure(line: str) -> bool:
+    """A line that quotes what a stranger wrote (a message's id, a whole stanza) tells nothing about our database."""
+    if _QUOTES_A_STRANGER.match(line):
+        return False
+    return bool(_STORE.search(line) or (_STORE_WORK.match(line) and _STORE_CONNECTION.search(line)))
