@@ -1,0 +1,155 @@
+"""One embedded Postgres for the whole run, and a fresh database for each test that asks for one."""
+
+import contextlib
+import itertools
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.sql import SQL, Identifier
+from support.store import make_store
+
+from wa_sessions.db import backend, migrate
+from wa_sessions.db.embedded import EmbeddedServer
+from wa_sessions.db.gateway import Connection, Database
+from wa_sessions.db.settings import LIBPQ_VARIABLES, URL_VARIABLES, Target
+
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
+TEMPLATE = "wa_template"
+_SETTINGS = (*LIBPQ_VARIABLES, *URL_VARIABLES, "PGPASSWORD", "WA_SESSIONS_DATA_DIR", "WA_SESSIONS_STORE_URL")
+_numbers = itertools.count(1)
+
+hypothesis.settings.register_profile("suite", database=None, deadline=None)  # the machine may be busy
+hypothesis.settings.load_profile("suite")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "root: about becoming another user, which only root can")
+    config.addinivalue_line("markers", "ordinary_user: about a closed folder, which root does not see")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the running user cannot do; the suite is run as root and as an ordinary user."""
+    left_out = "ordinary_user" if os.geteuid() == 0 else "root"
+    deselected = [item for item in items if item.get_closest_marker(left_out)]
+    config.hook.pytest_deselected(items=deselected)
+    items[:] = [item for item in items if item not in deselected]
+
+
+@pytest.fixture(autouse=True)
+def _no_database_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in _SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def open_folder() -> Iterator[Path]:
+    """A folder that every user of the machine may enter; pytest's own is closed to the server as root."""
+    parent = Path(tempfile.gettempdir())
+    if os.geteuid() == 0 and any(not folder.stat().st_mode & 0o001 for folder in (parent, *parent.parents)):
+        parent = Path("/tmp")
+    folder = parent / f"wa-test-{secrets.token_hex(4)}"
+    folder.mkdir()
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server(open_folder: Path) -> Iterator[EmbeddedServer]:
+    """The Postgres of this run, with a template database that has all tables."""
+    embedded = EmbeddedServer(open_folder / "shared", settings=FAST)
+    try:
+        embedded.ensure_running()
+        _make_template(embedded)
+        yield embedded
+    finally:
+        embedded.stop()
+
+
+@pytest.fixture
+def target(server: EmbeddedServer) -> Iterator[Target]:
+    """A database of the test's own: the backend's tables, our schema, and whatsmeow's store, all empty."""
+    name = _new(server, TEMPLATE)
+    yield Target(_conninfo(server, name), None, "test")
+    _drop(server, name)
+
+
+@pytest.fixture
+def empty_target(server: EmbeddedServer) -> Iterator[Target]:
+    """A database without any table."""
+    name = _new(server, "template1")
+    yield Target(_conninfo(server, name), None, "test")
+    _drop(server, name)
+
+
+@pytest.fixture
+def database_url(server: EmbeddedServer, target: Target) -> str:
+    """The URL of ``target``, for ``--database-url``."""
+    name = conninfo_to_dict(target.conninfo)["dbname"]
+    return f"postgresql://postgres@/{name}?host={server.socket_dir}&port=5432"
+
+
+@pytest.fixture
+def database(target: Target) -> Iterator[Database]:
+    """``target``, opened."""
+    with Database.open(target, size=8) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def _shared(server: EmbeddedServer) -> Iterator[Database]:
+    with Database.open(Target(_conninfo(server, _new(server, TEMPLATE)), None, "test")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def conn(_shared: Database) -> Iterator[Connection]:
+    """One transaction on a database with all tables, empty; it is rolled back, so it costs next to nothing."""
+    with contextlib.suppress(_RollBackError), _shared.transaction() as connection:
+        yield connection
+        raise _RollBackError
+
+
+class _RollBackError(Exception):
+    pass
+
+
+def _make_template(embedded: EmbeddedServer) -> None:
+    _create(embedded, TEMPLATE, "template1")
+    with Database.open(Target(_conninfo(embedded, TEMPLATE), None, "test")) as opened, opened.transaction() as conn:
+        backend.create_tables(conn)
+        migrate.upgrade(conn)
+        make_store(conn)
+
+
+def _new(embedded: EmbeddedServer, template: str) -> str:
+    name = f"test_{next(_numbers)}"
+    _create(embedded, name, template)
+    return name
+
+
+def _create(embedded: EmbeddedServer, name: str, template: str) -> None:
+    statement = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY wal_log")
+    with _admin(embedded) as conn:
+        conn.execute(statement.format(Identifier(name), Identifier(template)))
+
+
+def _drop(embedded: EmbeddedServer, name: str) -> None:
+    with _admin(embedded) as conn:
+        conn.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+def _admin(embedded: EmbeddedServer) -> psycopg.Connection:
+    return psycopg.connect(embedded.conninfo(), autocommit=True)
+
+
+def _conninfo(embedded: EmbeddedServer, name: str) -> str:
+    return make_conninfo(embedded.conninfo(), dbname=name)

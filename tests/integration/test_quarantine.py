@@ -1,0 +1,308 @@
+"""Every deletion can be undone, byte for byte, and nothing else is touched."""
+
+import base64
+import re
+import threading
+
+import pytest
+from support.store import RECORDS, everything, fill_device, put_lid, put_sender_key, put_session
+
+from wa_sessions.db import backend, phones, quarantine, whatsmeow
+from wa_sessions.db.gateway import Connection, Database
+from wa_sessions.db.phones import Phone
+from wa_sessions.errors import Conflict, WaSessionsError
+from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.keys.whatsmeow_tables import TABLES
+
+OURS, OTHERS = "77051234567:27@s.whatsapp.net", "770512345670:1@s.whatsapp.net"
+CHAT = "120363000000000001@g.us"
+FIRST, TALK, REBUILT = (base64.b64decode(RECORDS["session"][at]) for at in ("first", "talk", "rebuilt"))
+SENDER_KEY = base64.b64decode(RECORDS["sender-key"]["group0"])
+
+
+@pytest.fixture
+def phone(conn: Connection) -> Phone:
+    return _phone(conn)
+
+
+def _phone(conn: Connection) -> Phone:
+    found = backend.detect(conn)
+    added = phones.add(conn, found, "77051234567", 1)
+    phones.set_status(conn, found, added.id, "connected", phone_jid=OURS)
+    return phones.find(conn, found, PhoneRef(phone_id=added.id))
+
+
+def _operation(conn: Connection, phone: Phone) -> str:
+    return quarantine.new_operation(conn, phone=phone, action="close", reason="test", actor="me@here")
+
+
+def test_a_whole_device_comes_back_byte_for_byte(conn: Connection, phone: Phone) -> None:
+    made = fill_device(conn, OURS)
+    fill_device(conn, OTHERS)
+    before = everything(conn)
+    operation = _operation(conn, phone)
+    assert quarantine.device(conn, operation, OURS) == made
+    assert quarantine.operation(conn, operation).keys == made
+    assert whatsmeow.device_of(conn, "77051234567") == []
+    assert set(whatsmeow.counts(conn, OURS).values()) == {0}
+    assert sum(whatsmeow.counts(conn, OTHERS).values()) == made
+
+    found = backend.detect(conn)
+    phones.set_status(conn, found, phone.id, "logged_out", phone_jid="77051234567@s.whatsapp.net")
+    restored = quarantine.restore(conn, found, operation, actor="me@here")
+    assert everything(conn) == before
+    assert restored.phone_id == phone.id
+    assert restored.status_before == "connected"
+    assert set(restored.counts) == {table.name for table in TABLES}
+    assert sum(restored.counts.values()) == made
+    assert phones.find(conn, found, PhoneRef(phone_id=phone.id)).phone_jid == OURS
+
+
+def test_an_operation_is_restored_once(conn: Connection, phone: Phone) -> None:
+    fill_device(conn, OURS)
+    operation = _operation(conn, phone)
+    quarantine.device(conn, operation, OURS)
+    quarantine.restore(conn, backend.detect(conn), operation, actor="first@here")
+    with pytest.raises(Conflict, match=r"already restored at .* by first@here"):
+        quarantine.restore(conn, backend.detect(conn), operation, actor="second@here")
+
+
+def test_a_newer_pairing_is_not_overwritten(conn: Connection, phone: Phone) -> None:
+    fill_device(conn, OURS)
+    operation = _operation(conn, phone)
+    quarantine.device(conn, operation, OURS)
+    fill_device(conn, "77051234567:28@s.whatsapp.net")
+    with pytest.raises(Conflict, match="paired anew"):
+        quarantine.restore(conn, backend.detect(conn), operation, actor="me@here")
+
+
+def test_a_row_that_is_newer_is_not_overwritten(database: Database) -> None:
+    with database.transaction() as conn:
+        phone = _phone(conn)
+        fill_device(conn, OURS)
+        put_session(conn, OURS, "99_1:1", FIRST)
+        operation = _operation(conn, phone)
+        assert quarantine.session(conn, operation, OURS, "99:1@lid", only_mark=_mark(FIRST)) == 1
+        put_session(conn, OURS, "99_1:1", REBUILT)
+    with (
+        pytest.raises(Conflict, match=r"overwrite 1 newer row"),
+        database.transaction() as conn,
+    ):
+        quarantine.restore(conn, backend.detect(conn), operation, actor="me@here")
+    with database.transaction() as conn:
+        assert _session(conn, "99_1:1") == REBUILT
+        assert quarantine.operation(conn, operation).restored_at is None
+
+
+def test_a_row_that_is_there_again_with_the_same_content_is_no_conflict(conn: Connection, phone: Phone) -> None:
+    fill_device(conn, OURS)
+    put_session(conn, OURS, "99_1:1", FIRST)
+    operation = _operation(conn, phone)
+    quarantine.session(conn, operation, OURS, "99:1@lid", only_mark=_mark(FIRST))
+    put_session(conn, OURS, "99_1:1", FIRST)
+    quarantine.restore(conn, backend.detect(conn), operation, actor="me@here")
+    assert _session(conn, "99_1:1") == FIRST
+
+
+def test_a_repair_cannot_return_without_its_device(conn: Connection, phone: Phone) -> None:
+    fill_device(conn, OURS)
+    put_session(conn, OURS, "99_1:1", FIRST)
+    repair, close = _operation(conn, phone), _operation(conn, phone)
+    quarantine.session(conn, repair, OURS, "99:1@lid", only_mark=_mark(FIRST))
+    quarantine.device(conn, close, OURS)
+    found = backend.detect(conn)
+    with pytest.raises(Conflict, match="restore the operation that took it first"):
+        quarantine.restore(conn, found, repair, actor="me@here")
+    quarantine.restore(conn, found, close, actor="me@here")
+    quarantine.restore(conn, found, repair, actor="me@here")
+    assert _session(conn, "99_1:1") == FIRST
+
+
+@pytest.mark.parametrize("sender", ["99:1@lid", "77059998877:1@s.whatsapp.net"])
+@pytest.mark.parametrize("stored", ["99_1:1", "77059998877:1"])
+def test_a_session_is_found_under_lid_and_number(conn: Connection, phone: Phone, sender: str, stored: str) -> None:
+    fill_device(conn, OURS, rows=1)
+    put_lid(conn, "99", "77059998877")
+    put_session(conn, OURS, stored, FIRST)
+    assert whatsmeow.session_mark(conn, OURS, sender) == _mark(FIRST)
+    assert quarantine.session(conn, _operation(conn, phone), OURS, sender, only_mark=_mark(FIRST)) == 1
+
+
+def test_the_row_under_the_lid_goes_before_the_one_under_the_number(conn: Connection, phone: Phone) -> None:
+    fill_device(conn, OURS, rows=1)
+    put_lid(conn, "99", "77059998877")
+    put_session(conn, OURS, "77059998877:1", FIRST)
+    put_session(conn, OURS, "99_1:1", REBUILT)
+    sender = "77059998877:1@s.whatsapp.net"
+    assert whatsmeow.session_mark(conn, OURS, sender) == _mark(REBUILT)
+    assert quarantine.session(conn, _operation(conn, phone), OURS, sender, only_mark=_mark(REBUILT)) == 1
+    assert _session(conn, "77059998877:1") == FIRST
+
+
+def test_a_session_that_went_on_is_still_the_one_that_failed(conn: Connection, phone: Phone) -> None:
+    fill_device(conn, OURS, rows=1)
+    put_session(conn, OURS, "99_1:1", TALK)
+    assert quarantine.session(conn, _operation(conn, phone), OURS, "99:1@lid", only_mark=_mark(FIRST)) == 1
+
+
+def test_a_session_that_was_rebuilt_survives(conn: Connection, phone: Phone) -> None:
+    fill_device(conn, OURS, rows=1)
+    put_session(conn, OURS, "99_1:1", REBUILT)
+    operation = _operation(conn, phone)
+    assert quarantine.session(conn, operation, OURS, "99:1@lid", only_mark=_mark(FIRST)) == 0
+    assert quarantine.session(conn, operation, OURS, "99:1@lid", only_mark=None) == 0
+    assert quarantine.session(conn, operation, OURS, "98:1@lid", only_mark=quarantine.ANY_MARK) == 0
+    assert quarantine.operation(conn, operation).keys == 0
+    quarantine.discard(conn, operation)
+    with pytest.raises(WaSessionsError, match="restore --help"):
+        quarantine.operation(conn, operation)
+
+
+def test_an_unreadable_session_can_be_taken(conn: Connection, phone: Phone) -> None:
+    fill_device(conn, OURS, rows=1)
+    put_session(conn, OURS, "99_1:1", b"\x00 no JSON")
+    assert whatsmeow.session_mark(conn, OURS, "99:1@lid") is None
+    assert quarantine.session(conn, _operation(conn, phone), OURS, "99:1@lid", only_mark=None) == 1
+
+
+def test_a_sender_key_is_taken_in_its_group_alone(conn: Connection, phone: Phone) -> None:
+    fill_device(conn, OURS, rows=1)
+    put_sender_key(conn, OURS, CHAT, "99_1:1", SENDER_KEY)
+    put_sender_key(conn, OURS, "other@g.us", "99_1:1", SENDER_KEY)
+    mark = whatsmeow.sender_key_mark(conn, OURS, CHAT, "99:1@lid")
+    operation = _operation(conn, phone)
+    assert quarantine.sender_key(conn, operation, OURS, CHAT, "99:1@lid", only_mark="0" * 16) == 0
+    assert quarantine.sender_key(conn, operation, OURS, CHAT, "99:1@lid", only_mark=mark) == 1
+    assert whatsmeow.sender_key_mark(conn, OURS, CHAT, "99:1@lid") is None
+    assert whatsmeow.sender_key_mark(conn, OURS, "other@g.us", "99:1@lid") == mark
+
+
+def test_an_app_state_version_goes_with_its_macs_and_without_keys(conn: Connection, phone: Phone) -> None:
+    fill_device(conn, OURS)
+    before, kinds = everything(conn), whatsmeow.counts(conn, OURS)
+    operation = _operation(conn, phone)
+    assert quarantine.app_state_version(conn, operation, OURS, "text 0") == 4
+    assert whatsmeow.app_state_version(conn, OURS, "text 0") is None
+    assert whatsmeow.app_state_versions(conn, OURS) == {"text 1": 2, "text 2": 3}
+    lost = {"app-state-sync-version": kinds["app-state-sync-version"] - 1, "app-state-mutation-mac": 0}
+    assert whatsmeow.counts(conn, OURS) == kinds | lost
+    quarantine.restore(conn, backend.detect(conn), operation, actor="me@here")
+    assert everything(conn) == before
+
+
+def test_two_quarantines_at_once_count_each_key_once(database: Database) -> None:
+    with database.transaction() as conn:
+        phone = _phone(conn)
+        made = fill_device(conn, OURS, rows=20)
+        operations = [_operation(conn, phone) for _ in range(2)]
+    start, counted = threading.Barrier(2), {}
+
+    def take(operation: str) -> None:
+        with database.transaction() as conn:
+            start.wait()
+            counted[operation] = quarantine.device(conn, operation, OURS)
+
+    threads = [threading.Thread(target=take, args=(operation,)) for operation in operations]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.transaction() as conn:
+        assert sorted(counted.values()) == [0, made]
+        assert {o.id: o.keys for o in quarantine.operations(conn, phone.id)} == counted
+
+
+def test_a_rolled_back_quarantine_leaves_everything(database: Database) -> None:
+    with database.transaction() as conn:
+        phone = _phone(conn)
+        fill_device(conn, OURS)
+        before = everything(conn)
+
+    def take_and_fail(conn: Connection) -> None:
+        assert quarantine.device(conn, _operation(conn, phone), OURS) > 0
+        raise LookupError
+
+    with pytest.raises(LookupError), database.transaction() as conn:
+        take_and_fail(conn)
+    with database.transaction() as conn:
+        assert everything(conn) == before
+        assert quarantine.operations(conn, phone.id) == []
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["newest shape", "older shape"])
+def test_baileys_keys_of_one_phone_come_back(conn: Connection, phone: Phone, older: bool) -> None:
+    if older:
+        _older_shape(conn)
+    found = backend.detect(conn)
+    assert found.auth
+    table = f'"{found.auth.name}"'
+    for organization, number in ((1, "77051234567"), (2, "77051234567"), (1, "770512345670")):
+        for key in ("creds", "session-99_1.1", "sender-key-g@g.us::99::1"):
+            value = f"{organization}{number}{key}".encode() if older else f"{organization}{number}{key}"
+            extra = {"id": f"{organization}{number}{key}"} if older else {}
+            row = extra | {
+                "organizationId": organization,
+                "phoneJid": number,
+                "key": key,
+                "value": value,
+                "type": "buffer",
+            }
+            columns = ", ".join(f'"{name}"' for name in row)
+            conn.execute(f"INSERT INTO {table} ({columns}) VALUES ({', '.join(['%s'] * len(row))})", [*row.values()])
+    before = conn.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()
+    operation = _operation(conn, phone)
+    assert quarantine.baileys(conn, found, operation, 1, "77051234567") == 3
+    assert len(conn.execute(f"SELECT FROM {table}").fetchall()) == 6
+    restored = quarantine.restore(conn, found, operation, actor="me@here")
+    assert restored.counts == {found.auth.name: 3}
+    assert conn.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall() == before
+
+
+def test_an_operation_remembers_the_phone(conn: Connection, phone: Phone) -> None:
+    operation = quarantine.operation(conn, _operation(conn, phone))
+    assert re.fullmatch(r"op-\d{8}-[2-9a-z]{6}", operation.id)
+    assert operation.number == "77051234567"
+    assert operation.status_before == "connected"
+    assert operation.phone_jid_before == OURS
+    assert operation.restored_at is None
+
+
+def test_a_store_without_tables_has_nothing_to_take(conn: Connection, phone: Phone) -> None:
+    conn.execute("DROP SCHEMA whatsmeow CASCADE")
+    operation = _operation(conn, phone)
+    assert quarantine.device(conn, operation, OURS) == 0
+    assert quarantine.session(conn, operation, OURS, "99:1@lid", only_mark=None) == 0
+    assert quarantine.app_state_version(conn, operation, OURS, "regular") == 0
+    assert whatsmeow.device_of(conn, "77051234567") == []
+    assert whatsmeow.counts(conn, OURS) == {}
+    whatsmeow.ensure_schema(conn)
+    whatsmeow.ensure_schema(conn)
+
+
+def test_a_strangers_device_leaves_nothing(conn: Connection) -> None:
+    fill_device(conn, OURS)
+    before = everything(conn)
+    fill_device(conn, OTHERS)
+    whatsmeow.forget_device(conn, OTHERS)
+    assert everything(conn) == before
+
+
+def _older_shape(conn: Connection) -> None:
+    conn.execute("DROP TABLE baileys_auth")
+    conn.execute(
+        'CREATE TABLE "BaileysAuth" (id text PRIMARY KEY, "organizationId" int, "phoneJid" text, "key" text,'
+        ' "value" bytea, "type" text, UNIQUE ("organizationId", "phoneJid", "key"))'
+    )
+
+
+def _mark(record: bytes) -> str:
+    mark = whatsmeow.StoredRecord("", record).session_mark
+    assert mark
+    return mark
+
+
+def _session(conn: Connection, address: str) -> bytes | None:
+    found = conn.execute(
+        "SELECT session FROM whatsmeow.whatsmeow_sessions WHERE our_jid = %s AND their_id = %s", (OURS, address)
+    ).fetchone()
+    return bytes(found["session"]) if found else None

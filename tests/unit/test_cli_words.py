@@ -1,0 +1,139 @@
+"""The command line without a database: help, usage, what is imported when, and how things are drawn."""
+
+import doctest
+import importlib
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wa_sessions import cli
+from wa_sessions.cli import terminal
+from wa_sessions.cli.qr import drawn
+from wa_sessions.cli.table import Column, cells, table
+from wa_sessions.cli.times import when
+
+COMMANDS = (
+    *("run", "add", "assign", "stats", "sessions", "send", "restart", "relink", "force-close", "restore"),
+    *("db", "db status", "db upgrade", "db stop"),
+)
+HEAVY = {"psycopg", "rich", "neonize", "phonenumbers", "asyncio", "pydantic", "segno"}
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, capsys: Capture) -> None:
+    assert cli.execute([*command.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"Example: wa-sessions {command}" in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+def test_the_list_of_commands_above_is_whole(capsys: Capture) -> None:
+    cli.execute(["--help"])
+    listed = capsys.readouterr().out.partition("Commands:")[2].split("\n\n")[0]
+    names = {line.split()[0] for line in listed.splitlines() if line.startswith("  ")}
+    assert names - {"demo"} == {command for command in COMMANDS if " " not in command}
+    assert "..." not in listed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["stats"], "Usage"),
+        (["stats", ""], "no phone"),
+        (["stats", "8 705 123 45 67"], "national"),
+        (["stats", "#99999999999999999999"], "no phone id"),
+        (["stats", "77051234567", "--org", "one"], "'one'"),
+        (["stats", "77051234567", "-o", "xml"], "'xml'"),
+        (["stats", "77051234567", "--json", "-o", "tsv"], "exclude"),
+        (["stats", "1\x1b[2J2"], "is no phone"),
+        (["add", "77051234567"], "--org"),
+        (["add", "77051234567", "--org", "-1"], "--org"),
+        (["run", "77051234567", "--pairing-window", "soon"], "10m"),
+        (["run", "77051234567", "--pairing-window", "0s"], "10m"),
+        (["run", "77051234567", "--pairing-window", "25h"], "10m"),
+        (["run", "77051234567", "--max-bad-mac", "0"], "--max-bad-mac"),
+        (["run", "77051234567", "--limit-scope", "world"], "'world'"),
+        ([], "Usage"),
+        (["db"], "Usage"),
+    ],
+)
+def test_usage(arguments: list[str], words: str, capsys: Capture) -> None:
+    assert cli.execute(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert words in shown.err
+    assert "\x1b" not in shown.err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["stats", "--help"], ["stats"], ["nonsense"]])
+def test_what_needs_no_database_imports_none(arguments: list[str]) -> None:
+    program = (
+        f"import sys; from wa_sessions import cli; cli.execute({arguments!r}); print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not HEAVY & set(done.stderr.split())
+
+
+def test_the_package_imports_nothing_heavy() -> None:
+    program = "import sys; import wa_sessions; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not (HEAVY | {"typer", "importlib.metadata"}) & set(done.stdout.split())
+
+
+def test_all_that_the_package_promises_is_there() -> None:
+    package = importlib.import_module("wa_sessions")
+    assert all(getattr(package, name) is not None for name in package.__all__)
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        _ = package.no_such_thing
+
+
+@pytest.mark.parametrize("name", ["options", "table", "terminal", "times"])
+def test_examples_in_docstrings(name: str) -> None:
+    failed, tried = doctest.testmod(importlib.import_module(f"wa_sessions.cli.{name}"))
+    assert (failed, tried > 0) == (0, True)
+
+
+def test_an_internal_error_is_one_line_without_a_password(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    error = ValueError("postgresql://ops:s3cr3t@db/shop password=s3cr3t\nsecond line")
+
+    def broken(_arguments: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "_invoke", broken)
+    assert cli.execute([]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("wa-sessions: internal error: ValueError: postgresql://***@db/shop")
+    assert shown.count("\n") == 1
+    assert "s3cr3t" not in shown
+    monkeypatch.setenv("WA_SESSIONS_DEBUG", "1")
+    assert cli.execute([]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@given(st.lists(st.tuples(st.text(), st.text(), st.text(max_size=12)), max_size=5), st.integers(40, 120))
+def test_a_flexible_column_keeps_a_table_within_its_width(rows: list[tuple[str, str, str]], width: int) -> None:
+    columns = (Column("A", flexible=True), Column("B", right=True, flexible=True), Column("C"))
+    shown = [tuple(map(terminal.plain, row)) for row in rows]
+    lines = table(columns, shown, width, [None] * 3)
+    assert len(lines) == len(rows) + 1
+    assert all(cells(line) <= width for line in lines)
+
+
+@given(st.timedeltas(min_value=-timedelta(days=800), max_value=timedelta(days=800)))
+def test_times_are_short(distance: timedelta) -> None:
+    now = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
+    assert 0 < len(when(now + distance, now)) <= len("30 Dec 23:59")
+
+
+def test_a_qr_fits_a_terminal() -> None:
+    code = "2@" + "A" * 150 + "," + "B" * 44 + "," + "C" * 44
+    for at_terminal in (True, False):
+        lines = drawn(code, terminal=at_terminal).replace("\x1b[30;107m", "").replace("\x1b[0m", "").splitlines()
+        assert len({len(line) for line in lines}) == 1
+        assert len(lines[0]) <= 80
+        assert len(lines) <= 40

@@ -1,0 +1,178 @@
+"""The only way to Postgres: connections, transactions, and libpq's errors turned into one line for an operator."""
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import DictRow, dict_row
+
+from wa_sessions.db.settings import Target
+from wa_sessions.db.sql import queries
+from wa_sessions.errors import DatabaseError, PermissionMissing, SchemaMissing, UsageError
+
+Connection: TypeAlias = psycopg.Connection[DictRow]
+
+CONNECT_TIMEOUT = 5
+WAIT_FOR_CONNECTION = 15.0
+_DEFAULTS: dict[str, Any] = {
+    "connect_timeout": CONNECT_TIMEOUT,
+    "application_name": "wa-sessions",
+    "client_encoding": "UTF8",
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+
+class Database:
+    """A few connections to one database, shared by the threads of a process."""
+
+    def __init__(self, target: Target, size: int) -> None:
+        self.target = target
+        self._idle: list[Connection] = []
+        self._free = threading.BoundedSemaphore(size)
+        self._closed = False
+
+    @classmethod
+    def open(cls, target: Target, *, size: int = 4) -> Self:
+        """Connect once, so that a database that cannot be reached is known at once; raises DatabaseError."""
+        database = cls(target, size)
+        with errors_of(target):
+            database._idle.append(_connect(target, autocommit=False))
+        return database
+
+    def close(self) -> None:
+        """Close what is idle; connections in use close as they are given back."""
+        self._closed = True
+        self._drop_idle()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction, committed at the end, rolled back by an exception.
+
+        Raises DatabaseError, PermissionMissing, SchemaMissing, or UsageError for values that Postgres cannot hold.
+        """
+        if not self._free.acquire(timeout=WAIT_FOR_CONNECTION):
+            raise DatabaseError(f"all connections to {self.target.masked} are busy")
+        try:
+            with errors_of(self.target):
+                conn = self._begin()
+                try:
+                    yield conn
+                    conn.commit()
+                finally:
+                    self._give_back(conn)
+        finally:
+            self._free.release()
+
+    def dedicated(self) -> Connection:
+        """An autocommit connection of its own, for advisory locks and LISTEN; the caller closes it."""
+        with errors_of(self.target):
+            conn = _connect(self.target, autocommit=True)
+            _prepare(conn, self.target, local=False)
+            return conn
+
+    def _drop_idle(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    def _begin(self) -> Connection:
+        """A connection in a new transaction; an idle one may have died with its server since."""
+        while True:
+            try:
+                conn = self._idle.pop()
+            except IndexError:
+                break
+            with contextlib.suppress(psycopg.OperationalError, psycopg.InterfaceError):
+                _prepare(conn, self.target, local=True)
+                return conn
+            conn.close()
+        conn = _connect(self.target, autocommit=False)
+        _prepare(conn, self.target, local=True)
+        return conn
+
+    def _give_back(self, conn: Connection) -> None:
+        with contextlib.suppress(psycopg.Error):
+            conn.rollback()
+        usable = not conn.closed and conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        if usable and not self._closed:
+            self._idle.append(conn)
+        else:
+            conn.close()
+
+
+@contextlib.contextmanager
+def errors_of(target: Target) -> Iterator[None]:
+    """Turn psycopg's errors into ours; none of them repeats a password."""
+    try:
+        yield
+    except errors.InsufficientPrivilege as error:
+        raise PermissionMissing(
+            f"the database role{_role(target)} lacks a right: {_primary(error)} (source: {target.source})"
+        ) from None
+    except (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedColumn) as error:
+        if "wa_sessions" not in str(error):
+            raise
+        raise SchemaMissing("the schema wa_sessions is missing or out of date: run wa-sessions db upgrade") from None
+    except errors.ReadOnlySqlTransaction as error:
+        raise DatabaseError(f"{target.masked} is read-only: {_primary(error)}") from None
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise DatabaseError(f"{target.masked}: {_reason(error, target)} (source: {target.source})") from None
+    except (psycopg.DataError, UnicodeEncodeError) as error:
+        raise UsageError(f"a value that the database cannot hold: {_primary(error)}") from None
+
+
+def _connect(target: Target, *, autocommit: bool) -> Connection:
+    given = conninfo_to_dict(target.conninfo)
+    defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
+    return psycopg.connect(
+        target.conninfo, autocommit=autocommit, prepare_threshold=None, row_factory=dict_row, **defaults
+    )
+
+
+def _prepare(conn: Connection, target: Target, *, local: bool) -> None:
+    """UTC and the schema of the URL: for the transaction alone, so that a pooler's other clients never see them."""
+    conn.execute(queries("session").prepare, {"search_path": target.search_path, "local": local})
+
+
+def _role(target: Target) -> str:
+    user = conninfo_to_dict(target.conninfo).get("user")
+    return f" {user}" if user else ""
+
+
+def _primary(error: Exception) -> str:
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return error.diag.message_primary
+    return _one_line(str(error))
+
+
+def _reason(error: Exception, target: Target) -> str:
+    """libpq's words, the last of several attempts, without a password."""
+    text = str(error)
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        text = error.diag.message_primary
+    attempts = [line for line in text.splitlines() if "failed:" in line and not line.startswith("Multiple")]
+    line = _one_line(attempts[-1] if attempts else text)
+    line = re.sub(r"^(- host: .*?: )?connection failed: ", "", line)
+    password = conninfo_to_dict(target.conninfo).get("password")
+    return line.replace(str(password), "***") if password and len(str(password)) > 3 else line
+
+
+def _one_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")

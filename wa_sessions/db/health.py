@@ -1,0 +1,160 @@
+"""Counters, undecryptable messages, history and alerts of each phone."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from wa_sessions.db.gateway import Connection
+from wa_sessions.db.sql import queries
+
+_SQL = queries("health")
+
+
+@dataclass(frozen=True, slots=True)
+class HealthRow:
+    """A row of ``wa_sessions.health``; the database sets ``updated_at`` when it is saved."""
+
+    phone_id: int
+    organization_id: int
+    bad_mac_errors: int
+    bad_decrypt_errors: int
+    counted_senders: tuple[str, ...]
+    last_error_at: datetime | None
+    last_error_kind: str | None
+    messages_recovered: int
+    messages_lost: int
+    state: str
+    state_detail: str | None
+    state_since: datetime
+    retry_at: datetime | None
+    closing: str | None
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """A row of ``wa_sessions.message``: a message that did not decrypt; pending while ``outcome`` is None."""
+
+    phone_id: int
+    message_id: str
+    sender: str
+    chat: str
+    is_group: bool
+    cause: str
+    encryption: str
+    connection: str
+    copies: int
+    counted: bool
+    sender_worked: bool
+    session_mark: str | None
+    first_failed_at: datetime
+    last_failed_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An entry of the append-only history."""
+
+    id: int
+    at: datetime
+    phone_id: int
+    organization_id: int
+    kind: str
+    detail: dict[str, Any]
+    operation_id: str | None
+    worker_id: UUID | None
+
+
+def load(conn: Connection, phone_id: int) -> HealthRow | None:
+    """A phone's counters; None where nobody ever observed it."""
+    row = conn.execute(_SQL.load, {"phone_id": phone_id}).fetchone()
+    return _health(row) if row else None
+
+
+def load_all(conn: Connection) -> dict[int, HealthRow]:
+    """The counters of all observed phones by phone id."""
+    return {row["phone_id"]: _health(row) for row in conn.execute(_SQL.load, {"phone_id": None})}
+
+
+def save(conn: Connection, row: HealthRow) -> None:
+    """Write a phone's counters."""
+    conn.execute(_SQL.save, asdict(row) | {"counted_senders": list(row.counted_senders)})
+
+
+def pending_messages(conn: Connection, phone_id: int) -> list[MessageRow]:
+    """Messages that did not decrypt and have no outcome yet, the oldest first."""
+    return [MessageRow(**row) for row in conn.execute(_SQL.pending_messages, {"phone_id": phone_id})]
+
+
+def pending_counts(conn: Connection) -> dict[int, int]:
+    """How many messages are pending, by phone id; phones without any are left out."""
+    return {row["phone_id"]: row["pending"] for row in conn.execute(_SQL.pending_counts)}
+
+
+def save_message(conn: Connection, row: MessageRow) -> None:
+    """Write a message's state."""
+    conn.execute(_SQL.save_message, asdict(row))
+
+
+def record_event(
+    conn: Connection,
+    phone_id: int,
+    organization_id: int,
+    kind: str,
+    detail: Mapping[str, Any],
+    *,
+    operation_id: str | None = None,
+    worker_id: UUID | None = None,
+) -> int:
+    """Add to a phone's history; returns the entry's id."""
+    values = {
+        "phone_id": phone_id,
+        "organization_id": organization_id,
+        "kind": kind,
+        "detail": Jsonb(storable(detail)),
+        "operation_id": operation_id,
+        "worker_id": worker_id,
+    }
+    row = conn.execute(_SQL.record_event, values).fetchone()
+    return int(row["id"]) if row else 0
+
+
+def events(conn: Connection, phone_id: int, since_id: int = 0, limit: int = 1000) -> list[Event]:
+    """A phone's history after an entry, in order."""
+    values = {"phone_id": phone_id, "since_id": since_id, "limit": limit}
+    return [Event(**row) for row in conn.execute(_SQL.events, values)]
+
+
+def last_events(conn: Connection, phone_id: int, limit: int) -> list[Event]:
+    """The newest entries of a phone's history, in order."""
+    return [Event(**row) for row in conn.execute(_SQL.last_events, {"phone_id": phone_id, "limit": limit})]
+
+
+def alert(conn: Connection, phone_id: int, kind: str, payload: Mapping[str, Any]) -> int:
+    """Leave an alert to be sent; returns its id."""
+    values = {"phone_id": phone_id, "kind": kind, "payload": Jsonb(storable(payload))}
+    row = conn.execute(_SQL.alert, values).fetchone()
+    return int(row["id"]) if row else 0
+
+
+def storable(value: Any) -> Any:
+    """The same value without what ``jsonb`` cannot hold: NUL and half surrogates in strings."""
+    match value:
+        case str():
+            return value.replace("\0", "\ufffd").encode(errors="replace").decode()
+        case Mapping():
+            return {storable(str(key)): storable(part) for key, part in value.items()}
+        case list() | tuple():
+            return [storable(part) for part in value]
+        case _:
+            return value
+
+
+def _health(row: Mapping[str, Any]) -> HealthRow:
+    return HealthRow(**{**row, "counted_senders": tuple(row["counted_senders"])})

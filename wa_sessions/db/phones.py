@@ -1,0 +1,228 @@
+"""Phones: rows of the backend's "OrganizationPhone", found by exact number and changed as Prisma would."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Final, Literal
+
+from psycopg import errors
+from psycopg.rows import DictRow
+from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
+
+from wa_sessions.db.backend import Backend
+from wa_sessions.db.gateway import Connection
+from wa_sessions.db.sql import queries
+from wa_sessions.errors import AmbiguousPhone, Conflict, DatabaseError, PhoneNotFound, UsageError
+from wa_sessions.keys.phone_ref import PhoneRef, device_of, number_of
+
+CONNECTION_TYPES = ("baileys", "neonize", "waba")
+_SQL = queries("phones")
+_NOW_UTC = SQL("(clock_timestamp() AT TIME ZONE 'UTC')::timestamp(3)")
+
+
+class Keep(Enum):
+    """Marks a column that is to stay as it is, since None means NULL."""
+
+    KEEP = "keep"
+
+
+KEEP: Final = Keep.KEEP
+
+
+@dataclass(frozen=True, slots=True)
+class Phone:
+    """A phone of an organization; ``number`` is the digits of ``phone_jid``, ``device`` its device once paired."""
+
+    id: int
+    organization_id: int
+    number: str
+    phone_jid: str
+    device: int | None
+    display_name: str | None
+    status: str
+    connection_type: str
+    last_connected_at: datetime | None
+    qr_code: str | None = field(repr=False)
+    updated_at: datetime | None
+
+
+def list_phones(conn: Connection, backend: Backend, organization_id: int | None = None) -> list[Phone]:
+    """All phones, or those of one organization, in order of organization and id."""
+    backend.require_phones()
+    return _phones(conn, backend, conn.execute(_SQL.all, {"organization_id": organization_id}).fetchall())
+
+
+def find(conn: Connection, backend: Backend, ref: PhoneRef, organization_id: int | None = None) -> Phone:
+    """The one phone that is meant; raises PhoneNotFound or AmbiguousPhone."""
+    backend.require_phones()
+    if ref.digits is None:
+        rows = conn.execute(_SQL.by_id, {"phone_id": ref.phone_id}).fetchall()
+        keyed: set[int] = set()
+    else:
+        rows = conn.execute(_SQL.by_number, {"number": ref.digits}).fetchall()
+        keyed = _organizations_with_keys(conn, backend, ref.digits)
+    matching = [row for row in rows if organization_id in (None, row["organizationId"])]
+    if not matching:
+        raise PhoneNotFound(_not_found(ref, organization_id, {row["organizationId"] for row in rows}, keyed))
+    organizations = {row["organizationId"] for row in matching} | (keyed if organization_id is None else set())
+    if len(organizations) > 1:
+        raise AmbiguousPhone(_ambiguous(ref, {row["organizationId"] for row in matching}, keyed))
+    if len(matching) > 1:
+        rows_text = ", ".join(f"#{row['id']} ({row['phoneJid']})" for row in matching)
+        raise AmbiguousPhone(f"{ref} has more than one row: {rows_text}; name one by its #id")
+    return _phones(conn, backend, matching)[0]
+
+
+def add(
+    conn: Connection, backend: Backend, number: str, organization_id: int, display_name: str | None = None
+) -> Phone:
+    """A new ``neonize`` phone, status ``disconnected``; raises UsageError where the number has a row already."""
+    backend.require_phones()
+    if present := conn.execute(_SQL.by_number, {"number": number}).fetchall():
+        row = present[0]
+        raise UsageError(f"{number} is already phone #{row['id']} of organization {row['organizationId']}")
+    values: dict[str, Any] = {
+        "organizationId": organization_id,
+        "phoneJid": f"{number}@s.whatsapp.net",
+        "displayName": display_name,
+        "status": "disconnected",
+        "connectionType": "neonize",
+    }
+    values = {name: value for name, value in values.items() if name in backend.phone_columns}
+    cells: dict[str, Composable] = {name: Placeholder(name) for name in values}
+    if "updatedAt" in backend.phone_columns:
+        cells["updatedAt"] = _NOW_UTC
+    statement = _SQL.insert.format(
+        columns=SQL(", ").join(map(Identifier, cells)), values=SQL(", ").join(cells.values())
+    )
+    row = _insert(conn, statement, values, number)
+    if not backend.has_connection_type:
+        conn.execute(_SQL.assign, {"phone_id": row["id"], "connection_type": "neonize"})
+    return _phones(conn, backend, [row])[0]
+
+
+def assign(conn: Connection, backend: Backend, phone: Phone, connection_type: str) -> None:
+    """Say whose a phone is: ``baileys`` or ``neonize``; raises UsageError for other words and for ``waba`` phones."""
+    if connection_type not in ("baileys", "neonize"):
+        raise UsageError(f"{connection_type!r} is no connection type: write neonize or baileys")
+    if phone.connection_type == "waba":
+        raise UsageError(f"{phone.number} is a waba phone (the official API): it has no keys and cannot be assigned")
+    if backend.has_connection_type:
+        _update(conn, backend, phone.id, {"connectionType": connection_type})
+    else:
+        conn.execute(_SQL.assign, {"phone_id": phone.id, "connection_type": connection_type})
+
+
+def set_status(
+    conn: Connection,
+    backend: Backend,
+    phone_id: int,
+    status: str | Literal[Keep.KEEP],
+    *,
+    qr_code: str | Literal[Keep.KEEP] | None = KEEP,
+    phone_jid: str | Literal[Keep.KEEP] = KEEP,
+    connected_now: bool = False,
+) -> None:
+    """Change a phone's row; columns that the table lacks are left out. Raises PhoneNotFound, Conflict."""
+    values = {"status": status, "qrCode": qr_code, "phoneJid": phone_jid}
+    changes = {name: value for name, value in values.items() if value is not KEEP}
+    _update(conn, backend, phone_id, changes, connected_now=connected_now)
+
+
+def _update(
+    conn: Connection, backend: Backend, phone_id: int, values: dict[str, Any], *, connected_now: bool = False
+) -> None:
+    backend.require_phones()
+    cells: dict[str, Composable] = {name: Placeholder(name) for name in values}
+    cells |= {"updatedAt": _NOW_UTC} | ({"lastConnectedAt": _NOW_UTC} if connected_now else {})
+    changes = [
+        SQL("{} = {}").format(Identifier(name), cell) for name, cell in cells.items() if name in backend.phone_columns
+    ]
+    if not changes:
+        return
+    statement = _SQL.update.format(changes=SQL(", ").join(changes))
+    try:
+        with conn.transaction():
+            updated = conn.execute(statement, values | {"phone_id": phone_id}).fetchone()
+    except errors.UniqueViolation:
+        raise Conflict(f"{values.get('phoneJid')} stands already at another phone than #{phone_id}") from None
+    if updated is None:
+        raise PhoneNotFound(f"no phone has the id #{phone_id} any more")
+
+
+def _insert(conn: Connection, statement: Composed, values: dict[str, Any], number: str) -> DictRow:
+    try:
+        with conn.transaction():
+            row: DictRow | None = conn.execute(statement, values).fetchone()
+    except errors.UniqueViolation:
+        raise UsageError(f"{number} has just been added by somebody else") from None
+    except errors.IntegrityError as error:
+        reason = error.diag.message_primary
+        raise UsageError(f"the backend's table refuses {number} ({reason}): add the phone in the backend") from None
+    if row is None:
+        raise DatabaseError(f"the database did not keep {number}")
+    return row
+
+
+def _organizations_with_keys(conn: Connection, backend: Backend, number: str) -> set[int]:
+    if backend.auth is None:
+        return set()
+    statement = _SQL.organizations_with_keys.format(auth_table=backend.auth.identifier)
+    return {row["id"] for row in conn.execute(statement, {"number": number})}
+
+
+def _phones(conn: Connection, backend: Backend, rows: list[DictRow]) -> list[Phone]:
+    assigned = {} if backend.has_connection_type else _assignments(conn)
+    return [_phone(row, assigned) for row in rows]
+
+
+def _assignments(conn: Connection) -> dict[int, str]:
+    found = conn.execute(_SQL.assignment_exists).fetchone()
+    if not found or not found["present"]:
+        return {}
+    return {row["phone_id"]: row["connection_type"] for row in conn.execute(_SQL.assignments)}
+
+
+def _phone(row: DictRow, assigned: dict[int, str]) -> Phone:
+    jid = row["phoneJid"]
+    return Phone(
+        id=row["id"],
+        organization_id=row["organizationId"],
+        number=number_of(jid),
+        phone_jid=jid,
+        device=device_of(jid),
+        display_name=row.get("displayName"),
+        status=row["status"],
+        connection_type=row.get("connectionType") or assigned.get(row["id"], "baileys"),
+        last_connected_at=_utc(row.get("lastConnectedAt")),
+        qr_code=row.get("qrCode"),
+        updated_at=_utc(row.get("updatedAt")),
+    )
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    """Prisma's timestamps have no zone and mean UTC."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _not_found(ref: PhoneRef, organization_id: int | None, elsewhere: set[int], keyed: set[int]) -> str:
+    where = f" in organization {organization_id}" if organization_id is not None else ""
+    if elsewhere:
+        return f"no phone {ref}{where}: it is in organization {_listed(elsewhere)}"
+    if ref.digits is None:
+        return f"no phone has the id {ref}{where}: wa-sessions sessions lists all"
+    org = organization_id if organization_id is not None else "N"
+    keys = f" (auth keys of it stand in organization {_listed(keyed)})" if keyed else ""
+    return f"no phone {ref}{where}{keys}: add it with wa-sessions add {ref} --org {org}"
+
+
+def _ambiguous(ref: PhoneRef, organizations: set[int], keyed: set[int]) -> str:
+    keys_only = keyed - organizations
+    extra = f" and, with auth keys only, {_listed(keys_only)}" if keys_only else ""
+    return f"{ref} is in organization {_listed(organizations)}{extra}: choose one with --org"
+
+
+def _listed(organizations: set[int]) -> str:
+    return ", ".join(map(str, sorted(organizations)))

@@ -1,0 +1,74 @@
+-- name: load
+SELECT * FROM wa_sessions.health WHERE %(phone_id)s::int IS NULL OR phone_id = %(phone_id)s;
+
+-- name: save
+INSERT INTO wa_sessions.health
+    (phone_id, organization_id, bad_mac_errors, bad_decrypt_errors, counted_senders, last_error_at, last_error_kind,
+     messages_recovered, messages_lost, state, state_detail, state_since, retry_at, closing, updated_at)
+VALUES
+    (%(phone_id)s, %(organization_id)s, %(bad_mac_errors)s, %(bad_decrypt_errors)s, %(counted_senders)s,
+     %(last_error_at)s, %(last_error_kind)s, %(messages_recovered)s, %(messages_lost)s, %(state)s, %(state_detail)s,
+     %(state_since)s, %(retry_at)s, %(closing)s, clock_timestamp())
+ON CONFLICT (phone_id) DO UPDATE SET
+    organization_id = excluded.organization_id,
+    bad_mac_errors = excluded.bad_mac_errors,
+    bad_decrypt_errors = excluded.bad_decrypt_errors,
+    counted_senders = excluded.counted_senders,
+    last_error_at = excluded.last_error_at,
+    last_error_kind = excluded.last_error_kind,
+    messages_recovered = excluded.messages_recovered,
+    messages_lost = excluded.messages_lost,
+    state = excluded.state,
+    state_detail = excluded.state_detail,
+    state_since = excluded.state_since,
+    retry_at = excluded.retry_at,
+    closing = excluded.closing,
+    updated_at = excluded.updated_at;
+
+-- name: pending_messages
+SELECT * FROM wa_sessions.message WHERE phone_id = %(phone_id)s AND outcome IS NULL ORDER BY first_failed_at, message_id;
+
+-- name: pending_counts
+SELECT phone_id, count(*) AS pending FROM wa_sessions.message WHERE outcome IS NULL GROUP BY phone_id;
+
+-- name: save_message
+INSERT INTO wa_sessions.message
+    (phone_id, message_id, sender, chat, is_group, cause, encryption, connection, copies, counted, sender_worked,
+     session_mark, first_failed_at, last_failed_at, ended_at, outcome)
+VALUES
+    (%(phone_id)s, %(message_id)s, %(sender)s, %(chat)s, %(is_group)s, %(cause)s, %(encryption)s, %(connection)s,
+     %(copies)s, %(counted)s, %(sender_worked)s, %(session_mark)s, %(first_failed_at)s, %(last_failed_at)s,
+     %(ended_at)s, %(outcome)s)
+ON CONFLICT (phone_id, message_id) DO UPDATE SET
+    sender = excluded.sender,
+    chat = excluded.chat,
+    is_group = excluded.is_group,
+    cause = excluded.cause,
+    encryption = excluded.encryption,
+    connection = excluded.connection,
+    copies = excluded.copies,
+    counted = excluded.counted,
+    sender_worked = excluded.sender_worked,
+    session_mark = excluded.session_mark,
+    first_failed_at = excluded.first_failed_at,
+    last_failed_at = excluded.last_failed_at,
+    ended_at = excluded.ended_at,
+    outcome = excluded.outcome;
+
+-- name: record_event
+INSERT INTO wa_sessions.event (phone_id, organization_id, kind, detail, operation_id, worker_id)
+VALUES (%(phone_id)s, %(organization_id)s, %(kind)s, %(detail)s, %(operation_id)s, %(worker_id)s)
+RETURNING id;
+
+-- name: events
+SELECT * FROM wa_sessions.event
+WHERE phone_id = %(phone_id)s AND id > %(since_id)s
+ORDER BY id LIMIT %(limit)s;
+
+-- name: last_events
+SELECT * FROM (
+    SELECT * FROM wa_sessions.event WHERE phone_id = %(phone_id)s ORDER BY id DESC LIMIT %(limit)s
+) AS newest ORDER BY id;
+
+-- name: alert
+INSERT INTO wa_sessions.alert (phone_id, kind, payload) VALUES (%(phone_id)s, %(kind)s, %(payload)s) RETURNING id;

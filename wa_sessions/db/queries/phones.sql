@@ -1,0 +1,41 @@
+-- name: all
+SELECT * FROM "OrganizationPhone"
+WHERE %(organization_id)s::int IS NULL OR "organizationId" = %(organization_id)s
+ORDER BY "organizationId", "id";
+
+-- name: by_number
+SELECT * FROM "OrganizationPhone"
+WHERE split_part(split_part("phoneJid", '@', 1), ':', 1) = %(number)s
+ORDER BY "organizationId", "id";
+
+-- name: by_id
+SELECT * FROM "OrganizationPhone" WHERE "id" = %(phone_id)s;
+
+-- name: organizations_with_keys
+WITH RECURSIVE organization (id) AS (
+    SELECT min("organizationId") FROM {auth_table}
+    UNION ALL
+    SELECT (SELECT min("organizationId") FROM {auth_table} WHERE "organizationId" > organization.id)
+    FROM organization WHERE organization.id IS NOT NULL
+)
+SELECT id FROM organization
+WHERE EXISTS (SELECT FROM {auth_table} WHERE "organizationId" = organization.id AND "phoneJid" = %(number)s);
+
+-- name: insert
+INSERT INTO "OrganizationPhone" ({columns}) VALUES ({values}) RETURNING *;
+
+-- name: update
+UPDATE "OrganizationPhone" SET {changes} WHERE "id" = %(phone_id)s RETURNING "id";
+
+-- name: assignment_exists
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'wa_sessions' AND c.relname = 'assignment'
+) AS present;
+
+-- name: assignments
+SELECT phone_id, connection_type FROM wa_sessions.assignment;
+
+-- name: assign
+INSERT INTO wa_sessions.assignment (phone_id, connection_type) VALUES (%(phone_id)s, %(connection_type)s)
+ON CONFLICT (phone_id) DO UPDATE SET connection_type = excluded.connection_type;

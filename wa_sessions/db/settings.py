@@ -1,0 +1,133 @@
+"""Which database, decided in one place; and the URL under which neonize's store reaches the same one."""
+
+import os
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote, urlsplit
+
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict
+
+from wa_sessions.db import dsn
+from wa_sessions.db.embedded import EmbeddedServer, default_data_dir
+from wa_sessions.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from wa_sessions.db.gateway import Connection
+
+URL_VARIABLES = ("WA_SESSIONS_DATABASE_URL", "DATABASE_URL")
+LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
+STORE_SCHEMA = "whatsmeow"
+TLS_PROBE_TIMEOUT = 3.0
+_TLS_FILES = ("sslrootcert", "sslcert", "sslkey")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A database to connect to, and where its address came from."""
+
+    conninfo: str = field(repr=False)
+    search_path: str | None
+    source: str
+    embedded: bool = False
+
+    @property
+    def masked(self) -> str:
+        """The address for people's eyes, without a password."""
+        if not self.conninfo:
+            return dsn.masked(_from_environment())
+        return dsn.masked(conninfo_to_dict(self.conninfo))
+
+
+def resolve(database_url: str | None = None, *, allow_embedded: Literal["existing", "create"] = "existing") -> Target:
+    """The database that is meant: option, environment, libpq's own settings, else the embedded one.
+
+    Starts the embedded server where that is the answer; makes one only with ``"create"``. Raises DatabaseError.
+    """
+    if database_url is not None:
+        return _target(database_url, "--database-url")
+    for name in URL_VARIABLES:
+        if value := os.environ.get(name, "").strip():
+            return _target(value, name)
+    if named := [name for name in LIBPQ_VARIABLES if os.environ.get(name)]:
+        return Target("", None, ", ".join(named))
+    server = EmbeddedServer(default_data_dir())
+    if allow_embedded == "create" or server.exists():
+        return embedded_target(server)
+    raise DatabaseError(
+        "no database is configured: give --database-url, or set WA_SESSIONS_DATABASE_URL, DATABASE_URL or libpq's PG* "
+        "variables (an embedded database is made by: wa-sessions add PHONE --org N --embedded)"
+    )
+
+
+def embedded_target(server: EmbeddedServer) -> Target:
+    """The database of an embedded server, which is started if it does not run."""
+    return Target(server.ensure_running(), None, "embedded", embedded=True)
+
+
+def store_url(conn: "Connection", target: Target, override: str | None = None) -> str:
+    """The store's URL for neonize (lib/pq), derived from a live connection or mended from ``override``.
+
+    It always has ``binary_parameters=yes``: without it a pooler loses messages silently. Raises DatabaseError.
+    """
+    if override is not None:
+        return _mended(override)
+    info = conn.info
+    parts = conninfo_to_dict(target.conninfo)
+    query = _tls(conn, parts) | {"binary_parameters": "yes", "search_path": STORE_SCHEMA}
+    host = info.host or info.hostaddr
+    login = quote(info.user, safe="") + (f":{quote(info.password, safe='')}" if info.password else "")
+    database = quote(info.dbname, safe="")
+    if host.startswith("/"):
+        return dsn.with_query(f"postgres://{login}@/{database}", {"host": host, "port": str(info.port)} | query)
+    bracketed = f"[{host}]" if ":" in host else host
+    return dsn.with_query(f"postgres://{login}@{bracketed}:{info.port}/{database}", query)
+
+
+def _target(text: str, source: str) -> Target:
+    conninfo, schema = dsn.read_dsn(text, source)
+    return Target(conninfo, f'"{schema.replace(chr(34), chr(34) * 2)}"' if schema else None, source)
+
+
+def _from_environment() -> dict[str, str]:
+    return {
+        option.keyword.decode(): option.val.decode(errors="replace")
+        for option in pq.Conninfo.get_defaults()
+        if option.val is not None
+    }
+
+
+def _tls(conn: "Connection", parts: "dict[str, str | int | None]") -> dict[str, str]:
+    if not conn.pgconn.ssl_in_use:
+        return {"sslmode": "disable"}
+    mode = str(parts.get("sslmode") or os.environ.get("PGSSLMODE") or "")
+    query = {"sslmode": mode if mode in {"verify-ca", "verify-full"} else "require"}
+    return query | {name: str(parts[name]) for name in _TLS_FILES if parts.get(name)}
+
+
+def _mended(override: str) -> str:
+    text = override.strip()
+    if not dsn.is_postgres_url(text):
+        raise DatabaseError("WA_SESSIONS_STORE_URL is not a postgres:// URL, which is what the store needs")
+    dsn.read_dsn(text, "WA_SESSIONS_STORE_URL")
+    base, query = dsn.split_query(text)
+    query = {name: value for name, value in query.items() if name not in dsn.FOREIGN}
+    if query.get("sslmode", "prefer") in {"prefer", "allow"}:
+        query["sslmode"] = "require" if _offers_tls(base, query) else "disable"
+    return dsn.with_query(base.replace("postgresql://", "postgres://", 1), query | {"binary_parameters": "yes"})
+
+
+def _offers_tls(base: str, query: dict[str, str]) -> bool:
+    """Ask the server, as lib/pq has no ``prefer``; a server that cannot be asked is taken to want TLS."""
+    parts = urlsplit(base)
+    host = query.get("host") or parts.hostname or "localhost"
+    if host.startswith("/"):
+        return False
+    try:
+        with socket.create_connection((host, parts.port or 5432), TLS_PROBE_TIMEOUT) as probe:
+            probe.sendall(struct.pack("!ii", 8, 80877103))
+            return probe.recv(1) != b"N"
+    except OSError:
+        return True

@@ -1,0 +1,139 @@
+"""whatsmeow's store: the tables that neonize makes and fills in the schema ``whatsmeow``."""
+
+from dataclasses import dataclass, field
+
+from psycopg.sql import SQL, Identifier, Literal
+
+from wa_sessions.db.gateway import Connection
+from wa_sessions.db.sql import queries
+from wa_sessions.keys import session_record
+from wa_sessions.keys.signal_address import is_lid, signal_address, twin, user_of
+from wa_sessions.keys.whatsmeow_tables import TABLES, StoreTable
+
+SCHEMA = "whatsmeow"
+_SQL = queries("whatsmeow")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A Signal record of the store, under the address at which it stands."""
+
+    address: str
+    record: bytes | None = field(repr=False)
+
+    @property
+    def session_mark(self) -> str | None:
+        """See ``wa_sessions.keys.session_record``."""
+        return session_record.session_mark(self.record) if self.record else None
+
+    @property
+    def sender_key_mark(self) -> str | None:
+        """See ``wa_sessions.keys.session_record``."""
+        return session_record.sender_key_mark(self.record) if self.record else None
+
+
+def ensure_schema(conn: Connection) -> None:
+    """Make the schema, empty, where it is absent; neonize makes the tables."""
+    found = conn.execute(_SQL.schema_exists).fetchone()
+    if not found or not found["present"]:
+        conn.execute(_SQL.create_schema)
+
+
+def qualified(table: StoreTable) -> Identifier:
+    """A table's name for SQL."""
+    return Identifier(SCHEMA, table.name)
+
+
+def existing_tables(conn: Connection) -> tuple[StoreTable, ...]:
+    """Those of the known tables that are there, in the order in which rows can be deleted."""
+    present = {row["name"] for row in conn.execute(_SQL.tables)}
+    return tuple(table for table in TABLES if table.name in present)
+
+
+def device_of(conn: Connection, number: str) -> list[str]:
+    """The JIDs of the devices paired under exactly that number; empty where there is no store yet."""
+    if not existing_tables(conn):
+        return []
+    return [row["jid"] for row in conn.execute(_SQL.devices, {"number": number})]
+
+
+def find_session(conn: Connection, device_jid: str, sender: str, *, lock: bool = False) -> StoredRecord | None:
+    """A sender's session, the one under the LID first; ``lock`` keeps the row for this transaction."""
+    if not existing_tables(conn):
+        return None
+    addresses = _addresses(conn, sender)
+    statement = _SQL.session_locked if lock else _SQL.session
+    row = conn.execute(statement, {"device": device_jid, "addresses": addresses}).fetchone()
+    return StoredRecord(row["address"], row["record"]) if row else None
+
+
+def find_sender_key(
+    conn: Connection, device_jid: str, chat: str, sender: str, *, lock: bool = False
+) -> StoredRecord | None:
+    """A sender's key in a group, the one under the LID first; ``lock`` keeps the row for this transaction."""
+    if not existing_tables(conn):
+        return None
+    addresses = _addresses(conn, sender)
+    statement = _SQL.sender_key_locked if lock else _SQL.sender_key
+    row = conn.execute(statement, {"device": device_jid, "chat": chat, "addresses": addresses}).fetchone()
+    return StoredRecord(row["address"], row["record"]) if row else None
+
+
+def session_mark(conn: Connection, device_jid: str, sender: str) -> str | None:
+    """What identifies the state of a sender's session; None: there is none, or it cannot be read."""
+    found = find_session(conn, device_jid, sender)
+    return found.session_mark if found else None
+
+
+def sender_key_mark(conn: Connection, device_jid: str, chat: str, sender: str) -> str | None:
+    """What identifies the state of a sender's key in a group; None: there is none, or it cannot be read."""
+    found = find_sender_key(conn, device_jid, chat, sender)
+    return found.sender_key_mark if found else None
+
+
+def app_state_version(conn: Connection, device_jid: str, name: str) -> int | None:
+    """How far a collection is synced; it advances with every patch. None: not synced."""
+    if not existing_tables(conn):
+        return None
+    row = conn.execute(_SQL.app_state_version, {"device": device_jid, "name": name}).fetchone()
+    return int(row["version"]) if row else None
+
+
+def app_state_versions(conn: Connection, device_jid: str) -> dict[str, int]:
+    """How far each synced collection of a device is."""
+    if not existing_tables(conn):
+        return {}
+    rows = conn.execute(_SQL.app_state_versions, {"device": device_jid})
+    return {row["name"]: row["version"] for row in rows}
+
+
+def forget_device(conn: Connection, device_jid: str) -> None:
+    """Delete every row of a device of somebody else's account, without quarantine: nothing of it may be kept."""
+    for table in existing_tables(conn):
+        statement = _SQL.forget_rows.format(table=qualified(table), owner=Identifier(table.owner))
+        conn.execute(statement, {"device": device_jid})
+    conn.execute(_SQL.forget_mapping, {"number": user_of(device_jid)})
+
+
+def counts(conn: Connection, device_jid: str) -> dict[str, int]:
+    """How many rows of each kind a device has, zeros too."""
+    tables = existing_tables(conn)
+    if not tables:
+        return {}
+    parts = [
+        _SQL.count.format(kind=Literal(table.kind), table=qualified(table), owner=Identifier(table.owner))
+        for table in tables
+    ]
+    rows = conn.execute(SQL(" UNION ALL ").join(parts), {"device": device_jid})
+    return {row["kind"]: row["rows"] for row in rows}
+
+
+def _addresses(conn: Connection, sender: str) -> list[str]:
+    """Where a sender's rows may stand, the likeliest first: whatsmeow moves them from the number to the LID."""
+    if is_lid(sender):
+        row = conn.execute(_SQL.number_of, {"user": user_of(sender)}).fetchone()
+        jids = [sender] + ([twin(sender, row["user"])] if row else [])
+    else:
+        row = conn.execute(_SQL.lid_of, {"user": user_of(sender)}).fetchone()
+        jids = ([twin(sender, row["user"])] if row else []) + [sender]
+    return [signal_address(jid) for jid in jids]
