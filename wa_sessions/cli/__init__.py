@@ -1,5 +1,101 @@
 """The command line: parse, call an action, render."""
 
+import os
+import sys
+
+from wa_sessions.errors import ExitCode, WaSessionsError
+
+DEBUG_VARIABLE = "WA_SESSIONS_DEBUG"
+
 
 def main() -> None:
-    """Run the command ``wa-sessions``."""
+    """Run the command ``wa-sessions`` and exit with its status; never a traceback."""
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(arguments: list[str]) -> int:
+    """Run one command; the exit status. Errors go to stderr, one line each."""
+    try:
+        code = _invoke(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except WaSessionsError as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        _abandon_stdout()
+        return ExitCode.FAILED
+    except OSError as error:
+        return _internal(error) if os.environ.get(DEBUG_VARIABLE) else _failed(error)
+    except Exception as error:  # noqa: BLE001  # an operator gets one line, a developer the traceback
+        return _internal(error)
+    return code
+
+
+def _invoke(arguments: list[str]) -> int:
+    import typer
+    import typer.main
+
+    from wa_sessions.cli.app import app
+
+    command = typer.main.get_command(app)
+    try:
+        return int(command.main(arguments, prog_name="wa-sessions", standalone_mode=False) or 0)
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    except _usage_errors() as error:
+        _explain_usage(error)
+        return ExitCode.USAGE
+
+
+def _usage_errors() -> type[Exception]:
+    """Click's base of them, which typer keeps in a place of its own that differs between its releases."""
+    import typer
+
+    kinds = (kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+    return next(kind for kind in kinds if issubclass(kind, Exception))
+
+
+def _explain_usage(error: BaseException) -> None:
+    """Click's complaint in our form, or the help that it shows where arguments are missing altogether."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+        sys.stderr.write(context.get_help() + "\n")
+        return
+    _complain(error.format_message() if hasattr(error, "format_message") else str(error))
+    if context is not None:
+        sys.stderr.write(f"Try: {context.command_path} --help\n")
+
+
+def _failed(error: OSError) -> int:
+    """A full disk, a file that is not there: the machine's fault, told in its words."""
+    _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    return ExitCode.FAILED
+
+
+def _internal(error: Exception) -> int:
+    if os.environ.get(DEBUG_VARIABLE):
+        import traceback
+
+        traceback.print_exception(error)
+        return ExitCode.FAILED
+    import re
+
+    text = re.sub(r"://[^\s@]*@", "://***@", str(error))
+    text = re.sub(r"password=\S+", "password=***", text)
+    _complain(f"internal error: {type(error).__name__}: {text}; run with {DEBUG_VARIABLE}=1 for details")
+    return ExitCode.FAILED
+
+
+def _complain(message: str) -> None:
+    """One line on stderr, whatever characters were in what it quotes."""
+    line = " ".join(message.split())
+    line = "".join(character if character.isprintable() else "\ufffd" for character in line)
+    sys.stderr.write(f"wa-sessions: {line}\n")
+
+
+def _abandon_stdout() -> None:
+    """Let the interpreter's last flush of stdout go nowhere: its reader is gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

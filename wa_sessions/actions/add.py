@@ -1,0 +1,48 @@
+"""Adding a phone that our worker is to run."""
+
+from dataclasses import dataclass
+
+from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.operator import operator
+from wa_sessions.db import health, migrate, phones
+from wa_sessions.db.phones import Phone
+from wa_sessions.errors import UsageError
+from wa_sessions.keys.phone_ref import parse_phone
+
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The new phone; ``doubt`` says why its number looks mistyped, if it does."""
+
+    phone: Phone
+    doubt: str | None
+
+
+def add_phone(opened: Opened, number: str, organization_id: int, display_name: str | None = None) -> Added:
+    """Add a ``neonize`` phone to an organization.
+
+    Raises UsageError (no number, or there already), SchemaMissing, DatabaseError.
+    """
+    digits = parse_phone(number).digits
+    if digits is None:
+        raise UsageError(f"{number} is an id that the database gives: add takes a number, as in +7 705 123-45-67")
+    name = " ".join(display_name.split()) if display_name else None
+    if name and len(name) > LONGEST_NAME:
+        raise UsageError(f"the name has {len(name)} characters; {LONGEST_NAME} are enough")
+    with opened.database.transaction() as conn:
+        migrate.require_current(conn)
+        phone = phones.add(conn, opened.backend, digits, organization_id, name or None)
+        health.record_event(conn, phone.id, phone.organization_id, "added", {"actor": operator()})
+    return Added(phone, _doubt(digits))
+
+
+def _doubt(digits: str) -> str | None:
+    import phonenumbers
+
+    try:
+        possible = phonenumbers.is_possible_number(phonenumbers.parse(f"+{digits}"))
+    except phonenumbers.NumberParseException:
+        return f"no country's numbers start like {digits}"
+    return None if possible else f"numbers of that country have another length than {digits}"

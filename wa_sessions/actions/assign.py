@@ -1,0 +1,49 @@
+"""Handing a phone over from the Node backend to our worker, or back."""
+
+from dataclasses import dataclass
+
+from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.operator import operator
+from wa_sessions.actions.ownership import alone, find, named
+from wa_sessions.db import health, phones
+from wa_sessions.db.phones import Phone
+from wa_sessions.errors import OwnedByAnother, UsageError
+from wa_sessions.keys.phone_ref import PhoneRef
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Whose a phone is now, and whose it was; ``note`` says what is still to be done, if anything."""
+
+    phone: Phone
+    connection_type: str
+    connection_type_before: str
+    note: str | None
+
+
+def assign(opened: Opened, phone: PhoneRef, connection_type: str, organization_id: int | None = None) -> Assigned:
+    """Make a phone ``neonize`` or ``baileys``.
+
+    Raises OwnedByAnother while a worker runs it, UsageError for other types and for waba phones, PhoneNotFound,
+    AmbiguousPhone, SchemaMissing.
+    """
+    if connection_type not in ("neonize", "baileys"):
+        raise UsageError(f"{connection_type[:40]!r} is no connection type: write neonize or baileys")
+    found, owner = find(opened, phone, organization_id)
+    if found.connection_type == connection_type:
+        return Assigned(found, connection_type, connection_type, None)
+    if owner is not None:
+        raise OwnedByAnother(f"{named(owner)} runs {found.number} now: stop it first, then assign the phone")
+    with alone(opened, found.id) as (conn, current):
+        phones.assign(conn, opened.backend, current, connection_type)
+        detail = {"actor": operator(), "from": current.connection_type, "to": connection_type}
+        health.record_event(conn, current.id, current.organization_id, "assigned", detail)
+    return Assigned(current, connection_type, current.connection_type, _note(current, connection_type))
+
+
+def _note(phone: Phone, connection_type: str) -> str | None:
+    if connection_type == "baileys":
+        return "start the Node backend again: it takes the phone up and shows its own QR"
+    if phone.status in ("connected", "loading", "reconnecting"):
+        return "start the Node backend again, so that it lets the phone go, before wa-sessions run takes it up"
+    return None

@@ -1,0 +1,234 @@
+"""The scenes of the demo, in order; each shows one promise being kept."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wa_sessions.actions.add import add_phone
+from wa_sessions.actions.connection import Opened, open_database
+from wa_sessions.actions.demo.watch import Moment, WatchedWorker
+from wa_sessions.actions.force_close import force_close
+from wa_sessions.actions.send import send_text
+from wa_sessions.actions.stats import session_stats
+from wa_sessions.db.embedded import EmbeddedServer
+from wa_sessions.errors import WaSessionsError
+from wa_sessions.keys.phone_ref import PhoneRef
+
+if TYPE_CHECKING:
+    from wa_sessions.emulator import Device, Emulator, Phone
+
+ALICE, BOB = "77051234567", "77057654321"
+PATIENCE = 20.0  # seconds for anything to happen
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One scene: whether it happened, and how long it took. ``error`` says what did not happen."""
+
+    name: str
+    ok: bool
+    seconds: float
+    error: str | None = None
+
+
+class _Play:
+    """The stage: the emulator, the worker, and the second terminal's view of both."""
+
+    def __init__(self, emulator: "Emulator", opened: Opened, worker: WatchedWorker) -> None:
+        self.emulator = emulator
+        self.opened = opened
+        self.worker = worker
+        self.phones: dict[str, Phone] = {
+            ALICE: emulator.add_phone(ALICE, "Alice"),
+            BOB: emulator.add_phone(BOB, "Bob"),
+        }
+        self.devices: dict[str, Device] = {}
+        self._place = 0
+
+    def expect(self, event: str, phone: str) -> Moment:
+        """What comes next in the worker's log."""
+        return self.worker.expect(event, phone, PATIENCE, after=self._place)
+
+    def from_here(self) -> None:
+        """Expect only what comes after now."""
+        self._place = self.worker.mark()
+
+    def scan_next_code(self, number: str) -> None:
+        """Hold the phone before the QR that the worker shows."""
+        self.expect("qr", number)
+        with self.opened.database.transaction() as conn:
+            from wa_sessions.db import phones
+
+            code = phones.find(conn, self.opened.backend, PhoneRef(number)).qr_code
+        if code is None:
+            raise WaSessionsError(f'"OrganizationPhone"."qrCode" of {number} is empty')
+        self.devices[number] = self.emulator.scan(code, self.phones[number])
+
+    def send(self, sender: str, to: str, text: str) -> None:
+        """What ``wa-sessions send`` does in a second terminal."""
+        send_text(self.opened, PhoneRef(sender), None, to, text)
+
+    def exchange(self, sender: str, to: str, text: str) -> None:
+        """Send a text and see it in the other's message handler."""
+        self.from_here()
+        self.send(sender, to, text)
+        self.worker.expect("output", to, PATIENCE, after=self._place, containing=text)
+
+    def check(self, number: str, **expected: object) -> None:
+        """Look at ``wa-sessions stats``."""
+        stats = session_stats(self.opened, PhoneRef(number), None).as_dict()
+        wrong = {key: stats[key] for key, value in expected.items() if stats[key] != value}
+        if wrong:
+            raise WaSessionsError(f"stats of {number}: expected {expected}, found {wrong}")
+
+
+def _pair(play: _Play) -> None:
+    for number in (ALICE, BOB):
+        play.scan_next_code(number)
+    for number in (ALICE, BOB):
+        play.expect("connected", number)
+    play.check(ALICE, status="connected", severity="ok")
+
+
+def _talk(play: _Play) -> None:
+    play.exchange(BOB, ALICE, "hello")
+    play.exchange(ALICE, BOB, "hello to you")
+    play.exchange(BOB, ALICE, "how are you")
+
+
+def _recover(play: _Play) -> None:
+    play.from_here()
+    play.emulator.damage_first_copies(to=play.phones[ALICE], sender=play.phones[BOB], count=1)
+    play.send(BOB, ALICE, "damaged on its way, once")
+    play.expect("message_pending", ALICE)
+    play.expect("message_recovered", ALICE)
+    play.check(ALICE, bad_mac_errors=0, messages_recovered=1)
+
+
+def _repair_session(play: _Play) -> None:
+    play.from_here()
+    fault = play.emulator.damage_messages(to=play.phones[ALICE], sender=play.phones[BOB], count=None)
+    play.send(BOB, ALICE, "damaged in every copy")
+    play.expect("error_counted", ALICE)
+    play.expect("session_quarantined", ALICE)
+    play.expect("message_lost", ALICE)
+    fault.heal()
+    play.check(ALICE, bad_mac_errors=1, severity="warning", status="connected")
+    play.exchange(BOB, ALICE, "whole again")
+    play.expect("counter_reset", ALICE)
+
+
+def _repair_app_state(play: _Play) -> None:
+    from wa_sessions.emulator import AppStateDamage
+
+    alice, device = play.phones[ALICE], play.devices[ALICE]
+    play.emulator.share_app_state_key(device)
+    play.exchange(BOB, ALICE, "comes after the app-state key")
+    play.emulator.mute(alice, BOB)
+    play.emulator.notify_app_state(device, "regular_high")
+    play.from_here()
+    play.emulator.damage_app_state(alice, "regular_high", AppStateDamage.CONTENT_MAC)
+    play.emulator.mute(alice, "77050000000")
+    play.emulator.notify_app_state(device, "regular_high")
+    play.expect("collection_quarantined", ALICE)
+    play.emulator.heal()
+    play.emulator.notify_app_state(device, "regular_high")
+    play.expect("counter_reset", ALICE)
+    play.check(ALICE, bad_decrypt_errors=0, status="connected")
+
+
+def _close_at_limit(play: _Play) -> None:
+    play.from_here()
+    play.emulator.damage_messages(to=play.phones[ALICE], sender=play.phones[BOB], count=None)
+    for number in range(3):
+        play.send(BOB, ALICE, f"lost {number + 1}")
+    play.expect("session_closed", ALICE)
+
+
+def _new_code(play: _Play) -> None:
+    play.expect("qr", ALICE)
+    play.emulator.heal()
+    play.check(ALICE, status="pending", bad_mac_errors=0)
+
+
+def _pair_again(play: _Play) -> None:
+    play.scan_next_code(ALICE)
+    play.expect("connected", ALICE)
+    play.exchange(BOB, ALICE, "welcome back")
+
+
+def _force_close(play: _Play) -> None:
+    play.from_here()
+    force_close(play.opened, PhoneRef(ALICE), None, reason="end of the demo")
+    play.emulator.wait_disconnected(play.devices[ALICE], PATIENCE)
+    play.check(ALICE, status="disconnected", state="force_closed")
+    play.check(BOB, status="connected", bad_mac_errors=0)
+
+
+def _stop(play: _Play) -> None:
+    if status := play.worker.stop():
+        raise WaSessionsError(f"the worker ended with {status}")
+
+
+SCENES: tuple[tuple[str, Callable[[_Play], None]], ...] = (
+    ("two phones pair by QR", _pair),
+    ("they talk", _talk),
+    ("a damaged message is recovered", _recover),
+    ("a peer's session is repaired", _repair_session),
+    ("app state is repaired", _repair_app_state),
+    ("three lost messages close the session", _close_at_limit),
+    ("a new QR comes by itself", _new_code),
+    ("it pairs again", _pair_again),
+    ("force-close works", _force_close),
+    ("the worker stops gracefully", _stop),
+)
+
+
+def run_demo(on_moment: Callable[[Moment], None], on_step: Callable[[Step], None]) -> list[Step]:
+    """Play all scenes until one fails. Raises WaSessionsError if the stage cannot be set up."""
+    steps: list[Step] = []
+    with ExitStack() as stage:
+        play = stage.enter_context(_staged(on_moment))
+        for name, scene in SCENES:
+            started = time.monotonic()
+            try:
+                scene(play)
+                error = None
+            except WaSessionsError as failure:
+                error = str(failure)
+            step = Step(name, error is None, round(time.monotonic() - started, 2), error)
+            steps.append(step)
+            on_step(step)
+            if error:
+                break
+    return steps
+
+
+@contextmanager
+def _staged(on_moment: Callable[[Moment], None]) -> Iterator[_Play]:
+    try:
+        from wa_sessions.emulator import Emulator
+    except ImportError as error:
+        raise WaSessionsError(f"the demo needs more packages ({error.name}): pip install 'wa-sessions[all]'") from None
+    began = time.monotonic()
+    with ExitStack() as stage:
+        folder = Path(tempfile.mkdtemp(prefix="wa-sessions-demo-"))
+        stage.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder.chmod(0o755)
+        server = EmbeddedServer(folder / "data")
+        stage.callback(server.stop)
+        url = server.ensure_running()
+        opened = stage.enter_context(open_database(url, embedded="create"))
+        emulator = stage.enter_context(Emulator())
+        for number, name in ((ALICE, "Alice"), (BOB, "Bob")):
+            add_phone(opened, number, 1, name)
+        environment = {**os.environ, **emulator.client_env(), "WA_SESSIONS_DATABASE_URL": url}
+        worker = WatchedWorker([ALICE, BOB], environment, began, on_moment)
+        stage.callback(worker.stop)
+        yield _Play(emulator, opened, worker)

@@ -1,0 +1,126 @@
+"""Which worker owns a phone: asking it for something, or keeping every worker off while the database is changed."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.operator import operator
+from wa_sessions.db import commands, leases, migrate, phones
+from wa_sessions.db.gateway import Connection
+from wa_sessions.db.leases import WorkerInfo
+from wa_sessions.db.phones import Phone
+from wa_sessions.errors import (
+    DatabaseError,
+    ExitCode,
+    NotConfirmed,
+    OwnedByAnother,
+    PhoneNotFound,
+    UsageError,
+    WaSessionsError,
+)
+from wa_sessions.keys.phone_ref import PhoneRef
+
+LEASE = 30.0  # seconds: longer than any change made from here
+
+_BY_CODE: dict[int, type[WaSessionsError]] = {
+    ExitCode.USAGE: UsageError,
+    ExitCode.NO_SUCH_PHONE: PhoneNotFound,
+    ExitCode.NO_DATABASE: DatabaseError,
+    ExitCode.OWNED: OwnedByAnother,
+    ExitCode.NOT_CONFIRMED: NotConfirmed,
+}
+
+
+def find(opened: Opened, phone: PhoneRef, organization_id: int | None = None) -> tuple[Phone, WorkerInfo | None]:
+    """The phone that is meant and the live worker that owns it.
+
+    Raises PhoneNotFound, AmbiguousPhone, SchemaMissing.
+    """
+    with opened.database.transaction() as conn:
+        found = phones.find(conn, opened.backend, phone, organization_id)
+        migrate.require_current(conn)
+        return found, live_owner(conn, found.id)
+
+
+def live_owner(conn: Connection, phone_id: int) -> WorkerInfo | None:
+    """The worker that owns a phone, unless it was killed on this machine."""
+    owner = leases.owner(conn, phone_id)
+    return None if owner is None or _killed_here(owner) else owner
+
+
+def ask(opened: Opened, phone: Phone, owner: WorkerInfo, verb: str, timeout: float, **arguments: Any) -> dict[str, Any]:
+    """Have the owner do something and wait for its answer; its error is raised here with its own exit code."""
+    with contextlib.closing(opened.database.dedicated()) as waiting:
+        with opened.database.transaction() as conn:
+            request = commands.ask(conn, phone.id, owner.worker_id, verb, arguments, operator())
+        try:
+            answer = commands.wait(waiting, request, timeout)
+        except commands.NotAnswered as silence:
+            raise WaSessionsError(_silent(silence, phone, owner)) from None
+        except KeyboardInterrupt:
+            _withdraw(opened, request)
+            raise
+    if answer.error is not None:
+        raise _BY_CODE.get(answer.exit_code, WaSessionsError)(answer.error)
+    return answer.answer or {}
+
+
+@contextlib.contextmanager
+def alone(opened: Opened, phone_id: int) -> Iterator[tuple[Connection, Phone]]:
+    """One transaction in which no worker can own the phone, which is read anew. Raises OwnedByAnother."""
+    me = uuid4()
+    with contextlib.closing(opened.database.dedicated()) as lock, opened.database.transaction() as conn:
+        holder = leases.owner(conn, phone_id)
+        leases.take(lock, conn, phone_id, me, LEASE, dead=holder is not None and _killed_here(holder))
+        yield conn, phones.find(conn, opened.backend, PhoneRef(phone_id=phone_id))
+        leases.release(lock, conn, phone_id, me)
+
+
+def require_owner(phone: Phone, owner: WorkerInfo | None) -> WorkerInfo:
+    """The owner; raises OwnedByAnother for a phone that no worker may run, WaSessionsError where none does."""
+    require_neonize(phone)
+    if owner is None:
+        raise WaSessionsError(f"no worker runs {phone.number}: start one with wa-sessions run {phone.number}")
+    return owner
+
+
+def require_neonize(phone: Phone) -> None:
+    """Raise OwnedByAnother unless the phone is one that our worker may run."""
+    if phone.connection_type == "waba":
+        raise OwnedByAnother(f"{phone.number} is a waba phone (the official API): it has no session to run")
+    if phone.connection_type != "neonize":
+        raise OwnedByAnother(
+            f"{phone.number} is a {phone.connection_type} phone, which the Node backend runs: hand it over with "
+            f"wa-sessions assign {phone.number} neonize"
+        )
+
+
+def named(owner: WorkerInfo) -> str:
+    """A worker as people look for it."""
+    return f"worker {owner.host}/{owner.pid}" if owner.host else f"worker {owner.worker_id}"
+
+
+def _withdraw(opened: Opened, request: int) -> None:
+    """Take back what nobody waits for any more, unless the worker has begun."""
+    with contextlib.suppress(WaSessionsError), contextlib.closing(opened.database.dedicated()) as again:
+        commands.wait(again, request, 0)
+
+
+def _silent(silence: commands.NotAnswered, phone: Phone, owner: WorkerInfo) -> str:
+    """What an operator is told of a worker that did not answer."""
+    if silence.taken:
+        return f"{named(owner)}: {silence}; see its log and wa-sessions stats {phone.number}"
+    until = f"{owner.expires_at:%H:%M:%S} UTC"
+    return f"{named(owner)}: {silence}. See its log; if it was killed, its lease ends at {until}, then try again"
+
+
+def _killed_here(owner: WorkerInfo) -> bool:
+    """Whether a worker of this very machine is gone; its lock is asked for all the same."""
+    if owner.host != socket.gethostname() or owner.pid is None:
+        return False
+    return owner.pid != os.getpid() and not Path(f"/proc/{owner.pid}").exists()

@@ -1,0 +1,161 @@
+"""How healthy a phone's session is."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.limits import configured_limits
+from wa_sessions.db import health, leases, phones
+from wa_sessions.db.health import HealthRow
+from wa_sessions.db.leases import WorkerInfo
+from wa_sessions.db.phones import Phone
+from wa_sessions.errors import PermissionMissing, SchemaMissing
+from wa_sessions.health.model import Limits, Severity, severity
+from wa_sessions.keys.phone_ref import PhoneRef
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The live worker that owns a session; host and pid are None where its own row is gone."""
+
+    id: str
+    host: str | None
+    pid: int | None
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionErrorStats:
+    """A phone's session: counted errors, their limits, and what is going on.
+
+    ``severity`` is ``ok``, ``warning`` (any error), ``critical`` (the next error of that kind closes the session) or
+    ``unknown``, where no live worker watches it; ``unknown_because`` then says why (``waba``, ``baileys``,
+    ``no_worker``, ``no_schema``, ``no_permission``). ``is_healthy`` is False from critical on, None when unknown.
+    ``state`` is the last one that a worker wrote, of an earlier time where ``observed`` is False.
+    """
+
+    phone_id: int
+    phone: str
+    organization_id: int
+    display_name: str | None
+    connection_type: str
+    status: str
+    state: str | None
+    state_detail: str | None
+    state_since: datetime | None
+    retry_at: datetime | None
+    bad_mac_errors: int
+    bad_decrypt_errors: int
+    max_bad_mac_errors: int
+    max_bad_decrypt_errors: int
+    is_healthy: bool | None
+    severity: str
+    unknown_because: str | None
+    last_error_at: datetime | None
+    last_error_kind: str | None
+    messages_recovered: int
+    messages_lost: int
+    messages_pending: int
+    last_connected_at: datetime | None
+    worker: Worker | None
+    observed: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values in snake_case; times are ISO 8601 in UTC."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    def as_seed_dict(self) -> dict[str, Any]:
+        """The same under the camelCase names of the Node backend's ``getSessionErrorStats``."""
+        return {_camel(name): value for name, value in self.as_dict().items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What our own schema says of one phone, or why it says nothing."""
+
+    health: HealthRow | None = None
+    owner: WorkerInfo | None = None
+    pending: int = 0
+    missing: str | None = None
+
+
+def session_stats(
+    opened: Opened, phone: PhoneRef, organization_id: int | None = None, *, limits: Limits | None = None
+) -> SessionErrorStats:
+    """The stats of one phone; it needs no right but SELECT on the backend's tables, and not our schema.
+
+    Raises PhoneNotFound, AmbiguousPhone, DatabaseError.
+    """
+    with opened.database.transaction() as conn:
+        found = phones.find(conn, opened.backend, phone, organization_id)
+    return judge(found, _watch(opened, found.id), limits or configured_limits())
+
+
+def judge(phone: Phone, watch: Watch, limits: Limits) -> SessionErrorStats:
+    """Put together what is known of a phone. Silence is not health: without a live worker severity is unknown."""
+    row, owner = watch.health, watch.owner
+    bad_mac, bad_decrypt = (row.bad_mac_errors, row.bad_decrypt_errors) if row else (0, 0)
+    unknown_because = _unknown_because(phone, watch)
+    level = Severity.UNKNOWN if unknown_because else severity(bad_mac, bad_decrypt, limits)
+    return SessionErrorStats(
+        phone_id=phone.id,
+        phone=phone.number,
+        organization_id=phone.organization_id,
+        display_name=phone.display_name,
+        connection_type=phone.connection_type,
+        status=phone.status,
+        state=row.state if row else None,
+        state_detail=row.state_detail if row else None,
+        state_since=row.state_since if row else None,
+        retry_at=row.retry_at if row else None,
+        bad_mac_errors=bad_mac,
+        bad_decrypt_errors=bad_decrypt,
+        max_bad_mac_errors=limits.bad_mac,
+        max_bad_decrypt_errors=limits.bad_decrypt,
+        is_healthy=None if level is Severity.UNKNOWN else level is not Severity.CRITICAL,
+        severity=level.value,
+        unknown_because=unknown_because,
+        last_error_at=row.last_error_at if row else None,
+        last_error_kind=row.last_error_kind if row else None,
+        messages_recovered=row.messages_recovered if row else 0,
+        messages_lost=row.messages_lost if row else 0,
+        messages_pending=watch.pending,
+        last_connected_at=phone.last_connected_at,
+        worker=Worker(str(owner.worker_id), owner.host, owner.pid, owner.started_at) if owner else None,
+        observed=unknown_because is None,
+    )
+
+
+def _watch(opened: Opened, phone_id: int) -> Watch:
+    try:
+        with opened.database.transaction() as conn:
+            pending = len(health.pending_messages(conn, phone_id))
+            return Watch(health.load(conn, phone_id), leases.owner(conn, phone_id), pending)
+    except SchemaMissing:
+        return Watch(missing="no_schema")
+    except PermissionMissing:
+        return Watch(missing="no_permission")
+
+
+def _unknown_because(phone: Phone, watch: Watch) -> str | None:
+    if phone.connection_type == "waba":
+        return "waba"
+    if watch.owner is not None:
+        return None
+    if phone.connection_type == "baileys":
+        return "baileys"
+    return watch.missing or "no_worker"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return value
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)

@@ -1,0 +1,57 @@
+"""``db``: our own schema, and the embedded server."""
+
+from dataclasses import asdict
+
+import typer
+
+from wa_sessions.cli import terminal
+from wa_sessions.cli.options import DatabaseUrl, Json, Output, OutputOption, chosen
+
+app = typer.Typer(
+    help="The schema wa_sessions, and the embedded server.",
+    epilog="Example: wa-sessions db upgrade",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command("status", epilog="Example: wa-sessions db status --json")
+def status(*, output: OutputOption = Output.TABLE, json: Json = False, database_url: DatabaseUrl = None) -> None:
+    """Say which database is meant, and how far its schema is."""
+    output = chosen(output, json=json)
+    from wa_sessions.actions.migrate import status as action
+
+    with terminal.opened(database_url) as opened:
+        found = action(opened)
+    state = "up to date" if found.current == found.latest else "to be upgraded: wa-sessions db upgrade"
+    if found.current > found.latest:
+        state = "newer than this program: upgrade wa-sessions"
+    lines = [
+        f"database  {found.database} (from {found.source})",
+        f"backend   {', '.join(found.backend_tables) or 'none of its tables are here'}",
+        f"schema    {found.current or 'none'} of {found.latest}, {state}",
+    ]
+    terminal.show(output, asdict(found), lines)
+
+
+@app.command("upgrade", epilog="Example: wa-sessions db upgrade --database-url postgresql://admin@db/messenger")
+def upgrade(*, output: OutputOption = Output.TABLE, json: Json = False, database_url: DatabaseUrl = None) -> None:
+    """Make the schema wa_sessions, or bring it up to date. The backend's tables are not touched."""
+    output = chosen(output, json=json)
+    from wa_sessions.actions.migrate import upgrade as action
+
+    with terminal.opened(database_url) as opened:
+        applied = action(opened)
+    lines = [f"applied {name}" for name in applied] or ["nothing to do: the schema is up to date"]
+    terminal.show(output, {"applied": applied}, lines)
+
+
+@app.command("stop", epilog="Example: wa-sessions db stop")
+def stop(*, output: OutputOption = Output.TABLE, json: Json = False) -> None:
+    """Stop the embedded server. Its data stays, and the next command starts it again."""
+    output = chosen(output, json=json)
+    from wa_sessions.actions.server import stop as action
+
+    folder = action()
+    lines = [f"stopped the embedded server in {folder}" if folder else "no embedded server runs"]
+    terminal.show(output, {"stopped": folder is not None, "folder": str(folder) if folder else None}, lines)

@@ -1,0 +1,70 @@
+"""Arguments and options that mean the same on every command."""
+
+import re
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from wa_sessions.errors import UsageError
+
+LONGEST_WINDOW = timedelta(days=1)
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+class Output(StrEnum):
+    """How data is written to stdout."""
+
+    TABLE = "table"
+    JSON = "json"
+    TSV = "tsv"
+
+
+class LogFormat(StrEnum):
+    """How a worker's log is written to stderr."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+PhoneArgument = Annotated[str, typer.Argument(help="A number in any spelling, a JID, or '#ID' (in quotes).")]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        metavar="URL",
+        help="The backend's Postgres. Else WA_SESSIONS_DATABASE_URL, DATABASE_URL, PG* variables, the embedded one.",
+    ),
+]
+Organization = Annotated[int | None, typer.Option("--org", metavar="N", help="Only in this organization.")]
+OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How to write the result.")]
+Json = Annotated[bool, typer.Option("--json", help="The same as --output json.")]
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="Answer the question before it is asked.")]
+Embedded = Annotated[
+    bool,
+    typer.Option("--embedded", help="Without a terminal too, make an embedded database where none is configured."),
+]
+ProcessStopped = Annotated[
+    bool, typer.Option("--process-stopped", help="The Node process of a connected baileys phone is stopped.")
+]
+
+
+def chosen(output: Output, *, json: bool) -> Output:
+    """The output that is meant; raises UsageError where ``--json`` contradicts ``--output``."""
+    if json and output is Output.TSV:
+        raise UsageError("--json and --output tsv exclude each other")
+    return Output.JSON if json else output
+
+
+def duration(text: str) -> timedelta:
+    """Read ``90s``, ``10m``, ``1h`` or seconds.
+
+    >>> duration("10m")
+    datetime.timedelta(seconds=600)
+    """
+    match = re.fullmatch(r"([0-9]{1,6})([smh]?)", text.strip().lower())
+    window = timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else timedelta()
+    if not timedelta() < window <= LONGEST_WINDOW:
+        raise typer.BadParameter(f"{text[:40]!r} is no duration up to a day: write it as in 90s, 10m or 1h")
+    return window

@@ -1,0 +1,102 @@
+"""``run``: the worker in the foreground."""
+
+import sys
+from datetime import timedelta
+from typing import Annotated, Literal
+
+import typer
+
+from wa_sessions.cli import terminal
+from wa_sessions.cli.options import DatabaseUrl, Embedded, LogFormat, Organization, duration
+from wa_sessions.keys.phone_ref import parse_phone
+
+_MAC = "How many Bad MAC errors in a row close a session."
+_DECRYPT = "How many Bad Decrypt errors in a row close a session."
+
+
+def run(
+    phones: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PHONE]...", help="Which phones; none named: all neonize phones that nobody runs."),
+    ] = None,
+    *,
+    on_message: Annotated[
+        str | None,
+        typer.Option("--on-message", metavar="MODULE:FUNCTION", help="Python function that takes each message."),
+    ] = None,
+    on_message_exec: Annotated[
+        str | None,
+        typer.Option("--on-message-exec", metavar="CMD", help="Command that takes each message as JSON on stdin."),
+    ] = None,
+    log_format: Annotated[LogFormat, typer.Option("--log-format", help="The log on stderr.")] = LogFormat.TEXT,
+    pairing_window: Annotated[
+        timedelta,
+        typer.Option("--pairing-window", metavar="10m", parser=duration, help="How long QR codes are shown."),
+    ] = "10m",  # type: ignore[assignment]  # typer parses it
+    answer_timeout: Annotated[
+        timedelta,
+        typer.Option(
+            "--answer-timeout",
+            metavar="90s",
+            parser=duration,
+            help="How long WhatsApp may be silent while connecting before it counts as unreachable.",
+        ),
+    ] = "90s",  # type: ignore[assignment]  # typer parses it
+    max_bad_mac: Annotated[
+        int, typer.Option("--max-bad-mac", metavar="N", envvar="WA_SESSIONS_MAX_BAD_MAC", min=1, max=999, help=_MAC)
+    ] = 3,
+    max_bad_decrypt: Annotated[
+        int,
+        typer.Option(
+            "--max-bad-decrypt", metavar="N", envvar="WA_SESSIONS_MAX_BAD_DECRYPT", min=1, max=999, help=_DECRYPT
+        ),
+    ] = 5,
+    limit_scope: Annotated[
+        Literal["account", "sender"],
+        typer.Option("--limit-scope", help="sender: one sender's errors count once."),
+    ] = "account",
+    store_url: Annotated[
+        str | None,
+        typer.Option(
+            "--store-url",
+            metavar="URL",
+            help="Where neonize keeps keys, as through a pooler; else WA_SESSIONS_STORE_URL, else the same database.",
+        ),
+    ] = None,
+    embedded: Embedded = False,
+    org: Organization = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Keep sessions connected, in the foreground.
+
+    Until SIGTERM or Ctrl-C, either of which ends it gracefully. A phone without keys shows a QR code to be scanned.
+    """
+    refs = [parse_phone(phone) for phone in phones or ()]
+    from wa_sessions.actions import run as action
+    from wa_sessions.health.model import Limits
+    from wa_sessions.worker import log
+
+    log.configure(log_format.value)
+    options = action.RunOptions(
+        limits=Limits(bad_mac=max_bad_mac, bad_decrypt=max_bad_decrypt, scope=limit_scope),
+        function=on_message,
+        command=on_message_exec,
+        pairing_window=pairing_window,
+        store_url=store_url,
+        answer_timeout=answer_timeout.total_seconds(),
+        on_qr=_draw if log_format is LogFormat.TEXT else _nothing,
+    )
+    with terminal.opened(database_url, may_make=embedded or terminal.at_terminal()) as opened:
+        action.run(opened, refs, org, options)
+
+
+def _nothing(_number: str, _code: str) -> None:
+    """The log says already that there is a QR, and where; its text is for the phone alone."""
+
+
+def _draw(number: str, code: str) -> None:
+    from wa_sessions.cli.qr import drawn
+
+    head = f"{number}: scan this with WhatsApp on the phone, under Linked devices (it is renewed by itself)"
+    sys.stderr.write(f"{head}\n{drawn(code, terminal=sys.stderr.isatty())}\n")
+    sys.stderr.flush()

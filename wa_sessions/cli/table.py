@@ -1,0 +1,83 @@
+"""Tables that fit their terminal."""
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+GAP = "  "
+Paint = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column; ``flexible`` gives way where the table is too wide, and goes where nothing readable is left of it."""
+
+    title: str
+    right: bool = False
+    flexible: bool = False
+
+
+def table(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, paint: Sequence[Paint | None]
+) -> list[str]:
+    """Header and rows as lines no wider than ``width``; ``paint`` colours a column's cells."""
+    widths = _widths(columns, rows, width)
+    header = _line([column.title for column in columns], columns, widths, [None] * len(columns))
+    return [header, *(_line(row, columns, widths, paint) for row in rows)]
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal a text takes.
+
+    >>> cells("abc"), cells("日本"), cells("é")
+    (3, 4, 1)
+    """
+    return sum(_cells(character) for character in text)
+
+
+def cut(text: str, width: int) -> str:
+    """The text, shortened with an ellipsis where it is too long.
+
+    >>> cut("Reception", 5)
+    'Rece…'
+    """
+    if cells(text) <= width:
+        return text
+    kept = ""
+    for character in text:
+        if cells(kept + character) > width - 1:
+            break
+        kept += character
+    return kept + "…"
+
+
+def _cells(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in {"Cf", "Me", "Mn"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    widths = [max(map(cells, (column.title, *(row[n] for row in rows)))) for n, column in enumerate(columns)]
+    excess = sum(widths) + len(GAP) * (len(columns) - 1) - width
+    for n, column in enumerate(columns):
+        if column.flexible and excess > 0:
+            kept = max(widths[n] - excess, 0)
+            kept = kept if kept >= cells(column.title) else 0
+            excess -= widths[n] - kept + (len(GAP) if kept == 0 else 0)
+            widths[n] = kept
+    return widths
+
+
+def _line(
+    values: Sequence[str], columns: Sequence[Column], widths: Sequence[int], paint: Sequence[Paint | None]
+) -> str:
+    parts = []
+    for value, column, width, painter in zip(values, columns, widths, paint, strict=True):
+        if width == 0:
+            continue
+        text = cut(value, width)
+        padding = " " * (width - cells(text))
+        shown = painter(text) if painter else text
+        parts.append(padding + shown if column.right else shown + padding)
+    return GAP.join(parts).rstrip()

@@ -1,0 +1,115 @@
+"""Writing to people and to programs: data to stdout, everything else to stderr; asking, and opening the database."""
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from wa_sessions.cli.options import Output
+from wa_sessions.errors import NotConfirmed
+
+if TYPE_CHECKING:
+    from wa_sessions.actions.connection import Opened
+
+NARROWEST, USUAL = 40, 80
+
+
+@contextlib.contextmanager
+def opened(database_url: str | None, *, may_make: bool = False) -> "Iterator[Opened]":
+    """The database for one command; an embedded one that had to be made is told of."""
+    from wa_sessions.actions.connection import open_database
+
+    with open_database(database_url, embedded="create" if may_make else "existing") as found:
+        if found.made_in:
+            say(f"no database was configured: made an embedded one in {found.made_in}")
+        yield found
+
+
+def at_terminal() -> bool:
+    """Whether a person sits there who can be asked."""
+    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty())
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is destroyed; raises NotConfirmed."""
+    if yes:
+        return
+    if not at_terminal():
+        raise NotConfirmed(f"not confirmed: {question} Say --yes, as there is no terminal to ask at")
+    sys.stderr.write(f"{plain(question)} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise NotConfirmed("not confirmed: nothing was changed")
+
+
+def say(message: str) -> None:
+    """A line for the person on stderr."""
+    sys.stderr.write(f"wa-sessions: {plain(message)}\n")
+
+
+def show(output: Output, data: Mapping[str, Any], lines: Iterable[str]) -> None:
+    """One result: an object, a header and a row, or ``lines`` for people."""
+    match output:
+        case Output.JSON:
+            write(as_json(data))
+        case Output.TSV:
+            write(*tsv([data], list(data)))
+        case Output.TABLE:
+            write(*lines)
+
+
+def write(*lines: str) -> None:
+    """Data to stdout."""
+    if sys.stdout is not None and lines:
+        sys.stdout.write("\n".join(lines) + "\n")
+
+
+def as_json(data: Mapping[str, Any]) -> str:
+    """One object."""
+    unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    return json.dumps(data, ensure_ascii=not unicode, indent=2)
+
+
+def tsv(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """A header and rows; tabs and line ends inside values become spaces, None is empty."""
+    return ["\t".join(names), *("\t".join(_cell(row[name]) for name in names) for row in rows)]
+
+
+def plain(text: str) -> str:
+    """Text from elsewhere, unable to steer a terminal.
+
+    >>> plain("a" + chr(27) + "[2J b")
+    'a\ufffd[2J b'
+    """
+    return "".join(c if c.isprintable() or c in "\u200c\u200d" else "\ufffd" for c in text)
+
+
+def colour(text: str, code: str) -> str:
+    """Colour for people at a terminal who have not set NO_COLOR."""
+    if not (sys.stdout and sys.stdout.isatty()) or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def width() -> int:
+    """How wide a table may be: the terminal, or 80 columns where there is none."""
+    if sys.stdout and sys.stdout.isatty():
+        return max(NARROWEST, shutil.get_terminal_size((USUAL, 24)).columns)
+    return USUAL
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case Mapping():
+            return ",".join(f"{name}={part}" for name, part in value.items())
+        case list() | tuple():
+            return ",".join(map(str, value))
+        case _:
+            return plain(" ".join(str(value).split()))

@@ -1,0 +1,35 @@
+"""Times that people can read."""
+
+from datetime import datetime, timedelta
+
+_JUST_NOW = timedelta(seconds=2)
+
+
+def when(moment: datetime | None, now: datetime) -> str:
+    """A moment as seen from ``now``, both with a zone; days and clock times in the zone of ``now``.
+
+    >>> from datetime import UTC
+    >>> now = datetime(2026, 1, 15, 18, 0, tzinfo=UTC)
+    >>> [when(now - timedelta(**ago), now) for ago in ({"seconds": 40}, {"minutes": 3}, {"hours": 2}, {"days": 30})]
+    ['40 s ago', '3 min ago', 'today 16:00', '16 Dec 2025']
+    >>> when(now + timedelta(minutes=3), now)
+    'in 3 min'
+    """
+    if moment is None:
+        return "never"
+    distance = abs(now - moment)
+    if distance < _JUST_NOW:
+        return "just now"
+    if distance < timedelta(hours=1):
+        seconds = int(distance.total_seconds())
+        near = f"{seconds} s" if seconds < 60 else f"{seconds // 60} min"
+        return f"{near} ago" if moment < now else f"in {near}"
+    return _on_a_day(moment.astimezone(now.tzinfo), now)
+
+
+def _on_a_day(moment: datetime, now: datetime) -> str:
+    if moment.date() == now.date():
+        return f"today {moment:%H:%M}"
+    if moment.year == now.year:
+        return f"{moment.day} {moment:%b %H:%M}"
+    return f"{moment.day} {moment:%b %Y}"
