@@ -119,9 +119,8 @@ def _repair(conn: Connection, context: Context, repair: Repair, device: str) -> 
     if keys == 0:
         operations.discard(conn, operation)
         context.event(conn, f"{what}_kept", detail)
-        return context.line(
-            log.info, f"{subject} kept: it is not the one that failed any more", f"{what}_kept", **detail
-        )
+        why = "it syncs from its start anyway" if what == "collection" else "it is not the one that failed any more"
+        return context.line(log.info, f"{subject} kept: {why}", f"{what}_kept", **detail)
     detail["keys"] = keys
     context.event(conn, f"{what}_quarantined", detail, operation)
     message = f"{subject} quarantined, the session goes on; undo: wa-sessions restore {operation}"

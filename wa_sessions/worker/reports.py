@@ -140,11 +140,11 @@ async def _retries_exhausted(session: "PhoneSession", fields: dict[str, Any]) ->
 
 
 async def _unsynced(session: "PhoneSession", fields: dict[str, Any]) -> Plan | None:
-    cause = Cause(fields["cause"])
-    plan = await session.happened(CollectionFailed(datetime.now(UTC), fields["collection"], cause))
-    if plan is None and cause is Cause.BAD_DECRYPT:
+    collection, cause = fields["collection"], Cause(fields["cause"])
+    if cause is Cause.BAD_DECRYPT:
         session.sync_baseline = await session.versions()
-    return plan
+        session.sync_baseline.pop(collection, None)  # the repair takes its version away
+    return await session.happened(CollectionFailed(datetime.now(UTC), collection, cause))
 
 
 # --------------------------------------------------------------------------------------------- the handler

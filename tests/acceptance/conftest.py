@@ -1,0 +1,52 @@
+"""A house for each test: the installed program, real neonize clients as peers, faults on the wire."""
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.house import House
+from support.standin import Standin
+
+from wa_sessions.db import backend, migrate
+from wa_sessions.db.embedded import EmbeddedServer
+from wa_sessions.db.gateway import Database
+from wa_sessions.db.settings import Target
+from wa_sessions.emulator import Emulator
+
+
+@pytest.fixture
+def emu() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def house(emu: Emulator, database_url: str) -> Iterator[House]:
+    house = House(emu, database_url)
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def peers(emu: Emulator, tmp_path: Path) -> Iterator[Standin]:
+    """A process with clients that write to our phones."""
+    with Standin(emu.client_env(), tmp_path) as standin:
+        yield standin
+
+
+@pytest.fixture
+def own_server(open_folder: Path) -> Iterator[EmbeddedServer]:
+    """A database server that the test may stop."""
+    server = EmbeddedServer(open_folder / f"own-{secrets.token_hex(3)}", settings={"fsync": "off"})
+    server.ensure_running()
+    with Database.open(Target(server.conninfo(), None, "test")) as opened, opened.transaction() as conn:
+        backend.create_tables(conn)
+        migrate.upgrade(conn)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_server_url(own_server: EmbeddedServer) -> str:
+    return f"postgresql://postgres@/postgres?host={own_server.socket_dir}&port=5432"

@@ -1,0 +1,169 @@
+"""However a session ends, `stats` names it, nothing piles up, and nothing reconnects that must not."""
+
+import threading
+
+import pytest
+from support.house import House, Worker
+from support.standin import Standin
+
+from wa_sessions.emulator import LoginFailure
+
+ALICE = "77051234567"
+
+
+def _settled(house: House, worker: Worker, state: str, status: str) -> dict[str, object]:
+    stats = house.stats(ALICE)
+    assert (stats["state"], stats["status"]) == (state, status)
+    assert worker.children() == []
+    return stats
+
+
+def _logins(house: House) -> int:
+    return house.devices[ALICE].logins
+
+
+def test_replaced_stays_down_until_restart(house: House) -> None:
+    worker = house.paired(ALICE)
+    house.emu.replace(house.devices[ALICE])
+    worker.expect("replaced", ALICE)
+    _settled(house, worker, "replaced", "disconnected")
+    logins, since = _logins(house), worker.mark()
+    house.cli("restart", ALICE)
+    worker.expect("connected", ALICE, since=since)
+    assert _logins(house) == logins + 1
+
+
+def test_logged_out_by_whatsapp_needs_a_relink(house: House) -> None:
+    worker = house.paired(ALICE)
+    house.emu.remove_device(house.devices[ALICE])
+    worker.expect("logged_out", ALICE)
+    _settled(house, worker, "logged_out", "logged_out")
+    since = worker.mark()
+    house.cli("relink", ALICE)
+    house.scan(worker, ALICE, since=since)
+    worker.expect("connected", ALICE, since=since)
+    assert house.row(ALICE)["phoneJid"] == f"{ALICE}:2@s.whatsapp.net"
+
+
+@pytest.mark.parametrize(
+    ("failure", "state"),
+    [(LoginFailure.BAD_REQUEST, "login_refused"), (LoginFailure.OUTDATED, "outdated")],
+)
+def test_a_refused_login_stays_down(house: House, failure: LoginFailure, state: str) -> None:
+    worker = house.paired(ALICE)
+    house.emu.refuse_login(house.phones[ALICE], failure)
+    house.emu.drop(house.devices[ALICE])
+    worker.expect(state, ALICE)
+    _settled(house, worker, state, "disconnected")
+
+
+def test_a_ban_is_waited_out_even_by_another_worker(house: House) -> None:
+    worker = house.paired(ALICE)
+    house.emu.refuse_login(house.phones[ALICE], LoginFailure.TEMPORARY_BAN, expire_seconds=6)
+    house.emu.drop(house.devices[ALICE])
+    worker.expect("banned", ALICE)
+    stats = _settled(house, worker, "banned", "disconnected")
+    assert stats["retry_at"]
+    house.emu.accept_login(house.phones[ALICE])
+    assert worker.stop() == 0
+    logins = _logins(house)
+    second = house.run(ALICE)
+    second.expect("banned", ALICE)
+    assert _logins(house) == logins
+    second.expect("connected", ALICE, timeout=15)
+
+
+def test_whatsapp_that_never_answers_is_unreachable(house: House) -> None:
+    house.add(ALICE)
+    house.emu.silent(True)
+    worker = house.run(ALICE, "--answer-timeout", "2", "--pairing-window", "7s")
+    worker.expect("pairing_failed", ALICE, containing="does not answer")
+    worker.expect("pairing_expired", ALICE)
+    _settled(house, worker, "pairing_expired", "logged_out")
+    house.emu.silent(False)
+    since = worker.mark()
+    house.cli("relink", ALICE)
+    house.scan(worker, ALICE, since=since)
+    worker.expect("connected", ALICE)
+    house.emu.silent(True)
+    house.emu.drop(house.devices[ALICE])
+    worker.expect("unreachable", ALICE)
+    stats = house.stats(ALICE)
+    assert (stats["state"], stats["status"]) == ("unreachable", "reconnecting")
+    house.emu.silent(False)
+    since = worker.mark()
+    worker.expect("connected", ALICE, since=since)
+    assert len(worker.children()) == 1
+
+
+def test_an_expired_qr_is_taken_away(house: House) -> None:
+    house.add(ALICE)
+    worker = house.run(ALICE, "--pairing-window", "3s")
+    worker.expect("qr", ALICE)
+    assert house.row(ALICE)["qrCode"]
+    worker.expect("pairing_expired", ALICE)
+    _settled(house, worker, "pairing_expired", "logged_out")
+    assert house.row(ALICE)["qrCode"] is None
+
+
+def test_a_failed_pairing_shows_a_new_qr(house: House) -> None:
+    house.add(ALICE)
+    worker = house.run(ALICE)
+    worker.expect("qr", ALICE)
+    house.emu.scan(house.row(ALICE)["qrCode"], house.phones[ALICE], fault="hmac")
+    worker.expect("pairing_failed", ALICE)
+    since = worker.mark()
+    house.scan(worker, ALICE, since=since)
+    worker.expect("connected", ALICE)
+    assert len(worker.children()) == 1
+
+
+def test_a_qr_scanned_by_another_number_leaves_nothing_behind(house: House) -> None:
+    house.add(ALICE)
+    mallory = house.emu.add_phone("77059999999", "Mallory")
+    worker = house.run(ALICE)
+    worker.expect("qr", ALICE)
+    device = house.emu.scan(house.row(ALICE)["qrCode"], mallory)
+    wrong = worker.expect("wrong_number", ALICE)
+    assert "77059999999" in wrong["message"]
+    assert "unlinked" in wrong["message"]
+    assert device.removed
+    since = worker.mark()
+    worker.expect("qr", ALICE, since=since)
+    row = house.row(ALICE)
+    assert (row["status"], row["phoneJid"]) == ("pending", f"{ALICE}@s.whatsapp.net")
+    for table in ("device", "sessions", "identity_keys", "pre_keys", "privacy_tokens", "contacts"):
+        assert house.sql(f"SELECT count(*) AS n FROM whatsmeow.whatsmeow_{table}") == [{"n": 0}], table
+    assert house.sql("SELECT count(*) AS n FROM whatsmeow.whatsmeow_lid_map WHERE pn = '77059999999'") == [{"n": 0}]
+    house.scan(worker, ALICE, since=since)
+    worker.expect("connected", ALICE)
+
+
+def test_dropped_connections_come_back_without_a_new_process(house: House, peers: Standin) -> None:
+    worker = house.paired(ALICE)
+    children, device = worker.children(), house.devices[ALICE]
+    for cut in (house.emu.drop, house.emu.unavailable, house.emu.close):
+        since = worker.mark()
+        cut(device)
+        worker.expect("connected", ALICE, since=since)
+    assert worker.children() == children
+    threads = threading.active_count()
+    assert threads < 50
+
+
+def test_many_restarts_leave_no_process_thread_or_connection(house: House) -> None:
+    worker = house.paired(ALICE)
+    counts = []
+    for _ in range(6):
+        since = worker.mark()
+        house.cli("restart", ALICE)
+        worker.expect("connected", ALICE, since=since)
+        counts.append((len(worker.children()), _connections(house)))
+    assert max(children for children, _ in counts) == 1
+    assert counts[-1][1] <= counts[1][1]
+
+
+def _connections(house: House) -> int:
+    return house.sql(
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )[0]["n"]

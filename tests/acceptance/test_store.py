@@ -1,0 +1,120 @@
+"""The key store goes away, stands behind a pooler, or the worker is killed in the middle of a change."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from support.house import House
+from support.pairing import link
+from support.standin import Standin
+
+from wa_sessions.db.embedded import EmbeddedServer
+from wa_sessions.emulator import Emulator
+
+ALICE = "77051234567"
+
+
+def test_no_message_is_lost_while_postgres_is_away(
+    emu: Emulator, own_server: EmbeddedServer, own_server_url: str, peers: Standin
+) -> None:
+    house = House(emu, own_server_url)
+    try:
+        worker = house.paired(ALICE)
+        bob = link(emu, peers, "bob")
+        bob.send_to(ALICE, "before")
+        worker.received(ALICE, "before")
+        since = worker.mark()
+        own_server.stop()
+        stopped = time.monotonic()
+        pause = threading.Event()
+        for number in range(50):
+            bob.send_to(ALICE, f"text {number}")
+            pause.wait(max(0, stopped + number * 0.2 - time.monotonic()))
+        worker.expect("store_lost", ALICE, since=since)
+        emu.wait_disconnected(house.devices[ALICE], 1)
+        pause.wait(max(0, stopped + 10 - time.monotonic()))
+        own_server.ensure_running()
+        worker.expect("connected", ALICE, since=since)
+        worker.received(ALICE, "text 49", since=since)
+        texts = worker.texts(ALICE, since=since)
+        assert sorted(texts) == sorted(f"text {number}" for number in range(50))
+        stats = house.stats(ALICE)
+        assert (stats["bad_mac_errors"], stats["bad_decrypt_errors"], stats["messages_lost"]) == (0, 0, 0)
+        assert (stats["status"], stats["severity"]) == ("connected", "ok")
+        assert not {"session_closed", "session_quarantined", "error_counted"} & set(worker.events(ALICE))
+    finally:
+        house.close()
+
+
+@contextmanager
+def _held(house: House, query: str) -> Iterator[None]:
+    """Another connection that holds locks, so that a change stops in its middle."""
+    with psycopg.connect(house.url) as conn:
+        conn.execute(query)  # type: ignore[arg-type]
+        yield
+        conn.rollback()
+
+
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ILIKE '%%delete%%'"
+
+
+@pytest.mark.parametrize("table", ["whatsmeow_pre_keys", "whatsmeow_device"])
+def test_a_worker_killed_in_the_middle_of_a_close_leaves_nothing_half_done(
+    house: House, peers: Standin, table: str
+) -> None:
+    worker = house.paired(ALICE)
+    bob = link(house.emu, peers, "bob")
+    bob.send_to(ALICE, "hello")
+    worker.received(ALICE, "hello")
+    house.emu.damage_messages(to=house.phones[ALICE], sender=bob.phone, count=None)
+    for number in range(2):
+        bob.send_to(ALICE, f"lost {number}")
+        worker.expect("error_counted", ALICE, containing=f"#{number + 1}")
+    with _held(house, f"LOCK TABLE whatsmeow.{table} IN SHARE ROW EXCLUSIVE MODE"):
+        bob.send_to(ALICE, "lost 2")
+        worker.expect("error_counted", ALICE, containing="#3")
+        house.until(WAITING)
+        worker.kill()
+    house.until("SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory')")
+    assert house.sql(f"SELECT count(*) AS n FROM whatsmeow.{table}") != [{"n": 0}]
+    assert house.sql("SELECT closing FROM wa_sessions.health") == [{"closing": "bad_mac"}]
+    assert not house.sql("SELECT 1 FROM wa_sessions.operation WHERE action = 'close'")
+    again = house.run(ALICE)
+    closed = again.expect("session_closed", ALICE)
+    again.expect("qr", ALICE)
+    assert again.events(ALICE).count("session_closed") == 1
+    assert house.sql("SELECT count(*) AS n FROM whatsmeow.whatsmeow_device") == [{"n": 0}]
+    operation = house.sql("SELECT keys FROM wa_sessions.operation WHERE id = %s", closed["operation"])
+    kept = house.sql("SELECT count(*) AS n FROM wa_sessions.quarantine WHERE operation_id = %s", closed["operation"])
+    assert operation[0]["keys"] == kept[0]["n"] > 0
+
+
+def test_killed_workers_never_block_the_next(house: House) -> None:
+    house.paired(ALICE).kill()
+    again = house.run(ALICE)
+    again.expect("connected", ALICE)
+    assert house.stats(ALICE)["worker"]["pid"] == again.process.pid
+
+
+def test_sessions_work_through_a_transaction_pooler(house: House, peers: Standin, tmp_path: Path) -> None:
+    from support.pooler import TransactionPooler
+
+    house.sql("CREATE SCHEMA IF NOT EXISTS whatsmeow")
+    name = house.sql("SELECT current_database() AS name")[0]["name"]
+    house.sql(f'ALTER DATABASE "{name}" SET search_path = whatsmeow, public')
+    with TransactionPooler(house.url) as pooler:
+        house.add(ALICE)
+        worker = house.run(ALICE, WA_SESSIONS_STORE_URL=f"{pooler.url}?sslmode=disable&pgbouncer=true")
+        house.scan(worker, ALICE)
+        worker.expect("connected", ALICE)
+        bob = link(house.emu, peers, "bob")
+        for number in range(50):
+            bob.send_to(ALICE, f"text {number}")
+        worker.received(ALICE, "text 49")
+        assert len(worker.texts(ALICE)) == 50
+        assert pooler.split_statements == 0
+        assert pooler.transactions > 50

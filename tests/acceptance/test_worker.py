@@ -1,0 +1,192 @@
+"""`wa-sessions run` and the orders that reach it through the database."""
+
+import json
+import os
+import time
+
+import pytest
+from support.house import House
+from support.pairing import link
+from support.standin import Standin
+
+ALICE, BOB = "77051234567", "77057654321"
+
+
+def test_from_nothing_to_connected_and_a_graceful_end(house: House) -> None:
+    house.add(ALICE)
+    worker = house.run(ALICE)
+    worker.expect("qr", ALICE)
+    row = house.row(ALICE)
+    assert row["status"] == "pending"
+    house.scan(worker, ALICE)
+    worker.expect("connected", ALICE)
+    row = house.row(ALICE)
+    assert (row["status"], row["qrCode"], row["phoneJid"]) == ("connected", None, f"{ALICE}:1@s.whatsapp.net")
+    assert row["lastConnectedAt"] is not None
+    stats = house.stats(ALICE)
+    assert stats["worker"]["pid"] == worker.process.pid
+    assert (stats["phone"], stats["organization_id"], stats["is_healthy"]) == (ALICE, 1, True)
+    assert worker.stop() == 0
+    assert not house.emu.connected(house.devices[ALICE])
+    assert house.row(ALICE)["status"] == "disconnected"
+    stats = house.stats(ALICE)
+    assert (stats["worker"], stats["severity"], stats["is_healthy"]) == (None, "unknown", None)
+    again = house.run(ALICE)
+    again.expect("connected", ALICE)
+    assert "qr" not in again.events(ALICE)
+
+
+def test_sigterm_while_a_qr_is_shown(house: House) -> None:
+    house.add(ALICE)
+    worker = house.run(ALICE)
+    worker.expect("qr", ALICE)
+    assert worker.stop() == 0
+    row = house.row(ALICE)
+    assert (row["status"], row["qrCode"]) == ("disconnected", None)
+
+
+def test_stdout_stays_clean_and_no_secret_is_logged(house: House, peers: Standin) -> None:
+    worker = house.paired(ALICE)
+    house.emu.share_app_state_key(house.devices[ALICE])
+    bob = link(house.emu, peers, "bob")
+    fault = house.emu.damage_messages(to=house.phones[ALICE], sender=bob.phone, count=None)
+    bob.send_to(ALICE, "a very private text")
+    worker.expect("message_lost", ALICE)
+    fault.heal()
+    worker.process.terminate()
+    assert worker.process.stdout
+    assert worker.process.stdout.read() == ""
+    worker.wait()
+    log = json.dumps(worker.lines.since(0))
+    events = json.dumps(house.sql("SELECT detail FROM wa_sessions.event"))
+    for secret in _secrets(house):
+        assert secret not in log
+        assert secret not in events
+    assert "a very private text" not in log
+
+
+def _secrets(house: House) -> list[str]:
+    device = house.sql(
+        "SELECT encode(noise_key, 'base64') AS a, encode(adv_key, 'hex') AS b FROM whatsmeow.whatsmeow_device"
+    )
+    keys = house.sql("SELECT encode(key_data, 'base64') AS a FROM whatsmeow.whatsmeow_app_state_sync_keys")
+    assert device
+    assert keys
+    return [str(value) for row in device + keys for value in row.values()]
+
+
+def test_a_second_worker_is_refused(house: House) -> None:
+    worker = house.paired(ALICE)
+    second = house.run(ALICE)
+    assert second.wait() == 5
+    assert str(worker.process.pid) in second.lines.since(0)[-1]["message"]
+    assert house.emu.connected(house.devices[ALICE])
+
+
+def test_phones_of_the_node_backend_are_refused(house: House) -> None:
+    house.add(ALICE)
+    house.cli("assign", ALICE, "baileys")
+    assert house.run(ALICE).wait() == 5
+    house.cli("assign", ALICE, "neonize")
+    worker = house.run(ALICE)
+    worker.expect("qr", ALICE)
+
+
+def test_send_and_its_failures(house: House, peers: Standin) -> None:
+    house.add(ALICE, BOB)
+    assert "run" in house.cli("send", ALICE, BOB, "hi", code=1).stderr
+    worker = house.run(ALICE)
+    house.scan(worker, ALICE)
+    worker.expect("connected", ALICE)
+    bob = link(house.emu, peers, "bob")
+    sent = house.json("send", ALICE, bob.number, "héllo ☎")
+    bob.gets("héllo ☎")
+    assert sent["message_id"]
+
+
+def test_force_close_keeps_the_keys_and_stays_down(house: House) -> None:
+    worker = house.paired(ALICE)
+    closed = house.json("force-close", ALICE, "--reason", "maintenance", "--yes")
+    assert closed["operation"] is None
+    assert not house.emu.connected(house.devices[ALICE])
+    stats = house.stats(ALICE)
+    assert (stats["status"], stats["state"], stats["state_detail"]) == ("disconnected", "force_closed", "maintenance")
+    assert worker.children() == []
+    assert worker.process.poll() is None
+    since = worker.mark()
+    house.cli("restart", ALICE)
+    worker.expect("connected", ALICE, since=since)
+
+
+def test_force_close_with_logout_and_back(house: House) -> None:
+    worker = house.paired(ALICE)
+    closed = house.json("force-close", ALICE, "--logout", "--yes")
+    assert house.row(ALICE)["status"] == "logged_out"
+    assert house.sql("SELECT count(*) AS n FROM whatsmeow.whatsmeow_device") == [{"n": 0}]
+    assert not house.devices[ALICE].removed
+    since = worker.mark()
+    house.cli("restore", closed["operation"])
+    worker.expect("connected", ALICE, since=since)
+    assert "already restored" in house.cli("restore", closed["operation"], code=1).stderr
+    worker.expect("connected", ALICE, since=since)
+
+
+def test_relink_is_refused_while_there_are_keys(house: House) -> None:
+    house.paired(ALICE)
+    assert "restart" in house.cli("relink", ALICE, code=2).stderr
+
+
+def test_a_handler_that_fails_or_is_slow_harms_no_session(house: House, peers: Standin) -> None:
+    house.add(ALICE)
+    worker = house.run(ALICE, "--on-message", "support.handlers:difficult", handler=False)
+    house.scan(worker, ALICE)
+    worker.expect("connected", ALICE)
+    bob = link(house.emu, peers, "bob")
+    bob.send_to(ALICE, "fail")
+    assert worker.expect("handler_failed", ALICE)["error"] == "ZeroDivisionError"
+    bob.send_to(ALICE, "slow")
+    worker.expect("handler_slow", ALICE)
+    bob.send_to(ALICE, "fine")
+    worker.received(ALICE, "fine")
+    assert house.stats(ALICE)["severity"] == "ok"
+    kinds = {row["kind"] for row in house.sql("SELECT kind FROM wa_sessions.event")}
+    assert {"handler_failed", "handler_slow"} <= kinds
+
+
+def test_a_command_gets_one_json_object_for_each_message(house: House, peers: Standin, tmp_path) -> None:
+    heard = tmp_path / "heard"
+    house.add(ALICE)
+    worker = house.run(ALICE, "--on-message-exec", f"sh -c 'cat >> {heard}; echo done >&2'", handler=False)
+    house.scan(worker, ALICE)
+    worker.expect("connected", ALICE)
+    bob = link(house.emu, peers, "bob")
+    bob.send_to(ALICE, "to a command")
+    worker.expect("output", ALICE, containing="done")
+    message = json.loads(heard.read_text())
+    assert (message["text"], message["phone"], message["is_group"]) == ("to a command", ALICE, False)
+    assert abs(message["timestamp"] - time.time()) < 60
+
+
+def test_without_a_handler_it_says_so(house: House) -> None:
+    house.add(ALICE)
+    worker = house.run(ALICE, handler=False)
+    line = worker.lines.wait(lambda line: "only observed" in line["message"])
+    assert line
+
+
+@pytest.mark.parametrize("handler", ["nonsense", "no.such.module:f", "json:nothing", "json:__doc__"])
+def test_a_handler_that_is_not_there_is_a_usage_error(house: House, handler: str) -> None:
+    house.add(ALICE)
+    assert house.run(ALICE, "--on-message", handler, handler=False).wait() == 2
+
+
+def test_a_crash_in_the_session_process_is_survived(house: House, peers: Standin) -> None:
+    worker = house.paired(ALICE, BOB)
+    by_phone = worker.children()
+    assert len(by_phone) == 2
+    since = worker.mark()
+    os.kill(by_phone[0], 11)
+    crashed = worker.lines.wait(lambda line: line.get("event") == "crashed")["phone"]
+    worker.expect("connected", crashed, since=since)
+    other = BOB if crashed == ALICE else ALICE
+    assert "connected" not in worker.events(other, since=since)
