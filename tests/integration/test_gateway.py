@@ -14,7 +14,7 @@ from wa_sessions.db import backend, gateway, health, phones
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.settings import Target, resolve
-from wa_sessions.errors import DatabaseError, ExitCode, PermissionMissing, SchemaMissing, UsageError
+from wa_sessions.errors import Conflict, DatabaseError, ExitCode, PermissionMissing, SchemaMissing, UsageError
 from wa_sessions.keys.phone_ref import PhoneRef
 
 PASSWORD = "geheim-genug"
@@ -120,6 +120,23 @@ def test_a_missing_schema_says_what_to_run(empty_target: Target) -> None:
 def test_a_value_that_no_database_holds_is_a_mistake_of_usage(database: Database, value: str) -> None:
     with pytest.raises(UsageError, match="cannot hold"):
         _with(database, lambda conn: conn.execute("SELECT %s", (value,)))
+
+
+def test_a_refused_row_is_not_repeated(database: Database, server: EmbeddedServer) -> None:
+    secret = b"not-thirty-two-bytes"
+    statement = "INSERT INTO whatsmeow.whatsmeow_nct_salt VALUES ('stranger', %s)"
+    with pytest.raises(Conflict, match=r"the database refuses a row: .*violates foreign key constraint") as error:
+        _with(database, lambda conn: conn.execute(statement, (secret,)))
+    with pytest.raises(Conflict, match="violates check constraint") as other:
+        _with(
+            database,
+            lambda conn: conn.execute(
+                "INSERT INTO whatsmeow.whatsmeow_identity_keys VALUES ('stranger', 'them', %s)", (secret,)
+            ),
+        )
+    for told in (str(error.value), str(other.value), server.log.read_text()):
+        assert secret.hex() not in told
+        assert "stranger" not in told
 
 
 def test_a_read_only_server_is_said(target: Target) -> None:

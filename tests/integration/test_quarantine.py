@@ -94,6 +94,21 @@ def test_a_row_that_is_newer_is_not_overwritten(database: Database) -> None:
         assert quarantine.operation(conn, operation).restored_at is None
 
 
+def test_a_refused_restore_changes_nothing_even_if_the_transaction_goes_on(conn: Connection, phone: Phone) -> None:
+    fill_device(conn, OURS)
+    put_session(conn, OURS, "99_1:1", FIRST)
+    put_sender_key(conn, OURS, CHAT, "99_1:1", SENDER_KEY)
+    operation = _operation(conn, phone)
+    mark = quarantine.ANY_MARK
+    assert quarantine.session(conn, operation, OURS, "99:1@lid", only_mark=mark) == 1
+    assert quarantine.sender_key(conn, operation, OURS, CHAT, "99:1@lid", only_mark=mark) == 1
+    put_session(conn, OURS, "99_1:1", REBUILT)
+    before = everything(conn)
+    with pytest.raises(Conflict):
+        quarantine.restore(conn, backend.detect(conn), operation, actor="me@here")
+    assert everything(conn) == before
+
+
 def test_a_row_that_is_there_again_with_the_same_content_is_no_conflict(conn: Connection, phone: Phone) -> None:
     fill_device(conn, OURS)
     put_session(conn, OURS, "99_1:1", FIRST)

@@ -1,7 +1,7 @@
 """A transaction pooler between clients and Postgres, as PgBouncer is with ``pool_mode=transaction``.
 
-Each transaction goes to another server connection than the one before, so that a client which counts on staying on one
-(lib/pq without ``binary_parameters=yes`` does: it parses and binds in two steps) is found out at once. Like PgBouncer it
+Each transaction goes to another server connection than the one before, so that a client which counts on staying on
+one is found out at once: lib/pq without ``binary_parameters=yes`` parses and binds in two steps. Like PgBouncer it
 refuses startup parameters that it does not know.
 """
 

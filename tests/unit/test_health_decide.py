@@ -143,7 +143,7 @@ def test_a_message_that_never_failed_has_no_end(event: Event) -> None:
     [
         ("c1", Encryption.MESSAGE, 1),
         ("c1", Encryption.PREKEY_MESSAGE, 1),
-        ("c2", Encryption.PREKEY_MESSAGE, 1),
+        ("c2", Encryption.PREKEY_MESSAGE, 0),
         ("c2", Encryption.MESSAGE, 0),
         ("c2", Encryption.UNKNOWN, 0),
     ],

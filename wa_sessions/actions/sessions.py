@@ -31,8 +31,7 @@ def _watches(opened: Opened) -> tuple[dict[int, Watch], Watch]:
     """What is known by phone id, and what holds for all others."""
     try:
         with opened.database.transaction() as conn:
-            rows, owners = health.load_all(conn), leases.owners(conn)
-            pending = {phone_id: len(health.pending_messages(conn, phone_id)) for phone_id in rows}
+            rows, owners, pending = health.load_all(conn), leases.owners(conn), health.pending_counts(conn)
     except SchemaMissing:
         return {}, Watch(missing="no_schema")
     except PermissionMissing:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from wa_sessions.cli import control, db, phones, run, stats
+from wa_sessions.cli import control, db, demo, phones, run, stats
 
 app = typer.Typer(
     name="wa-sessions",
@@ -40,7 +40,7 @@ def _command(name: str, function: object, example: str) -> None:
     app.command(name, epilog=f"Example: {example}", no_args_is_help=name not in _WITHOUT_ARGUMENTS)(function)  # type: ignore[type-var]
 
 
-_WITHOUT_ARGUMENTS = frozenset({"run", "sessions"})
+_WITHOUT_ARGUMENTS = frozenset({"run", "sessions", "demo"})
 
 _command("run", run.run, "wa-sessions run 77051234567 --on-message shop.inbox:take")
 _command("add", phones.add, "wa-sessions add '+7 705 123-45-67' --org 1 --name Reception")
@@ -52,4 +52,5 @@ _command("restart", control.restart, "wa-sessions restart 77051234567")
 _command("relink", control.relink, "wa-sessions relink 77051234567")
 _command("force-close", control.force_close, "wa-sessions force-close 77051234567 --logout --reason 'hangs' --yes")
 _command("restore", control.restore, "wa-sessions restore op-20260115-7f3k9q")
+_command("demo", demo.demo, "wa-sessions demo --json")
 app.add_typer(db.app, name="db")

@@ -10,59 +10,78 @@ from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Embedded, LogFormat, Organization, duration
 from wa_sessions.keys.phone_ref import parse_phone
 
-_MAC = "How many Bad MAC errors in a row close a session."
-_DECRYPT = "How many Bad Decrypt errors in a row close a session."
+Phones = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PHONE]...", help="Which phones; none named: all neonize phones that nobody runs."),
+]
+OnMessage = Annotated[
+    str | None,
+    typer.Option("--on-message", metavar="MODULE:FUNCTION", help="Python function that takes each message."),
+]
+OnMessageExec = Annotated[
+    str | None,
+    typer.Option("--on-message-exec", metavar="CMD", help="Command that takes each message as JSON on stdin."),
+]
+LogFormatOption = Annotated[LogFormat, typer.Option("--log-format", help="The log on stderr.")]
+PairingWindow = Annotated[
+    timedelta, typer.Option("--pairing-window", metavar="10m", parser=duration, help="How long QR codes are shown.")
+]
+AnswerTimeout = Annotated[
+    timedelta,
+    typer.Option(
+        "--answer-timeout",
+        metavar="90s",
+        parser=duration,
+        help="How long WhatsApp may be silent while connecting before it counts as unreachable.",
+    ),
+]
+MaxBadMac = Annotated[
+    int,
+    typer.Option(
+        "--max-bad-mac",
+        metavar="N",
+        envvar="WA_SESSIONS_MAX_BAD_MAC",
+        min=1,
+        max=999,
+        help="How many Bad MAC errors in a row close a session.",
+    ),
+]
+MaxBadDecrypt = Annotated[
+    int,
+    typer.Option(
+        "--max-bad-decrypt",
+        metavar="N",
+        envvar="WA_SESSIONS_MAX_BAD_DECRYPT",
+        min=1,
+        max=999,
+        help="How many Bad Decrypt errors in a row close a session.",
+    ),
+]
+LimitScope = Annotated[
+    Literal["account", "sender"], typer.Option("--limit-scope", help="sender: one sender's errors count once.")
+]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store-url",
+        metavar="URL",
+        help="Where neonize keeps keys, as through a pooler; else WA_SESSIONS_STORE_URL, else the same database.",
+    ),
+]
 
 
 def run(
-    phones: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[PHONE]...", help="Which phones; none named: all neonize phones that nobody runs."),
-    ] = None,
+    phones: Phones = None,
     *,
-    on_message: Annotated[
-        str | None,
-        typer.Option("--on-message", metavar="MODULE:FUNCTION", help="Python function that takes each message."),
-    ] = None,
-    on_message_exec: Annotated[
-        str | None,
-        typer.Option("--on-message-exec", metavar="CMD", help="Command that takes each message as JSON on stdin."),
-    ] = None,
-    log_format: Annotated[LogFormat, typer.Option("--log-format", help="The log on stderr.")] = LogFormat.TEXT,
-    pairing_window: Annotated[
-        timedelta,
-        typer.Option("--pairing-window", metavar="10m", parser=duration, help="How long QR codes are shown."),
-    ] = "10m",  # type: ignore[assignment]  # typer parses it
-    answer_timeout: Annotated[
-        timedelta,
-        typer.Option(
-            "--answer-timeout",
-            metavar="90s",
-            parser=duration,
-            help="How long WhatsApp may be silent while connecting before it counts as unreachable.",
-        ),
-    ] = "90s",  # type: ignore[assignment]  # typer parses it
-    max_bad_mac: Annotated[
-        int, typer.Option("--max-bad-mac", metavar="N", envvar="WA_SESSIONS_MAX_BAD_MAC", min=1, max=999, help=_MAC)
-    ] = 3,
-    max_bad_decrypt: Annotated[
-        int,
-        typer.Option(
-            "--max-bad-decrypt", metavar="N", envvar="WA_SESSIONS_MAX_BAD_DECRYPT", min=1, max=999, help=_DECRYPT
-        ),
-    ] = 5,
-    limit_scope: Annotated[
-        Literal["account", "sender"],
-        typer.Option("--limit-scope", help="sender: one sender's errors count once."),
-    ] = "account",
-    store_url: Annotated[
-        str | None,
-        typer.Option(
-            "--store-url",
-            metavar="URL",
-            help="Where neonize keeps keys, as through a pooler; else WA_SESSIONS_STORE_URL, else the same database.",
-        ),
-    ] = None,
+    on_message: OnMessage = None,
+    on_message_exec: OnMessageExec = None,
+    log_format: LogFormatOption = LogFormat.TEXT,
+    pairing_window: PairingWindow = "10m",  # type: ignore[assignment]  # typer parses it
+    answer_timeout: AnswerTimeout = "90s",  # type: ignore[assignment]  # typer parses it
+    max_bad_mac: MaxBadMac = 3,
+    max_bad_decrypt: MaxBadDecrypt = 5,
+    limit_scope: LimitScope = "account",
+    store_url: StoreUrl = None,
     embedded: Embedded = False,
     org: Organization = None,
     database_url: DatabaseUrl = None,

@@ -50,6 +50,12 @@ def say(message: str) -> None:
     sys.stderr.write(f"wa-sessions: {plain(message)}\n")
 
 
+def narrate(line: str) -> None:
+    """A line of a story on stderr."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
 def show(output: Output, data: Mapping[str, Any], lines: Iterable[str]) -> None:
     """One result: an object, a header and a row, or ``lines`` for people."""
     match output:

@@ -40,7 +40,7 @@ class Answer:
     exit_code: int
 
 
-class NotAnswered(WaSessionsError):  # noqa: N818
+class NotAnswered(WaSessionsError):
     """A worker did not answer in time; ``taken`` tells whether it had begun. If not, the request was withdrawn."""
 
     def __init__(self, message: str, *, taken: bool) -> None:

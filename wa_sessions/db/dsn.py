@@ -63,6 +63,8 @@ def with_query(base: str, query: Mapping[str, str]) -> str:
 
 def masked(parts: Mapping[str, object]) -> str:
     """A connection for people's eyes: user, host, port and database, never a password."""
+    if parts.get("service"):
+        return f"postgresql:///?service={parts['service']}"
     host = str(parts.get("host") or parts.get("hostaddr") or "")
     user = quote(str(parts["user"]), safe="") if parts.get("user") else ""
     secret = ":***" if parts.get("password") else ""

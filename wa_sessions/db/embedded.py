@@ -55,7 +55,8 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_min_messages": "warning",
-    "log_min_error_statement": "panic",
+    "log_min_error_statement": "panic",  # no statement and no row: they may hold keys
+    "log_error_verbosity": "terse",
     "log_checkpoints": "off",
 }
 

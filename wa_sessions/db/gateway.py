@@ -14,7 +14,7 @@ from psycopg.rows import DictRow, dict_row
 
 from wa_sessions.db.settings import Target
 from wa_sessions.db.sql import queries
-from wa_sessions.errors import DatabaseError, PermissionMissing, SchemaMissing, UsageError
+from wa_sessions.errors import Conflict, DatabaseError, PermissionMissing, SchemaMissing, UsageError
 
 Connection: TypeAlias = psycopg.Connection[DictRow]
 
@@ -65,7 +65,8 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """One transaction, committed at the end, rolled back by an exception.
 
-        Raises DatabaseError, PermissionMissing, SchemaMissing, or UsageError for values that Postgres cannot hold.
+        Raises DatabaseError, PermissionMissing, SchemaMissing, Conflict for a row that a constraint refuses, UsageError
+        for a value that Postgres cannot hold.
         """
         if not self._free.acquire(timeout=WAIT_FOR_CONNECTION):
             raise DatabaseError(f"all connections to {self.target.masked} are busy")
@@ -134,6 +135,8 @@ def errors_of(target: Target) -> Iterator[None]:
         raise DatabaseError(f"{target.masked} is read-only: {_primary(error)}") from None
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise DatabaseError(f"{target.masked}: {_reason(error, target)} (source: {target.source})") from None
+    except psycopg.IntegrityError as error:  # its detail repeats the row, keys and all
+        raise Conflict(f"the database refuses a row: {_primary(error)}") from None
     except (psycopg.DataError, UnicodeEncodeError) as error:
         raise UsageError(f"a value that the database cannot hold: {_primary(error)}") from None
 

@@ -97,6 +97,11 @@ def pending_counts(conn: Connection) -> dict[int, int]:
     return {row["phone_id"]: row["pending"] for row in conn.execute(_SQL.pending_counts)}
 
 
+def remembered_messages(conn: Connection, phone_id: int) -> list[MessageRow]:
+    """Messages that are pending, or that ended within a day and may still come again."""
+    return [MessageRow(**row) for row in conn.execute(_SQL.remembered_messages, {"phone_id": phone_id})]
+
+
 def save_message(conn: Connection, row: MessageRow) -> None:
     """Write a message's state."""
     conn.execute(_SQL.save_message, asdict(row))

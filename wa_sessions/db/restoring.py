@@ -40,7 +40,11 @@ class _Kept:
 
 def restore(conn: Connection, backend: Backend, operation_id: str, *, actor: str) -> Restored:
     """Put an operation's rows back, and the phone's JID; raises Conflict where something newer stands there."""
-    done = operations.operation(conn, operation_id, lock=True)
+    with conn.transaction():
+        return _restore(conn, backend, operations.operation(conn, operation_id, lock=True), actor)
+
+
+def _restore(conn: Connection, backend: Backend, done: Operation, actor: str) -> Restored:
     if done.restored_at is not None:
         raise Conflict(
             f"{done.id} was already restored at {done.restored_at:%Y-%m-%d %H:%M:%S} UTC by {done.restored_by}"

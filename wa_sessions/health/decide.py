@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
-from wa_sessions.health.classify import Cause, Encryption
+from wa_sessions.health.classify import Cause
 from wa_sessions.health.model import (
     Action,
     Closed,
@@ -116,16 +116,12 @@ def _another_failure(known: FailedMessage, event: MessageFailed) -> FailedMessag
 def _retry_failed(known: FailedMessage, event: MessageFailed) -> bool:
     """Whether this is a retried copy of a message whose earlier copy was a Bad MAC too, not yet counted or ended.
 
-    After a reconnect WhatsApp may deliver the very copy that failed once more; it looks the same as that one,
-    while a copy on the same connection, or encrypted in another way, is one that the sender has made anew.
+    After a reconnect WhatsApp may deliver the very copy that failed once more, and it looks like a retried one. On the
+    same connection it can't, as whatsmeow acknowledges what it could not decrypt.
     """
-    retried = event.connection == known.connection or _differs(event.encryption, known.encryption)
+    retried = event.connection == known.connection
     both_bad_mac = event.cause is Cause.BAD_MAC and known.cause is Cause.BAD_MAC
     return both_bad_mac and retried and not known.counted and known.outcome is None
-
-
-def _differs(one: Encryption, other: Encryption) -> bool:
-    return one is not other and Encryption.UNKNOWN not in (one, other)
 
 
 def _message_decrypted(health: Health, event: MessageDecrypted) -> Decision:

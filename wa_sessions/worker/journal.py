@@ -53,7 +53,7 @@ class Journal:
         loaded = await self.read(lambda conn: health_rows.load(conn, self.phone.id))
         if loaded is None:
             return
-        messages = await self.read(lambda conn: health_rows.pending_messages(conn, self.phone.id))
+        messages = await self.read(lambda conn: health_rows.remembered_messages(conn, self.phone.id))
         self.health = stored.health_of(loaded, messages)
         if loaded.state == State.BANNED and loaded.retry_at and loaded.retry_at > datetime.now(UTC):
             self.banned_until = loaded.retry_at
@@ -82,15 +82,14 @@ class Journal:
     def note(
         self, kind: str, message: str | None = None, *, level: Callable[..., None] = log.info, **detail: Any
     ) -> None:
-        """Queue an entry for the history; ``message`` goes to the log at once."""
+        """Queue an entry for the history; ``message`` goes to the log when it is written."""
 
         def write(conn: Connection) -> list[Line]:
-            self._context().event(conn, kind, detail)
-            return []
+            context = self._context()
+            context.event(conn, kind, detail)
+            return [context.line(level, message, kind, **detail)] if message else []
 
         self._queue.append(write)
-        if message:
-            level(message, phone=self.phone.number, event=kind, **detail)
 
     def set_state(self, state: State, detail: str | None = None, *, retry_at: datetime | None = None) -> None:
         """Queue what the session is doing now."""

@@ -56,6 +56,7 @@ async def _round(session: "PhoneSession", until: datetime) -> Plan | None:
     while True:
         item = await session.next_item(min((until - datetime.now(UTC)).total_seconds(), answer_by - time.monotonic()))
         if item is None:
+            await _unanswered(session, until)
             return None
         if not isinstance(item, SessionEvent):
             plan = await orders.obey(session, item)
@@ -68,7 +69,7 @@ async def _round(session: "PhoneSession", until: datetime) -> Plan | None:
         elif item.name == "paired":
             plan = await _paired(session, item.fields["jid"])
         elif _is_failure(item):
-            await _failed(session, item)
+            await _failed(session, _why(item))
             return None
         else:
             plan = await reports.told(session, item)
@@ -89,12 +90,21 @@ async def _show(session: "PhoneSession", code: str) -> None:
     session.options.on_qr(session.number, code)
 
 
-async def _failed(session: "PhoneSession", item: SessionEvent) -> None:
-    why = item.fields.get("status") or item.fields.get("error") or "the session process ended"
+def _why(event: SessionEvent) -> str:
+    if event.name == "connect_failed":
+        return "the database does not answer" if event.fields["store"] else "WhatsApp cannot be reached"
+    return str(event.fields.get("status") or event.fields.get("error") or "the session process ended")
+
+
+async def _unanswered(session: "PhoneSession", until: datetime) -> None:
+    if datetime.now(UTC) < until:
+        await _failed(session, "WhatsApp does not answer")
+
+
+async def _failed(session: "PhoneSession", why: str) -> None:
+    """A round ended without a device; that its codes were used up is no failure."""
     if why == "timeout":
         return
-    if item.name == "connect_failed":
-        why = "the database does not answer" if item.fields["store"] else "WhatsApp cannot be reached"
     session.journal.set_state(State.PAIRING, f"last attempt failed: {why}")
     session.journal.note("pairing_failed", f"pairing failed: {why}", level=log.warn, reason=why)
     await session.journal.flush()

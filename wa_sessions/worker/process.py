@@ -42,12 +42,13 @@ class SessionProcess:
 
     @classmethod
     async def spawn(cls, tell: Callable[[SessionEvent], None]) -> "SessionProcess":
-        """Start a process that waits for what it is to do."""
+        """Start a process that waits for what it is to do, without PG* variables: lib/pq refuses some of them."""
         self = cls(tell)
         read_end, write_end = os.pipe()
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "wa_sessions.worker.session_process", str(write_end)),
+                env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,

@@ -107,26 +107,28 @@ async def _store_failed(_session: "PhoneSession", _fields: dict[str, Any]) -> Pl
 
 async def _undecrypted(session: "PhoneSession", fields: dict[str, Any]) -> Plan | None:
     sender, chat, cause = fields["sender"], fields["chat"], Cause(fields["cause"])
+    encryption = Encryption(fields["encryption"])
+    is_group = chat.endswith("@g.us") or encryption is Encryption.SENDER_KEY_MESSAGE
     return await session.happened(
         MessageFailed(
             at=datetime.now(UTC),
             message_id=fields["message_id"],
             sender=sender,
             chat=chat,
-            is_group=chat.endswith("@g.us"),
+            is_group=is_group,
             cause=cause,
-            encryption=Encryption(fields["encryption"]),
+            encryption=encryption,
             connection=session.connection,
-            session_mark=await _mark(session, sender, chat) if cause is Cause.BAD_MAC else None,
+            session_mark=await _mark(session, sender, chat, is_group=is_group) if cause is Cause.BAD_MAC else None,
         )
     )
 
 
-async def _mark(session: "PhoneSession", sender: str, chat: str) -> str | None:
+async def _mark(session: "PhoneSession", sender: str, chat: str, *, is_group: bool) -> str | None:
     device = session.journal.device
     if device is None:
         return None
-    if chat.endswith("@g.us"):
+    if is_group:
         return await session.journal.read(lambda conn: whatsmeow.sender_key_mark(conn, device, chat, sender))
     return await session.journal.read(lambda conn: whatsmeow.session_mark(conn, device, sender))
 

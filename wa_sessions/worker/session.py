@@ -223,9 +223,9 @@ class PhoneSession:
     async def _await_store(self, then: Plan | None) -> Plan:
         await self.disconnect()
         self.journal.set_state(State.WAITING_FOR_STORE, "the database does not answer")
-        self.journal.note(
-            "store_lost", "the database does not answer: socket closed, WhatsApp keeps the messages", level=log.error
-        )
+        message = "the database does not answer: socket closed, WhatsApp keeps the messages"
+        log.error(message, phone=self.number, event="store_lost")
+        self.journal.note("store_lost")
         back = asyncio.create_task(self.worker.store_back())
         try:
             while not back.done():

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from datetime import datetime
 
-from wa_sessions.health.classify import Cause, Encryption
+from wa_sessions.health.classify import Cause
 from wa_sessions.health.model import (
     Action,
     Closed,
@@ -125,8 +125,7 @@ class Ledger:
         if len(copies) < 2 or len(self._bad_macs(message_id)) < 2 or copies[-1].cause is not Cause.BAD_MAC:
             return False
         earlier, this = copies[-2:]
-        known = {earlier.encryption, this.encryption} - {Encryption.UNKNOWN}
-        return earlier.connection == this.connection or len(known) == 2
+        return earlier.connection == this.connection
 
     def _bad_macs(self, message_id: str) -> list[tuple[int, MessageFailed]]:
         return [entry for entry in self.copies[message_id] if entry[1].cause is Cause.BAD_MAC]

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tenacity import Retrying, stop_after_delay, wait_fixed
+
 from wa_sessions.actions.add import add_phone
-from wa_sessions.actions.connection import Opened, open_database
+from wa_sessions.actions.connection import Opened, open_target
 from wa_sessions.actions.demo.watch import Moment, WatchedWorker
 from wa_sessions.actions.force_close import force_close
 from wa_sessions.actions.send import send_text
 from wa_sessions.actions.stats import session_stats
+from wa_sessions.db import phones, whatsmeow
 from wa_sessions.db.embedded import EmbeddedServer
+from wa_sessions.db.settings import embedded_target
 from wa_sessions.errors import WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
 
@@ -63,8 +67,6 @@ class _Play:
         """Hold the phone before the QR that the worker shows."""
         self.expect("qr", number)
         with self.opened.database.transaction() as conn:
-            from wa_sessions.db import phones
-
             code = phones.find(conn, self.opened.backend, PhoneRef(number)).qr_code
         if code is None:
             raise WaSessionsError(f'"OrganizationPhone"."qrCode" of {number} is empty')
@@ -79,6 +81,14 @@ class _Play:
         self.from_here()
         self.send(sender, to, text)
         self.worker.expect("output", to, PATIENCE, after=self._place, containing=text)
+
+    def await_synced(self, collection: str) -> None:
+        """Until the store has a version of an app-state collection of Alice's."""
+        device = str(self.devices[ALICE].jid)
+        for attempt in Retrying(stop=stop_after_delay(PATIENCE), wait=wait_fixed(0.1), reraise=True):
+            with attempt, self.opened.database.transaction() as conn:
+                if collection not in whatsmeow.app_state_versions(conn, device):
+                    raise WaSessionsError(f"{collection} did not sync")
 
     def check(self, number: str, **expected: object) -> None:
         """Look at ``wa-sessions stats``."""
@@ -132,6 +142,7 @@ def _repair_app_state(play: _Play) -> None:
     play.exchange(BOB, ALICE, "comes after the app-state key")
     play.emulator.mute(alice, BOB)
     play.emulator.notify_app_state(device, "regular_high")
+    play.await_synced("regular_high")
     play.from_here()
     play.emulator.damage_app_state(alice, "regular_high", AppStateDamage.CONTENT_MAC)
     play.emulator.mute(alice, "77050000000")
@@ -190,21 +201,23 @@ SCENES: tuple[tuple[str, Callable[[_Play], None]], ...] = (
 )
 
 
-def run_demo(on_moment: Callable[[Moment], None], on_step: Callable[[Step], None]) -> list[Step]:
-    """Play all scenes until one fails. Raises WaSessionsError if the stage cannot be set up."""
+def run_demo(on_scene: Callable[[str], None], on_moment: Callable[[Moment], None]) -> list[Step]:
+    """Play all scenes until one fails. ``on_scene`` gets each one's name as it begins, ``on_moment`` the worker's log.
+
+    Raises WaSessionsError if the stage cannot be set up.
+    """
     steps: list[Step] = []
     with ExitStack() as stage:
         play = stage.enter_context(_staged(on_moment))
         for name, scene in SCENES:
+            on_scene(name)
             started = time.monotonic()
+            error = None
             try:
                 scene(play)
-                error = None
-            except WaSessionsError as failure:
+            except (WaSessionsError, TimeoutError) as failure:
                 error = str(failure)
-            step = Step(name, error is None, round(time.monotonic() - started, 2), error)
-            steps.append(step)
-            on_step(step)
+            steps.append(Step(name, error is None, round(time.monotonic() - started, 2), error))
             if error:
                 break
     return steps
@@ -223,12 +236,12 @@ def _staged(on_moment: Callable[[Moment], None]) -> Iterator[_Play]:
         folder.chmod(0o755)
         server = EmbeddedServer(folder / "data")
         stage.callback(server.stop)
-        url = server.ensure_running()
-        opened = stage.enter_context(open_database(url, embedded="create"))
+        target = embedded_target(server)
+        opened = stage.enter_context(open_target(target))
         emulator = stage.enter_context(Emulator())
         for number, name in ((ALICE, "Alice"), (BOB, "Bob")):
             add_phone(opened, number, 1, name)
-        environment = {**os.environ, **emulator.client_env(), "WA_SESSIONS_DATABASE_URL": url}
+        environment = {**os.environ, **emulator.client_env(), "WA_SESSIONS_DATABASE_URL": target.conninfo}
         worker = WatchedWorker([ALICE, BOB], environment, began, on_moment)
         stage.callback(worker.stop)
         yield _Play(emulator, opened, worker)

@@ -62,7 +62,7 @@ class WatchedWorker:
                         return moment
                 place = len(self._moments)
                 left = end - time.monotonic()
-                if left <= 0 or self._process.poll() is not None and not self._reader.is_alive():
+                if left <= 0 or (self._process.poll() is not None and not self._reader.is_alive()):
                     last = self._moments[-1].text if self._moments else "nothing"
                     raise WaSessionsError(f"{event} of {phone} did not come; the worker's last words: {last}")
                 self._come.wait(left)

@@ -28,6 +28,11 @@ ON CONFLICT (phone_id) DO UPDATE SET
 -- name: pending_messages
 SELECT * FROM wa_sessions.message WHERE phone_id = %(phone_id)s AND outcome IS NULL ORDER BY first_failed_at, message_id;
 
+-- name: remembered_messages
+SELECT * FROM wa_sessions.message
+WHERE phone_id = %(phone_id)s AND (outcome IS NULL OR ended_at > now() - interval '1 day')
+ORDER BY first_failed_at, message_id;
+
 -- name: pending_counts
 SELECT phone_id, count(*) AS pending FROM wa_sessions.message WHERE outcome IS NULL GROUP BY phone_id;
 
