@@ -243,11 +243,13 @@ def test_stats_of_a_phone_with_a_worker(terminal: Terminal, database: Database) 
     assert f"wa-sessions restart {ALICE}" in shown
 
 
-def test_limits_of_the_environment(terminal: Terminal, database: Database) -> None:
-    observe(database, make_phone(database), bad_mac_errors=2)
-    found = terminal("stats", ALICE, "--json", WA_SESSIONS_MAX_BAD_MAC="9").json
-    assert (found["severity"], found["max_bad_mac_errors"]) == ("warning", 9)
+def test_limits_are_those_of_the_worker_else_of_the_environment(terminal: Terminal, database: Database) -> None:
+    phone_id = make_phone(database)
+    assert terminal("stats", ALICE, "--json", WA_SESSIONS_MAX_BAD_MAC="9").json["max_bad_mac_errors"] == 9
     assert terminal("stats", ALICE, WA_SESSIONS_MAX_BAD_MAC="many").code == 2
+    observe(database, phone_id, bad_mac_errors=2, max_bad_mac=7)
+    found = terminal("stats", ALICE, "--json", WA_SESSIONS_MAX_BAD_MAC="9").json
+    assert (found["severity"], found["max_bad_mac_errors"]) == ("warning", 7)
 
 
 def test_the_fleet(terminal: Terminal, database: Database) -> None:

@@ -93,6 +93,28 @@ def test_a_worker_killed_in_the_middle_of_a_close_leaves_nothing_half_done(
     assert operation[0]["keys"] == kept[0]["n"] > 0
 
 
+def test_a_worker_killed_in_the_middle_of_a_repair_leaves_nothing_half_done(house: House, peers: Standin) -> None:
+    worker = house.paired(ALICE)
+    bob = link(house.emu, peers, "bob")
+    bob.send_to(ALICE, "hello")
+    worker.received(ALICE, "hello")
+    sessions = house.sql("SELECT their_id FROM whatsmeow.whatsmeow_sessions ORDER BY their_id")
+    fault = house.emu.damage_messages(to=house.phones[ALICE], sender=bob.phone, count=None)
+    with _held(house, "SELECT FROM whatsmeow.whatsmeow_sessions FOR UPDATE"):
+        bob.send_to(ALICE, "lost")
+        house.until("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ILIKE '%%for update%%'")
+        worker.kill()
+    house.until("SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory')")
+    assert house.sql("SELECT their_id FROM whatsmeow.whatsmeow_sessions ORDER BY their_id") == sessions
+    assert house.sql("SELECT bad_mac_errors AS n FROM wa_sessions.health") == [{"n": 0}]
+    assert not house.sql("SELECT FROM wa_sessions.operation")
+    fault.heal()
+    again = house.run(ALICE)
+    again.expect("connected", ALICE)
+    bob.send_to(ALICE, "still here")
+    again.received(ALICE, "still here")
+
+
 def test_killed_workers_never_block_the_next(house: House) -> None:
     house.paired(ALICE).kill()
     again = house.run(ALICE)

@@ -9,16 +9,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from wa_sessions import cli
 from wa_sessions.cli import terminal
 from wa_sessions.cli.qr import drawn
-from wa_sessions.cli.table import Column, cells, table
+from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import when
 
 COMMANDS = (
     *("run", "add", "assign", "stats", "sessions", "send", "restart", "relink", "force-close", "restore"),
-    *("db", "db status", "db upgrade", "db stop"),
+    *("db", "db status", "db upgrade", "db stop", "demo"),
 )
 HEAVY = {"psycopg", "rich", "neonize", "phonenumbers", "asyncio", "pydantic", "segno"}
 Capture = pytest.CaptureFixture[str]
@@ -36,7 +37,7 @@ def test_the_list_of_commands_above_is_whole(capsys: Capture) -> None:
     cli.execute(["--help"])
     listed = capsys.readouterr().out.partition("Commands:")[2].split("\n\n")[0]
     names = {line.split()[0] for line in listed.splitlines() if line.startswith("  ")}
-    assert names - {"demo"} == {command for command in COMMANDS if " " not in command}
+    assert names == {command for command in COMMANDS if " " not in command}
     assert "..." not in listed
 
 
@@ -121,7 +122,7 @@ def test_a_flexible_column_keeps_a_table_within_its_width(rows: list[tuple[str, 
     shown = [tuple(map(terminal.plain, row)) for row in rows]
     lines = table(columns, shown, width, [None] * 3)
     assert len(lines) == len(rows) + 1
-    assert all(cells(line) <= width for line in lines)
+    assert all(cell_len(line) <= width for line in lines)
 
 
 @given(st.timedeltas(min_value=-timedelta(days=800), max_value=timedelta(days=800)))

@@ -1,16 +1,13 @@
 """Which worker owns a phone: asking it for something, or keeping every worker off while the database is changed."""
 
 import contextlib
-import os
-import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
-from wa_sessions.db import commands, leases, migrate, phones
+from wa_sessions.db import commands, leases, migrate, phones, workers
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
@@ -50,7 +47,7 @@ def find(opened: Opened, phone: PhoneRef, organization_id: int | None = None) ->
 def live_owner(conn: Connection, phone_id: int) -> WorkerInfo | None:
     """The worker that owns a phone, unless it was killed on this machine."""
     owner = leases.owner(conn, phone_id)
-    return None if owner is None or _killed_here(owner) else owner
+    return None if owner is None or workers.was_killed(owner) else owner
 
 
 def ask(opened: Opened, phone: Phone, owner: WorkerInfo, verb: str, timeout: float, **arguments: Any) -> dict[str, Any]:
@@ -59,7 +56,7 @@ def ask(opened: Opened, phone: Phone, owner: WorkerInfo, verb: str, timeout: flo
         with opened.database.transaction() as conn:
             request = commands.ask(conn, phone.id, owner.worker_id, verb, arguments, operator())
         try:
-            answer = commands.wait(waiting, request, timeout)
+            answer = commands.wait(waiting, request, timeout, gone=lambda: workers.was_killed(owner))
         except commands.NotAnswered as silence:
             raise WaSessionsError(_silent(silence, phone, owner)) from None
         except KeyboardInterrupt:
@@ -76,7 +73,7 @@ def alone(opened: Opened, phone_id: int) -> Iterator[tuple[Connection, Phone]]:
     me = uuid4()
     with contextlib.closing(opened.database.dedicated()) as lock, opened.database.transaction() as conn:
         holder = leases.owner(conn, phone_id)
-        leases.take(lock, conn, phone_id, me, LEASE, dead=holder is not None and _killed_here(holder))
+        leases.take(lock, conn, phone_id, me, LEASE, dead=holder is not None and workers.was_killed(holder))
         yield conn, phones.find(conn, opened.backend, PhoneRef(phone_id=phone_id))
         leases.release(lock, conn, phone_id, me)
 
@@ -117,10 +114,3 @@ def _silent(silence: commands.NotAnswered, phone: Phone, owner: WorkerInfo) -> s
         return f"{named(owner)}: {silence}; see its log and wa-sessions stats {phone.number}"
     until = f"{owner.expires_at:%H:%M:%S} UTC"
     return f"{named(owner)}: {silence}. See its log; if it was killed, its lease ends at {until}, then try again"
-
-
-def _killed_here(owner: WorkerInfo) -> bool:
-    """Whether a worker of this very machine is gone; its lock is asked for all the same."""
-    if owner.host != socket.gethostname() or owner.pid is None:
-        return False
-    return owner.pid != os.getpid() and not Path(f"/proc/{owner.pid}").exists()

@@ -1,7 +1,6 @@
 """The fleet: the same stats for every phone."""
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.limits import configured_limits
 from wa_sessions.actions.stats import SessionErrorStats, Watch, judge
 from wa_sessions.db import health, leases, phones
 from wa_sessions.errors import PermissionMissing, SchemaMissing, UsageError
@@ -21,7 +20,6 @@ def fleet(
     with opened.database.transaction() as conn:
         listed = phones.list_phones(conn, opened.backend, organization_id)
     watches, otherwise = _watches(opened)
-    limits = limits or configured_limits()
     return [
         judge(phone, watches.get(phone.id, otherwise), limits) for phone in listed if status in (None, phone.status)
     ]

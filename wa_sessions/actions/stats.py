@@ -89,12 +89,17 @@ def session_stats(
     """
     with opened.database.transaction() as conn:
         found = phones.find(conn, opened.backend, phone, organization_id)
-    return judge(found, _watch(opened, found.id), limits or configured_limits())
+    return judge(found, _watch(opened, found.id), limits)
 
 
-def judge(phone: Phone, watch: Watch, limits: Limits) -> SessionErrorStats:
-    """Put together what is known of a phone. Silence is not health: without a live worker severity is unknown."""
+def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionErrorStats:
+    """Put together what is known of a phone. Silence is not health: without a live worker severity is unknown.
+
+    The limits are those of the worker that owns the session, else the configured ones.
+    """
     row, owner = watch.health, watch.owner
+    if limits is None:
+        limits = Limits(row.max_bad_mac, row.max_bad_decrypt) if row and owner else configured_limits()
     bad_mac, bad_decrypt = (row.bad_mac_errors, row.bad_decrypt_errors) if row else (0, 0)
     unknown_because = _unknown_because(phone, watch)
     level = Severity.UNKNOWN if unknown_because else severity(bad_mac, bad_decrypt, limits)

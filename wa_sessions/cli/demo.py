@@ -17,7 +17,7 @@ _TOLD_ELSEWHERE = {"stopping", "handler_unfinished"}
 
 
 def demo(*, output: OutputOption = Output.TABLE, json: Json = False) -> None:
-    """Watch sessions break and mend themselves, on this machine alone.
+    """Watch sessions break and mend, on this machine alone.
 
     A private database, a WhatsApp server on loopback, and real clients with real crypto: two phones pair and talk, a
     damaged message is recovered, sessions and app state are repaired, and a session that is beyond repair is closed

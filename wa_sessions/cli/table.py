@@ -1,6 +1,5 @@
 """Tables that fit their terminal."""
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,44 +25,26 @@ def table(
     return [header, *(_line(row, columns, widths, paint) for row in rows)]
 
 
-def cells(text: str) -> int:
-    """How many columns of a terminal a text takes.
-
-    >>> cells("abc"), cells("日本"), cells("é")
-    (3, 4, 1)
-    """
-    return sum(_cells(character) for character in text)
-
-
 def cut(text: str, width: int) -> str:
-    """The text, shortened with an ellipsis where it is too long.
+    """The text, shortened with an ellipsis where it takes more than ``width`` columns of a terminal.
 
     >>> cut("Reception", 5)
     'Rece…'
     """
-    if cells(text) <= width:
-        return text
-    kept = ""
-    for character in text:
-        if cells(kept + character) > width - 1:
-            break
-        kept += character
-    return kept + "…"
+    from rich.cells import cell_len, set_cell_size
 
-
-def _cells(character: str) -> int:
-    if unicodedata.combining(character) or unicodedata.category(character) in {"Cf", "Me", "Mn"}:
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    widths = [max(map(cells, (column.title, *(row[n] for row in rows)))) for n, column in enumerate(columns)]
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, (column.title, *(row[n] for row in rows)))) for n, column in enumerate(columns)]
     excess = sum(widths) + len(GAP) * (len(columns) - 1) - width
     for n, column in enumerate(columns):
         if column.flexible and excess > 0:
             kept = max(widths[n] - excess, 0)
-            kept = kept if kept >= cells(column.title) else 0
+            kept = kept if kept >= cell_len(column.title) else 0
             excess -= widths[n] - kept + (len(GAP) if kept == 0 else 0)
             widths[n] = kept
     return widths
@@ -72,12 +53,14 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
 def _line(
     values: Sequence[str], columns: Sequence[Column], widths: Sequence[int], paint: Sequence[Paint | None]
 ) -> str:
+    from rich.cells import cell_len
+
     parts = []
     for value, column, width, painter in zip(values, columns, widths, paint, strict=True):
         if width == 0:
             continue
         text = cut(value, width)
-        padding = " " * (width - cells(text))
+        padding = " " * (width - cell_len(text))
         shown = painter(text) if painter else text
         parts.append(padding + shown if column.right else shown + padding)
     return GAP.join(parts).rstrip()

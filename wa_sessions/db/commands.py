@@ -1,7 +1,7 @@
 """Asking a worker to do something, through the database, and waiting for its answer."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +14,8 @@ from psycopg.types.json import Jsonb
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import DatabaseError, ExitCode, WaSessionsError
+
+LOOK_EVERY = 1.0  # seconds between looks whether the worker is still there
 
 _SQL = queries("commands")
 
@@ -77,16 +79,22 @@ def finish(
         conn.execute(_SQL.notify_answer, {"payload": str(command_id)})
 
 
-def wait(dedicated: Connection, command_id: int, timeout: float) -> Answer:
-    """Block until a request is answered; raises NotAnswered after ``timeout`` seconds, DatabaseError on a lost link."""
-    deadline = time.monotonic() + timeout
+def wait(dedicated: Connection, command_id: int, timeout: float, *, gone: Callable[[], bool] = lambda: False) -> Answer:
+    """Block until a request is answered.
+
+    Raises NotAnswered after ``timeout`` seconds, or as soon as the worker is seen to be ``gone``, DatabaseError on a
+    lost link.
+    """
+    began = time.monotonic()
+    deadline = began + timeout
     with _link("waiting"):
         dedicated.execute(_SQL.listen_answers)
         while True:
             if answer := _answer(dedicated, command_id):
                 return answer
-            if not _notified(dedicated, str(command_id), deadline):
-                return _last_look(dedicated, command_id, timeout)
+            heard = _notified(dedicated, str(command_id), min(deadline, time.monotonic() + LOOK_EVERY))
+            if not heard and (time.monotonic() >= deadline or gone()):
+                return _last_look(dedicated, command_id, round(time.monotonic() - began, 1))
 
 
 def listen(dedicated: Connection) -> None:

@@ -32,6 +32,8 @@ class HealthRow:
     state_since: datetime
     retry_at: datetime | None
     closing: str | None
+    max_bad_mac: int = 3
+    max_bad_decrypt: int = 5
     updated_at: datetime | None = None
 
 

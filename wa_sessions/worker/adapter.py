@@ -27,7 +27,8 @@ from wa_sessions.worker.incoming import IncomingMessage
 
 Emit = Callable[..., None]
 
-_BAN = re.compile(r'Temporary ban connect failure: .*?(?:expire="(?P<seconds>\d+)")?[^"]*$')
+_BAN = "Temporary ban connect failure: "
+_BAN_SECONDS = re.compile(r'\bexpire="(\d+)"')
 _SILENT = {"senderKeyDistributionMessage", "messageContextInfo", "protocolMessage"}
 
 
@@ -142,8 +143,9 @@ class Session:
         if not address or size <= 0:
             return
         line = LogEntry.FromString(ctypes.string_at(address, size)).Message
-        if ban := _BAN.match(line):
-            self._emit("banned", seconds=int(ban["seconds"] or 0))
+        if line.startswith(_BAN):  # neonize's own event fails to encode for reasons that it does not know
+            expire = _BAN_SECONDS.search(line)
+            self._emit("banned", seconds=int(expire[1]) if expire else 0)
             return
         match classify(line):
             case UndecryptedMessage() as finding:

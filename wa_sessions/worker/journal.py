@@ -215,6 +215,7 @@ class Journal:
         return stored.health_row(
             self.phone,
             self.health,
+            self.limits,
             state=self.state.value,
             state_detail=self._state_detail,
             state_since=self._state_since,

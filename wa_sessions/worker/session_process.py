@@ -66,6 +66,7 @@ class SessionProcess:
     ) -> None:
         from wa_sessions.worker.adapter import Session
 
+        _reap()
         self._extend(until)
         try:
             handler = load_function(function) if function else command_handler(command) if command else None
@@ -122,6 +123,13 @@ class SessionProcess:
             while (left := self._lease_until - time.monotonic()) > 0:
                 self._lease_changed.wait(left)
         os._exit(LEASE_RAN_OUT)
+
+
+def _reap() -> None:
+    """End the zombies of the two ``uname`` that neonize 0.5.2 starts when it is imported and never waits for."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def _prepare(store_url: str) -> None:

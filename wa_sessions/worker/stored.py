@@ -8,12 +8,13 @@ from types import MappingProxyType
 from wa_sessions.db.health import HealthRow, MessageRow
 from wa_sessions.db.phones import Phone
 from wa_sessions.health.classify import Cause, Encryption
-from wa_sessions.health.model import ErrorKind, FailedMessage, Health, Outcome
+from wa_sessions.health.model import ErrorKind, FailedMessage, Health, Limits, Outcome
 
 
 def health_row(
     phone: Phone,
     health: Health,
+    limits: Limits,
     *,
     state: str,
     state_detail: str | None,
@@ -36,6 +37,8 @@ def health_row(
         state_since=state_since,
         retry_at=retry_at,
         closing=health.closing,
+        max_bad_mac=limits.bad_mac,
+        max_bad_decrypt=limits.bad_decrypt,
     )
 
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -276,10 +275,10 @@ class Supervisor:
 
 
 def _is_gone(owner: leases.WorkerInfo | None) -> bool:
-    """Whether a worker of this machine was killed: its session processes have died with it."""
-    if owner is None or owner.host != socket.gethostname() or owner.pid is None:
+    """Whether a worker of this machine was killed, and its session processes with it; in a container it had our pid."""
+    if owner is None:
         return False
-    return owner.pid == os.getpid() or not Path(f"/proc/{owner.pid}").exists()
+    return (owner.host, owner.pid) == (socket.gethostname(), os.getpid()) or workers.was_killed(owner)
 
 
 def _report_failures(tasks: set[asyncio.Task[Any]]) -> None:

@@ -38,6 +38,8 @@ CREATE TABLE wa_sessions.health (
     state_since        timestamptz NOT NULL DEFAULT now(),
     retry_at           timestamptz,
     closing            text,
+    max_bad_mac        integer NOT NULL DEFAULT 3,
+    max_bad_decrypt    integer NOT NULL DEFAULT 5,
     updated_at         timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON COLUMN wa_sessions.health.closing IS 'The kind of error whose limit was reached, from that moment until the close is done.';

@@ -1,0 +1,564 @@
+"""Messages and faults without end: does the worker grow, and does it lose a message?
+
+    .venv/bin/python scripts/soak.py --minutes 10 --phones 4
+
+A private embedded database, the emulator, one ``wa-sessions run`` and real neonize clients that write to its phones.
+What is damaged in every copy may be lost; everything else has to arrive. Exit status 1 if something else was lost, if
+something of the worker grows, or if it did not end in good order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean, linear_regression
+from typing import TYPE_CHECKING, Any
+
+from stage import MB, Peer, Peers, Process, Stage, Worker, look, look_at_children, machine
+
+from wa_sessions.actions.force_close import force_close
+from wa_sessions.actions.restart import restart
+from wa_sessions.actions.restore import restore
+from wa_sessions.actions.send import send_text
+from wa_sessions.emulator import AppStateDamage
+from wa_sessions.emulator.errors import NotConnected
+from wa_sessions.keys.phone_ref import PhoneRef
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+FIRST_PHONE, FIRST_PEER = 77_051_000_001, 77_052_000_001
+SAMPLE_EVERY = 10.0  # seconds
+WARM_UP = 120.0  # seconds whose samples are not judged
+STARTED = 5.0  # seconds after which a session process has loaded what it needs
+YOUNG = 60.0  # seconds in which a session process still warms up
+PAUSE = 0.05  # seconds between two messages to one phone
+HEALED_SHARE = 0.05  # of all messages, those whose first copy is damaged
+SCENE_EVERY = 10.0  # seconds on average between two scenes of one phone
+CUT_EVERY = 8.0  # seconds on average between two lost connections of one phone
+OUTAGE_FIRST, OUTAGE_EVERY, OUTAGE = 60.0, 240.0, 3.0  # seconds: the database's stops
+SCENES_AT_ONCE = 2
+QUIET = 0.5  # seconds without a stanza after which nobody sends anything again
+ARRIVAL = 90.0  # seconds after which a message is lost
+DAMAGES = (AppStateDamage.CONTENT_MAC, AppStateDamage.INDEX_MAC, AppStateDamage.LTHASH, AppStateDamage.PATCH_MAC)
+UNWANTED = ("fault", "crashed", "lease_lost", "handler_failed", "handler_unfinished", "pairing_failed", "raw")
+REPAIRS = ("session_quarantined", "sender_key_quarantined", "collection_quarantined")
+
+
+@dataclass
+class Tally:
+    """What was sent and what came of it; ``lost`` says which message and when."""
+
+    sent: Counter[str] = field(default_factory=Counter)
+    arrived: Counter[str] = field(default_factory=Counter)
+    scenes: Counter[str] = field(default_factory=Counter)
+    lost: list[str] = field(default_factory=list)
+    incidents: list[str] = field(default_factory=list)
+    outages: int = 0
+
+
+class Soak:
+    """The run: what its threads share."""
+
+    def __init__(self, stage: Stage, worker: Worker, peers: Peers) -> None:
+        self.stage, self.worker, self.peers = stage, worker, peers
+        self.tally = Tally()
+        self.stopping = threading.Event()
+        self.desk = threading.Semaphore(SCENES_AT_ONCE)  # who needs the database; its stop takes all places
+        self.upheavals = 0  # grows when the database goes or comes
+        self.began = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    def outages(self) -> None:
+        """Stop the database now and then while everybody writes on."""
+        wait = OUTAGE_FIRST
+        while not self.stopping.wait(wait):
+            for _ in range(SCENES_AT_ONCE):
+                self.desk.acquire()
+            self.upheavals += 1
+            self.stage.server.stop()
+            time.sleep(OUTAGE)
+            self.stage.server.ensure_running()
+            self.upheavals += 1
+            self.tally.outages += 1
+            for _ in range(SCENES_AT_ONCE):
+                self.desk.release()
+            wait = OUTAGE_EVERY
+
+    def incident(self, what: str) -> None:
+        """Something that should not happen, with the worker's last words."""
+        self.tally.incidents.append(f"{self.seconds():.1f} s: {what}")
+        print(f"{self.seconds():6.1f} s: {what}", file=sys.stderr, flush=True)
+        for line in list(self.worker.lines.recent)[-60:]:
+            print(f"         {line[:260]}", file=sys.stderr, flush=True)
+
+
+class Life:
+    """One of our phones and the peer that writes to it, one message after another.
+
+    Each waits until the last has arrived: whatsmeow itself loses messages of a sender that sends one and sends another
+    one again at the same time.
+    """
+
+    def __init__(self, soak: Soak, number: str, peer: Peer, seed: int, *, steady: bool) -> None:
+        self._soak, self._number, self._peer = soak, number, peer
+        self._random = random.Random(seed)
+        self._numbers = 0
+        self._closes = seed % 2
+        self._has_app_state_key = False
+        self._upheavals = 0
+        ends = (self._close, self._replaced, self._force_close)
+        self._scenes = (self._reply, self._lost_message, self._app_state, *(() if steady else ends))
+
+    def run(self) -> None:
+        soak, chance = self._soak, self._random
+        next_scene, next_cut = chance.uniform(3, 3 + SCENE_EVERY), chance.uniform(3, 3 + CUT_EVERY)
+        while not soak.stopping.wait(PAUSE):
+            try:
+                if soak.seconds() >= next_scene and soak.desk.acquire(blocking=False):
+                    next_scene = soak.seconds() + chance.expovariate(1 / SCENE_EVERY)
+                    try:
+                        self._scene(chance.choice(self._scenes))
+                    finally:
+                        soak.desk.release()
+                elif soak.seconds() >= next_cut:
+                    next_cut = soak.seconds() + chance.expovariate(1 / CUT_EVERY)
+                    self._cut()
+                elif chance.random() < HEALED_SHARE:
+                    self._healed_message()
+                else:
+                    self._message("plain")
+            except Exception as error:  # noqa: BLE001  # the run goes on and tells
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                soak.incident(f"{self._number}: {type(error).__name__} in line {where.lineno}: {error}")
+                self._settle()
+
+    # ---------------------------------------------------------------------------------------- messages
+
+    def _text(self, kind: str) -> str:
+        self._numbers += 1
+        return f"{kind} {self._numbers}"
+
+    def _send(self, kind: str) -> str:
+        text = self._text(kind)
+        self._soak.peers.send(self._peer, self._number, text)
+        self._soak.tally.sent[kind] += 1
+        return text
+
+    def _message(self, kind: str, after_sending: Callable[[], object] = lambda: None) -> None:
+        """One message that has to arrive."""
+        soak, text, started = self._soak, self._text(kind), time.monotonic()
+        with soak.worker.receiving(self._number, text) as arriving:
+            soak.peers.send(self._peer, self._number, text)
+            soak.tally.sent[kind] += 1
+            after_sending()
+            try:
+                arriving.wait(ARRIVAL)
+            except TimeoutError:
+                soak.tally.lost.append(f"{soak.seconds():.1f} s: {text!r} to {self._number}")
+                raise
+        soak.tally.arrived[kind] += 1
+        if time.monotonic() - started > QUIET or self._upheavals != soak.upheavals:
+            self._upheavals = soak.upheavals
+            self._settle()
+
+    def _healed_message(self) -> None:
+        fault = self._soak.stage.emulator.damage_first_copies(self._phone, sender=self._peer.phone, count=1)
+        try:
+            self._message("first copy damaged")
+        finally:
+            fault.heal()
+
+    def _settle(self) -> None:
+        """Until neither side has anything to send again."""
+        emulator = self._soak.stage.emulator
+        for _ in range(2):
+            emulator.wait_delivered(self._device, ARRIVAL)
+            emulator.wait_delivered(self._peer.device, ARRIVAL)
+            time.sleep(QUIET)
+
+    @property
+    def _phone(self) -> Any:
+        return self._soak.stage.phones[self._number]
+
+    @property
+    def _device(self) -> Any:
+        return self._soak.stage.devices[self._number]
+
+    @property
+    def _ref(self) -> PhoneRef:
+        return PhoneRef(self._number)
+
+    # ------------------------------------------------------------------------------------- connections
+
+    def _cut(self) -> None:
+        """The connection is lost before or after a message is sent."""
+        emulator = self._soak.stage.emulator
+        cut = self._random.choice((emulator.drop, emulator.unavailable, emulator.close))
+        with self._soak.worker.expecting("connected", self._number) as back:
+            try:
+                if self._random.random() < 0.5:
+                    cut(self._device)
+                    self._message("plain")
+                else:
+                    self._message("plain", lambda: cut(self._device))
+            except NotConnected:
+                return
+            back.wait(ARRIVAL)
+        self._soak.tally.scenes[cut.__name__] += 1
+
+    # ------------------------------------------------------------------------------------------ scenes
+
+    def _scene(self, scene: Callable[[], None]) -> None:
+        self._message("plain")
+        self._settle()
+        scene()
+        self._settle()
+        self._message("plain")
+        self._soak.tally.scenes[scene.__name__.strip("_")] += 1
+
+    def _reply(self) -> None:
+        soak, text = self._soak, self._text("reply")
+        with soak.peers.receiving(self._peer, text) as arriving:
+            send_text(soak.stage.opened, self._ref, None, self._peer.phone.number, text)
+            soak.tally.sent["reply"] += 1
+            arriving.wait(ARRIVAL)
+        soak.tally.arrived["reply"] += 1
+
+    def _lost_message(self) -> None:
+        """Every copy is damaged: one counted error, and the peer's session is repaired."""
+        worker = self._soak.worker
+        fault = self._soak.stage.emulator.damage_messages(self._phone, sender=self._peer.phone)
+        try:
+            with (
+                worker.expecting("message_lost", self._number) as lost,
+                worker.expecting("error_counted", self._number) as counted,
+            ):
+                self._send("every copy damaged")
+                counted.wait()
+                lost.wait()
+        finally:
+            fault.heal()
+
+    def _app_state(self) -> None:
+        emulator, worker, phone = self._soak.stage.emulator, self._soak.worker, self._phone
+        if not self._has_app_state_key:
+            emulator.share_app_state_key(self._device)
+            self._message("plain")
+            emulator.mute(phone, "77050000000")
+            emulator.notify_app_state(self._device, "regular_high")
+            self._settle()
+            self._has_app_state_key = True
+        fault = emulator.damage_app_state(phone, "regular_high", self._random.choice(DAMAGES))
+        try:
+            with worker.expecting("collection_quarantined", self._number) as repaired:
+                emulator.mute(phone, f"7705000{self._random.randrange(1000):04}")
+                emulator.notify_app_state(self._device, "regular_high")
+                repaired.wait()
+        finally:
+            fault.heal()
+        with worker.expecting("counter_reset", self._number) as reset:
+            emulator.notify_app_state(self._device, "regular_high")
+            reset.wait()
+
+    def _close(self) -> None:
+        """Three lost messages; then in turn keys are restored, or a new QR is scanned and the old device unlinked."""
+        worker = self._soak.worker
+        fault = self._soak.stage.emulator.damage_messages(self._phone, sender=self._peer.phone)
+        with worker.expecting("session_closed", self._number) as closed, worker.expecting("qr", self._number) as code:
+            try:
+                for _ in range(2):
+                    with worker.expecting("message_lost", self._number) as lost:
+                        self._send("every copy damaged")
+                        lost.wait()
+                self._send("every copy damaged")
+                operation = str(closed.wait()["operation"])
+            finally:
+                fault.heal()
+            self._closes += 1
+            with worker.expecting("connected", self._number) as connected:
+                if self._closes % 2:
+                    restore(self._soak.stage.opened, operation)
+                else:
+                    code.wait()
+                    self._scan()
+                connected.wait()
+
+    def _scan(self) -> None:
+        emulator, old = self._soak.stage.emulator, self._device
+        self._soak.stage.scan(self._number)
+        self._has_app_state_key = False
+        emulator.remove_device(old)
+        emulator.wait_delivered(self._peer.device, ARRIVAL)
+
+    def _replaced(self) -> None:
+        worker = self._soak.worker
+        with worker.expecting("replaced", self._number) as replaced:
+            self._soak.stage.emulator.replace(self._device)
+            replaced.wait()
+        self._restart()
+
+    def _force_close(self) -> None:
+        force_close(self._soak.stage.opened, self._ref, None, reason="soak")
+        self._soak.stage.emulator.wait_disconnected(self._device)
+        self._restart()
+
+    def _restart(self) -> None:
+        with self._soak.worker.expecting("connected", self._number) as connected:
+            restart(self._soak.stage.opened, self._ref)
+            connected.wait()
+
+
+# ----------------------------------------------------------------------------------------------- measuring
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The worker at one moment; None is what could not be seen because the database was away."""
+
+    seconds: float
+    supervisor: Process
+    sessions: list[Process]
+    zombies: int
+    connections: int | None
+    sent: int
+    arrived: int
+    errors: int
+    repairs: int
+    closes: int
+
+
+def take_sample(soak: Soak) -> Sample | None:
+    pid, counts, tally = soak.worker.process.pid, soak.worker.counts, soak.tally
+    supervisor = look(pid)
+    if supervisor is None:
+        return None
+    children = look_at_children(pid)
+    return Sample(
+        round(soak.seconds(), 1),
+        supervisor,
+        [child for child in children if not child.zombie],
+        sum(child.zombie for child in children),
+        soak.stage.connections(),
+        sum(tally.sent.values()),
+        sum(tally.arrived.values()),
+        counts["error_counted"],
+        sum(counts[repair] for repair in REPAIRS),
+        counts["session_closed"],
+    )
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What must not grow. ``room``: how much its fitted line may rise over the run, for noise and caches."""
+
+    name: str
+    room: float
+    of: Callable[[Sample], float | None]
+
+
+def _mean(of: Callable[[Process], float]) -> Callable[[Sample], float | None]:
+    """Over the session processes that are not just starting."""
+
+    def mean(sample: Sample) -> float | None:
+        started = [of(process) for process in sample.sessions if process.age > STARTED]
+        return fmean(started) if started else None
+
+    return mean
+
+
+FIGURES = (
+    Figure("supervisor: RSS, MB", 3, lambda s: s.supervisor.rss / MB),
+    Figure("supervisor: PSS, MB", 3, lambda s: s.supervisor.pss / MB),
+    Figure("supervisor: threads", 2, lambda s: s.supervisor.threads),
+    Figure("supervisor: open files", 3, lambda s: s.supervisor.files),
+    Figure("session process: RSS, MB (mean)", 4, _mean(lambda p: p.rss / MB)),
+    Figure("session process: PSS, MB (mean)", 4, _mean(lambda p: p.pss / MB)),
+    Figure("session process: threads (mean)", 2, _mean(lambda p: p.threads)),
+    Figure("session process: open files (mean)", 2, _mean(lambda p: p.files)),
+    Figure("child processes", 0.5, lambda s: len(s.sessions)),
+    Figure("zombies", 0.5, lambda s: s.zombies),
+    Figure("Postgres connections of the worker", 2, lambda s: s.connections),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure from the end of the warm-up to the end of the run."""
+
+    name: str
+    start: float
+    end: float
+    per_hour: float
+    growing: bool
+
+
+def fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The slope by least squares, and its standard error."""
+    xs, ys = zip(*points, strict=True)
+    line = linear_regression(xs, ys)
+    middle = fmean(xs)
+    rest = sum((y - line.intercept - line.slope * x) ** 2 for x, y in points)
+    spread = sum((x - middle) ** 2 for x in xs)
+    return line.slope, (rest / max(len(points) - 2, 1) / spread) ** 0.5
+
+
+def row_of(figure: Figure, samples: Sequence[Sample]) -> Row:
+    points = [(sample.seconds, float(value)) for sample in samples if (value := figure.of(sample)) is not None]
+    slope, error = fit(points)
+    rise = slope * (points[-1][0] - points[0][0])
+    few = min(3, len(points))
+    start, end = fmean(y for _, y in points[:few]), fmean(y for _, y in points[-few:])
+    return Row(figure.name, start, end, slope * 3600, rise > figure.room and slope > 2 * error)
+
+
+def row_within(samples: Sequence[Sample]) -> Row | None:
+    """Resident memory within each session process that is past its youth: every process has a level of its own."""
+    by_pid: dict[int, list[tuple[float, float]]] = {}
+    for sample in samples:
+        for process in sample.sessions:
+            if process.age > YOUNG:
+                by_pid.setdefault(process.pid, []).append((process.age, process.rss / MB))
+    runs = [run for run in by_pid.values() if len(run) >= 3]
+    if not runs:
+        return None
+    points = []
+    for run in runs:
+        age, rss = fmean(x for x, _ in run), fmean(y for _, y in run)
+        points += [(x - age, y - rss) for x, y in run]
+    slope, error = fit(points)
+    longest = max(run[-1][0] - run[0][0] for run in runs)
+    name = f"within one session process older than {YOUNG:.0f} s: RSS, MB"
+    start, end = fmean(run[0][1] for run in runs), fmean(run[-1][1] for run in runs)
+    return Row(name, start, end, slope * 3600, slope * longest > 3 and slope > 2 * error)
+
+
+def judged(samples: Sequence[Sample]) -> list[Row]:
+    """The table; what comes before the end of the warm-up is left out (half of a very short run)."""
+    from_ = min(WARM_UP, samples[-1].seconds / 2)
+    warm = [sample for sample in samples if sample.seconds >= from_]
+    rows = [row_of(figure, warm) for figure in FIGURES]
+    within = row_within(warm)
+    return [*rows, within] if within else rows
+
+
+def printed(rows: Sequence[Row]) -> str:
+    lines = ["| | start | end | slope per hour | |", "| --- | ---: | ---: | ---: | --- |"]
+    for row in rows:
+        verdict = "growing" if row.growing else "flat"
+        lines.append(f"| {row.name} | {row.start:.1f} | {row.end:.1f} | {row.per_hour:+.1f} | {verdict} |")
+    return "\n".join(lines)
+
+
+def show(sample: Sample) -> None:
+    rss = ",".join(f"{process.rss // MB}" for process in sample.sessions)
+    print(
+        f"{sample.seconds:6.0f} s  supervisor {sample.supervisor.rss / MB:.1f} MB {sample.supervisor.threads} threads "
+        f"{sample.supervisor.files} files  sessions {rss} MB  connections {sample.connections}  "
+        f"sent {sample.sent} arrived {sample.arrived}  errors {sample.errors} repairs {sample.repairs} "
+        f"closes {sample.closes}",
+        flush=True,
+    )
+
+
+# ------------------------------------------------------------------------------------------------- the run
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the worker ended."""
+
+    status: int
+    processes: int
+    connections: int | None
+
+
+def run(stage: Stage, minutes: float, phones: int, seed: int) -> tuple[Soak, list[Sample], Ending]:
+    numbers = [str(FIRST_PHONE + n) for n in range(phones)]
+    worker = stage.paired(*numbers)
+    peers = stage.peers()
+    soak = Soak(stage, worker, peers)
+    lives = [
+        Life(soak, number, peers.link(f"peer {n}", str(FIRST_PEER + n)), seed + n, steady=n == 0)
+        for n, number in enumerate(numbers)
+    ]
+    soak.began = time.monotonic()
+    threads = [threading.Thread(target=work, daemon=True) for work in (soak.outages, *(life.run for life in lives))]
+    for thread in threads:
+        thread.start()
+    samples: list[Sample] = []
+    while soak.seconds() < minutes * 60 and worker.process.poll() is None:
+        time.sleep(max(0, (len(samples) + 1) * SAMPLE_EVERY - soak.seconds()))
+        if sample := take_sample(soak):
+            samples.append(sample)
+            show(sample)
+    soak.stopping.set()
+    for thread in threads:
+        thread.join(2 * ARRIVAL)
+    children = [process.pid for process in look_at_children(worker.process.pid)]
+    status = worker.stop()
+    ending = Ending(status, sum(look(pid) is not None for pid in children), stage.connections())
+    return soak, samples, ending
+
+
+def twice(worker: Worker) -> list[str]:
+    """The messages that the handler got more than once."""
+    return [text for text, count in worker.handled.items() if count > 1]
+
+
+def as_json(soak: Soak, samples: list[Sample], rows: list[Row], ending: Ending, *, ok: bool) -> dict[str, Any]:
+    return {
+        "ok": ok,
+        "machine": machine(),
+        "table": [asdict(row) for row in rows],
+        **vars(soak.tally),
+        "handled_twice": twice(soak.worker),
+        "events": dict(soak.worker.counts),
+        "ending": asdict(ending),
+        "samples": [asdict(sample) for sample in samples],
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--phones", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything, each sample too, as JSON")
+    options = parser.parse_args()
+    with Stage() as stage:
+        soak, samples, ending = run(stage, options.minutes, options.phones, options.seed)
+        rows = judged(samples)
+    tally, counts = soak.tally, soak.worker.counts
+    unwanted = {event: counts[event] for event in UNWANTED if counts[event]}
+    orderly = ending.status == 0 and not ending.processes and not ending.connections
+    growing = [row.name for row in rows if row.growing]
+    ok = not (tally.lost or tally.incidents or unwanted or growing) and orderly
+    print(f"\n{printed(rows)}\n")
+    print("| messages | sent | arrived |\n| --- | ---: | ---: |")
+    for kind in tally.sent:
+        print(f"| {kind} | {tally.sent[kind]} | {tally.arrived[kind] or '-'} |")
+    print(f"\ndatabase stops: {tally.outages}; scenes: {dict(tally.scenes)}")
+    print(f"handled twice: {twice(soak.worker) or 'none'}")
+    print(f"events: {dict(counts)}")
+    print(f"end: exit status {ending.status}, {ending.processes} processes and {ending.connections} connections left")
+    print(f"unwanted events: {unwanted or 'none'}; incidents: {tally.incidents or 'none'}")
+    print(f"lost, though not damaged in every copy: {tally.lost or 'none'}")
+    print(f"verdict: {'growing: ' + ', '.join(growing) if growing else 'flat'}")
+    if options.json:
+        options.json.write_text(json.dumps(as_json(soak, samples, rows, ending, ok=ok), indent=1) + "\n")
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

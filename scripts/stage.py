@@ -1,0 +1,364 @@
+"""What the scripts of this folder share: a private installation, clients that write to it, and a look into /proc.
+
+A private embedded database, the emulator, ``wa-sessions run`` as a process, and peers: unmodified neonize clients in a
+process of their own (``tests/standin.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, deque
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+import psutil
+import psycopg
+
+from wa_sessions.actions.add import add_phone
+from wa_sessions.actions.connection import Opened, open_target
+from wa_sessions.db import phones
+from wa_sessions.db.embedded import EmbeddedServer
+from wa_sessions.db.settings import embedded_target
+from wa_sessions.emulator import Device, Emulator, Phone
+from wa_sessions.errors import WaSessionsError
+from wa_sessions.keys.phone_ref import PhoneRef
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Line = dict[str, Any]
+STANDIN = Path(__file__).parents[1] / "tests" / "standin.py"
+HANDLER = "wa_sessions.actions.demo.handler:tell"
+WORKER = "measured-worker"  # the application_name of the worker's own connections; its session processes have none
+CONNECTIONS = """
+    SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name IN (%s, '')
+"""
+PATIENCE = 60.0  # seconds for anything to happen
+MB = 1 << 20
+
+
+class Expectation:
+    """A line that somebody waits for, from the moment this was made."""
+
+    def __init__(self, matches: Callable[[Line], bool], what: str) -> None:
+        self.matches = matches
+        self.line: Line | None = None
+        self._come = threading.Event()
+        self._what = what
+
+    def met(self, line: Line) -> None:
+        self.line = line
+        self._come.set()
+
+    def wait(self, timeout: float = PATIENCE) -> Line:
+        """The line. Raises TimeoutError if it does not come."""
+        if not self._come.wait(timeout) or self.line is None:
+            raise TimeoutError(f"{self._what} did not come within {timeout:g} s")
+        return self.line
+
+
+class Lines:
+    """JSON lines of a process: counted, shown to whoever expects them, and forgotten."""
+
+    def __init__(self, stream: IO[str], also: Callable[[Line], None] = lambda _line: None) -> None:
+        self.recent: deque[str] = deque(maxlen=400)
+        self._stream = stream
+        self._also = also
+        self._lock = threading.Lock()
+        self._expected: set[Expectation] = set()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    @contextmanager
+    def expecting(self, matches: Callable[[Line], bool], what: str) -> Iterator[Expectation]:
+        """Wait in this block for a line that comes after its beginning."""
+        expectation = Expectation(matches, what)
+        with self._lock:
+            self._expected.add(expectation)
+        try:
+            yield expectation
+        finally:
+            with self._lock:
+                self._expected.discard(expectation)
+
+    def _read(self) -> None:
+        for text in self._stream:
+            try:
+                line = json.loads(text)
+            except ValueError:
+                line = {"event": "raw", "message": text.rstrip()}
+            self.recent.append(text.rstrip()[:400])
+            self._also(line)
+            with self._lock:
+                met = [one for one in self._expected if one.matches(line)]
+                self._expected.difference_update(met)
+            for one in met:
+                one.met(line)
+
+
+class Worker:
+    """``wa-sessions run`` as a process."""
+
+    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+        self.counts: Counter[str] = Counter()
+        self.handled: Counter[str] = Counter()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "wa_sessions", "run", *arguments, "--log-format", "json", "--on-message", HANDLER],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stderr
+        self.lines = Lines(self.process.stderr, self._count)
+
+    def expecting(self, event: str, phone: str, containing: str = "") -> contextlib.AbstractContextManager[Expectation]:
+        """Wait for an event of a phone."""
+        return self.lines.expecting(
+            lambda line: (
+                line.get("event") == event and line.get("phone") == phone and containing in str(line["message"])
+            ),
+            f"{event} of {phone}",
+        )
+
+    def receiving(self, phone: str, text: str) -> contextlib.AbstractContextManager[Expectation]:
+        """Wait for a text in the message handler."""
+        return self.lines.expecting(
+            lambda line: (
+                line.get("event") == "output" and line.get("phone") == phone and line["message"] == f"received: {text}"
+            ),
+            f"{text!r} for {phone}",
+        )
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        self.process.terminate()
+        try:
+            return self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+        finally:
+            self.lines.reader.join(5)
+
+    def _count(self, line: Line) -> None:
+        self.counts[str(line.get("event", "raw"))] += 1
+        if line.get("event") == "output" and str(line["message"]).startswith("received: "):
+            self.handled[f"{line['phone']}: {line['message'].removeprefix('received: ')}"] += 1
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A client that writes to our phones."""
+
+    name: str
+    phone: Phone
+    device: Device
+
+
+class Peers:
+    """Any number of peers in one process."""
+
+    def __init__(self, emulator: Emulator, folder: Path) -> None:
+        keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        self._emulator, self._folder = emulator, folder
+        self._numbers = itertools.count(1)
+        self._writing = threading.Lock()
+        with (folder / "peers.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, str(STANDIN)],
+                env=keep | emulator.client_env(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=folder,
+                text=True,
+            )
+        assert self._process.stdout
+        self.lines = Lines(self._process.stdout)
+
+    def link(self, name: str, number: str) -> Peer:
+        """A new client, linked to a new phone."""
+        phone = self._emulator.add_phone(number, name)
+        with self._event(name, "Connected") as connected:
+            with self._event(name, "QR") as qr:
+                self._do("add", name, store=str(self._folder / f"{name}.db"))
+                code = qr.wait()["code"]
+            device = self._emulator.scan(code, phone)
+            connected.wait()
+        return Peer(name, phone, device)
+
+    def send(self, peer: Peer, to: str, text: str) -> None:
+        """Until WhatsApp has taken the message. Raises WaSessionsError if it does not."""
+        self._do("send", peer.name, to=to, text=text)
+
+    def receiving(self, peer: Peer, text: str) -> contextlib.AbstractContextManager[Expectation]:
+        """Wait for a text that one of our phones sends."""
+        return self.lines.expecting(
+            lambda line: (line.get("client"), line.get("event"), line.get("text")) == (peer.name, "Message", text),
+            f"{text!r} for {peer.name}",
+        )
+
+    def kill(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait(10)
+
+    def _event(self, name: str, event: str) -> contextlib.AbstractContextManager[Expectation]:
+        return self.lines.expecting(
+            lambda line: (line.get("client"), line.get("event")) == (name, event), f"{event} of {name}"
+        )
+
+    def _do(self, do: str, client: str, **more: Any) -> Any:
+        number = next(self._numbers)
+        assert self._process.stdin
+        with self.lines.expecting(lambda line: line.get("n") == number, f"the answer to {do}") as answer:
+            with self._writing:
+                self._process.stdin.write(json.dumps({"do": do, "client": client, "n": number, **more}) + "\n")
+                self._process.stdin.flush()
+            line = answer.wait()
+        if "error" in line:
+            raise WaSessionsError(str(line["error"]))
+        return line["result"]
+
+
+class Stage:
+    """A whole installation in a temporary folder."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self.phones: dict[str, Phone] = {}
+        self.devices: dict[str, Device] = {}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.folder = Path(tempfile.mkdtemp(prefix="wa-sessions-measure-"))
+            stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            self.folder.chmod(0o755)
+            self.server = EmbeddedServer(self.folder / "data")
+            stack.callback(self.server.stop)
+            self.opened: Opened = stack.enter_context(open_target(embedded_target(self.server)))
+            self.emulator = stack.enter_context(Emulator())
+            self.url = f"postgresql://postgres@/postgres?host={self.server.socket_dir}&port=5432"
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def environment(self) -> dict[str, str]:
+        """For ``wa-sessions`` as a process."""
+        url = f"{self.url}&application_name={WORKER}"
+        return {**os.environ, **self.emulator.client_env(), "WA_SESSIONS_DATABASE_URL": url}
+
+    def add(self, number: str) -> None:
+        """Make a phone known to the database and to WhatsApp."""
+        add_phone(self.opened, number, 1)
+        self.phones[number] = self.emulator.add_phone(number, f"phone {number}")
+
+    def run(self, *numbers: str) -> Worker:
+        """Start a worker, which ends with the stage at the latest."""
+        worker = Worker([*numbers], self.environment())
+        self._stack.callback(worker.stop)
+        return worker
+
+    def paired(self, *numbers: str) -> Worker:
+        """New phones, and a worker that has them all connected."""
+        for number in numbers:
+            self.add(number)
+        worker = self.run(*numbers)
+        with self.all_connected(worker, numbers) as until_connected, ExitStack() as waiting:
+            codes = [(number, waiting.enter_context(worker.expecting("qr", number))) for number in numbers]
+            for number, code in codes:
+                code.wait()
+                self.scan(number)
+            until_connected()
+        return worker
+
+    @contextmanager
+    def all_connected(self, worker: Worker, numbers: tuple[str, ...]) -> Iterator[Callable[[], None]]:
+        """Gives what waits until all of these have connected."""
+        with ExitStack() as waiting:
+            all_of = [waiting.enter_context(worker.expecting("connected", number)) for number in numbers]
+
+            def until_connected() -> None:
+                for one in all_of:
+                    one.wait()
+
+            yield until_connected
+
+    def scan(self, number: str) -> Device:
+        """Hold the phone before the QR that the worker shows."""
+        with self.opened.database.transaction() as conn:
+            code = phones.find(conn, self.opened.backend, PhoneRef(number)).qr_code
+        if code is None:
+            raise WaSessionsError(f'"OrganizationPhone"."qrCode" of {number} is empty')
+        self.devices[number] = self.emulator.scan(code, self.phones[number])
+        return self.devices[number]
+
+    def peers(self) -> Peers:
+        """A process for clients that write to our phones."""
+        peers = Peers(self.emulator, self.folder)
+        self._stack.callback(peers.kill)
+        return peers
+
+    def connections(self) -> int | None:
+        """How many Postgres connections the worker has with its session processes; None while the database is away."""
+        try:
+            with psycopg.connect(self.url, application_name="measuring", connect_timeout=5) as conn:
+                row = conn.execute(CONNECTIONS, (WORKER,)).fetchone()
+                return int(row[0]) if row else None
+        except psycopg.OperationalError:
+            return None
+
+
+@dataclass(frozen=True)
+class Process:
+    """What the kernel knows of one process. Memory is in bytes."""
+
+    pid: int
+    age: float
+    rss: int
+    pss: int
+    uss: int
+    threads: int
+    files: int
+    zombie: bool
+
+
+def look(pid: int) -> Process | None:
+    """One process, or None if it is gone."""
+    try:
+        process = psutil.Process(pid)
+        memory = process.memory_full_info()
+        age, zombie = time.time() - process.create_time(), process.status() == psutil.STATUS_ZOMBIE
+        threads, files = (0, 0) if zombie else (process.num_threads(), process.num_fds())
+        return Process(pid, age, memory.rss, memory.pss, memory.uss, threads, files, zombie)
+    except (psutil.Error, OSError):
+        return None
+
+
+def look_at_children(pid: int) -> list[Process]:
+    """All processes below one."""
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+    return [seen for child in children if (seen := look(child.pid))]
+
+
+def machine() -> str:
+    """What the figures were taken on."""
+    return f"{os.cpu_count()} cores, Python {sys.version_info.major}.{sys.version_info.minor}"

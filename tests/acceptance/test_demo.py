@@ -1,0 +1,69 @@
+"""`wa-sessions demo`, as a newcomer runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from support.house import PROGRAM
+
+SCENES = 10
+
+
+def _demo(tmp_path: Path) -> "subprocess.Popen[str]":
+    keep = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    return subprocess.Popen(
+        [str(PROGRAM), "demo", "--json"],
+        env={**keep, "HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_every_scene_happens_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    process = _demo(tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    story = json.loads(out)
+    assert story["ok"] is True
+    assert len(story["steps"]) == SCENES
+    assert all(step["ok"] and step["seconds"] >= 0 for step in story["steps"])
+    assert "Bad MAC error #3" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scene_that_does_not_happen_is_named(tmp_path: Path) -> None:
+    process = _demo(tmp_path)
+    assert process.stderr
+    for line in process.stderr:
+        if "they talk" in line:
+            os.kill(_worker_of(process.pid), signal.SIGKILL)
+            break
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    story = json.loads(out)
+    failed = [step["name"] for step in story["steps"] if not step["ok"]]
+    assert story["ok"] is False
+    assert len(failed) == 1
+    assert f"the demo stopped at {failed[0]!r}" in err
+
+
+def _worker_of(parent: int) -> int:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdigit():
+                continue
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                ppid = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError):
+                continue
+            if ppid == parent and b"run" in words and sys.executable.encode() in words[0]:
+                return int(folder.name)
+    raise AssertionError("the demo has no worker")
