@@ -10,6 +10,7 @@ something of the worker grows, or if it did not end in good order.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import sys
@@ -141,7 +142,14 @@ class Life:
             except Exception as error:  # noqa: BLE001  # the run goes on and tells
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 soak.incident(f"{self._number}: {type(error).__name__} in line {where.lineno}: {error}")
-                self._settle()
+                self._rescue()
+
+    def _rescue(self) -> None:
+        """Bring the phone back for the rest of the run, if something has gone wrong with it."""
+        with contextlib.suppress(Exception), self._soak.desk:
+            if not self._soak.stage.emulator.connected(self._device):
+                self._restart()
+            self._settle()
 
     # ---------------------------------------------------------------------------------------- messages
 

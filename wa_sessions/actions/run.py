@@ -17,8 +17,8 @@ from wa_sessions.errors import UsageError
 from wa_sessions.health.model import Limits
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.worker import log
+from wa_sessions.worker.context import SessionOptions
 from wa_sessions.worker.handlers import load_function
-from wa_sessions.worker.session import SessionOptions
 from wa_sessions.worker.supervisor import Supervisor
 
 STORE_VARIABLE = "WA_SESSIONS_STORE_URL"

@@ -67,10 +67,6 @@ class Session:
         """Send a text to a number, user JID or group JID; returns the message's id."""
         return str(self._client.send_message(_jid(to), Message(conversation=text)).ID)
 
-    def pair_by_code(self, number: str) -> str:
-        """Ask for an 8-character code to be typed on the phone."""
-        return str(self._client.PairPhone(number, True))
-
     def disconnect(self) -> None:
         """Close the WebSocket; events that Go has queued still arrive."""
         self._client.disconnect()

@@ -42,7 +42,7 @@ async def _connected(session: "PhoneSession", _fields: dict[str, Any]) -> Plan |
 
 
 async def _disconnected(session: "PhoneSession", _fields: dict[str, Any]) -> None:
-    session.expect_answer()
+    session.dropped()
     await _changed(session, State.RECONNECTING, Status.RECONNECTING, "disconnected", "connection lost")
 
 

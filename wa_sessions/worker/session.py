@@ -2,14 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
 
 from wa_sessions.db import whatsmeow
-from wa_sessions.errors import DatabaseError, OwnedByAnother, WaSessionsError
+from wa_sessions.errors import DatabaseError, OwnedByAnother
 from wa_sessions.health.model import (
     CloseSession,
     CollectionSynced,
@@ -22,6 +18,7 @@ from wa_sessions.health.reconnect import StayDown as StayDownState
 from wa_sessions.keys.phone_ref import device_of
 from wa_sessions.worker import log, orders, pairing, reports
 from wa_sessions.worker.backoff import Backoff
+from wa_sessions.worker.context import SessionOptions, Worker
 from wa_sessions.worker.journal import Journal
 from wa_sessions.worker.plans import (
     AwaitStore,
@@ -59,37 +56,6 @@ _ACTIVE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SessionOptions:
-    """How sessions are run. ``function`` and ``command`` name the message handler, if there is one.
-
-    ``answer_timeout``: seconds without a login, a QR or a reconnect after which WhatsApp counts as unreachable.
-    """
-
-    store_url: str
-    function: str | None = None
-    command: str | None = None
-    pairing_window: timedelta = timedelta(minutes=10)
-    answer_timeout: float = 90.0
-    on_qr: Callable[[str, str], None] = lambda _phone, _code: None
-
-
-class Worker(Protocol):
-    """What a session needs of the worker around it."""
-
-    def lease_until(self) -> float:
-        """The end of the lease on the monotonic clock, as far as it is known now."""
-
-    def start_slot(self) -> AbstractAsyncContextManager[Any]:
-        """A place among the processes that start at the same time."""
-
-    async def store_back(self) -> None:
-        """Return when the database answers and the lease is ours again."""
-
-    async def answer(self, order: Order, result: dict[str, Any] | WaSessionsError) -> None:
-        """Tell an operator what became of an order."""
-
-
 class PhoneSession:
     """Owns one phone from the taking of its lease to the end of the worker."""
 
@@ -103,11 +69,12 @@ class PhoneSession:
         self.sync_baseline: dict[str, int] = {}
         self.background: set[asyncio.Task[None]] = set()
         self._backoff = Backoff()
+        self._store_backoff = Backoff(first=0.5, most=30)
         self._connected_at: float | None = None
         self._deadline: float | None = None
         self._ticked_at = time.monotonic()
         self._spawned = 0
-        self._connections = 0
+        self._drops = 0
 
     @property
     def number(self) -> str:
@@ -116,7 +83,7 @@ class PhoneSession:
     @property
     def connection(self) -> str:
         """A name for the WebSocket that is open now, unlike that of any other."""
-        return f"{self.journal.epoch}.{self._spawned}.{self._connections}"
+        return f"{self.journal.epoch}.{self._spawned}.{self._drops}"
 
     async def run(self) -> None:
         """Live until the worker ends or the lease is lost."""
@@ -198,6 +165,7 @@ class PhoneSession:
     async def _ended(self, plan: Ended) -> Plan:
         if self._connected_at and time.monotonic() - self._connected_at >= SETTLED_AFTER:
             self._backoff.reset()
+            self._store_backoff.reset()
         if isinstance(plan.next, WaitForStore):
             await self.disconnect()
         else:
@@ -226,7 +194,7 @@ class PhoneSession:
         message = "the database does not answer: socket closed, WhatsApp keeps the messages"
         log.error(message, phone=self.number, event="store_lost")
         self.journal.note("store_lost")
-        back = asyncio.create_task(self.worker.store_back())
+        back = asyncio.create_task(self._store_back())
         try:
             while not back.done():
                 taking = asyncio.create_task(self.inbox.get())
@@ -240,6 +208,11 @@ class PhoneSession:
             back.cancel()
         self.journal.note("store_back", "the database answers again")
         return WriteDown(then or await self.connect_or_pair())
+
+    async def _store_back(self) -> None:
+        """The store may answer the worker and still refuse neonize, so even then each attempt waits longer."""
+        await asyncio.sleep(self._store_backoff.next())
+        await self.worker.store_back()
 
     async def _stay_down(self) -> Plan:
         while True:
@@ -309,9 +282,13 @@ class PhoneSession:
         """WhatsApp has to be heard of within the deadline."""
         self._deadline = time.monotonic() + self.options.answer_timeout
 
+    def dropped(self) -> None:
+        """The WebSocket is gone; whatsmeow opens another."""
+        self._drops += 1
+        self.expect_answer()
+
     def connected(self) -> None:
         """WhatsApp was heard of: the login stands."""
-        self._connections += 1
         self._deadline = None
         self._connected_at = time.monotonic()
 

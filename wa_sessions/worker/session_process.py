@@ -91,8 +91,6 @@ class SessionProcess:
                     _prepare(command["store_url"])
                 case "send":
                     result = self._session.send_text(command["to"], command["text"])
-                case "pair_by_code":
-                    result = self._session.pair_by_code(command["number"])
                 case "unlink":
                     self._session.unlink()
             self.emit("answer", request=request, result=result)

@@ -22,10 +22,11 @@ from wa_sessions.db.phones import Phone
 from wa_sessions.errors import DatabaseError, OwnedByAnother, WaSessionsError
 from wa_sessions.health.model import Limits
 from wa_sessions.worker import log
+from wa_sessions.worker.context import SessionOptions
 from wa_sessions.worker.journal import Journal
 from wa_sessions.worker.plans import LeaseLost, Order, Shutdown, StoreLost
 from wa_sessions.worker.process import SessionProcess
-from wa_sessions.worker.session import PhoneSession, SessionOptions
+from wa_sessions.worker.session import PhoneSession
 
 LEASE = 30.0  # seconds that a lease stands in the database after its last renewal
 LEASE_MARGIN = 10.0  # seconds before that at which a session process ends itself
@@ -153,9 +154,9 @@ class Supervisor:
                 self._store_lost.set()
                 continue
             self._extend(started)
-            for phone_id, session in self._sessions.items():
-                if phone_id not in mine:
-                    session.inbox.put_nowait(LeaseLost("its lease was taken by another worker"))
+            for phone_id in self._sessions.keys() - mine:
+                session = self._sessions.pop(phone_id)
+                session.inbox.put_nowait(LeaseLost("its lease was taken by another worker"))
 
     def _extend(self, from_: float) -> None:
         self._lease_until = from_ + LEASE - LEASE_MARGIN
