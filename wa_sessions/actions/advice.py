@@ -28,7 +28,7 @@ _COMING_BACK = {State.RECONNECTING, State.NO_ANSWER, State.UNREACHABLE, State.CR
 
 def next_step(stats: SessionErrorStats) -> str | None:
     """One line for a person; None where all is well."""
-    if stats.unknown_because:
+    if not stats.observed:
         return _unwatched(stats)
     if stats.state == State.BANNED:
         return _banned(stats)

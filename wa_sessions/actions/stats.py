@@ -12,7 +12,11 @@ from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import PermissionMissing, SchemaMissing
 from wa_sessions.health.model import Limits, Severity, severity
+from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
+
+NOT_CONNECTED = "not_connected"
+_WATCHING = {State.CONNECTING, State.CONNECTED, State.RECONNECTING, State.NO_ANSWER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +34,9 @@ class SessionErrorStats:
     """A phone's session: counted errors, their limits, and what is going on.
 
     ``severity`` is ``ok``, ``warning`` (any error), ``critical`` (the next error of that kind closes the session) or
-    ``unknown``, where no live worker watches it; ``unknown_because`` then says why (``waba``, ``baileys``,
-    ``no_worker``, ``no_schema``, ``no_permission``). ``is_healthy`` is False from critical on, None when unknown.
-    ``state`` is the last one that a worker wrote, of an earlier time where ``observed`` is False.
+    ``unknown``, where nobody sees its messages; ``unknown_because`` then says why (``waba``, ``baileys``,
+    ``no_worker``, ``not_connected``, ``no_schema``, ``no_permission``). ``is_healthy`` is False from critical on, None
+    when unknown. ``state`` is what a worker wrote last, at an earlier time where ``observed`` is False.
     """
 
     phone_id: int
@@ -128,7 +132,7 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
         messages_pending=watch.pending,
         last_connected_at=phone.last_connected_at,
         worker=Worker(str(owner.worker_id), owner.host, owner.pid, owner.started_at) if owner else None,
-        observed=unknown_because is None,
+        observed=unknown_because in (None, NOT_CONNECTED),
     )
 
 
@@ -147,7 +151,7 @@ def _unknown_because(phone: Phone, watch: Watch) -> str | None:
     if phone.connection_type == "waba":
         return "waba"
     if watch.owner is not None:
-        return None
+        return None if watch.health and watch.health.state in _WATCHING else NOT_CONNECTED
     if phone.connection_type == "baileys":
         return "baileys"
     return watch.missing or "no_worker"

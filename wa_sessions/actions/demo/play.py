@@ -158,7 +158,9 @@ def _close_at_limit(play: _Play) -> None:
     play.from_here()
     play.emulator.damage_messages(to=play.phones[ALICE], sender=play.phones[BOB], count=None)
     for number in range(3):
+        play.from_here()
         play.send(BOB, ALICE, f"lost {number + 1}")
+        play.expect("error_counted", ALICE)
     play.expect("session_closed", ALICE)
 
 
