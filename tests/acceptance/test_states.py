@@ -88,7 +88,7 @@ def test_whatsapp_that_never_answers_is_unreachable(house: House) -> None:
     house.emu.silent(True)
     house.emu.drop(house.devices[ALICE])
     worker.expect("unreachable", ALICE)
-    house.until("SELECT FROM wa_sessions.health WHERE state = 'unreachable' AND retry_at > now()")
+    house.until("SELECT 1 FROM wa_sessions.health WHERE state = 'unreachable' AND retry_at > now()")
     assert house.stats(ALICE)["status"] in ("reconnecting", "loading")
     house.emu.silent(False)
     since = worker.mark()
