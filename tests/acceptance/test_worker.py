@@ -120,7 +120,11 @@ def test_force_close_keeps_the_keys_and_stays_down(house: House) -> None:
 
 def test_force_close_with_logout_and_back(house: House) -> None:
     worker = house.paired(ALICE)
+    planned = house.json("force-close", ALICE, "--logout", "--dry-run")
+    assert house.emu.connected(house.devices[ALICE])
+    assert not house.sql("SELECT id FROM wa_sessions.operation")
     closed = house.json("force-close", ALICE, "--logout", "--yes")
+    assert (planned["dry_run"], planned["operation"], planned["keys"]) == (True, None, closed["keys"])
     assert house.row(ALICE)["status"] == "logged_out"
     assert house.sql("SELECT count(*) AS n FROM whatsmeow.whatsmeow_device") == [{"n": 0}]
     assert not house.devices[ALICE].removed

@@ -1,5 +1,6 @@
 """Ending a session on purpose: by its worker, or in the database where none runs it."""
 
+import contextlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -31,6 +32,11 @@ class Closed:
     keys: int
     worker_id: UUID | None
     node_restart: bool
+    dry_run: bool = False
+
+
+class _DryRun(Exception):
+    """Rolls back what was only to be looked at."""
 
 
 def check(
@@ -54,15 +60,18 @@ def force_close(
     reason: str = DEFAULT_REASON,
     logout: bool = False,
     process_stopped: bool = False,
+    dry_run: bool = False,
 ) -> Closed:
     """Close the session: WebSocket closed, counters cleared, status ``disconnected``, keys kept.
 
-    With ``logout`` all its keys go into quarantine and the status is ``logged_out``. Raises what ``check`` raises, and
-    WaSessionsError where the worker does not answer.
+    With ``logout`` all its keys go into quarantine and the status is ``logged_out``. ``dry_run`` does the database part
+    and rolls it back. Raises what ``check`` raises, and WaSessionsError where the worker does not answer.
     """
     found, owner = check(opened, phone, organization_id, process_stopped=process_stopped)
     reason = " ".join(reason.split())[:LONGEST_REASON] or DEFAULT_REASON
     status = Status.LOGGED_OUT if logout else Status.DISCONNECTED
+    if dry_run:
+        return _tried(opened, found, owner, reason, status)
     operation: str | None
     if owner:
         answer = ask(opened, found, owner, "force_close", ANSWER_TIMEOUT, reason=reason, logout=logout)
@@ -73,6 +82,15 @@ def force_close(
             operation = _close(conn, opened, current, reason, status)
     keys, worker_id = _keys(opened, operation), owner.worker_id if owner else None
     return Closed(found, status.value, operation, keys, worker_id, found.connection_type == "baileys")
+
+
+def _tried(opened: Opened, phone: Phone, owner: WorkerInfo | None, reason: str, status: Status) -> Closed:
+    keys, worker_id = 0, owner.worker_id if owner else None
+    with contextlib.suppress(_DryRun), opened.database.transaction() as conn:
+        if operation := _close(conn, opened, phone, reason, status):
+            keys = operations.operation(conn, operation).keys
+        raise _DryRun
+    return Closed(phone, status.value, None, keys, worker_id, phone.connection_type == "baileys", dry_run=True)
 
 
 def _refuse(phone: Phone, *, process_stopped: bool) -> None:

@@ -7,6 +7,7 @@ import typer
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import (
     DatabaseUrl,
+    DryRun,
     Json,
     Organization,
     Output,
@@ -87,6 +88,7 @@ def force_close(
         bool, typer.Option("--logout", help="Put all its keys into quarantine too; a new QR is needed then.")
     ] = False,
     process_stopped: ProcessStopped = False,
+    dry_run: DryRun = False,
     yes: Yes = False,
     org: Organization = None,
     output: OutputOption = Output.TABLE,
@@ -101,8 +103,11 @@ def force_close(
         found, owner = action.check(opened, ref, org, process_stopped=process_stopped)
         keys = "put all its keys into quarantine" if logout else "keep its keys"
         by = "" if owner else " in the database, as no worker runs it,"
-        terminal.confirm(f"Close {found.number} (organization {found.organization_id}){by} and {keys}?", yes=yes)
-        closed = action.force_close(opened, ref, org, reason=reason, logout=logout, process_stopped=process_stopped)
+        question = f"Close {found.number} (organization {found.organization_id}){by} and {keys}?"
+        terminal.confirm(question, yes=yes or dry_run)
+        closed = action.force_close(
+            opened, ref, org, reason=reason, logout=logout, process_stopped=process_stopped, dry_run=dry_run
+        )
     data = {
         "phone_id": closed.phone.id,
         "phone": closed.phone.number,
@@ -110,14 +115,19 @@ def force_close(
         "operation": closed.operation,
         "keys": closed.keys,
         "worker_id": str(closed.worker_id) if closed.worker_id else None,
+        "dry_run": closed.dry_run,
     }
     terminal.show(output, data, _closing_lines(closed))
-    if closed.node_restart:
+    if closed.node_restart and not closed.dry_run:
         terminal.say("start the Node process again, so that it forgets what it has of this session in memory")
 
 
 def _closing_lines(closed: "Closed") -> list[str]:
     number = closed.phone.number
+    if closed.dry_run:
+        return [
+            f"would close {number}: status {closed.status}, {closed.keys} keys into quarantine; nothing was changed"
+        ]
     lines = [f"closed {number}: status {closed.status}"]
     if closed.operation:
         lines += [f"{closed.keys} keys are in quarantine; undo: wa-sessions restore {closed.operation}"]

@@ -41,6 +41,9 @@ Organization = Annotated[int | None, typer.Option("--org", metavar="N", help="On
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How to write the result.")]
 Json = Annotated[bool, typer.Option("--json", help="The same as --output json.")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Answer the question before it is asked.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be done, through the same code, and change nothing.")
+]
 Embedded = Annotated[
     bool,
     typer.Option("--embedded", help="Without a terminal too, make an embedded database where none is configured."),
