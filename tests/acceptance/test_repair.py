@@ -93,7 +93,7 @@ def test_three_lost_messages_close_the_session_and_restore_brings_it_back(house:
     assert restored["keys"] == kept[0]["n"] > 50
     worker.expect("connected", ALICE, since=since)
     assert "qr" not in worker.events(ALICE, since=since)
-    worker.received(ALICE, "lost 2", since=since)
+    house.emu.wait_delivered(house.devices[ALICE])
     bob.send_to(ALICE, "after the restore")
     worker.received(ALICE, "after the restore", since=since)
 
