@@ -223,7 +223,7 @@ class Life:
             except NotConnected:
                 return
             back.wait(ARRIVAL)
-        self._soak.tally.scenes[cut.__name__] += 1
+        self._soak.tally.scenes[f"connection lost: {cut.__name__}"] += 1
 
     # ------------------------------------------------------------------------------------------ scenes
 
