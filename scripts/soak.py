@@ -69,8 +69,9 @@ class Tally:
 class Soak:
     """The run: what its threads share."""
 
-    def __init__(self, stage: Stage, worker: Worker, peers: Peers) -> None:
+    def __init__(self, stage: Stage, worker: Worker, peers: Peers, *, undamaged: bool) -> None:
         self.stage, self.worker, self.peers = stage, worker, peers
+        self.undamaged = undamaged
         self.tally = Tally()
         self.stopping = threading.Event()
         self.desk = threading.Semaphore(SCENES_AT_ONCE)  # who needs the database; its stop takes all places
@@ -118,8 +119,11 @@ class Life:
         self._closes = seed % 2
         self._has_app_state_key = False
         self._upheavals = 0
-        ends = (self._close, self._replaced, self._force_close)
-        self._scenes = (self._reply, self._lost_message, self._app_state, *(() if steady else ends))
+        scenes = [self._reply, self._app_state]
+        scenes += [] if soak.undamaged else [self._lost_message]
+        scenes += [] if steady else [self._replaced, self._force_close]
+        scenes += [] if steady or soak.undamaged else [self._close]
+        self._scenes = scenes
 
     def run(self) -> None:
         soak, chance = self._soak, self._random
@@ -135,7 +139,7 @@ class Life:
                 elif soak.seconds() >= next_cut:
                     next_cut = soak.seconds() + chance.expovariate(1 / CUT_EVERY)
                     self._cut()
-                elif chance.random() < HEALED_SHARE:
+                elif not soak.undamaged and chance.random() < HEALED_SHARE:
                     self._healed_message()
                 else:
                     self._message("plain")
@@ -491,13 +495,13 @@ class Ending:
     connections: int | None
 
 
-def run(stage: Stage, minutes: float, phones: int, seed: int) -> tuple[Soak, list[Sample], Ending]:
-    numbers = [str(FIRST_PHONE + n) for n in range(phones)]
+def run(stage: Stage, options: argparse.Namespace) -> tuple[Soak, list[Sample], Ending]:
+    numbers = [str(FIRST_PHONE + n) for n in range(options.phones)]
     worker = stage.paired(*numbers)
     peers = stage.peers()
-    soak = Soak(stage, worker, peers)
+    soak = Soak(stage, worker, peers, undamaged=options.undamaged)
     lives = [
-        Life(soak, number, peers.link(f"peer {n}", str(FIRST_PEER + n)), seed + n, steady=n == 0)
+        Life(soak, number, peers.link(f"peer {n}", str(FIRST_PEER + n)), options.seed + n, steady=n == 0)
         for n, number in enumerate(numbers)
     ]
     soak.began = time.monotonic()
@@ -505,7 +509,7 @@ def run(stage: Stage, minutes: float, phones: int, seed: int) -> tuple[Soak, lis
     for thread in threads:
         thread.start()
     samples: list[Sample] = []
-    while soak.seconds() < minutes * 60 and worker.process.poll() is None:
+    while soak.seconds() < options.minutes * 60 and worker.process.poll() is None:
         time.sleep(max(0, (len(samples) + 1) * SAMPLE_EVERY - soak.seconds()))
         if sample := take_sample(soak):
             samples.append(sample)
@@ -542,10 +546,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--phones", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--undamaged", action="store_true", help="damage no message (the supervisor remembers those for a day)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything, each sample too, as JSON")
     options = parser.parse_args()
     with Stage() as stage:
-        soak, samples, ending = run(stage, options.minutes, options.phones, options.seed)
+        soak, samples, ending = run(stage, options)
         rows = judged(samples)
     tally, counts = soak.tally, soak.worker.counts
     unwanted = {event: counts[event] for event in UNWANTED if counts[event]}

@@ -64,6 +64,7 @@ def test_a_ban_is_waited_out_even_by_another_worker(house: House) -> None:
     worker.expect("banned", ALICE)
     stats = _settled(house, worker, "banned", "disconnected")
     assert stats["retry_at"]
+    assert "could prolong it" in house.cli("restart", ALICE, code=1).stderr
     house.emu.accept_login(house.phones[ALICE])
     assert worker.stop() == 0
     logins = _logins(house)
@@ -128,6 +129,7 @@ def test_a_qr_scanned_by_another_number_leaves_nothing_behind(house: House) -> N
     assert "77059999999" in wrong["message"]
     assert "unlinked" in wrong["message"]
     assert device.removed
+    house.until("SELECT 1 FROM wa_sessions.health WHERE state_detail = 'the QR was scanned by 77059999999'")
     since = worker.mark()
     worker.expect("qr", ALICE, since=since)
     row = house.row(ALICE)

@@ -122,6 +122,14 @@ def test_killed_workers_never_block_the_next(house: House) -> None:
     assert house.stats(ALICE)["worker"]["pid"] == again.process.pid
 
 
+def test_a_store_url_that_leads_into_another_schema_is_refused(house: House) -> None:
+    house.add(ALICE)
+    worker = house.run(ALICE, WA_SESSIONS_STORE_URL=house.url)
+    assert worker.wait() == 4
+    assert "search_path" in worker.lines.since(0)[-1]["message"]
+    assert not house.sql("SELECT 1 FROM pg_tables WHERE schemaname = 'public' AND tablename LIKE 'whatsmeow%'")
+
+
 def test_sessions_work_through_a_transaction_pooler(house: House, peers: Standin, tmp_path: Path) -> None:
     from support.pooler import TransactionPooler
 

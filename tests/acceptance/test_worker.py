@@ -131,8 +131,10 @@ def test_force_close_with_logout_and_back(house: House) -> None:
     since = worker.mark()
     house.cli("restore", closed["operation"])
     worker.expect("connected", ALICE, since=since)
+    logins = house.devices[ALICE].logins
     assert "already restored" in house.cli("restore", closed["operation"], code=1).stderr
-    worker.expect("connected", ALICE, since=since)
+    assert house.emu.connected(house.devices[ALICE])
+    assert house.devices[ALICE].logins == logins
 
 
 def test_relink_is_refused_while_there_are_keys(house: House) -> None:

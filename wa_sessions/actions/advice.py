@@ -5,7 +5,7 @@ from wa_sessions.health.model import Severity
 from wa_sessions.health.reconnect import State
 
 _UNKNOWN = {
-    "waba": "nothing: the official API has no keys that could break",
+    "waba": "the official API runs it: there are no keys that could break",
     "baileys": "the Node backend runs it and nobody reads its logs here, so its health is not known",
     "no_worker": "no worker runs it: wa-sessions run {phone}",
     "no_schema": "no errors are recorded in this database yet: wa-sessions db upgrade",
@@ -32,14 +32,19 @@ def next_step(stats: SessionErrorStats) -> str | None:
         return _unwatched(stats)
     if stats.state == State.BANNED:
         return _banned(stats)
+    if stats.state == State.FORCE_CLOSED and stats.status == "logged_out":
+        return (
+            "its keys are in quarantine: wa-sessions restore OPERATION brings them back without a QR, "
+            f"wa-sessions relink {stats.phone} shows a QR"
+        )
     if stats.state in _BY_STATE:
         return _BY_STATE[State(stats.state)].format(phone=stats.phone)
     if stats.state in _COMING_BACK:
-        return "nothing yet: it connects again by itself; if that goes on, look at the network and the worker's log"
+        return "wait: it connects again by itself; if that goes on, look at the network and the worker's log"
     if stats.severity == Severity.CRITICAL:
         return "one more such error closes it and asks for a new QR: keep the phone at hand"
     if stats.severity == Severity.WARNING:
-        return "nothing: the damage is mended by itself; a message that decrypts resets the counter"
+        return "wait: the damage mends itself, and the counter resets when something decrypts again"
     return None
 
 

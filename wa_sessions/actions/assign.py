@@ -38,10 +38,16 @@ def assign(opened: Opened, phone: PhoneRef, connection_type: str, organization_i
         phones.assign(conn, opened.backend, current, connection_type)
         detail = {"actor": operator(), "from": current.connection_type, "to": connection_type}
         health.record_event(conn, current.id, current.organization_id, "assigned", detail)
-    return Assigned(current, connection_type, current.connection_type, _note(current, connection_type))
+    note = _note(current, connection_type, seen=opened.backend.has_connection_type)
+    return Assigned(current, connection_type, current.connection_type, note)
 
 
-def _note(phone: Phone, connection_type: str) -> str | None:
+def _note(phone: Phone, connection_type: str, *, seen: bool) -> str | None:
+    if not seen and connection_type == "neonize":
+        return (
+            'this backend\'s table has no column "connectionType", so the Node process cannot see the assignment and '
+            "would start the phone too: take the phone out of its own list first"
+        )
     if connection_type == "baileys":
         return "start the Node backend again: it takes the phone up and shows its own QR"
     if phone.status in ("connected", "loading", "reconnecting"):

@@ -50,6 +50,11 @@ def live_owner(conn: Connection, phone_id: int) -> WorkerInfo | None:
     return None if owner is None or workers.was_killed(owner) else owner
 
 
+def live_owners(conn: Connection) -> dict[int, WorkerInfo]:
+    """The workers that own phones, by phone id, but for those that were killed on this machine."""
+    return {id_: owner for id_, owner in leases.owners(conn).items() if not workers.was_killed(owner)}
+
+
 def ask(opened: Opened, phone: Phone, owner: WorkerInfo, verb: str, timeout: float, **arguments: Any) -> dict[str, Any]:
     """Have the owner do something and wait for its answer; its error is raised here with its own exit code."""
     with contextlib.closing(opened.database.dedicated()) as waiting:

@@ -53,6 +53,8 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
         whatsmeow.ensure_schema(conn)
         override = options.store_url or os.environ.get(STORE_VARIABLE) or None
         store_url = settings.store_url(conn, opened.database.target, override)
+    if override:
+        whatsmeow.require_search_path(store_url)
     if not (options.function or options.command):
         log.warn("no --on-message: messages are only observed and not handed to anyone", event="no_handler")
     session_options = SessionOptions(

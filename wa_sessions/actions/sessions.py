@@ -1,8 +1,9 @@
 """The fleet: the same stats for every phone."""
 
 from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.ownership import live_owners
 from wa_sessions.actions.stats import SessionErrorStats, Watch, judge
-from wa_sessions.db import health, leases, phones
+from wa_sessions.db import health, phones
 from wa_sessions.errors import PermissionMissing, SchemaMissing, UsageError
 from wa_sessions.health.model import Limits
 from wa_sessions.health.reconnect import Status
@@ -29,7 +30,7 @@ def _watches(opened: Opened) -> tuple[dict[int, Watch], Watch]:
     """What is known by phone id, and what holds for all others."""
     try:
         with opened.database.transaction() as conn:
-            rows, owners, pending = health.load_all(conn), leases.owners(conn), health.pending_counts(conn)
+            rows, owners, pending = health.load_all(conn), live_owners(conn), health.pending_counts(conn)
     except SchemaMissing:
         return {}, Watch(missing="no_schema")
     except PermissionMissing:

@@ -6,7 +6,8 @@ from typing import Any
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.limits import configured_limits
-from wa_sessions.db import health, leases, phones
+from wa_sessions.actions.ownership import live_owner
+from wa_sessions.db import health, phones
 from wa_sessions.db.health import HealthRow
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
@@ -140,7 +141,7 @@ def _watch(opened: Opened, phone_id: int) -> Watch:
     try:
         with opened.database.transaction() as conn:
             pending = len(health.pending_messages(conn, phone_id))
-            return Watch(health.load(conn, phone_id), leases.owner(conn, phone_id), pending)
+            return Watch(health.load(conn, phone_id), live_owner(conn, phone_id), pending)
     except SchemaMissing:
         return Watch(missing="no_schema")
     except PermissionMissing:

@@ -133,7 +133,9 @@ def _closing_lines(closed: "Closed") -> list[str]:
         lines += [f"{closed.keys} keys are in quarantine; undo: wa-sessions restore {closed.operation}"]
     elif closed.status == "logged_out":
         lines += ["it had no keys"]
-    if closed.phone.connection_type == "neonize":
+    if closed.phone.connection_type == "neonize" and closed.operation:
+        lines += [f"or, with a new QR: wa-sessions {'relink' if closed.worker_id else 'run'} {number}"]
+    elif closed.phone.connection_type == "neonize":
         verb = "restart" if closed.worker_id else "run"
         lines += [f"to connect again: wa-sessions {verb} {number}"]
     return lines

@@ -119,7 +119,8 @@ class EmbeddedServer:
                         self._start()
             except OSError as error:
                 raise DatabaseError(
-                    f"the embedded server in {self.data_dir} cannot start: {error.strerror or error}"
+                    f"the embedded server in {self.data_dir} cannot start: {error.strerror or error}; "
+                    "set WA_SESSIONS_DATA_DIR to a folder of your own, or give --database-url"
                 ) from None
         return self.conninfo()
 

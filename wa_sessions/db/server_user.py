@@ -60,6 +60,7 @@ def server_user(cluster: Path) -> ServerUser:
                 f"the embedded database in {cluster.parent} belongs to {_name(owner)}: "
                 "run as that user, or set WA_SESSIONS_DATA_DIR to another folder"
             )
+        _require_account(os.geteuid())
         return ServerUser(_name(os.geteuid()), os.geteuid(), os.getegid(), switch=False)
     if owner:
         return ServerUser(_name(owner), owner, cluster.stat().st_gid, switch=True)
@@ -71,6 +72,17 @@ def server_user(cluster: Path) -> ServerUser:
         "Postgres does not run as root, and this machine has no user wa-sessions or nobody: "
         "add one, run as an ordinary user, or give --database-url"
     )
+
+
+def _require_account(uid: int) -> None:
+    """Raise DatabaseError for a uid without a name, under which ``initdb`` refuses to work."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        raise DatabaseError(
+            f"the embedded server needs an account, and uid {uid} has none (as in some containers): "
+            "add it to /etc/passwd, or give --database-url"
+        ) from None
 
 
 def closed_ancestor(path: Path, user: ServerUser) -> Path | None:

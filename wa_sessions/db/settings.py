@@ -110,7 +110,7 @@ def _tls(conn: "Connection", parts: "dict[str, str | int | None]") -> dict[str, 
 def _mended(override: str) -> str:
     text = override.strip()
     if not dsn.is_postgres_url(text):
-        raise DatabaseError("WA_SESSIONS_STORE_URL is not a postgres:// URL, which is what the store needs")
+        raise DatabaseError("the store's URL (--store-url, WA_SESSIONS_STORE_URL) is not a postgres:// URL")
     dsn.read_dsn(text, "WA_SESSIONS_STORE_URL")
     base, query = dsn.split_query(text)
     query = {name: value for name, value in query.items() if name not in dsn.FOREIGN}

@@ -4,8 +4,11 @@ from dataclasses import dataclass, field
 
 from psycopg.sql import SQL, Identifier, Literal
 
-from wa_sessions.db.gateway import Connection
+from wa_sessions.db import dsn
+from wa_sessions.db.gateway import Connection, Database
+from wa_sessions.db.settings import Target
 from wa_sessions.db.sql import queries
+from wa_sessions.errors import DatabaseError
 from wa_sessions.keys import session_record
 from wa_sessions.keys.signal_address import is_lid, signal_address, twin, user_of
 from wa_sessions.keys.whatsmeow_tables import TABLES, StoreTable
@@ -37,6 +40,23 @@ def ensure_schema(conn: Connection) -> None:
     found = conn.execute(_SQL.schema_exists).fetchone()
     if not found or not found["present"]:
         conn.execute(_SQL.create_schema)
+
+
+def require_search_path(store_url: str) -> None:
+    """Raise DatabaseError unless neonize, through this URL, makes and finds its tables in the schema ``whatsmeow``."""
+    base, query = dsn.split_query(store_url)
+    wanted = query.pop("search_path", None)
+    if wanted is None:
+        conninfo, _ = dsn.read_dsn(dsn.with_query(base, query), "the store's URL")
+        with Database.open(Target(conninfo, None, "the store's URL"), size=1) as database:
+            with database.transaction() as conn:
+                row = conn.execute(_SQL.current_schema).fetchone()
+            wanted = row["name"] if row else None
+    if (wanted or "").split(",")[0].strip(' "') != SCHEMA:
+        raise DatabaseError(
+            f"through the store's URL neonize would keep its tables in {wanted or 'no schema'}, not in {SCHEMA}: set "
+            f"search_path to {SCHEMA} for its role or in the pooler's connect_query, or add search_path={SCHEMA} to it"
+        )
 
 
 def qualified(table: StoreTable) -> Identifier:

@@ -56,7 +56,6 @@ class Journal:
         messages = await self.read(lambda conn: health_rows.remembered_messages(conn, self.phone.id))
         self.health = stored.health_of(loaded, messages)
         if loaded.state == State.BANNED and loaded.retry_at and loaded.retry_at > datetime.now(UTC):
-            self.banned_until = loaded.retry_at
             self.set_state(State.BANNED, loaded.state_detail, retry_at=loaded.retry_at)
             log.warn(f"{loaded.state_detail}; waiting for that", phone=self.phone.number, event="banned")
 
@@ -96,6 +95,7 @@ class Journal:
         if state is not self.state:
             self._state_since = datetime.now(UTC)
         self.state, self._state_detail, self._retry_at = state, detail, retry_at
+        self.banned_until = retry_at if state is State.BANNED else None
         self._queue.append(lambda _conn: [])
 
     def set_status(
@@ -159,14 +159,19 @@ class Journal:
         self.set_state(State.FORCE_CLOSED, reason)
         return lambda: operation
 
-    async def restore(self, operation: str, actor: str) -> restoring.Restored:
-        """Bring an operation's keys back, now. Raises Conflict if that would overwrite something newer."""
+    async def restore(self, operation: str, actor: str, *, dry_run: bool = False) -> restoring.Restored:
+        """Bring an operation's keys back, now, or only see whether that can be done.
+
+        Raises Conflict if it would overwrite something newer.
+        """
 
         def write(conn: Connection) -> restoring.Restored:
             leases.fence(conn, self.phone.id, self.epoch)
             restored = restoring.restore(conn, self._backend, operation, actor=actor)
             detail = {"actor": actor, "keys": sum(restored.counts.values())}
             self._context().event(conn, "restored", detail, operation)
+            if dry_run:
+                conn.rollback()
             return restored
 
         return await self.read(write)

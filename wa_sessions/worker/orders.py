@@ -59,13 +59,21 @@ async def _order(session: "PhoneSession", order: Order) -> Plan | None:
 async def _force_close(session: "PhoneSession", order: Order) -> tuple[Plan | None, Answer]:
     reason, logout = order.arguments["reason"], order.arguments["logout"]
     await session.disconnect()
-    operation = session.journal.force_close(reason, order.actor, logout=logout)
+    written = session.journal.force_close(reason, order.actor, logout=logout)
     await session.journal.flush()
-    log.warn(f"force-closed by {order.actor}: {reason}", phone=session.number, event="force_closed")
-    return StayDown(), {"operation": operation()}
+    operation = written()
+    undo = f"; its keys are in quarantine, undo: wa-sessions restore {operation}" if operation else ""
+    message = f"force-closed by {order.actor}: {reason}{undo}"
+    log.warn(message, phone=session.number, event="force_closed", operation=operation)
+    return StayDown(), {"operation": operation}
 
 
 async def _restart(session: "PhoneSession", _order: Order) -> tuple[Plan | None, Answer]:
+    if until := session.journal.banned_until:
+        raise WaSessionsError(
+            f"{session.number} is banned by WhatsApp until {until:%Y-%m-%d %H:%M:%S} UTC: a login before that could "
+            "prolong it; the worker connects by itself then"
+        )
     await session.disconnect()
     plan = await session.connect_or_pair()
     return plan, {"pairing": isinstance(plan, Pair)}
@@ -82,16 +90,11 @@ async def _relink(session: "PhoneSession", _order: Order) -> tuple[Plan | None, 
     return Pair(), {"pairing": True}
 
 
-async def _restore(session: "PhoneSession", order: Order) -> tuple[Plan | None, Answer | None]:
-    """Bring keys back and connect with them; without success go on as before."""
-    connected = session.journal.state is State.CONNECTED
-    device = session.journal.device
+async def _restore(session: "PhoneSession", order: Order) -> tuple[Plan | None, Answer]:
+    """Bring keys back and connect with them. What is refused is refused before the session is touched."""
+    await session.journal.restore(order.arguments["operation"], order.actor, dry_run=True)
     await session.disconnect()
-    try:
-        restored = await session.journal.restore(order.arguments["operation"], order.actor)
-    except WaSessionsError as error:
-        await session.worker.answer(order, error)
-        return (Connect(device, for_repair=True) if connected and device else await session.connect_or_pair()), None
+    restored = await session.journal.restore(order.arguments["operation"], order.actor)
     log.info(f"restored {order.arguments['operation']}", phone=session.number, event="restored")
     plan = await session.connect_or_pair()
     if isinstance(plan, Connect):

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 UNLINK_DEADLINE = 30.0  # seconds for a wrong device to log in and be unlinked
 
 
-async def pair(session: "PhoneSession") -> Plan:
+async def pair(session: "PhoneSession", detail: str | None = None) -> Plan:
     """Show QR codes for the length of the window, then live on with the device that was made."""
     journal = session.journal
     until = datetime.now(UTC) + session.options.pairing_window
     journal.device = None
-    journal.set_state(State.PAIRING, retry_at=until)
+    journal.set_state(State.PAIRING, detail, retry_at=until)
     journal.set_status(Status.PENDING, qr_code=None)
     journal.note("pairing_started", f"pairing: scan the QR before {until:%H:%M:%S} UTC")
     await journal.flush()
@@ -127,7 +127,7 @@ async def _wrong_number(session: "PhoneSession", jid: str) -> Plan:
     ending = "unlinked again" if unlinked else "not unlinked: remove it there under Linked devices"
     message = f"the QR was scanned by {number_of(jid)}, not by {session.number}; that device was {ending}"
     session.journal.note("wrong_number", message, level=log.error, unlinked=unlinked)
-    return Pair()
+    return Pair(f"the QR was scanned by {number_of(jid)}")
 
 
 async def _unlink(session: "PhoneSession") -> bool:

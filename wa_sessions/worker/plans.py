@@ -18,7 +18,9 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Show QR codes for the length of the pairing window."""
+    """Show QR codes for the length of the pairing window. ``detail`` says what went wrong before, if anything did."""
+
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

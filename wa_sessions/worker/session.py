@@ -118,8 +118,8 @@ class PhoneSession:
         match plan:
             case Connect():
                 return await self._connect(plan)
-            case Pair():
-                return await pairing.pair(self)
+            case Pair(detail):
+                return await pairing.pair(self, detail)
             case Close(kind):
                 await self.disconnect()
                 self.journal.close(kind)

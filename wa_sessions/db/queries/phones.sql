@@ -31,6 +31,7 @@ UPDATE "OrganizationPhone" SET {changes} WHERE "id" = %(phone_id)s RETURNING "id
 SELECT EXISTS (
     SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = 'wa_sessions' AND c.relname = 'assignment'
+      AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
 ) AS present;
 
 -- name: assignments

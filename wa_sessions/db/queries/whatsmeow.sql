@@ -58,3 +58,6 @@ WHERE pn = %(number)s
 
 -- name: count
 SELECT {kind}::text AS kind, count(*) AS rows FROM {table} WHERE {owner} = %(device)s
+
+-- name: current_schema
+SELECT current_schema() AS name;
