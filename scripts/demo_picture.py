@@ -7,14 +7,12 @@ import io
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 WIDTH = 80
-MOMENT = re.compile(r" +[\d.]+ s  (?:Alice|Bob)? +")
 STYLES = (
     (r"^\$ .*|^\S.*", "bold"),
     (r"^ +[\d.]+ s  ", "dim"),
@@ -40,19 +38,10 @@ def main() -> int:
     if done.returncode:
         sys.stderr.write(done.stdout)
         return done.returncode
-    text = "\n".join(["$ wa-sessions demo", *(part for line in done.stdout.splitlines() for part in wrapped(line))])
-    (folder / "demo.txt").write_text(text + "\n", encoding="utf-8")
+    text = "$ wa-sessions demo\n" + re.sub(r"(force-closed by) \S+@\S+:", r"\1 ops@msg1:", done.stdout)
+    (folder / "demo.txt").write_text(text, encoding="utf-8")
     (folder / "demo.svg").write_text(drawn(text), encoding="utf-8")
     return 0
-
-
-def wrapped(line: str) -> list[str]:
-    """A line as it fits; what follows the first part stands below the words of it."""
-    moment = MOMENT.match(line)
-    indent = " " * (moment.end() if moment else 0)
-    return textwrap.wrap(
-        line, WIDTH, subsequent_indent=indent, drop_whitespace=True, break_long_words=False, break_on_hyphens=False
-    ) or [""]
 
 
 def drawn(text: str) -> str:

@@ -1,5 +1,6 @@
 """``demo``: the whole story on this machine alone."""
 
+import textwrap
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -44,8 +45,9 @@ def _scene(name: str) -> None:
 
 def _moment(moment: "Moment") -> None:
     if moment.event not in _TOLD_ELSEWHERE:
-        who = _NAMES.get(moment.phone or "", "")
-        terminal.narrate(f"  {moment.seconds:5.1f} s  {who:<5}  {moment.text}")
+        head = f"  {moment.seconds:5.1f} s  {_NAMES.get(moment.phone or '', ''):<5}  "
+        first, *more = textwrap.wrap(moment.text, terminal.width() - len(head), break_on_hyphens=False) or [""]
+        terminal.narrate("\n".join([head + first, *(" " * len(head) + line for line in more)]))
 
 
 def _table(steps: "list[Step]") -> list[str]:
