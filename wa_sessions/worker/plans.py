@@ -59,7 +59,7 @@ class WriteDown:
 
 @dataclass(frozen=True, slots=True)
 class AwaitStore:
-    """Wait until the database answers, then go on: with ``then``, or by connecting or pairing as the store says."""
+    """Wait until the database answers, then go on with ``then``, or from the beginning."""
 
     then: "Plan | None"
 

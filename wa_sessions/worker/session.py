@@ -93,13 +93,14 @@ class PhoneSession:
                 try:
                     plan = await (self._follow(plan) if plan else self._first_plan())
                 except DatabaseError:
-                    plan = AwaitStore(None if isinstance(plan, Connect | Pair) else plan)
+                    plan = plan if isinstance(plan, AwaitStore) else AwaitStore(plan)
         except OwnedByAnother as lost:
             log.error(f"session given up: {lost}", phone=self.number, event="lease_lost")
         finally:
             await self.kill()
 
     async def _first_plan(self) -> Plan:
+        """Go on from what an earlier worker has left."""
         await self.journal.load()
         if self.journal.health.closing:
             return Close(self.journal.health.closing)
@@ -186,11 +187,14 @@ class PhoneSession:
                 self.journal.note(state.value, message, level=log.warn, reason=detail)
                 return WriteDown(Pause(until))
             case WaitForStore():
-                return AwaitStore(None)
+                return AwaitStore(Connect(self.journal.device) if self.journal.device else Pair())
 
     async def _await_store(self, then: Plan | None) -> Plan:
+        """Wait without a socket. What was to be connected is looked up anew: it may have paired meanwhile."""
         await self.disconnect()
-        self.journal.set_state(State.WAITING_FOR_STORE, "the database does not answer")
+        active = isinstance(then, Connect | Pair)
+        if active:
+            self.journal.set_state(State.WAITING_FOR_STORE, "the database does not answer")
         message = "the database does not answer: socket closed, WhatsApp keeps the messages"
         log.error(message, phone=self.number, event="store_lost")
         self.journal.note("store_lost")
@@ -207,7 +211,9 @@ class PhoneSession:
         finally:
             back.cancel()
         self.journal.note("store_back", "the database answers again")
-        return WriteDown(then or await self.connect_or_pair())
+        if then is None:
+            return await self._first_plan()
+        return WriteDown(await self.connect_or_pair() if active else then)
 
     async def _store_back(self) -> None:
         """The store may answer the worker and still refuse neonize, so even then each attempt waits longer."""
