@@ -111,7 +111,7 @@ def test_a_worker_killed_in_the_middle_of_a_repair_leaves_nothing_half_done(hous
     fault.heal()
     again = house.run(ALICE)
     again.expect("connected", ALICE)
-    bob.send_to(ALICE, "still here")
+    link(house.emu, peers, "carol").send_to(ALICE, "still here")
     again.received(ALICE, "still here")
 
 

@@ -15,7 +15,7 @@ from support.standin import Standin
 
 from wa_sessions.emulator import Emulator, LoginFailure, NotConnected, Silence
 
-CROWD = 55
+CROWD = 20
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ Handler = Callable[[IncomingMessage], object]
 
 SLOW_AFTER = 5.0  # seconds that one message may take before it is told
 COMMAND_TIMEOUT = 60.0  # seconds after which a command is killed
+REMEMBERED = 1000  # messages that are known again if they come twice
 
 
 def load_function(name: str) -> Handler:
@@ -55,18 +57,29 @@ def command_handler(command: str) -> Handler:
 
 
 class HandlerThread:
-    """Calls one handler, message after message, on a thread of its own."""
+    """Calls one handler, message after message, on a thread of its own.
+
+    A message that comes twice is handled once: when a connection is lost just as a message arrives, whatsmeow can
+    decrypt the copy of the old connection and the one that WhatsApp delivers again at the same time, and tell of both.
+    """
 
     def __init__(self, handler: Handler, phone: str, emit: Callable[..., None]) -> None:
         self._handler = handler
         self._phone = phone
         self._emit = emit
         self._queue: queue.SimpleQueue[IncomingMessage | None] = queue.SimpleQueue()
+        self._known: deque[tuple[str, str, str]] = deque(maxlen=REMEMBERED)
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="handler", daemon=True)
         self._thread.start()
 
     def put(self, message: IncomingMessage) -> None:
-        """Queue a message; never waits."""
+        """Queue a message, unless it came before; never waits for the handler."""
+        key = message.chat, message.sender, message.id
+        with self._lock:
+            if key in self._known:
+                return
+            self._known.append(key)
         self._queue.put(replace(message, phone=self._phone))
 
     def finish(self, timeout: float) -> None:
