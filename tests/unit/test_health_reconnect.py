@@ -17,7 +17,6 @@ FOLLOWS: dict[End, Next] = {
     End.STORE_DOWN: WaitForStore(State.WAITING_FOR_STORE, Status.RECONNECTING),
     End.UNREACHABLE: ComeBack(State.UNREACHABLE, Status.RECONNECTING),
     End.CRASHED: ComeBack(State.CRASHED, Status.RECONNECTING),
-    End.PAIRING_ENDED: ComeBack(State.PAIRING, Status.PENDING),
 }
 
 

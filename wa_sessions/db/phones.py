@@ -15,7 +15,6 @@ from wa_sessions.db.sql import queries
 from wa_sessions.errors import AmbiguousPhone, Conflict, DatabaseError, PhoneNotFound, UsageError
 from wa_sessions.keys.phone_ref import PhoneRef, device_of, number_of
 
-CONNECTION_TYPES = ("baileys", "neonize", "waba")
 _SQL = queries("phones")
 _NOW_UTC = SQL("(clock_timestamp() AT TIME ZONE 'UTC')::timestamp(3)")
 

@@ -16,7 +16,6 @@ class End(StrEnum):
     STORE_DOWN = "store_down"
     UNREACHABLE = "unreachable"
     CRASHED = "crashed"
-    PAIRING_ENDED = "pairing_ended"
 
 
 class State(StrEnum):
@@ -99,8 +98,6 @@ def after(end: End, *, ban_expires_at: datetime | None = None) -> Next:
             return StayDown(State.BANNED, Status.DISCONNECTED)
         case End.STORE_DOWN:
             return WaitForStore()
-        case End.PAIRING_ENDED:
-            return ComeBack(State.PAIRING, Status.PENDING)
         case End.CRASHED:
             return ComeBack(State.CRASHED, Status.RECONNECTING)
         case _:
