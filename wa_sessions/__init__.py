@@ -4,7 +4,9 @@ Everything here is imported on its first use, so that ``import wa_sessions`` cos
 decided as on the command line: ``database_url``, else the environment, else the embedded one if there is one.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from wa_sessions.errors import (
     AmbiguousPhone,
@@ -20,15 +22,18 @@ from wa_sessions.errors import (
 )
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.force_close import Closed
+    from wa_sessions.actions.changes import Change, Changed
     from wa_sessions.actions.restore import Restored
     from wa_sessions.actions.stats import SessionErrorStats
 
     __version__: str
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 __all__ = [
     "AmbiguousPhone",
-    "Closed",
+    "Changed",
     "Conflict",
     "DatabaseError",
     "NotConfirmed",
@@ -41,11 +46,17 @@ __all__ = [
     "UsageError",
     "WaSessionsError",
     "__version__",
+    "aclean_app_state",
+    "aclean_sessions",
     "aforce_close_session",
     "aget_session_error_stats",
+    "areset_status",
     "arestore_operation",
+    "clean_app_state",
+    "clean_sessions",
     "force_close_session",
     "get_session_error_stats",
+    "reset_status",
     "restore_operation",
 ]
 
@@ -70,80 +81,103 @@ def force_close_session(
     logout: bool = False,
     process_stopped: bool = False,
     database_url: str | None = None,
-) -> "Closed":
+) -> "Changed":
     """Close a session until ``wa-sessions run`` or ``restart``; blocks until its worker, if any, has done it.
 
     The WebSocket is closed, the counters are cleared, the status is ``disconnected``; ``logout`` also puts all keys
     into quarantine (status ``logged_out``), which ``restore_operation(result.operation)`` undoes.
 
-    Raises PhoneNotFound; OwnedByAnother for a connected Baileys phone unless ``process_stopped`` says that its Node
-    process is stopped; UsageError for a phone of the official API; SchemaMissing; DatabaseError; WaSessionsError where
-    the worker does not answer within 20 s.
+    Raises PhoneNotFound; OwnedByAnother for keys of a connected Baileys phone unless ``process_stopped`` says that its
+    Node process is stopped; UsageError for a phone of the official API; SchemaMissing; PermissionMissing;
+    DatabaseError; WaSessionsError where the worker does not answer within 30 s.
     """
-    from wa_sessions.actions.connection import open_database
-    from wa_sessions.actions.force_close import force_close
-    from wa_sessions.keys.phone_ref import PhoneRef
+    from wa_sessions.actions import force_close
 
-    with open_database(database_url) as opened:
-        ref = PhoneRef(phone_id=phone_id)
-        return force_close(opened, ref, reason=reason, logout=logout, process_stopped=process_stopped)
+    change = force_close.change(reason=reason, logout=logout)
+    return _make(change, phone_id, process_stopped=process_stopped, database_url=database_url)
 
 
-def restore_operation(operation: str, *, process_stopped: bool = False, database_url: str | None = None) -> "Restored":
+def clean_app_state(
+    phone_id: int, *, with_keys: bool = False, process_stopped: bool = False, database_url: str | None = None
+) -> "Changed":
+    """Put a phone's app-state versions into quarantine, so that they sync anew; ``with_keys`` the sync keys too.
+
+    Raises as ``force_close_session``.
+    """
+    from wa_sessions.actions import clean_app_state as action
+
+    change = action.change(with_keys=with_keys)
+    return _make(change, phone_id, process_stopped=process_stopped, database_url=database_url)
+
+
+def clean_sessions(
+    phone_id: int, *, peer: str | None = None, process_stopped: bool = False, database_url: str | None = None
+) -> "Changed":
+    """Put a phone's sessions and sender keys into quarantine: those of one peer (number or LID), or all.
+
+    Raises as ``force_close_session``.
+    """
+    from wa_sessions.actions import clean_sessions as action
+
+    return _make(action.change(peer=peer), phone_id, process_stopped=process_stopped, database_url=database_url)
+
+
+def reset_status(phone_id: int, status: str, *, force: bool = False, database_url: str | None = None) -> "Changed":
+    """Set a phone's status in the database; ``force`` allows one that the backend is not known to have.
+
+    Raises PhoneNotFound; UsageError; OwnedByAnother where a worker runs the phone; PermissionMissing; SchemaMissing.
+    """
+    from wa_sessions.actions import reset_status as action
+
+    return _make(action.change(status, force=force), phone_id, process_stopped=False, database_url=database_url)
+
+
+def restore_operation(
+    operation: str, *, overwrite: bool = False, process_stopped: bool = False, database_url: str | None = None
+) -> "Restored":
     """Bring back the keys that ``operation`` (as in ``op-20260115-7f3k9q``) took, byte for byte.
 
-    Raises Conflict where something newer stands or it was restored already; OwnedByAnother for a connected Baileys
-    phone unless ``process_stopped``; SchemaMissing; DatabaseError; WaSessionsError for an unknown operation, or where
-    the worker does not answer within 30 s.
+    Raises Conflict where something newer stands, unless ``overwrite`` puts that into quarantine; OwnedByAnother for a
+    connected Baileys phone unless ``process_stopped``; SchemaMissing; DatabaseError; WaSessionsError for an unknown
+    operation, or where the worker does not answer within 30 s.
     """
     from wa_sessions.actions.connection import open_database
     from wa_sessions.actions.restore import restore
 
     with open_database(database_url) as opened:
-        return restore(opened, operation, process_stopped=process_stopped)
+        return restore(opened, operation, overwrite=overwrite, process_stopped=process_stopped)
 
 
-async def aget_session_error_stats(phone_id: int, *, database_url: str | None = None) -> "SessionErrorStats":
-    """``get_session_error_stats`` on a thread."""
-    import asyncio
+def _make(change: "Change", phone_id: int, *, process_stopped: bool, database_url: str | None) -> "Changed":
+    from wa_sessions.actions.changes import make
+    from wa_sessions.actions.connection import open_database
+    from wa_sessions.keys.phone_ref import PhoneRef
 
-    return await asyncio.to_thread(get_session_error_stats, phone_id, database_url=database_url)
-
-
-async def aforce_close_session(
-    phone_id: int,
-    reason: str = "closed through the API",
-    *,
-    logout: bool = False,
-    process_stopped: bool = False,
-    database_url: str | None = None,
-) -> "Closed":
-    """``force_close_session`` on a thread."""
-    import asyncio
-
-    return await asyncio.to_thread(
-        force_close_session,
-        phone_id,
-        reason,
-        logout=logout,
-        process_stopped=process_stopped,
-        database_url=database_url,
-    )
+    with open_database(database_url) as opened:
+        return make(opened, change, PhoneRef(phone_id=phone_id), process_stopped=process_stopped)
 
 
-async def arestore_operation(
-    operation: str, *, process_stopped: bool = False, database_url: str | None = None
-) -> "Restored":
-    """``restore_operation`` on a thread."""
-    import asyncio
+def _on_thread(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """The async twin of a function: it runs on a thread."""
 
-    return await asyncio.to_thread(
-        restore_operation, operation, process_stopped=process_stopped, database_url=database_url
-    )
+    @wraps(function)
+    async def twin(*args: P.args, **kwargs: P.kwargs) -> R:
+        import asyncio
 
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+    return twin
+
+
+aget_session_error_stats = _on_thread(get_session_error_stats)
+aforce_close_session = _on_thread(force_close_session)
+aclean_app_state = _on_thread(clean_app_state)
+aclean_sessions = _on_thread(clean_sessions)
+areset_status = _on_thread(reset_status)
+arestore_operation = _on_thread(restore_operation)
 
 _LAZY = {
-    "Closed": "wa_sessions.actions.force_close",
+    "Changed": "wa_sessions.actions.changes",
     "Restored": "wa_sessions.actions.restore",
     "SessionErrorStats": "wa_sessions.actions.stats",
 }

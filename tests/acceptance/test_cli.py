@@ -330,9 +330,8 @@ def test_a_neonize_session_goes_and_comes_back(terminal: Terminal, database: Dat
     with database.transaction() as conn:
         assert everything(conn) == before
     assert terminal("stats", ALICE, "--json").json["status"] == "disconnected"
-    again = terminal("restore", closed["operation"])
-    assert again.code == 1
-    assert "already restored" in again.err
+    again = terminal("restore", closed["operation"], "--json").json
+    assert (again["already"], again["keys"]) == (True, 0)
 
 
 def test_a_connected_baileys_phone_is_refused(terminal: Terminal, database: Database) -> None:
@@ -341,21 +340,32 @@ def test_a_connected_baileys_phone_is_refused(terminal: Terminal, database: Data
         keys = make_baileys_keys(conn, ALICE)
         make_baileys_keys(conn, f"{ALICE}0")
         before = baileys_keys(conn)
-    for logout in ([], ["--logout"]):
-        refused = terminal("force-close", ALICE, "--yes", *logout)
-        assert refused.code == 5
-        assert "--process-stopped" in refused.err
+    refused = terminal("force-close", ALICE, "--yes", "--logout")
+    assert refused.code == 5
+    assert "--process-stopped" in refused.err
     with database.transaction() as conn:
         assert baileys_keys(conn) == before
     closed = terminal("force-close", ALICE, "--logout", "--process-stopped", "--yes")
     assert closed.code == 0
-    assert "start the Node process again" in closed.err
+    assert "restart the Node process" in closed.err
     with database.transaction() as conn:
         assert len(baileys_keys(conn)) == len(before) - keys
     operation = closed.out.partition("wa-sessions restore ")[2].split()[0]
     assert terminal("restore", operation, "--json").json["counts"] == {"baileys_auth": keys}
     with database.transaction() as conn:
         assert baileys_keys(conn) == before
+    assert terminal("stats", ALICE, "--json").json["status"] == "connected"
+
+
+def test_a_connected_baileys_phone_can_be_closed_in_the_database(terminal: Terminal, database: Database) -> None:
+    make_phone(database, kind="baileys", status="connected")
+    with database.transaction() as conn:
+        keys = make_baileys_keys(conn, ALICE)
+    closed = terminal("force-close", ALICE, "--yes", "--json")
+    assert (closed.json["status"], closed.json["quarantined"], closed.json["undo"]) == ("disconnected", 0, None)
+    assert "restart the Node process" in closed.err
+    with database.transaction() as conn:
+        assert len(baileys_keys(conn)) == keys
 
 
 def test_a_worker_that_was_killed_here_is_in_nobodys_way(terminal: Terminal, database: Database) -> None:

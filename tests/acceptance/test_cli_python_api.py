@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 import wa_sessions
-from wa_sessions.actions import force_close
+from wa_sessions.actions import changes
 from wa_sessions.db import backend, commands, phones, workers
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError
@@ -86,17 +86,19 @@ def test_force_close_and_restore(database: Database, phone_id: int) -> None:
     with pytest.raises(UsageError, match="cannot hold"):
         wa_sessions.force_close_session(phone_id, "a\0b", logout=True)
     closed = asyncio.run(wa_sessions.aforce_close_session(phone_id, "maintenance", logout=True))
-    assert (closed.status, closed.keys, closed.node_restart) == ("logged_out", 1, True)
+    assert [(part.status, part.taken.quarantined) for part in closed.phones] == [("logged_out", 1)]
     assert closed.operation
     assert asyncio.run(wa_sessions.arestore_operation(closed.operation)).keys == 1
     assert wa_sessions.force_close_session(phone_id).operation is None
 
 
 def test_a_worker_that_answers(database: Database, phone_id: int, worker: UUID) -> None:
-    thread = answering(database, worker, answer={"operation": None})
+    taken = {"matched": 0, "by_type": {}, "left": 0}
+    thread = answering(database, worker, answer={"operation": None, "taken": taken})
     closed = wa_sessions.force_close_session(phone_id, "maintenance")
     thread.join()
-    assert (closed.worker_id, closed.operation, closed.status) == (worker, None, "disconnected")
+    assert closed.operation is None
+    assert [(part.worker_id, part.status) for part in closed.phones] == [(worker, "disconnected")]
 
 
 def test_the_error_of_a_worker_keeps_its_kind(database: Database, phone_id: int, worker: UUID) -> None:
@@ -110,7 +112,7 @@ def test_the_error_of_a_worker_keeps_its_kind(database: Database, phone_id: int,
 def test_a_worker_that_is_silent(
     database: Database, phone_id: int, worker: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(force_close, "ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr(changes, "ANSWER_TIMEOUT", 0.3)
     with pytest.raises(WaSessionsError, match=r"elsewhere/4242.*withdrawn.*its log"):
         wa_sessions.force_close_session(phone_id)
     with database.transaction() as conn:

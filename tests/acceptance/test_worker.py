@@ -132,7 +132,7 @@ def test_force_close_with_logout_and_back(house: House) -> None:
     house.cli("restore", closed["operation"])
     worker.expect("connected", ALICE, since=since)
     logins = house.devices[ALICE].logins
-    assert "already restored" in house.cli("restore", closed["operation"], code=1).stderr
+    assert house.json("restore", closed["operation"])["already"]
     assert house.emu.connected(house.devices[ALICE])
     assert house.devices[ALICE].logins == logins
 

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
@@ -21,8 +20,6 @@ from wa_sessions.errors import (
     WaSessionsError,
 )
 from wa_sessions.keys.phone_ref import PhoneRef
-
-LEASE = 30.0  # seconds: longer than any change made from here
 
 _BY_CODE: dict[int, type[WaSessionsError]] = {
     ExitCode.USAGE: UsageError,
@@ -74,13 +71,19 @@ def ask(opened: Opened, phone: Phone, owner: WorkerInfo, verb: str, timeout: flo
 
 @contextlib.contextmanager
 def alone(opened: Opened, phone_id: int) -> Iterator[tuple[Connection, Phone]]:
-    """One transaction in which no worker can own the phone, which is read anew. Raises OwnedByAnother."""
-    me = uuid4()
-    with contextlib.closing(opened.database.dedicated()) as lock, opened.database.transaction() as conn:
-        holder = leases.owner(conn, phone_id)
-        leases.take(lock, conn, phone_id, me, LEASE, dead=holder is not None and workers.was_killed(holder))
-        yield conn, phones.find(conn, opened.backend, PhoneRef(phone_id=phone_id))
-        leases.release(lock, conn, phone_id, me)
+    """One transaction in which no worker can own the phone, which is read anew; other operators wait for its end.
+
+    Raises OwnedByAnother, PhoneNotFound.
+    """
+    with opened.database.transaction() as conn:
+        yield conn, keep_workers_off(conn, opened, phone_id)
+
+
+def keep_workers_off(conn: Connection, opened: Opened, phone_id: int) -> Phone:
+    """Let no worker own the phone until the transaction ends; the phone as it is now. Raises OwnedByAnother."""
+    holder = leases.owner(conn, phone_id)
+    leases.keep_off(conn, phone_id, dead=holder is not None and workers.was_killed(holder))
+    return phones.find(conn, opened.backend, PhoneRef(phone_id=phone_id))
 
 
 def require_owner(phone: Phone, owner: WorkerInfo | None) -> WorkerInfo:

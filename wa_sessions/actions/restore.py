@@ -1,74 +1,169 @@
-"""Undoing an operation that took keys away."""
+"""Undoing an operation: its keys, the phone's JID and its status come back."""
 
+from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
+from wa_sessions.actions.changes import ANSWER_TIMEOUT, refuse_running
 from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.node_process import NodeProcess
 from wa_sessions.actions.operator import operator
-from wa_sessions.actions.ownership import alone, ask, live_owner
-from wa_sessions.db import health, migrate, operations, phones, restoring
+from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners
+from wa_sessions.db import health, operations, phones, restoring, rights
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
-from wa_sessions.db.operations import Operation
+from wa_sessions.db.operations import Operation, OperationPhone
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import OwnedByAnother, UsageError
-from wa_sessions.health.reconnect import State, Status
+from wa_sessions.db.restoring import AlreadyRestored
+from wa_sessions.errors import PhoneNotFound, UsageError
+from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
 
-ANSWER_TIMEOUT = 30.0  # seconds for a worker to close its WebSocket, put the rows back and write it down
+
+@dataclass(frozen=True, slots=True)
+class RestoredPhone:
+    """What came back for one phone: rows by table. ``worker_id`` did it and connects now (None: we)."""
+
+    phone_id: int
+    number: str
+    connection_type: str
+    counts: dict[str, int]
+    overwritten: int
+    worker_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came back: ``counts`` are rows by table, ``worker_id`` who did it and connects now (None: we)."""
+    """An undone operation. ``overwrite`` is the operation that holds what was overwritten, ``already`` that it was
+    undone before and nothing was changed."""
 
     operation: str
-    phone: Phone
-    keys: int
-    counts: dict[str, int]
-    worker_id: UUID | None
+    phones: tuple[RestoredPhone, ...]
+    overwrite: str | None
+    already: bool
+    dry_run: bool
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows by table, of all phones together."""
+        counted: Counter[str] = Counter()
+        for phone in self.phones:
+            counted.update(phone.counts)
+        return dict(counted)
+
+    @property
+    def keys(self) -> int:
+        """How many rows came back."""
+        return sum(self.counts.values())
+
+    @property
+    def overwritten(self) -> int:
+        """How many newer rows went into quarantine."""
+        return sum(phone.overwritten for phone in self.phones)
 
 
-def restore(opened: Opened, operation_id: str, *, process_stopped: bool = False) -> Restored:
-    """Bring an operation's keys back, byte for byte.
+def restore(
+    opened: Opened,
+    operation_id: str,
+    *,
+    overwrite: bool = False,
+    process_stopped: bool = False,
+    node: NodeProcess | None = None,
+    dry_run: bool = False,
+) -> Restored:
+    """Bring an operation's keys back, byte for byte, with the phone's JID and status.
 
-    Raises WaSessionsError for an unknown operation, Conflict where something newer stands, OwnedByAnother for a
-    connected Baileys phone unless ``process_stopped``, SchemaMissing.
+    Raises WaSessionsError for an unknown operation; Conflict where something newer stands (``overwrite`` puts that into
+    quarantine), or the keys were purged or their device unlinked; OwnedByAnother for a connected Baileys phone unless
+    ``process_stopped``; PermissionMissing, SchemaMissing.
     """
-    operation_id = operation_id.strip()
-    done, phone, owner = _find(opened, operation_id)
-    if phone.connection_type == "baileys" and phone.status == "connected" and not process_stopped:
-        raise OwnedByAnother(
-            f"{phone.number} is a baileys phone and connected: its Node process would overwrite what comes back; "
-            "stop that process first, then say --process-stopped"
-        )
-    if owner:
-        answer = ask(opened, phone, owner, "restore", ANSWER_TIMEOUT, operation=done.id)
-        return Restored(done.id, phone, int(answer["keys"]), dict(answer["counts"]), owner.worker_id)
-    with alone(opened, phone.id) as (conn, current):
-        counts = _restore(conn, opened, done, current)
-    return Restored(done.id, phone, sum(counts.values()), counts, None)
+    done, found, owners = _look(opened, operation_id)
+    pending = [part for part in done.phones if part.restored_at is None]
+    if not pending:
+        return Restored(done.id, (), None, already=True, dry_run=dry_run)
+    if not process_stopped and node is None:
+        refuse_running([phone for part in pending if part.keys and (phone := found.get(part.phone_id))])
+    room: str | None = None
+    baileys = any(part.keys and _is_baileys(found.get(part.phone_id)) for part in pending)
+    with node.stopped() if node and baileys and not dry_run else nullcontext():
+        restored: list[RestoredPhone] = []
+        ours = [part for part in pending if dry_run or part.phone_id not in owners]
+        with opened.database.transaction() as conn:
+            if overwrite:
+                reason = f"made room for {done.id}"
+                room = operations.open_operation(conn, action="overwrite", reason=reason, actor=operator())
+            for part in ours:
+                restored += _ours(conn, opened, done, part, room, worker_runs=part.phone_id in owners)
+            if room and len(ours) == len(pending):
+                operations.discard_empty(conn, room)
+            if dry_run:
+                conn.rollback()
+        for part in pending:
+            if part not in ours:
+                restored += _by_worker(opened, done, found[part.phone_id], owners[part.phone_id], room)
+    kept = room if any(phone.overwritten for phone in restored) else None
+    if room and not kept and not dry_run:
+        _forget(opened, room)
+    return Restored(done.id, tuple(restored), None if dry_run else kept, not restored, dry_run)
 
 
-def _find(opened: Opened, operation_id: str) -> tuple[Operation, Phone, WorkerInfo | None]:
-    if not operation_id:
-        raise UsageError("which operation? Its id was printed by what took the keys, as in op-20260115-7f3k9q")
+def _look(opened: Opened, operation_id: str) -> tuple[Operation, dict[int, Phone], dict[int, WorkerInfo]]:
+    """The operation, its phones as they are now, and the workers that run some of them."""
+    word = operation_id.strip()
+    if not word:
+        raise UsageError("which operation? wa-sessions operations lists them")
     with opened.database.transaction() as conn:
-        migrate.require_current(conn)
-        done = operations.operation(conn, operation_id)
-        phone = phones.find(conn, opened.backend, PhoneRef(phone_id=done.phone_id))
-        return done, phone, live_owner(conn, phone.id)
+        rights.require(conn, opened.backend, set())
+        done = operations.operation(conn, word)
+        found: dict[int, Phone] = {}
+        for part in done.phones:
+            try:
+                found[part.phone_id] = phones.find(conn, opened.backend, PhoneRef(phone_id=part.phone_id))
+            except PhoneNotFound:
+                if done.action != "remove":
+                    raise
+        stores = {phone.connection_type for phone in found.values()} if done.keys else set()
+        rights.require(conn, opened.backend, stores, keys=("SELECT", "INSERT"), phones=("UPDATE",))
+        owners = live_owners(conn)
+    return done, found, {id_: owner for id_, owner in owners.items() if id_ in found}
 
 
-def _restore(conn: Connection, opened: Opened, done: Operation, phone: Phone) -> dict[str, int]:
-    counts = restoring.restore(conn, opened.backend, done.id, actor=operator()).counts
-    if phone.status in (Status.LOGGED_OUT, Status.PENDING):
-        phones.set_status(conn, opened.backend, phone.id, Status.DISCONNECTED.value, qr_code=None)
+def _ours(
+    conn: Connection, opened: Opened, done: Operation, part: OperationPhone, room: str | None, *, worker_runs: bool
+) -> list[RestoredPhone]:
+    """Restore one phone in the database; nothing if somebody else has done it meanwhile."""
+    if not worker_runs and done.action != "remove":
+        keep_workers_off(conn, opened, part.phone_id)
+    try:
+        back = restoring.restore(conn, opened.backend, done, part.phone_id, actor=operator(), overwrite=room)
+    except AlreadyRestored:
+        return []
+    phone = back.phone
     if row := health.load(conn, phone.id):
         detail = f"restored {done.id}"
-        back = replace(row, state=State.IDLE.value, state_detail=detail, state_since=datetime.now(UTC), closing=None)
-        health.save(conn, back)
-    detail_of_event = {"actor": operator(), "keys": sum(counts.values())}
-    health.record_event(conn, phone.id, phone.organization_id, "restored", detail_of_event, operation_id=done.id)
-    return counts
+        idle = replace(row, state=State.IDLE.value, state_detail=detail, state_since=datetime.now(UTC), closing=None)
+        health.save(conn, idle)
+    told = {"actor": operator(), "keys": back.keys}
+    health.record_event(conn, phone.id, phone.organization_id, "restored", told, operation_id=done.id)
+    return [RestoredPhone(phone.id, phone.number, phone.connection_type, back.counts, back.overwritten, None)]
+
+
+def _by_worker(
+    opened: Opened, done: Operation, phone: Phone, owner: WorkerInfo, room: str | None
+) -> list[RestoredPhone]:
+    answer = ask(opened, phone, owner, "restore", ANSWER_TIMEOUT, operation=done.id, overwrite=room)
+    if answer["already"]:
+        return []
+    counts, overwritten = dict(answer["counts"]), int(answer["overwritten"])
+    return [RestoredPhone(phone.id, phone.number, phone.connection_type, counts, overwritten, owner.worker_id)]
+
+
+def _forget(opened: Opened, room: str) -> None:
+    with opened.database.transaction() as conn:
+        operations.discard_empty(conn, room)
+
+
+def _is_baileys(phone: Phone | None) -> bool:
+    return phone is not None and phone.connection_type == "baileys"

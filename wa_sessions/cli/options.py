@@ -11,6 +11,7 @@ from wa_sessions.errors import UsageError
 
 LONGEST_WINDOW = timedelta(days=1)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 class Output(StrEnum):
@@ -29,6 +30,8 @@ class LogFormat(StrEnum):
 
 
 PhoneArgument = Annotated[str, typer.Argument(help="A number in any spelling, a JID, or '#ID' (in quotes).")]
+PhoneOrAll = Annotated[str, typer.Argument(help="A number, a JID, '#ID' (in quotes), or all.", metavar="PHONE|all")]
+OrganizationArgument = Annotated[int | None, typer.Argument(metavar="[ORG]", help="The same as --org.")]
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(
@@ -52,6 +55,34 @@ ProcessStopped = Annotated[
     bool, typer.Option("--process-stopped", help="The Node process of a connected baileys phone is stopped.")
 ]
 
+StopCommand = Annotated[
+    str | None,
+    typer.Option(
+        "--stop-command",
+        metavar="CMD",
+        help="Stops the Node process before its rows are changed. Else WA_SESSIONS_STOP_COMMAND.",
+    ),
+]
+StartCommand = Annotated[
+    str | None,
+    typer.Option(
+        "--start-command",
+        metavar="CMD",
+        help="Starts it again, whatever happens. Else WA_SESSIONS_START_COMMAND.",
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Put what is newer there into quarantine, instead of refusing.")
+]
+Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="For the history.")]
+
+
+def one_organization(argument: int | None, option: int | None) -> int | None:
+    """The organization that was named, as an argument or as an option; raises UsageError for two."""
+    if argument is not None and option is not None and argument != option:
+        raise UsageError(f"organization {argument} or {option}? Name one")
+    return option if argument is None else argument
+
 
 def chosen(output: Output, *, json: bool) -> Output:
     """The output that is meant; raises UsageError where ``--json`` contradicts ``--output``."""
@@ -71,3 +102,15 @@ def duration(text: str) -> timedelta:
     if not timedelta() < window <= LONGEST_WINDOW:
         raise typer.BadParameter(f"{text[:40]!r} is no duration up to a day: write it as in 90s, 10m or 1h")
     return window
+
+
+def age(text: str) -> timedelta:
+    """Read ``12h``, ``14d`` or ``8w``; raises a usage error.
+
+    >>> age("14d")
+    datetime.timedelta(days=14)
+    """
+    match = re.fullmatch(r"([0-9]{1,5})([smhdw])", text.strip().lower())
+    if not match:
+        raise typer.BadParameter(f"{text[:40]!r} is no age: write it as in 30m, 12h, 14d or 8w")
+    return timedelta(seconds=int(match[1]) * _AGES[match[2]])

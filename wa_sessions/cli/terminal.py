@@ -5,7 +5,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from wa_sessions.cli.options import Output
@@ -45,6 +46,32 @@ def confirm(question: str, *, yes: bool) -> None:
         raise NotConfirmed("not confirmed: nothing was changed")
 
 
+def confirm_count(question: str, count: int, *, yes: bool) -> None:
+    """Have the count typed before something is done to many phones; raises NotConfirmed."""
+    if yes:
+        return
+    if not at_terminal():
+        raise NotConfirmed(f"not confirmed: {question} Say --yes, as there is no terminal to ask at")
+    sys.stderr.write(f"{plain(question)} Type {count} to go on: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() != str(count):
+        raise NotConfirmed("not confirmed: nothing was changed")
+
+
+@contextlib.contextmanager
+def progress(what: str) -> "Iterator[Callable[[int, int], None]]":
+    """A progress bar on stderr, for people at a terminal and for more than one thing to do."""
+    if not (sys.stderr and sys.stderr.isatty()):
+        yield lambda _done, _all: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, all_: bar.update(task, completed=done, total=all_)
+
+
 def say(message: str) -> None:
     """A line for the person on stderr."""
     sys.stderr.write(f"wa-sessions: {plain(message)}\n")
@@ -73,15 +100,20 @@ def write(*lines: str) -> None:
         sys.stdout.write("\n".join(lines) + "\n")
 
 
-def as_json(data: Mapping[str, Any]) -> str:
-    """One object."""
+def as_json(data: Mapping[str, Any], *, indent: int | None = 2) -> str:
+    """One object; without ``indent`` on one line."""
     unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
-    return json.dumps(data, ensure_ascii=not unicode, indent=2)
+    return json.dumps(data, ensure_ascii=not unicode, indent=indent)
 
 
 def tsv(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
     """A header and rows; tabs and line ends inside values become spaces, None is empty."""
     return ["\t".join(names), *("\t".join(_cell(row[name]) for name in names) for row in rows)]
+
+
+def iso(moment: datetime | None) -> str | None:
+    """ISO 8601 in UTC, as in ``2026-01-15T18:00:00.000Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
 
 
 def plain(text: str) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import time
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 
@@ -55,6 +55,21 @@ def take(
         _unlock(lock_conn, phone_id)
         raise
     return int(taken["epoch"]) if taken else 0
+
+
+def keep_off(conn: Connection, phone_id: int, *, dead: bool = False) -> None:
+    """Let no worker own a phone until this transaction ends, and fence off writes of an earlier owner.
+
+    Waits for another transaction that does the same. Raises OwnedByAnother. ``dead`` disregards the live lease of a
+    worker that the caller knows to be gone.
+    """
+    values = {"phone_id": phone_id, "holder": uuid4(), "dead": dead}
+    if conn.execute(_SQL.keep_off, values).fetchone() is None:
+        raise OwnedByAnother(_held(phone_id, owner(conn, phone_id)))
+    if not dead and not _lock(conn, phone_id):
+        raise OwnedByAnother(_held(phone_id, None))
+    if not dead:
+        _unlock(conn, phone_id)
 
 
 def renew(conn: Connection, worker_id: UUID, ttl: float) -> set[int]:

@@ -1,4 +1,4 @@
-"""Operations: what was done to a phone's keys, by whom and why. Rows in quarantine belong to one each."""
+"""Operations: what was done to phones and their keys, by whom and why. Rows in quarantine belong to one each."""
 
 import secrets
 from dataclasses import dataclass
@@ -14,65 +14,165 @@ _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """One act of an operator or worker that took keys away; ``keys`` counts the rows in quarantine."""
+class Part:
+    """One phone's part in an operation that is under way."""
 
-    id: str
-    at: datetime
+    operation_id: str
+    phone_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperationPhone:
+    """What an operation did to one phone; ``keys`` counts the rows that it put into quarantine."""
+
+    operation_id: str
     phone_id: int
     organization_id: int
     number: str
-    action: str
-    reason: str
-    actor: str
-    keys: int
-    status_before: str | None
     phone_jid_before: str | None
+    status_before: str | None
+    status_after: str | None
+    pairing: str | None
+    keys: int
     restored_at: datetime | None
     restored_by: str | None
 
 
-def new_operation(conn: Connection, *, phone: Phone, action: str, reason: str, actor: str) -> str:
-    """Open an operation, remembering the phone's status and JID; returns its id, as in ``op-20261122-7f3k9q``."""
-    values = {
-        "phone_id": phone.id,
-        "organization_id": phone.organization_id,
-        "number": phone.number,
-        "action": action,
-        "reason": reason,
-        "actor": actor,
-        "status": phone.status,
-        "phone_jid": phone.phone_jid,
-    }
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One act of an operator or worker, on one phone or many."""
+
+    id: str
+    at: datetime
+    action: str
+    reason: str
+    actor: str
+    purged_at: datetime | None
+    purged_by: str | None
+    unlinked_at: datetime | None
+    unlinked_by: str | None
+    phones: tuple[OperationPhone, ...]
+
+    @property
+    def keys(self) -> int:
+        """How many rows went into quarantine."""
+        return sum(phone.keys for phone in self.phones)
+
+    @property
+    def restored(self) -> bool:
+        """Whether all of it was undone."""
+        return bool(self.phones) and all(phone.restored_at for phone in self.phones)
+
+    @property
+    def undoable(self) -> bool:
+        """Whether ``restore`` has something to bring back."""
+        return bool(self.phones) and not (self.restored or self.purged_at or self.unlinked_at)
+
+
+def open_operation(conn: Connection, *, action: str, reason: str, actor: str, operation_id: str | None = None) -> str:
+    """Open an operation, or go on with ``operation_id``; returns its id, as in ``op-20261122-7f3k9q``."""
+    values = {"action": action, "reason": reason, "actor": actor}
+    if operation_id is not None:
+        conn.execute(_SQL.open, values | {"id": operation_id})
+        return operation_id
     while True:
-        row = conn.execute(_SQL.new_operation, values | {"id": _new_id()}).fetchone()
+        row = conn.execute(_SQL.open, values | {"id": _new_id()}).fetchone()
         if row:
             return str(row["id"])
 
 
-def discard(conn: Connection, operation_id: str) -> None:
-    """Forget an operation that found nothing to take; one that has rows in quarantine stays."""
+def add_phone(
+    conn: Connection, operation_id: str, phone: Phone, *, status_after: str | None = None, pairing: str | None = None
+) -> Part:
+    """Make a phone part of an operation, remembering its status and JID."""
+    values = {
+        "operation": operation_id,
+        "phone_id": phone.id,
+        "organization_id": phone.organization_id,
+        "number": phone.number,
+        "phone_jid": phone.phone_jid,
+        "status": phone.status,
+        "status_after": status_after,
+        "pairing": pairing,
+    }
+    conn.execute(_SQL.add_phone, values)
+    return Part(operation_id, phone.id)
+
+
+def discard(conn: Connection, part: Part) -> None:
+    """Forget a phone's part that changed nothing, and the operation if nothing is left of it."""
+    conn.execute(_SQL.discard_phone, {"operation": part.operation_id, "phone_id": part.phone_id})
+    discard_empty(conn, part.operation_id)
+
+
+def forget_phone(conn: Connection, part: Part) -> None:
+    """Forget a phone's part that took no keys, whatever else it was to note."""
+    conn.execute(_SQL.forget_phone, {"operation": part.operation_id, "phone_id": part.phone_id})
+
+
+def discard_empty(conn: Connection, operation_id: str) -> None:
+    """Forget an operation without phones."""
     conn.execute(_SQL.discard, {"id": operation_id})
 
 
-def mark_restored(conn: Connection, operation_id: str, actor: str) -> None:
-    """Note that an operation was undone."""
-    conn.execute(_SQL.restored, {"id": operation_id, "actor": actor})
-
-
-def operation(conn: Connection, operation_id: str, *, lock: bool = False) -> Operation:
-    """An operation by its id; raises WaSessionsError where there is none."""
-    statement = _SQL.operation_locked if lock else _SQL.operation
-    row = conn.execute(statement, {"id": operation_id}).fetchone()
+def lock_phone(conn: Connection, part: Part) -> OperationPhone:
+    """A phone's part, kept from changing until this transaction ends."""
+    row = conn.execute(_SQL.lock_phone, {"operation": part.operation_id, "phone_id": part.phone_id}).fetchone()
     if row is None:
-        raise WaSessionsError(f"no operation is called {operation_id[:40]!r}: see wa-sessions restore --help")
-    return Operation(**row)
+        raise WaSessionsError(f"{part.operation_id} has no part of phone #{part.phone_id}")
+    return OperationPhone(**row)
 
 
-def operations(conn: Connection, phone_id: int, limit: int = 20) -> list[Operation]:
-    """A phone's operations, the newest first."""
-    rows = conn.execute(_SQL.operations, {"phone_id": phone_id, "limit": limit})
-    return [Operation(**row) for row in rows]
+def mark_restored(conn: Connection, part: Part, actor: str) -> None:
+    """Note that a phone's part was undone."""
+    conn.execute(_SQL.restored, {"operation": part.operation_id, "phone_id": part.phone_id, "actor": actor})
+
+
+def operation(conn: Connection, operation_id: str) -> Operation:
+    """An operation by its id; raises WaSessionsError where there is none."""
+    rows = conn.execute(_SQL.operation, {"id": operation_id}).fetchall()
+    if not rows:
+        raise WaSessionsError(f"no operation is called {operation_id[:40]!r}: wa-sessions operations lists them")
+    return _with_phones(conn, rows)[0]
+
+
+def latest(
+    conn: Connection,
+    *,
+    phone_id: int | None = None,
+    organization_id: int | None = None,
+    since: datetime | None = None,
+    limit: int = 20,
+) -> list[Operation]:
+    """The newest operations first: all, or those of a phone or organization."""
+    values = {"phone_id": phone_id, "organization_id": organization_id, "since": since, "limit": limit}
+    return _with_phones(conn, conn.execute(_SQL.latest, values).fetchall())
+
+
+def purgeable(conn: Connection, age: float, organization_id: int | None = None) -> list[tuple[str, int]]:
+    """Operations older than ``age`` seconds that have keys in quarantine, the oldest first, with their counts."""
+    rows = conn.execute(_SQL.purgeable, {"age": age, "organization_id": organization_id})
+    return [(row["id"], row["keys"]) for row in rows]
+
+
+def purge(conn: Connection, operation_id: str, actor: str) -> int:
+    """Delete an operation's quarantined keys for good; returns how many. The history keeps the operation."""
+    conn.execute(_SQL.lock_phones, {"id": operation_id})
+    row = conn.execute(_SQL.purge, {"id": operation_id, "actor": actor}).fetchone()
+    return int(row["keys"]) if row else 0
+
+
+def kept_keys(conn: Connection, organization_id: int | None = None) -> int:
+    """How many keys are in quarantine."""
+    row = conn.execute(_SQL.kept_keys, {"organization_id": organization_id}).fetchone()
+    return int(row["keys"]) if row else 0
+
+
+def _with_phones(conn: Connection, rows: "list[dict[str, object]]") -> list[Operation]:
+    parts: dict[str, list[OperationPhone]] = {str(row["id"]): [] for row in rows}
+    for row in conn.execute(_SQL.phones_of, {"ids": list(parts)}):
+        parts[row["operation_id"]].append(OperationPhone(**row))
+    return [Operation(**row, phones=tuple(parts[str(row["id"])])) for row in rows]  # type: ignore[arg-type]
 
 
 def _new_id() -> str:

@@ -112,6 +112,13 @@ def assign(conn: Connection, backend: Backend, phone: Phone, connection_type: st
         conn.execute(_SQL.assign, {"phone_id": phone.id, "connection_type": connection_type})
 
 
+def rename(conn: Connection, backend: Backend, phone_id: int, display_name: str | None) -> None:
+    """Change what people call a phone. Raises PhoneNotFound, UsageError where the table has no such column."""
+    if "displayName" not in backend.phone_columns:
+        raise UsageError('this backend\'s table has no column "displayName": its phones have no names')
+    _update(conn, backend, phone_id, {"displayName": display_name})
+
+
 def set_status(
     conn: Connection,
     backend: Backend,
@@ -126,6 +133,11 @@ def set_status(
     values = {"status": status, "qrCode": qr_code, "phoneJid": phone_jid}
     changes = {name: value for name, value in values.items() if value is not KEEP}
     _update(conn, backend, phone_id, changes, connected_now=connected_now)
+
+
+def referring_tables(conn: Connection) -> list[str]:
+    """The tables with a foreign key to the phones."""
+    return [row["name"] for row in conn.execute(_SQL.referring_tables)]
 
 
 def _update(

@@ -4,32 +4,45 @@ from dataclasses import dataclass
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
-from wa_sessions.db import operations, phones, whatsmeow
-from wa_sessions.db.backend import AuthTable, Backend
+from wa_sessions.db import operations, phones, quarantine, whatsmeow
+from wa_sessions.db.backend import PHONES, AuthTable, Backend
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.operations import Operation
+from wa_sessions.db.operations import Operation, OperationPhone, Part
+from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.sql import queries
-from wa_sessions.errors import Conflict
-from wa_sessions.keys.phone_ref import number_of
+from wa_sessions.errors import Conflict, PhoneNotFound
+from wa_sessions.health.reconnect import Status
+from wa_sessions.keys.phone_ref import PhoneRef, number_of
+from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.whatsmeow_tables import DEVICE, TABLES, StoreTable
 
 _SQL = queries("quarantine")
+_INSIST = "--overwrite puts what stands there into quarantine and restores all the same"
+
+
+class AlreadyRestored(Conflict):
+    """Somebody has undone it before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came back: rows by table; ``status_before`` is the phone's status before the operation."""
+    """What came back for one phone: rows by table; ``overwritten`` counts the newer rows that went into quarantine."""
 
-    operation_id: str
-    phone_id: int
+    phone: Phone
     counts: dict[str, int]
-    status_before: str | None
+    overwritten: int = 0
+
+    @property
+    def keys(self) -> int:
+        """How many rows came back."""
+        return sum(self.counts.values())
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """The rows of one table in quarantine, and where they go."""
 
+    store: str
     kept_as: str
     rows: int
     columns: tuple[str, ...]
@@ -38,93 +51,206 @@ class _Kept:
     key: tuple[str, ...]
 
 
-def restore(conn: Connection, backend: Backend, operation_id: str, *, actor: str) -> Restored:
-    """Put an operation's rows back, and the phone's JID; raises Conflict where something newer stands there."""
+def restore(
+    conn: Connection, backend: Backend, done: Operation, phone_id: int, *, actor: str, overwrite: str | None = None
+) -> Restored:
+    """Put back what an operation took from a phone, its JID and its status.
+
+    Raises Conflict where something newer stands there. ``overwrite`` names the open operation that then takes it.
+    """
     with conn.transaction():
-        return _restore(conn, backend, operations.operation(conn, operation_id, lock=True), actor)
+        return _restore(conn, backend, done, Part(done.id, phone_id), actor, overwrite)
 
 
-def _restore(conn: Connection, backend: Backend, done: Operation, actor: str) -> Restored:
-    if done.restored_at is not None:
-        raise Conflict(
-            f"{done.id} was already restored at {done.restored_at:%Y-%m-%d %H:%M:%S} UTC by {done.restored_by}"
+def _restore(
+    conn: Connection, backend: Backend, done: Operation, part: Part, actor: str, overwrite: str | None
+) -> Restored:
+    before = operations.lock_phone(conn, part)
+    _refuse_ended(done, before)
+    phone = _phone(conn, backend, part)
+    kept = _kept(conn, backend, part)
+    whole = _is_whole(conn, part, kept)
+    status = _status(phone, before)
+    replaced = 0
+    if overwrite:
+        replaced = _make_room(conn, backend, phone, part, kept, whole=whole, operation_id=overwrite, status=status)
+    else:
+        _refuse_newer_pairing(conn, backend, phone, before, part, kept, whole=whole)
+    counts = {table.kept_as: _put_back(conn, part, table) for table in kept}
+    back = whole and before.phone_jid_before not in (None, phone.phone_jid)
+    jid = before.phone_jid_before if back and before.phone_jid_before else KEEP
+    if status is not None or jid is not KEEP:
+        qr_code = None if status is not None else KEEP
+        phones.set_status(conn, backend, phone.id, status or KEEP, qr_code=qr_code, phone_jid=jid)
+    operations.mark_restored(conn, part, actor)
+    return Restored(phone, counts, replaced)
+
+
+def _refuse_ended(done: Operation, before: OperationPhone) -> None:
+    if before.restored_at is not None:
+        raise AlreadyRestored(
+            f"{done.id} was already restored at {before.restored_at:%Y-%m-%d %H:%M:%S} UTC by {before.restored_by}"
         )
-    kept = _kept(conn, backend, done)
-    _refuse_newer_pairing(conn, done, kept)
-    counts = {table.kept_as: _put_back(conn, done, table) for table in kept}
-    if done.phone_jid_before and any(_is_whole_session(table) for table in kept):
-        phones.set_status(conn, backend, done.phone_id, phones.KEEP, phone_jid=done.phone_jid_before)
-    operations.mark_restored(conn, done.id, actor)
-    return Restored(done.id, done.phone_id, counts, done.status_before)
+    if done.purged_at is not None:
+        raise Conflict(f"the keys of {done.id} were purged at {done.purged_at:%Y-%m-%d %H:%M:%S} UTC: link it by QR")
+    if done.unlinked_at is not None:
+        raise Conflict(
+            f"the device of {done.id} was unlinked at WhatsApp at {done.unlinked_at:%Y-%m-%d %H:%M:%S} UTC: its keys "
+            "are of no use any more, link the phone by QR"
+        )
 
 
-def _kept(conn: Connection, backend: Backend, done: Operation) -> list[_Kept]:
-    """The tables of an operation, parents first."""
-    found = {row["table_name"]: row for row in conn.execute(_SQL.kept_tables, {"operation": done.id})}
-    tables = [table for table in reversed(TABLES) if table.name in found]
-    kept = [_store_rows(conn, table, found[table.name]) for table in tables]
-    for name, row in found.items():
+def _phone(conn: Connection, backend: Backend, part: Part) -> Phone:
+    """The phone, its own row brought back if that is what the operation took."""
+    try:
+        return phones.find(conn, backend, PhoneRef(phone_id=part.phone_id))
+    except PhoneNotFound:
+        row = next((table for table in _kept(conn, backend, part) if table.store == "backend"), None)
+        if row is None:
+            raise
+        _put_back(conn, part, row)
+        return phones.find(conn, backend, PhoneRef(phone_id=part.phone_id))
+
+
+def _status(phone: Phone, before: OperationPhone) -> str | None:
+    """The status to go back to: none where the operation gave none, or somebody has given another since.
+
+    A neonize phone is connected only while a worker says so.
+    """
+    given = {before.status_after, Status.PENDING, Status.LOGGED_OUT}
+    if before.status_after is None or before.status_before is None or phone.status not in given:
+        return None
+    lively = {Status.CONNECTED, Status.RECONNECTING, Status.LOADING, Status.PENDING}
+    if phone.connection_type == "neonize" and before.status_before in lively:
+        return Status.DISCONNECTED.value
+    return before.status_before
+
+
+def _kept(conn: Connection, backend: Backend, part: Part) -> list[_Kept]:
+    """The tables from which rows were taken, parents first."""
+    values = {"operation": part.operation_id, "phone_id": part.phone_id}
+    found = {row["table_name"]: row for row in conn.execute(_SQL.kept_tables, values)}
+    kept = [
+        _checked(conn, found[PHONES], Identifier(PHONES), f'"{PHONES}"', ("id",)) for name in found if name == PHONES
+    ]
+    for table in reversed(TABLES):
+        if table.name in found:
+            title = f"{whatsmeow.SCHEMA}.{table.name}"
+            kept.append(_checked(conn, found[table.name], whatsmeow.qualified(table), title, table.key))
+    for row in found.values():
         if row["store"] == "baileys":
-            kept.append(_auth_rows(conn, _auth_table(backend, done), name, row))
+            auth = _auth_table(backend, part)
+            kept.append(_checked(conn, row, auth.identifier, f'"{auth.name}"', auth.key))
     return kept
 
 
-def _store_rows(conn: Connection, table: StoreTable, row: "dict[str, object]") -> _Kept:
-    return _checked(conn, table.name, row, whatsmeow.qualified(table), f"{whatsmeow.SCHEMA}.{table.name}", table.key)
-
-
-def _auth_rows(conn: Connection, table: AuthTable, kept_as: str, row: "dict[str, object]") -> _Kept:
-    return _checked(conn, kept_as, row, table.identifier, f'"{table.name}"', table.key)
-
-
-def _checked(
-    conn: Connection, kept_as: str, row: "dict[str, object]", target: Composable, title: str, key: tuple[str, ...]
-) -> _Kept:
+def _checked(conn: Connection, row: "dict[str, object]", target: Composable, title: str, key: tuple[str, ...]) -> _Kept:
     wanted = {str(column) for column in _list(row["columns"])}
     present = {column["name"] for column in conn.execute(_SQL.columns, {"table": title})}
     if missing := wanted - present:
         raise Conflict(f"{title} has changed since: it has no column {', '.join(sorted(missing))}")
-    return _Kept(kept_as, int(str(row["rows"])), tuple(sorted(wanted)), target, title, key)
+    kept_as, rows = str(row["table_name"]), int(str(row["rows"]))
+    return _Kept(str(row["store"]), kept_as, rows, tuple(sorted(wanted)), target, title, key)
 
 
-def _refuse_newer_pairing(conn: Connection, done: Operation, kept: list[_Kept]) -> None:
-    """A device that is not part of the operation must still be there; one that is must have no successor."""
-    returning = _devices(conn, done, DEVICE)
-    present = set(whatsmeow.device_of(conn, done.number))
+def _is_whole(conn: Connection, part: Part, kept: list[_Kept]) -> bool:
+    """Whether the operation took a whole pairing."""
+    if any(table.kept_as == DEVICE.name for table in kept):
+        return True
+    row = conn.execute(_SQL.kept_creds, {"operation": part.operation_id, "phone_id": part.phone_id}).fetchone()
+    return bool(row and row["present"])
+
+
+def _refuse_newer_pairing(
+    conn: Connection,
+    backend: Backend,
+    phone: Phone,
+    before: OperationPhone,
+    part: Part,
+    kept: list[_Kept],
+    *,
+    whole: bool,
+) -> None:
+    """What returns must belong to the pairing that is there; a whole pairing must have no successor."""
+    if any(table.store == "whatsmeow" for table in kept):
+        _refuse_newer_device(conn, phone, part, kept)
+        return
+    now = quarantine.pairing_of(conn, backend, phone)
+    if before.pairing is None or now == before.pairing or not any(table.store == "baileys" for table in kept):
+        return
+    if now is not None:
+        raise Conflict(
+            f"{phone.number} was paired anew since: the old keys of {part.operation_id} stay in quarantine; {_INSIST}"
+        )
+    if not whole:
+        raise Conflict(f"the pairing of {part.operation_id} is gone: restore the operation that took it first")
+
+
+def _refuse_newer_device(conn: Connection, phone: Phone, part: Part, kept: list[_Kept]) -> None:
+    returning = _devices(conn, part, DEVICE)
+    present = set(whatsmeow.device_of(conn, phone.number))
     if returning and (newer := present - returning):
         raise Conflict(
-            f"{done.number} was paired anew since ({', '.join(sorted(newer))}): the old session stays in quarantine"
+            f"{phone.number} was paired anew since ({', '.join(sorted(newer))}): the old session stays in quarantine; "
+            f"{_INSIST}"
         )
     store = {table.name: table for table in TABLES}
-    owners = {jid for table in kept if table.kept_as in store for jid in _devices(conn, done, store[table.kept_as])}
+    owners = {jid for table in kept if table.kept_as in store for jid in _devices(conn, part, store[table.kept_as])}
     for jid in owners - returning:
-        if jid not in present and number_of(jid) == done.number:
-            raise Conflict(f"the device {jid} of {done.id} is gone: restore the operation that took it first")
+        if jid not in present and number_of(jid) == phone.number:
+            raise Conflict(f"the device {jid} of {part.operation_id} is gone: restore the operation that took it first")
 
 
-def _devices(conn: Connection, done: Operation, table: StoreTable) -> set[str]:
+def _devices(conn: Connection, part: Part, table: StoreTable) -> set[str]:
     statement = _SQL.kept_devices.format(owner=Literal(table.owner))
-    return {row["jid"] for row in conn.execute(statement, {"operation": done.id, "table": table.name})}
+    values = {"operation": part.operation_id, "phone_id": part.phone_id, "table": table.name}
+    return {row["jid"] for row in conn.execute(statement, values)}
 
 
-def _put_back(conn: Connection, done: Operation, kept: _Kept) -> int:
+def _make_room(
+    conn: Connection,
+    backend: Backend,
+    phone: Phone,
+    part: Part,
+    kept: list[_Kept],
+    *,
+    whole: bool,
+    operation_id: str,
+    status: str | None,
+) -> int:
+    """Put into quarantine what stands where the rows go: for a whole pairing all keys, else the rows that differ."""
+    paired = quarantine.pairing_of(conn, backend, phone)
+    room = operations.add_phone(conn, operation_id, phone, status_after=status, pairing=paired)
+    if whole:
+        taken = quarantine.take(conn, backend, room, phone, EVERYTHING).quarantined
+    else:
+        taken = sum(
+            quarantine.overwritten(conn, room, table.target, table.store, table.key, table.kept_as, part)
+            for table in kept
+            if table.store != "backend"
+        )
+    if not taken:
+        operations.forget_phone(conn, room)
+    return taken
+
+
+def _put_back(conn: Connection, part: Part, kept: _Kept) -> int:
     columns = SQL(", ").join(map(Identifier, kept.columns))
     key = SQL(", ").join(map(Identifier, kept.key))
-    values = {"operation": done.id, "kept_as": kept.kept_as}
+    values = {"operation": part.operation_id, "phone_id": part.phone_id, "kept_as": kept.kept_as}
     conn.execute(_SQL.put_back.format(table=kept.target, columns=columns, key=key), values)
     clash = conn.execute(_SQL.conflicts.format(table=kept.target, key=key), values).fetchone()
     if clash and clash["rows"]:
-        raise Conflict(f"{done.id} would overwrite {clash['rows']} newer rows of {kept.title}: nothing was restored")
+        raise Conflict(
+            f"{part.operation_id} would overwrite {clash['rows']} newer rows of {kept.title}: nothing was restored; "
+            f"{_INSIST}"
+        )
     return kept.rows
 
 
-def _is_whole_session(kept: _Kept) -> bool:
-    return kept.kept_as == DEVICE.name or kept.kept_as not in {table.name for table in TABLES}
-
-
-def _auth_table(backend: Backend, done: Operation) -> AuthTable:
+def _auth_table(backend: Backend, part: Part) -> AuthTable:
     if backend.auth is None:
-        raise Conflict(f"the backend's table of auth keys, from which {done.id} took rows, is gone")
+        raise Conflict(f"the backend's table of auth keys, from which {part.operation_id} took rows, is gone")
     return backend.auth
 
 

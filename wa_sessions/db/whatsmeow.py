@@ -77,6 +77,16 @@ def device_of(conn: Connection, number: str) -> list[str]:
     return [row["jid"] for row in conn.execute(_SQL.devices, {"number": number})]
 
 
+def lid_of(conn: Connection, number: str) -> str | None:
+    """The LID that stands for a number, if the store knows it."""
+    return _mapped(conn, _SQL.lid_of, number)
+
+
+def number_of(conn: Connection, lid: str) -> str | None:
+    """The number behind a LID, if the store knows it."""
+    return _mapped(conn, _SQL.number_of, lid)
+
+
 def find_session(conn: Connection, device_jid: str, sender: str, *, lock: bool = False) -> StoredRecord | None:
     """A sender's session, the one under the LID first; ``lock`` keeps the row for this transaction."""
     if not existing_tables(conn):
@@ -148,12 +158,19 @@ def counts(conn: Connection, device_jid: str) -> dict[str, int]:
     return {row["kind"]: row["rows"] for row in rows}
 
 
+def _mapped(conn: Connection, statement: SQL, user: str) -> str | None:
+    if not existing_tables(conn):
+        return None
+    row = conn.execute(statement, {"user": user}).fetchone()
+    return str(row["user"]) if row else None
+
+
 def _addresses(conn: Connection, sender: str) -> list[str]:
     """Where a sender's rows may stand, the likeliest first: whatsmeow moves them from the number to the LID."""
     if is_lid(sender):
-        row = conn.execute(_SQL.number_of, {"user": user_of(sender)}).fetchone()
-        jids = [sender] + ([twin(sender, row["user"])] if row else [])
+        number = number_of(conn, user_of(sender))
+        jids = [sender] + ([twin(sender, number)] if number else [])
     else:
-        row = conn.execute(_SQL.lid_of, {"user": user_of(sender)}).fetchone()
-        jids = ([twin(sender, row["user"])] if row else []) + [sender]
+        lid = lid_of(conn, user_of(sender))
+        jids = ([twin(sender, lid)] if lid else []) + [sender]
     return [signal_address(jid) for jid in jids]

@@ -17,6 +17,7 @@ DEVICE = StoreTable("whatsmeow_device", "jid", ("jid",), "device")
 SESSIONS = StoreTable("whatsmeow_sessions", "our_jid", ("our_jid", "their_id"), "session")
 SENDER_KEYS = StoreTable("whatsmeow_sender_keys", "our_jid", ("our_jid", "chat_id", "sender_id"), "sender-key")
 VERSIONS = StoreTable("whatsmeow_app_state_version", "jid", ("jid", "name"), "app-state-sync-version")
+PRE_KEYS = StoreTable("whatsmeow_pre_keys", "jid", ("jid", "key_id"), "pre-key")
 MUTATION_MACS = StoreTable(
     "whatsmeow_app_state_mutation_macs", "jid", ("jid", "name", "version", "index_mac"), "app-state-mutation-mac"
 )
@@ -27,7 +28,7 @@ TABLES: tuple[StoreTable, ...] = (
     StoreTable("whatsmeow_app_state_sync_keys", "jid", ("jid", "key_id"), "app-state-sync-key"),
     SESSIONS,
     SENDER_KEYS,
-    StoreTable("whatsmeow_pre_keys", "jid", ("jid", "key_id"), "pre-key"),
+    PRE_KEYS,
     StoreTable("whatsmeow_identity_keys", "our_jid", ("our_jid", "their_id"), "identity-key"),
     StoreTable("whatsmeow_contacts", "our_jid", ("our_jid", "their_jid"), "contact"),
     StoreTable("whatsmeow_chat_settings", "our_jid", ("our_jid", "chat_jid"), "chat-setting"),

@@ -6,9 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from wa_sessions.db import health as health_rows
-from wa_sessions.db import operations, quarantine
+from wa_sessions.db import operations, phones, quarantine
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
+from wa_sessions.db.operations import Part
 from wa_sessions.db.phones import Phone
 from wa_sessions.health.model import (
     Action,
@@ -22,6 +23,8 @@ from wa_sessions.health.model import (
     RecordPending,
     RecordReset,
 )
+from wa_sessions.health.reconnect import Status
+from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.worker import log
 
 ACTOR = "worker"
@@ -51,9 +54,27 @@ class Context:
             worker_id=self.worker_id,
         )
 
-    def operation(self, conn: Connection, action: str, reason: str, actor: str = ACTOR) -> str:
-        """Open an operation, to which quarantined keys belong."""
-        return operations.new_operation(conn, phone=self.phone, action=action, reason=reason, actor=actor)
+    def operation(
+        self,
+        conn: Connection,
+        action: str,
+        reason: str,
+        actor: str = ACTOR,
+        *,
+        status_after: Status | None = None,
+        operation_id: str | None = None,
+    ) -> Part:
+        """Open an operation, or go on with one; quarantined keys belong to it."""
+        return quarantine.begin(
+            conn,
+            self.backend,
+            phones.find(conn, self.backend, PhoneRef(phone_id=self.phone.id)),
+            action=action,
+            reason=reason,
+            actor=actor,
+            status_after=status_after.value if status_after else None,
+            operation_id=operation_id,
+        )
 
     def line(self, level: Callable[..., None], message: str, kind: str, **fields: Any) -> Line:
         """A line for the log, to be said when the transaction stands."""
@@ -114,32 +135,32 @@ def _end(conn: Connection, context: Context, message: FailedMessage) -> Line:
 
 
 def _repair(conn: Connection, context: Context, repair: Repair, device: str) -> Line:
-    operation, keys, what, detail = _quarantine(conn, context, repair, device)
+    part, keys, what, detail = _quarantine(conn, context, repair, device)
     subject = what.replace("_", " ")
     if keys == 0:
-        operations.discard(conn, operation)
+        operations.discard(conn, part)
         context.event(conn, f"{what}_kept", detail)
         why = "it syncs from its start anyway" if what == "collection" else "it is not the one that failed any more"
         return context.line(log.info, f"{subject} kept: {why}", f"{what}_kept", **detail)
     detail["keys"] = keys
-    context.event(conn, f"{what}_quarantined", detail, operation)
-    message = f"{subject} quarantined, the session goes on; undo: wa-sessions restore {operation}"
-    return context.line(log.warn, message, f"{what}_quarantined", operation=operation, **detail)
+    context.event(conn, f"{what}_quarantined", detail, part.operation_id)
+    message = f"{subject} quarantined, the session goes on; undo: wa-sessions restore {part.operation_id}"
+    return context.line(log.warn, message, f"{what}_quarantined", operation=part.operation_id, **detail)
 
 
 def _quarantine(
     conn: Connection, context: Context, repair: Repair, device: str
-) -> tuple[str, int, str, dict[str, Any]]:
+) -> tuple[Part, int, str, dict[str, Any]]:
     match repair:
         case QuarantineSession(sender, mark):
-            operation = context.operation(conn, "repair_session", f"Bad MAC from {sender}")
-            keys = quarantine.session(conn, operation, device, sender, only_mark=mark)
-            return operation, keys, "session", {"sender": sender}
+            part = context.operation(conn, "repair_session", f"Bad MAC from {sender}")
+            keys = quarantine.session(conn, part, device, sender, only_mark=mark)
+            return part, keys, "session", {"sender": sender}
         case QuarantineSenderKey(chat, sender, mark):
-            operation = context.operation(conn, "repair_sender_key", f"Bad MAC from {sender} in {chat}")
-            keys = quarantine.sender_key(conn, operation, device, chat, sender, only_mark=mark)
-            return operation, keys, "sender_key", {"chat": chat, "sender": sender}
+            part = context.operation(conn, "repair_sender_key", f"Bad MAC from {sender} in {chat}")
+            keys = quarantine.sender_key(conn, part, device, chat, sender, only_mark=mark)
+            return part, keys, "sender_key", {"chat": chat, "sender": sender}
         case QuarantineCollection(collection):
-            operation = context.operation(conn, "repair_collection", f"Bad Decrypt of {collection}")
-            keys = quarantine.app_state_version(conn, operation, device, collection)
-            return operation, keys, "collection", {"collection": collection}
+            part = context.operation(conn, "repair_collection", f"Bad Decrypt of {collection}")
+            keys = quarantine.app_state_version(conn, part, device, collection)
+            return part, keys, "collection", {"collection": collection}

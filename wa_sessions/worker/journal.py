@@ -12,15 +12,17 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from wa_sessions.db import health as health_rows
-from wa_sessions.db import leases, phones, quarantine, restoring, whatsmeow
+from wa_sessions.db import leases, operations, phones, quarantine, restoring
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.phones import KEEP, Keep, Phone
+from wa_sessions.db.quarantine import Taken
 from wa_sessions.health.decide import decide
 from wa_sessions.health.model import Action, Closed, ErrorKind, Event, Health, Limits, Severity
 from wa_sessions.health.reconnect import State, Status
+from wa_sessions.keys.selection import EVERYTHING, Selection
 from wa_sessions.worker import entries, log, stored
-from wa_sessions.worker.entries import ACTOR, Context, Line
+from wa_sessions.worker.entries import Context, Line
 
 T = TypeVar("T")
 
@@ -124,7 +126,9 @@ class Journal:
 
         def write(conn: Connection) -> list[Line]:
             context = self._context()
-            operation = self._quarantine_all(conn, context, "close", reason, ACTOR)
+            part = context.operation(conn, "close", reason, status_after=Status.LOGGED_OUT)
+            quarantine.take(conn, self._backend, part, self.phone, EVERYTHING)
+            operation = part.operation_id
             phones.set_status(conn, self._backend, self.phone.id, Status.LOGGED_OUT.value, qr_code=None)
             detail = {"error_kind": kind.value, "count": count, "limit": limit}
             context.event(conn, "session_closed", detail, operation)
@@ -140,15 +144,25 @@ class Journal:
         self.happened(Closed(datetime.now(UTC)))
         self.set_state(State.CLOSING, reason)
 
-    def force_close(self, reason: str, actor: str, *, logout: bool) -> Callable[[], str | None]:
-        """Queue a close that an operator asked for. The result gives the operation's id once it is written."""
+    def force_close(
+        self, reason: str, actor: str, *, logout: bool, operation_id: str | None = None
+    ) -> Callable[[], tuple[str | None, Taken]]:
+        """Queue a close that an operator asked for. The result gives the operation's id and what it took, once written.
+
+        With ``operation_id`` it is part of that operation.
+        """
         operation: str | None = None
+        taken = Taken()
 
         def write(conn: Connection) -> list[Line]:
-            nonlocal operation
+            nonlocal operation, taken
             context = self._context()
             if logout:
-                operation = self._quarantine_all(conn, context, "force_close", reason, actor)
+                part = context.operation(
+                    conn, "force_close", reason, actor, status_after=Status.LOGGED_OUT, operation_id=operation_id
+                )
+                taken = quarantine.take(conn, self._backend, part, self.phone, EVERYTHING)
+                operation = part.operation_id
             status = Status.LOGGED_OUT if logout else Status.DISCONNECTED
             phones.set_status(conn, self._backend, self.phone.id, status.value, qr_code=None)
             context.event(conn, "force_closed", {"reason": reason, "actor": actor, "logout": logout}, operation)
@@ -157,19 +171,40 @@ class Journal:
         self._queue.append(write)
         self.health = replace(self.health, bad_mac=0, bad_decrypt=0, counted_senders=frozenset(), closing=None)
         self.set_state(State.FORCE_CLOSED, reason)
-        return lambda: operation
+        return lambda: (operation, taken)
 
-    async def restore(self, operation: str, actor: str, *, dry_run: bool = False) -> restoring.Restored:
+    async def clean(
+        self, selection: Selection, action: str, reason: str, actor: str, operation_id: str | None
+    ) -> tuple[str | None, Taken]:
+        """Put selected keys into quarantine, now; the operation's id (None: there were none) and what it took."""
+
+        def write(conn: Connection) -> tuple[str | None, Taken]:
+            leases.fence(conn, self.phone.id, self.epoch)
+            context = self._context()
+            part = context.operation(conn, action, reason, actor, operation_id=operation_id)
+            taken = quarantine.take(conn, self._backend, part, self.phone, selection)
+            if not taken.quarantined:
+                operations.discard(conn, part)
+                return None, taken
+            detail = {"action": action, "actor": actor, "keys": taken.quarantined}
+            context.event(conn, "keys_quarantined", detail, part.operation_id)
+            return part.operation_id, taken
+
+        return await self.read(write)
+
+    async def restore(
+        self, operation: str, actor: str, *, overwrite: str | None = None, dry_run: bool = False
+    ) -> restoring.Restored:
         """Bring an operation's keys back, now, or only see whether that can be done.
 
-        Raises Conflict if it would overwrite something newer.
+        Raises Conflict if it would overwrite something newer, unless ``overwrite`` names the operation that takes it.
         """
 
         def write(conn: Connection) -> restoring.Restored:
             leases.fence(conn, self.phone.id, self.epoch)
-            restored = restoring.restore(conn, self._backend, operation, actor=actor)
-            detail = {"actor": actor, "keys": sum(restored.counts.values())}
-            self._context().event(conn, "restored", detail, operation)
+            done = operations.operation(conn, operation)
+            restored = restoring.restore(conn, self._backend, done, self.phone.id, actor=actor, overwrite=overwrite)
+            self._context().event(conn, "restored", {"actor": actor, "keys": restored.keys}, operation)
             if dry_run:
                 conn.rollback()
             return restored
@@ -209,12 +244,6 @@ class Journal:
 
     def _context(self) -> Context:
         return Context(self.phone, self.device, self._backend, self._worker_id)
-
-    def _quarantine_all(self, conn: Connection, context: Context, action: str, reason: str, actor: str) -> str:
-        operation = context.operation(conn, action, reason, actor)
-        for device in whatsmeow.device_of(conn, self.phone.number):
-            quarantine.device(conn, operation, device)
-        return operation
 
     def _row(self) -> health_rows.HealthRow:
         return stored.health_row(

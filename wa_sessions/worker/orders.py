@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from wa_sessions.db import whatsmeow
+from wa_sessions.db.restoring import AlreadyRestored
 from wa_sessions.errors import OwnedByAnother, UsageError, WaSessionsError
 from wa_sessions.health.reconnect import End, State, after
+from wa_sessions.keys.selection import Selection
 from wa_sessions.worker import log
 from wa_sessions.worker.plans import (
     Connect,
@@ -59,13 +62,32 @@ async def _order(session: "PhoneSession", order: Order) -> Plan | None:
 async def _force_close(session: "PhoneSession", order: Order) -> tuple[Plan | None, Answer]:
     reason, logout = order.arguments["reason"], order.arguments["logout"]
     await session.disconnect()
-    written = session.journal.force_close(reason, order.actor, logout=logout)
+    operation_id = order.arguments.get("operation")
+    written = session.journal.force_close(reason, order.actor, logout=logout, operation_id=operation_id)
     await session.journal.flush()
-    operation = written()
+    operation, taken = written()
     undo = f"; its keys are in quarantine, undo: wa-sessions restore {operation}" if operation else ""
     message = f"force-closed by {order.actor}: {reason}{undo}"
     log.warn(message, phone=session.number, event="force_closed", operation=operation)
-    return StayDown(), {"operation": operation}
+    return StayDown(), {"operation": operation, "taken": asdict(taken)}
+
+
+async def _clean(session: "PhoneSession", order: Order) -> tuple[Plan | None, Answer]:
+    """Put keys into quarantine while the session is not connected; one that was connected goes on without them."""
+    action, reason, operation_id = (order.arguments[name] for name in ("action", "reason", "operation"))
+    selection = Selection.from_dict(order.arguments["selection"])
+    works = session.process is not None and session.journal.device is not None
+    if works:
+        await session.disconnect()
+    operation, taken = await session.journal.clean(selection, action, reason, order.actor, operation_id)
+    if operation:
+        undo = f"undo: wa-sessions restore {operation}"
+        message = f"{taken.quarantined} keys quarantined by {order.actor} ({action}); {undo}"
+        log.warn(message, phone=session.number, event="keys_quarantined", operation=operation)
+    plan = await session.connect_or_pair() if works else None
+    if isinstance(plan, Connect):
+        plan = WriteDown(Connect(plan.device, for_repair=True))
+    return plan, {"operation": operation, "taken": asdict(taken)}
 
 
 async def _restart(session: "PhoneSession", _order: Order) -> tuple[Plan | None, Answer]:
@@ -92,14 +114,18 @@ async def _relink(session: "PhoneSession", _order: Order) -> tuple[Plan | None, 
 
 async def _restore(session: "PhoneSession", order: Order) -> tuple[Plan | None, Answer]:
     """Bring keys back and connect with them. What is refused is refused before the session is touched."""
-    await session.journal.restore(order.arguments["operation"], order.actor, dry_run=True)
+    operation, overwrite = order.arguments["operation"], order.arguments.get("overwrite")
+    try:
+        await session.journal.restore(operation, order.actor, overwrite=overwrite, dry_run=True)
+    except AlreadyRestored:
+        return None, {"counts": {}, "overwritten": 0, "already": True}
     await session.disconnect()
-    restored = await session.journal.restore(order.arguments["operation"], order.actor)
-    log.info(f"restored {order.arguments['operation']}", phone=session.number, event="restored")
+    restored = await session.journal.restore(operation, order.actor, overwrite=overwrite)
+    log.info(f"restored {operation}", phone=session.number, event="restored")
     plan = await session.connect_or_pair()
     if isinstance(plan, Connect):
         plan = Connect(plan.device, for_repair=True)
-    return WriteDown(plan), {"keys": sum(restored.counts.values()), "counts": restored.counts}
+    return WriteDown(plan), {"counts": restored.counts, "overwritten": restored.overwritten, "already": False}
 
 
 async def _send(session: "PhoneSession", order: Order) -> tuple[None, None]:
@@ -124,6 +150,7 @@ async def _send(session: "PhoneSession", order: Order) -> tuple[None, None]:
 
 _VERBS: dict[str, Callable[["PhoneSession", Order], Awaitable[tuple[Plan | None, Answer | None]]]] = {
     "force_close": _force_close,
+    "clean": _clean,
     "restart": _restart,
     "relink": _relink,
     "restore": _restore,

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
+from wa_sessions.actions import changes, force_close
 from wa_sessions.actions.add import add_phone
 from wa_sessions.actions.connection import Opened, open_target
 from wa_sessions.actions.demo.watch import Moment, WatchedWorker
-from wa_sessions.actions.force_close import force_close
 from wa_sessions.actions.send import send_text
 from wa_sessions.actions.stats import session_stats
 from wa_sessions.db import phones, whatsmeow
@@ -178,7 +178,7 @@ def _pair_again(play: _Play) -> None:
 
 def _force_close(play: _Play) -> None:
     play.from_here()
-    force_close(play.opened, PhoneRef(ALICE), None, reason="end of the demo")
+    changes.make(play.opened, force_close.change(reason="end of the demo"), PhoneRef(ALICE))
     play.emulator.wait_disconnected(play.devices[ALICE], PATIENCE)
     play.check(ALICE, status="disconnected", state="force_closed")
     play.check(BOB, status="connected", bad_mac_errors=0)

@@ -21,6 +21,14 @@ ON CONFLICT (phone_id) DO UPDATE
 SET worker_id = excluded.worker_id, epoch = lease.epoch + 1, expires_at = excluded.expires_at
 RETURNING epoch;
 
+-- name: keep_off
+INSERT INTO wa_sessions.lease AS lease (phone_id, worker_id, epoch, expires_at)
+VALUES (%(phone_id)s, %(holder)s, 1, clock_timestamp())
+ON CONFLICT (phone_id) DO UPDATE
+SET worker_id = excluded.worker_id, epoch = lease.epoch + 1, expires_at = clock_timestamp()
+WHERE lease.expires_at <= clock_timestamp() OR %(dead)s
+RETURNING epoch;
+
 -- name: renew
 UPDATE wa_sessions.lease SET expires_at = clock_timestamp() + make_interval(secs => %(ttl)s)
 WHERE worker_id = %(worker_id)s AND expires_at > clock_timestamp()

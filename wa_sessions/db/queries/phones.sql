@@ -40,3 +40,8 @@ SELECT phone_id, connection_type FROM wa_sessions.assignment;
 -- name: assign
 INSERT INTO wa_sessions.assignment (phone_id, connection_type) VALUES (%(phone_id)s, %(connection_type)s)
 ON CONFLICT (phone_id) DO UPDATE SET connection_type = excluded.connection_type;
+
+-- name: referring_tables
+SELECT DISTINCT conrelid::regclass::text AS name FROM pg_catalog.pg_constraint
+WHERE contype = 'f' AND confrelid = to_regclass('"OrganizationPhone"') AND conrelid <> confrelid
+ORDER BY name;

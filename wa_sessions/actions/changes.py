@@ -1,0 +1,308 @@
+"""Changes that operators make to phones and their keys: planned, then made, as one operation that can be undone."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from wa_sessions.actions import counters
+from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.node_process import NodeProcess
+from wa_sessions.actions.operator import operator
+from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners, named
+from wa_sessions.db import health, operations, phones, quarantine, rights
+from wa_sessions.db.gateway import Connection
+from wa_sessions.db.leases import WorkerInfo
+from wa_sessions.db.phones import KEEP, Phone
+from wa_sessions.db.quarantine import Taken
+from wa_sessions.errors import OwnedByAnother, PhoneNotFound, UsageError
+from wa_sessions.health.reconnect import State, Status
+from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.keys.selection import Selection
+
+ANSWER_TIMEOUT = 30.0  # seconds for a worker to close its WebSocket and write everything down
+LONGEST_REASON = 500
+MOST_PHONES, MOST_KEYS = 100, 50_000
+"""How much is changed in one transaction, where many phones are meant."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is done to each phone. ``verb`` is what a worker is asked; None refuses phones that a worker runs."""
+
+    action: str
+    event: str
+    reason: str
+    selection: Selection | None = None
+    status: str | None = None
+    verb: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    clears_counters: bool = False
+    removes_phone: bool = False
+
+    @property
+    def undoable(self) -> bool:
+        """Whether the history keeps it as an operation."""
+        return self.selection is not None or self.action == "reset_status"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A phone that is to be changed: how many of its keys are selected, by type, and the worker that would do it."""
+
+    phone: Phone
+    matched: dict[str, int]
+    owner: WorkerInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A change and the phones that it is for. ``everyone`` says that it is for all phones and not for one."""
+
+    change: Change
+    phones: tuple[Planned, ...]
+    everyone: bool
+    process_stopped: bool
+
+    @property
+    def keys(self) -> int:
+        """How many keys are selected."""
+        return sum(sum(planned.matched.values()) for planned in self.phones)
+
+    @property
+    def touched(self) -> tuple[Planned, ...]:
+        """The phones at which there is something to do."""
+        if not self.everyone or self.change.status is not None:
+            return self.phones
+        return tuple(planned for planned in self.phones if planned.matched)
+
+    @property
+    def touches_node(self) -> bool:
+        """Whether rows go that a Node process may have in memory."""
+        return any(planned.phone.connection_type == "baileys" and planned.matched for planned in self.phones)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedPhone:
+    """What was done at one phone; ``status`` is its status now, ``worker_id`` who did it (None: we)."""
+
+    phone: Phone
+    taken: Taken
+    status: str
+    worker_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A change that is made, or with ``dry_run`` was rolled back. ``operation`` is what ``restore`` undoes."""
+
+    operation: str | None
+    phones: tuple[ChangedPhone, ...]
+    dry_run: bool
+
+    @property
+    def taken(self) -> Taken:
+        """What was taken at all phones together."""
+        by_type: Counter[str] = Counter()
+        for changed in self.phones:
+            by_type.update(changed.taken.by_type)
+        parts = [changed.taken for changed in self.phones]
+        return Taken(sum(t.matched for t in parts), dict(by_type), sum(t.left for t in parts))
+
+
+def plan(
+    opened: Opened,
+    change: Change,
+    who: PhoneRef | None,
+    organization_id: int | None = None,
+    *,
+    process_stopped: bool = False,
+) -> Plan:
+    """Look at the phones that are meant (None: all but those of the official API) and what of theirs is selected.
+
+    Raises PhoneNotFound, AmbiguousPhone, OwnedByAnother (a connected Baileys phone whose process is not said to be
+    stopped, or a worker's phone that only its worker may change), UsageError, PermissionMissing, SchemaMissing.
+    """
+    with opened.database.transaction() as conn:
+        if who is None:
+            listed = phones.list_phones(conn, opened.backend, organization_id)
+            found = [phone for phone in listed if phone.connection_type != "waba"]
+        else:
+            found = [phones.find(conn, opened.backend, who, organization_id)]
+        _require_rights(conn, opened, change, found)
+        owners = live_owners(conn)
+        planned = tuple(Planned(phone, _matched(conn, opened, change, phone), owners.get(phone.id)) for phone in found)
+        for one in planned:
+            _refuse_foreign(change, one.phone, one.owner)
+        if not process_stopped:
+            refuse_running([one.phone for one in planned if one.matched])
+    return Plan(change, planned, who is None, process_stopped)
+
+
+def carry_out(
+    opened: Opened,
+    planned: Plan,
+    *,
+    node: NodeProcess | None = None,
+    dry_run: bool = False,
+    progress: Progress = lambda _done, _all: None,
+) -> Changed:
+    """Make a planned change; ``dry_run`` makes it and rolls it back. A worker's phone is changed by its worker.
+
+    Many phones are changed in transactions of at most ``MOST_PHONES`` phones and ``MOST_KEYS`` keys (one phone's keys
+    are never divided). ``node`` is stopped meanwhile where rows go that it may have in memory.
+    """
+    touched, operation = planned.touched, None
+    done: list[ChangedPhone] = []
+    around = node.stopped() if node and planned.touches_node and not dry_run else nullcontext()
+    with around:
+        for batch in _batches([one for one in touched if one.owner is None or dry_run]):
+            operation, changed = _batch(opened, planned, batch, operation, dry_run=dry_run)
+            done += changed
+            progress(len(done), len(touched))
+        for one in [] if dry_run else [one for one in touched if one.owner]:
+            operation, by_worker = _by_worker(opened, planned, one, operation)
+            done.append(by_worker)
+            progress(len(done), len(touched))
+    return Changed(None if dry_run else operation, tuple(done), dry_run)
+
+
+def make(
+    opened: Opened,
+    change: Change,
+    who: PhoneRef | None,
+    organization_id: int | None = None,
+    *,
+    process_stopped: bool = False,
+    dry_run: bool = False,
+) -> Changed:
+    """Plan a change and make it at once. Raises what ``plan`` raises, and WaSessionsError where a worker is silent."""
+    planned = plan(opened, change, who, organization_id, process_stopped=process_stopped)
+    return carry_out(opened, planned, dry_run=dry_run)
+
+
+def refuse_running(found: list[Phone]) -> None:
+    """Raise OwnedByAnother for Baileys phones that are connected: their process would write the rows back."""
+    running = [phone for phone in found if phone.connection_type == "baileys" and phone.status == "connected"]
+    if not running:
+        return
+    named_phones = running[0].number if len(running) == 1 else f"{len(running)} phones ({running[0].number}, …)"
+    subject = "is a baileys phone and" if len(running) == 1 else "are baileys phones and"
+    raise OwnedByAnother(
+        f"{named_phones} {subject} connected: the Node process would write the rows back for 300 s; name its commands "
+        "with --stop-command and --start-command, or stop it and say --process-stopped"
+    )
+
+
+def _require_rights(conn: Connection, opened: Opened, change: Change, found: list[Phone]) -> None:
+    on_keys = ("SELECT", "DELETE") if change.selection is not None else ()
+    on_phones = (("UPDATE",) if change.status else ()) + (("DELETE",) if change.removes_phone else ())
+    rights.require(conn, opened.backend, {phone.connection_type for phone in found}, keys=on_keys, phones=on_phones)
+
+
+def _refuse_foreign(change: Change, phone: Phone, owner: WorkerInfo | None) -> None:
+    if phone.connection_type == "waba" and change.action != "reset_status":
+        raise UsageError(f"{phone.number} is a waba phone (the official API): it has no keys and no session here")
+    if owner and change.verb is None:
+        raise OwnedByAnother(
+            f"{named(owner)} runs {phone.number} and writes its row itself: end that worker first, or use "
+            "wa-sessions restart, relink or force-close"
+        )
+
+
+def _matched(conn: Connection, opened: Opened, change: Change, phone: Phone) -> dict[str, int]:
+    return quarantine.count(conn, opened.backend, phone, change.selection) if change.selection is not None else {}
+
+
+def _batches(touched: list[Planned]) -> Iterator[list[Planned]]:
+    batch: list[Planned] = []
+    keys = 0
+    for one in sorted(touched, key=lambda planned: planned.phone.id):
+        more = sum(one.matched.values())
+        if batch and (len(batch) == MOST_PHONES or keys + more > MOST_KEYS):
+            yield batch
+            batch, keys = [], 0
+        batch.append(one)
+        keys += more
+    if batch:
+        yield batch
+
+
+def _batch(
+    opened: Opened, planned: Plan, batch: list[Planned], operation: str | None, *, dry_run: bool
+) -> tuple[str | None, list[ChangedPhone]]:
+    """Change some phones in one transaction."""
+    done: list[ChangedPhone] = []
+    with opened.database.transaction() as conn:
+        for one in batch:
+            try:
+                phone = one.phone if one.owner else keep_workers_off(conn, opened, one.phone.id)
+            except PhoneNotFound:
+                if planned.everyone:
+                    continue
+                raise
+            if one.matched and not planned.process_stopped:
+                refuse_running([phone])
+            operation, changed = _apply(conn, opened, planned.change, phone, operation)
+            done.append(changed)
+        if dry_run:
+            conn.rollback()
+    return operation, done
+
+
+def _apply(
+    conn: Connection, opened: Opened, change: Change, phone: Phone, operation: str | None
+) -> tuple[str | None, ChangedPhone]:
+    """Change one phone in the database, and write down that it was done."""
+    part, taken = None, Taken()
+    if change.undoable:
+        part = quarantine.begin(
+            conn,
+            opened.backend,
+            phone,
+            action=change.action,
+            reason=change.reason,
+            actor=operator(),
+            status_after=change.status,
+            operation_id=operation,
+        )
+    if part and change.selection is not None:
+        taken = quarantine.take(conn, opened.backend, part, phone, change.selection)
+    if change.status is not None:
+        phones.set_status(conn, opened.backend, phone.id, change.status, qr_code=_qr_code(change.status))
+    if change.clears_counters:
+        counters.clear(conn, phone, State.FORCE_CLOSED, change.reason)
+    if part and change.removes_phone:
+        taken = replace(
+            taken, matched=taken.matched + 1, by_type=taken.by_type | {"phone": quarantine.phone_row(conn, part)}
+        )
+    if part and not taken.quarantined and change.status is None:
+        operations.discard(conn, part)
+        part = None
+    kept = part.operation_id if part else None
+    if part or change.status is not None:
+        detail = {"actor": operator(), "reason": change.reason, "keys": taken.quarantined, **change.arguments}
+        detail |= {"status_before": phone.status, "status": change.status} if change.status else {}
+        health.record_event(conn, phone.id, phone.organization_id, change.event, detail, operation_id=kept)
+    return operation or kept, ChangedPhone(phone, taken, change.status or phone.status, None)
+
+
+def _by_worker(opened: Opened, planned: Plan, one: Planned, operation: str | None) -> tuple[str | None, ChangedPhone]:
+    assert one.owner
+    change = planned.change
+    if change.verb is None:
+        raise OwnedByAnother(f"{named(one.owner)} runs {one.phone.number}")
+    arguments = {"reason": change.reason, "operation": operation, **change.arguments}
+    answer = ask(opened, one.phone, one.owner, change.verb, ANSWER_TIMEOUT, **arguments)
+    taken = Taken(**answer["taken"])
+    status = change.status or one.phone.status
+    return operation or answer["operation"], ChangedPhone(one.phone, taken, status, one.owner.worker_id)
+
+
+def _qr_code(status: str) -> Any:
+    """A QR is for a phone that is being paired; any other known status ends that."""
+    return None if status in set(Status) - {Status.PENDING} else KEEP

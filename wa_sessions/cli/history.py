@@ -1,0 +1,299 @@
+"""``operations``, ``restore`` and ``quarantine purge``: what was done, and undoing it."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wa_sessions.cli import terminal
+from wa_sessions.cli.options import (
+    DatabaseUrl,
+    DryRun,
+    Json,
+    Organization,
+    Output,
+    OutputOption,
+    Overwrite,
+    ProcessStopped,
+    StartCommand,
+    StopCommand,
+    Yes,
+    age,
+    chosen,
+)
+from wa_sessions.cli.table import Column, table
+from wa_sessions.cli.times import when
+from wa_sessions.keys.phone_ref import parse_phone
+
+if TYPE_CHECKING:
+    from wa_sessions.actions.restore import Restored
+    from wa_sessions.db.operations import Operation
+
+app = typer.Typer(
+    help="Look after the keys in quarantine.",
+    epilog="Example: wa-sessions quarantine purge --older-than 14d",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_COLUMNS = (
+    Column("OPERATION"),
+    Column("WHEN"),
+    Column("WHAT"),
+    Column("PHONE"),
+    Column("KEYS", right=True),
+    Column("BY", flexible=True),
+    Column("UNDO"),
+)
+
+
+def operations(
+    phone: Annotated[str | None, typer.Argument(help="Only those of this phone.")] = None,
+    *,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="At most so many.")] = 20,
+    since: Annotated[str | None, typer.Option("--since", metavar="7d", help="Only newer than that.")] = None,
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """List what was done to phones and keys: when, by whom, why, and whether it can be undone.
+    \f
+    The newest first. `UNDO` is `yes` where restore has something to bring back, else why not.
+
+    JSON: `operations`, each with `operation`, `at`, `action`, `reason`, `actor`, `keys`, `undo` (the command, or null),
+    `restored_at`, `restored_by`, `purged_at`, `unlinked_at`, `phones` (each with `phone_id`, `phone`,
+    `organization_id`, `keys`, `status_before`, `status_after`, `restored_at`).
+
+    Exit: 0 (also for none), 1 (no schema), 2, 3, 4.
+    """
+    output, ref = chosen(output, json=json), parse_phone(phone) if phone else None
+    oldest = datetime.now(UTC) - age(since) if since else None
+    from wa_sessions.actions.history import list_operations
+
+    with terminal.opened(database_url) as opened:
+        listed = list_operations(opened, ref, org, since=oldest, limit=limit)
+    match output:
+        case Output.JSON:
+            terminal.write(terminal.as_json({"operations": [_data(one) for one in listed]}))
+        case Output.TSV:
+            terminal.write(*terminal.tsv([_row(one) for one in listed], _NAMES))
+        case Output.TABLE:
+            terminal.write(*_listed(listed, datetime.now().astimezone()))
+
+
+def restore(
+    operation: Annotated[str | None, typer.Argument(help="The id that was printed by what took keys.")] = None,
+    *,
+    file: Annotated[str | None, typer.Option("--file", metavar="FILE", help="Restore from a backup instead.")] = None,
+    phone: Annotated[str | None, typer.Option("--phone", metavar="PHONE", help="Of a backup, only this phone.")] = None,
+    identity: Annotated[
+        list[str] | None, typer.Option("--identity", metavar="KEYFILE", help="The age key that opens the backup.")
+    ] = None,
+    overwrite: Overwrite = False,
+    stop_command: StopCommand = None,
+    start_command: StartCommand = None,
+    process_stopped: ProcessStopped = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Undo an operation: its keys come back byte for byte, with the phone's status.
+    \f
+    It refuses to overwrite newer rows, and while a newer pairing of the phone exists; `--overwrite` puts what stands
+    there into quarantine, under an operation of its own. A worker that runs the phone does it, and connects with the
+    keys. An operation that somebody has restored already is left alone. With `--file` keys come from a backup, into a
+    phone that is there; a backup older than the phone's last connection is refused, as it would roll the ratchets back.
+
+    JSON: `operation`, `phone_id`, `phone` and `worker_id` (where it was one phone), `keys`, `counts` (rows by table),
+    `already` (it was restored before), `matched`, `quarantined` (rows that were overwritten), `left`, `dry_run`, `undo`
+    (null where nothing was overwritten), `phones`. With `--file`: `operation`, `matched`, `quarantined`, `left`,
+    `restored`, `dry_run`, `undo`, `phones`, `file`.
+
+    Exit: 0, 1 (unknown operation, a conflict, purged, unlinked, no answer in 30 s, a backup that cannot be read), 2, 3
+    (its phone is gone), 4, 5 (a connected `baileys` phone), 6 (a backup, or `--overwrite`, not confirmed).
+    """
+    from wa_sessions.actions.node_process import NodeProcess
+    from wa_sessions.errors import UsageError
+
+    output = chosen(output, json=json)
+    node = NodeProcess.configured(stop_command, start_command)
+    if (operation is None) == (file is None):
+        raise UsageError("name one: an operation, as in op-20260115-7f3k9q, or --file FILE")
+    if operation is None:
+        raise UsageError("restore --file is not there yet")
+    from wa_sessions.actions.restore import restore as action
+
+    if overwrite and not dry_run:
+        terminal.confirm(f"Restore {operation}, and put what stands in its place into quarantine?", yes=yes)
+    with terminal.opened(database_url) as opened:
+        done = action(
+            opened, operation, overwrite=overwrite, process_stopped=process_stopped, node=node, dry_run=dry_run
+        )
+    terminal.show(output, _restored(done), _restored_lines(done))
+
+
+@app.command("purge", epilog="Example: wa-sessions quarantine purge --older-than 14d --yes", no_args_is_help=True)
+def purge(
+    *,
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="14d", help="Only what went to quarantine before: 12h, 14d, 8w.")
+    ],
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Delete old keys in quarantine for good. The history keeps their operations.
+    \f
+    What is purged cannot be undone any more. For cron: `wa-sessions quarantine purge --older-than 14d --yes`. With
+    `--org` operations that touched phones of that organization.
+
+    JSON: `operation` (null), `matched` (keys that are old enough), `purged`, `quarantined` (0), `left` (keys that stay
+    in quarantine), `operations` (ids), `dry_run`, `undo` (null).
+
+    Exit: 0 (also where nothing is that old), 1 (no schema, a right is missing), 2, 4, 6.
+    """
+    output, oldest = chosen(output, json=json), age(older_than)
+    from wa_sessions.actions import history
+
+    with terminal.opened(database_url) as opened:
+        found = history.purgeable(opened, oldest, org)
+        keys = sum(count for _, count in found)
+        if found and not dry_run:
+            question = f"Delete {keys} quarantined keys of {len(found)} operations for good?"
+            terminal.confirm(question, yes=yes)
+        with terminal.progress("operations") as progress:
+            purged, left = history.purge(opened, [id_ for id_, _ in found], org, dry_run=dry_run, progress=progress)
+    data = {
+        "operation": None,
+        "matched": keys,
+        "purged": purged,
+        "quarantined": 0,
+        "left": left,
+        "operations": [id_ for id_, _ in found],
+        "dry_run": dry_run,
+        "undo": None,
+    }
+    would = "would be " if dry_run else ""
+    line = f"{purged} keys of {len(found)} operations {would}deleted for good, {left} left in quarantine"
+    terminal.show(output, data, [line] + (["nothing was changed"] if dry_run else []))
+
+
+def _data(one: "Operation") -> dict[str, Any]:
+    return {
+        "operation": one.id,
+        "at": terminal.iso(one.at),
+        "action": one.action,
+        "reason": one.reason,
+        "actor": one.actor,
+        "keys": one.keys,
+        "undo": f"wa-sessions restore {one.id}" if one.undoable else None,
+        "restored_at": terminal.iso(_last(one)),
+        "restored_by": next((part.restored_by for part in one.phones if part.restored_by), None),
+        "purged_at": terminal.iso(one.purged_at),
+        "unlinked_at": terminal.iso(one.unlinked_at),
+        "phones": [
+            {
+                "phone_id": part.phone_id,
+                "phone": part.number,
+                "organization_id": part.organization_id,
+                "keys": part.keys,
+                "status_before": part.status_before,
+                "status_after": part.status_after,
+                "restored_at": terminal.iso(part.restored_at),
+            }
+            for part in one.phones
+        ],
+    }
+
+
+_NAMES = ("operation", "at", "action", "phone", "keys", "actor", "reason", "restored_at", "purged_at", "unlinked_at")
+
+
+def _row(one: "Operation") -> dict[str, Any]:
+    data = _data(one) | {"phone": ",".join(part.number for part in one.phones)}
+    return {name: data[name] for name in _NAMES}
+
+
+def _last(one: "Operation") -> datetime | None:
+    """When the last of its phones was restored, once all are."""
+    times = [part.restored_at for part in one.phones if part.restored_at]
+    return max(times) if one.restored else None
+
+
+def _listed(listed: "list[Operation]", now: datetime) -> list[str]:
+    if not listed:
+        return ["nothing was done yet"]
+    rows = [
+        (
+            one.id,
+            when(one.at, now),
+            one.action.replace("_", " "),
+            one.phones[0].number if len(one.phones) == 1 else f"{len(one.phones)} phones",
+            str(one.keys),
+            terminal.plain(one.actor),
+            _undoable(one),
+        )
+        for one in listed
+    ]
+    return table(_COLUMNS, rows, terminal.width(), [None] * len(_COLUMNS))
+
+
+def _undoable(one: "Operation") -> str:
+    if one.undoable:
+        return "yes"
+    return "unlinked" if one.unlinked_at else "purged" if one.purged_at else "undone" if one.restored else "no"
+
+
+def _restored(done: "Restored") -> dict[str, Any]:
+    parts = [
+        {
+            "phone_id": part.phone_id,
+            "phone": part.number,
+            "keys": sum(part.counts.values()),
+            "counts": part.counts,
+            "overwritten": part.overwritten,
+            "worker_id": str(part.worker_id) if part.worker_id else None,
+        }
+        for part in done.phones
+    ]
+    one = {name: parts[0][name] for name in ("phone_id", "phone", "worker_id")} if len(parts) == 1 else {}
+    return one | {
+        "operation": done.operation,
+        "keys": done.keys,
+        "counts": done.counts,
+        "already": done.already,
+        "matched": done.overwritten,
+        "quarantined": done.overwritten,
+        "left": 0,
+        "dry_run": done.dry_run,
+        "undo": f"wa-sessions restore {done.overwrite} --overwrite" if done.overwrite else None,
+        "phones": parts,
+    }
+
+
+def _restored_lines(done: "Restored") -> list[str]:
+    if done.already:
+        return [f"{done.operation} was restored already: nothing was changed"]
+    subject = done.phones[0].number if len(done.phones) == 1 else f"{len(done.phones)} phones"
+    lines = [f"{'would bring' if done.dry_run else 'brought'} {done.keys} keys of {subject} back"]
+    if done.overwritten:
+        lines += [f"{done.overwritten} newer keys {'would go' if done.dry_run else 'went'} to quarantine"]
+    if done.dry_run:
+        return [*lines, "nothing was changed"]
+    if done.overwrite:
+        lines += [f"undo: wa-sessions restore {done.overwrite} --overwrite"]
+    for part in done.phones[:1]:
+        if part.worker_id:
+            lines += [f"its worker connects with them: wa-sessions stats {part.number}"]
+        elif part.connection_type == "neonize":
+            lines += [f"next: wa-sessions run {part.number}"]
+        else:
+            lines += ["next: start the Node backend again"]
+    return lines
