@@ -14,6 +14,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
+from support import corpus
+from support.fleet import Fleet
 from support.store import make_store
 
 from wa_sessions.db import backend, migrate
@@ -102,6 +104,14 @@ def database(target: Target) -> Iterator[Database]:
     """``target``, opened."""
     with Database.open(target, size=8) as opened:
         yield opened
+
+
+@pytest.fixture
+def fleet(database: Database, database_url: str, capsys: pytest.CaptureFixture[str]) -> Fleet:
+    """A Node backend's phones with the keys that real Baileys wrote for them."""
+    with database.transaction() as conn:
+        corpus.load(conn, "baileys_auth")
+    return Fleet(database, database_url, capsys)
 
 
 @pytest.fixture(scope="session")

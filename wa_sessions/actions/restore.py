@@ -81,6 +81,8 @@ def restore(
     """
     done, found, owners = _look(opened, operation_id)
     pending = [part for part in done.phones if part.restored_at is None]
+    if len(pending) > 1:
+        pending = [part for part in pending if part.undoable]
     if not pending:
         return Restored(done.id, (), None, already=True, dry_run=dry_run)
     if not process_stopped and node is None:

@@ -57,13 +57,13 @@ def operations(
     json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """List what was done to phones and keys: when, by whom, why, and whether it can be undone.
+    """List what was done to phones and their keys. When, by whom, why, and whether it can be undone.
     \f
     The newest first. `UNDO` is `yes` where restore has something to bring back, else why not.
 
     JSON: `operations`, each with `operation`, `at`, `action`, `reason`, `actor`, `keys`, `undo` (the command, or null),
-    `restored_at`, `restored_by`, `purged_at`, `unlinked_at`, `phones` (each with `phone_id`, `phone`,
-    `organization_id`, `keys`, `status_before`, `status_after`, `restored_at`).
+    `restored_at`, `restored_by`, `purged_at`, `phones` (each with `phone_id`, `phone`, `organization_id`, `keys`,
+    `status_before`, `status_after`, `restored_at`, `unlinked_at`).
 
     Exit: 0 (also for none), 1 (no schema), 2, 3, 4.
     """
@@ -101,7 +101,7 @@ def restore(
     json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Undo an operation: its keys come back byte for byte, with the phone's status.
+    """Undo an operation. Its keys come back byte for byte, with the phone's status.
     \f
     It refuses to overwrite newer rows, and while a newer pairing of the phone exists; `--overwrite` puts what stands
     there into quarantine, under an operation of its own. A worker that runs the phone does it, and connects with the
@@ -197,7 +197,6 @@ def _data(one: "Operation") -> dict[str, Any]:
         "restored_at": terminal.iso(_last(one)),
         "restored_by": next((part.restored_by for part in one.phones if part.restored_by), None),
         "purged_at": terminal.iso(one.purged_at),
-        "unlinked_at": terminal.iso(one.unlinked_at),
         "phones": [
             {
                 "phone_id": part.phone_id,
@@ -207,13 +206,14 @@ def _data(one: "Operation") -> dict[str, Any]:
                 "status_before": part.status_before,
                 "status_after": part.status_after,
                 "restored_at": terminal.iso(part.restored_at),
+                "unlinked_at": terminal.iso(part.unlinked_at),
             }
             for part in one.phones
         ],
     }
 
 
-_NAMES = ("operation", "at", "action", "phone", "keys", "actor", "reason", "restored_at", "purged_at", "unlinked_at")
+_NAMES = ("operation", "at", "action", "phone", "keys", "actor", "reason", "restored_at", "purged_at")
 
 
 def _row(one: "Operation") -> dict[str, Any]:
@@ -248,7 +248,9 @@ def _listed(listed: "list[Operation]", now: datetime) -> list[str]:
 def _undoable(one: "Operation") -> str:
     if one.undoable:
         return "yes"
-    return "unlinked" if one.unlinked_at else "purged" if one.purged_at else "undone" if one.restored else "no"
+    if one.purged_at:
+        return "purged"
+    return "undone" if one.restored else "unlinked" if one.phones else "no"
 
 
 def _restored(done: "Restored") -> dict[str, Any]:

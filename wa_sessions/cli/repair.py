@@ -72,7 +72,7 @@ def clean_app_state(
     json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Mend Bad Decrypt: app-state versions go to quarantine, and the collections sync anew.
+    """Mend Bad Decrypt: the app state syncs anew. Its versions go to quarantine.
     \f
     The sync keys stay. A worker that runs the phone closes its connection, takes the versions and connects again; a
     connected `baileys` phone needs its Node process stopped meanwhile.
@@ -121,7 +121,7 @@ def clean_sessions(
     json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Mend Bad MAC: sessions and sender keys go to quarantine, best those of one peer.
+    """Mend Bad MAC: sessions go to quarantine. With --peer those of one peer alone.
     \f
     With `--peer` the sessions with all devices of one peer, under its number and its LID, and that peer's sender keys
     in groups. Without it all sessions and sender keys, and the memory of who holds ours (`sender-key-memory`), or the

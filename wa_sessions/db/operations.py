@@ -36,6 +36,13 @@ class OperationPhone:
     keys: int
     restored_at: datetime | None
     restored_by: str | None
+    unlinked_at: datetime | None
+    unlinked_by: str | None
+
+    @property
+    def undoable(self) -> bool:
+        """Whether its keys are neither back nor of no use any more."""
+        return self.restored_at is None and self.unlinked_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,6 @@ class Operation:
     actor: str
     purged_at: datetime | None
     purged_by: str | None
-    unlinked_at: datetime | None
-    unlinked_by: str | None
     phones: tuple[OperationPhone, ...]
 
     @property
@@ -66,7 +71,7 @@ class Operation:
     @property
     def undoable(self) -> bool:
         """Whether ``restore`` has something to bring back."""
-        return bool(self.phones) and not (self.restored or self.purged_at or self.unlinked_at)
+        return self.purged_at is None and any(phone.undoable for phone in self.phones)
 
 
 def open_operation(conn: Connection, *, action: str, reason: str, actor: str, operation_id: str | None = None) -> str:
@@ -126,6 +131,11 @@ def lock_phone(conn: Connection, part: Part) -> OperationPhone:
 def mark_restored(conn: Connection, part: Part, actor: str) -> None:
     """Note that a phone's part was undone."""
     conn.execute(_SQL.restored, {"operation": part.operation_id, "phone_id": part.phone_id, "actor": actor})
+
+
+def mark_unlinked(conn: Connection, part: Part, actor: str) -> None:
+    """Note that the device whose keys were taken from a phone was logged out at WhatsApp."""
+    conn.execute(_SQL.unlinked, {"operation": part.operation_id, "phone_id": part.phone_id, "actor": actor})
 
 
 def operation(conn: Connection, operation_id: str) -> Operation:

@@ -66,7 +66,7 @@ def _restore(
     conn: Connection, backend: Backend, done: Operation, part: Part, actor: str, overwrite: str | None
 ) -> Restored:
     before = operations.lock_phone(conn, part)
-    _refuse_ended(done, before)
+    _refuse_ended(operations.operation(conn, done.id), before)
     phone = _phone(conn, backend, part)
     kept = _kept(conn, backend, part)
     whole = _is_whole(conn, part, kept)
@@ -93,10 +93,10 @@ def _refuse_ended(done: Operation, before: OperationPhone) -> None:
         )
     if done.purged_at is not None:
         raise Conflict(f"the keys of {done.id} were purged at {done.purged_at:%Y-%m-%d %H:%M:%S} UTC: link it by QR")
-    if done.unlinked_at is not None:
+    if before.unlinked_at is not None:
         raise Conflict(
-            f"the device of {done.id} was unlinked at WhatsApp at {done.unlinked_at:%Y-%m-%d %H:%M:%S} UTC: its keys "
-            "are of no use any more, link the phone by QR"
+            f"the device of {before.number} in {done.id} was unlinked at WhatsApp at "
+            f"{before.unlinked_at:%Y-%m-%d %H:%M:%S} UTC: its keys are of no use any more, link the phone by QR"
         )
 
 

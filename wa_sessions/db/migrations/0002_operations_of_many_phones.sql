@@ -13,6 +13,8 @@ CREATE TABLE wa_sessions.operation_phone (
     keys             integer NOT NULL DEFAULT 0,
     restored_at      timestamptz,
     restored_by      text,
+    unlinked_at      timestamptz,
+    unlinked_by      text,
     PRIMARY KEY (operation_id, phone_id)
 );
 CREATE INDEX operation_phone_phone ON wa_sessions.operation_phone (phone_id);
@@ -44,7 +46,5 @@ ALTER TABLE wa_sessions.operation
     DROP COLUMN restored_at,
     DROP COLUMN restored_by,
     ADD COLUMN purged_at timestamptz,
-    ADD COLUMN purged_by text,
-    ADD COLUMN unlinked_at timestamptz,
-    ADD COLUMN unlinked_by text;
+    ADD COLUMN purged_by text;
 CREATE INDEX operation_at ON wa_sessions.operation (at);

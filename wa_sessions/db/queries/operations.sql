@@ -49,6 +49,10 @@ WHERE id = %(id)s AND NOT EXISTS (SELECT FROM wa_sessions.operation_phone WHERE 
 UPDATE wa_sessions.operation_phone SET restored_at = clock_timestamp(), restored_by = %(actor)s
 WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s;
 
+-- name: unlinked
+UPDATE wa_sessions.operation_phone SET unlinked_at = clock_timestamp(), unlinked_by = %(actor)s
+WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s;
+
 -- name: purgeable
 SELECT operation.id, count(*) AS keys
 FROM wa_sessions.operation JOIN wa_sessions.quarantine ON operation_id = operation.id

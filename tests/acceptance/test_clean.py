@@ -1,0 +1,70 @@
+"""Keys of a live session are cleaned by its worker, and the session works on."""
+
+from support.house import House
+from support.pairing import link
+from support.standin import Standin
+
+ALICE = "77051234567"
+
+
+def test_the_session_with_one_peer_is_cleaned_while_the_others_write_on(house: House, peers: Standin) -> None:
+    worker = house.paired(ALICE)
+    bob, carol = link(house.emu, peers, "bob"), link(house.emu, peers, "carol")
+    for peer in (bob, carol):
+        peer.send_to(ALICE, f"first from {peer.name}")
+        worker.received(ALICE, f"first from {peer.name}")
+        house.cli("send", ALICE, peer.number, "reply")
+        peer.gets("reply")
+    stored = "SELECT count(*) AS n FROM whatsmeow.whatsmeow_sessions"
+    sessions = house.sql(stored)[0]["n"]
+    planned = house.json("clean-sessions", ALICE, "--peer", bob.number, "--dry-run")
+    assert house.sql(stored) == [{"n": sessions}]
+    since = worker.mark()
+    done = house.json("clean-sessions", ALICE, "--peer", bob.number, "--yes")
+    assert done["worker_id"]
+    assert (done["matched"], done["by_type"], done["left"]) == (planned["matched"], planned["by_type"], 0)
+    assert house.sql(stored) == [{"n": sessions - done["by_type"]["session"]}]
+    worker.expect("connected", ALICE, since=since)
+    carol.send_to(ALICE, "from carol")
+    worker.received(ALICE, "from carol", since=since)
+    bob.send_to(ALICE, "from bob")
+    worker.received(ALICE, "from bob", since=since)
+    stats = house.stats(ALICE)
+    assert (stats["status"], stats["bad_mac_errors"], stats["messages_lost"]) == ("connected", 0, 0)
+    assert not {"qr", "session_closed"} & set(worker.events(ALICE, since=since))
+
+    refused = house.cli("restore", done["operation"], code=1).stderr
+    assert "--overwrite" in refused
+    since = worker.mark()
+    back = house.json("restore", done["operation"], "--overwrite", "--yes")
+    assert (back["keys"], back["worker_id"]) == (done["quarantined"], done["worker_id"])
+    assert back["quarantined"] == 1  # the session that bob had made anew
+    worker.expect("connected", ALICE, since=since)
+    house.json(*back["undo"].split()[1:], "--yes")
+    bob.send_to(ALICE, "with the newer session")
+    worker.received(ALICE, "with the newer session", since=since)
+
+
+def test_app_state_versions_are_cleaned_and_sync_anew(house: House) -> None:
+    worker = house.paired(ALICE)
+    device, emu = house.devices[ALICE], house.emu
+    emu.share_app_state_key(device)
+    emu.phone_message(device, "after the key")
+    worker.received(ALICE, "after the key")
+    emu.mute(house.phones[ALICE], "77050000000")
+    emu.notify_app_state(device, "regular_high")
+    versions = "SELECT name, version FROM whatsmeow.whatsmeow_app_state_version"
+    house.until(f"{versions} WHERE name = 'regular_high'")
+    keys = house.sql("SELECT count(*) AS n FROM whatsmeow.whatsmeow_app_state_sync_keys")
+    since = worker.mark()
+    done = house.json("clean-app-state", "all", "--yes")
+    assert len(done["phones"]) == 1
+    assert done["by_type"]["app-state-sync-version"] >= 1
+    assert done["left"] == 0
+    assert house.sql("SELECT count(*) AS n FROM whatsmeow.whatsmeow_app_state_sync_keys") == keys
+    worker.expect("connected", ALICE, since=since)
+    emu.notify_app_state(device, "regular_high")
+    house.until(f"{versions} WHERE name = 'regular_high'")
+    refused = house.cli("reset-status", ALICE, "connected", "--yes", code=5).stderr
+    assert "runs" in refused
+    assert "runs" in house.cli("remove", ALICE, "--yes", code=5).stderr

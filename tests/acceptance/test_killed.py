@@ -1,0 +1,116 @@
+"""A command that is killed at any moment leaves the database as it was, or as it was to be."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+from support.corpus import BUFFERS, SEVENTH
+from support.fleet import Fleet
+from support.terminal import PROGRAM
+from tenacity import Retrying, stop_after_delay, wait_fixed
+
+KILLS = 3
+SLOW = """
+CREATE FUNCTION wa_sessions.dawdle() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_sleep(0.001); RETURN COALESCE(NEW, OLD); END';
+CREATE TRIGGER dawdle BEFORE INSERT ON wa_sessions.quarantine FOR EACH ROW EXECUTE FUNCTION wa_sessions.dawdle();
+CREATE TRIGGER dawdle BEFORE INSERT ON baileys_auth FOR EACH ROW EXECUTE FUNCTION wa_sessions.dawdle();
+"""
+
+
+def _state(fleet: Fleet) -> tuple[object, ...]:
+    kept = fleet.sql("SELECT count(*) AS n FROM wa_sessions.quarantine")
+    parts = fleet.sql("SELECT keys, restored_at IS NULL AS open FROM wa_sessions.operation_phone ORDER BY operation_id")
+    events = fleet.sql("SELECT count(*) AS n FROM wa_sessions.event")
+    return fleet.keys(), fleet.phones(), kept, parts, events
+
+
+def _start(fleet: Fleet, *arguments: str) -> "subprocess.Popen[bytes]":
+    environment = os.environ | {"WA_SESSIONS_DATABASE_URL": fleet.url}
+    return subprocess.Popen(
+        [PROGRAM, *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def _settled(fleet: Fleet) -> None:
+    """Wait until the server has noticed that its client is gone."""
+    others = """SELECT pid FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"""
+    for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.02), reraise=True):
+        with attempt:
+            assert fleet.sql(others) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("clean-sessions", BUFFERS),
+        ("force-close", SEVENTH, "--logout"),
+        ("clean-sessions", "all", "--org", "2"),
+        ("restore",),
+    ],
+    ids=" ".join,
+)
+def test_a_killed_command_is_done_wholly_or_not_at_all(fleet: Fleet, arguments: tuple[str, ...]) -> None:
+    if arguments == ("restore",):
+        closed = fleet.json("force-close", BUFFERS, "--logout", "--yes", "--process-stopped")
+        arguments = ("restore", closed["operation"])
+    fleet.sql(SLOW)
+    before, began = _state(fleet), time.monotonic()
+    ended = _start(fleet, *arguments, "--process-stopped", "--dry-run").communicate()[0].decode()
+    took = time.monotonic() - began
+    assert "nothing was changed" in ended
+    assert _state(fleet) == before
+    moments = random.Random(took)
+    for _ in range(KILLS):
+        process = _start(fleet, *arguments, "--process-stopped", "--yes")
+        try:
+            process.wait(moments.uniform(0.3, 1.1) * took)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
+        _settled(fleet)
+        if (after := _state(fleet)) != before:
+            break
+    else:
+        last = _start(fleet, *arguments, "--process-stopped", "--yes")
+        last.communicate()
+        assert last.returncode == 0
+        after = _state(fleet)
+    [parts] = [after[3]]
+    assert isinstance(parts, list)
+    assert len(fleet.keys()) + sum(part["keys"] for part in parts if part["open"]) == _all(before)
+    assert not fleet.sql(
+        """SELECT id FROM wa_sessions.operation
+           WHERE NOT EXISTS (SELECT FROM wa_sessions.operation_phone WHERE operation_id = id)"""
+    )
+
+
+def _all(state: tuple[object, ...]) -> int:
+    keys, parts = state[0], state[3]
+    assert isinstance(keys, list)
+    assert isinstance(parts, list)
+    return len(keys) + sum(part["keys"] for part in parts)
+
+
+def test_the_node_process_is_started_again_when_the_command_is_ended(fleet: Fleet, tmp_path) -> None:
+    fleet.sql(SLOW.replace("0.001", "0.5"))
+    before, log = _state(fleet), tmp_path / "log"
+    commands = ("--stop-command", f"echo stop >> {log}", "--start-command", f"echo start >> {log}")
+    process = _start(fleet, "clean-app-state", BUFFERS, "--yes", *commands)
+    for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.02), reraise=True):
+        with attempt:
+            assert log.read_text() == "stop\n"
+    process.terminate()
+    out = process.communicate()[0]
+    assert process.returncode == 130, out
+    assert log.read_text().split() == ["stop", "start"]
+    _settled(fleet)
+    assert _state(fleet) == before
