@@ -88,7 +88,7 @@ def test_a_worker_killed_in_the_middle_of_a_close_leaves_nothing_half_done(
     again.expect("qr", ALICE)
     assert again.events(ALICE).count("session_closed") == 1
     assert house.sql("SELECT count(*) AS n FROM whatsmeow.whatsmeow_device") == [{"n": 0}]
-    operation = house.sql("SELECT keys FROM wa_sessions.operation WHERE id = %s", closed["operation"])
+    operation = house.sql("SELECT keys FROM wa_sessions.operation_phone WHERE operation_id = %s", closed["operation"])
     kept = house.sql("SELECT count(*) AS n FROM wa_sessions.quarantine WHERE operation_id = %s", closed["operation"])
     assert operation[0]["keys"] == kept[0]["n"] > 0
 

@@ -22,6 +22,7 @@ from neonize.proto.Neonize_pb2 import JID, LogEntry
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message
 from neonize.utils.log import log as neonize_log
 
+from wa_sessions.errors import DatabaseError
 from wa_sessions.health.classify import StoreFailure, UndecryptedMessage, classify
 from wa_sessions.worker.incoming import IncomingMessage
 
@@ -29,16 +30,24 @@ Emit = Callable[..., None]
 
 _BAN = "Temporary ban connect failure: "
 _BAN_SECONDS = re.compile(r'\bexpire="(\d+)"')
+_ERROR = "error: "
+_BETWEEN_DEVICES = "|\x01|"
+_LOGIN = re.compile(r"://[^\s@]*@")
 _SILENT = {"senderKeyDistributionMessage", "messageContextInfo", "protocolMessage"}
 
 
-def prepare_store(store_url: str) -> None:
+def prepare_store(store_url: str) -> list[str]:
     """Make or upgrade whatsmeow's tables, which two clients starting at once on an empty store cannot do.
 
-    neonize panics, and the process ends, if the store cannot be used.
+    Returns the JIDs of the devices that are in it. Raises DatabaseError if the store cannot be used. neonize's own
+    ``get_all_devices_from_db`` can read neither an error nor a device whose push name has a comma (0.5.2).
     """
     _quiet_logging()
-    neonize_client.ClientFactory.get_all_devices_from_db(store_url)
+    callback = neonize_client.func_callback_bytes2(neonize_client.log_whatsmeow)
+    answer = neonize_client.gocode.GetAllDevices(store_url.encode(), callback).decode()
+    if answer.startswith(_ERROR):
+        raise DatabaseError(_LOGIN.sub("://***@", answer.removeprefix(_ERROR)))
+    return [device.partition(",")[0] for device in answer.split(_BETWEEN_DEVICES) if device]
 
 
 class Session:

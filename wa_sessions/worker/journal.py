@@ -136,7 +136,7 @@ class Journal:
             message = (
                 f"session closed: {reason}. Its keys are in quarantine and nothing was unlinked at WhatsApp: "
                 f"`wa-sessions restore {operation}` brings it back without a QR. After a new pairing the old entry "
-                "stays under Linked devices on the phone until it is removed there."
+                f"stays under Linked devices on the phone: `wa-sessions unlink {operation}` removes it."
             )
             return [context.line(log.error, message, "session_closed", operation=operation, **detail)]
 

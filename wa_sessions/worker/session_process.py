@@ -85,10 +85,10 @@ class SessionProcess:
     def _answer(self, verb: str, command: dict[str, Any]) -> None:
         request = command["request"]
         try:
-            result: str | None = None
+            result: str | list[str] | None = None
             match verb:
                 case "prepare":
-                    _prepare(command["store_url"])
+                    result = _prepare(command["store_url"])
                 case "send":
                     result = self._session.send_text(command["to"], command["text"])
                 case "unlink":
@@ -130,10 +130,10 @@ def _reap() -> None:
             os.wait()
 
 
-def _prepare(store_url: str) -> None:
+def _prepare(store_url: str) -> list[str]:
     from wa_sessions.worker.adapter import prepare_store
 
-    prepare_store(store_url)
+    return prepare_store(store_url)
 
 
 def main() -> None:

@@ -18,9 +18,6 @@ SELECT current_user AS name, has_database_privilege(current_database(), 'CREATE'
 -- name: no_idle_timeout
 SET LOCAL idle_in_transaction_session_timeout = 0;
 
--- name: unlinked
-UPDATE wa_sessions.operation SET unlinked_at = clock_timestamp(), unlinked_by = %(actor)s WHERE id = %(operation)s;
-
 -- name: try_lock
 SELECT pg_try_advisory_lock(%(class)s::int, %(number)s::int) AS locked;
 

@@ -1,0 +1,140 @@
+"""A closed session's device is logged out at WhatsApp, and nothing else feels it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+
+import pytest
+from support.house import PROGRAM, House
+from support.pairing import link
+from support.standin import Standin
+
+from wa_sessions.actions import unlink as action
+from wa_sessions.actions.connection import open_database
+from wa_sessions.emulator import LoginFailure
+from wa_sessions.errors import Conflict
+from wa_sessions.keys.whatsmeow_tables import TABLES
+
+ALICE, CAROL = "77051234567", "77052345678"
+SCHEMAS = "SELECT nspname AS name FROM pg_namespace WHERE starts_with(nspname, 'wa_sessions_unlink_')"
+CONNECTING = """
+    SELECT 1 FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name <> 'wa-sessions' AND query ~ 'whatsmeow_device'
+"""
+
+
+def test_the_old_device_goes_and_the_new_session_goes_on(house: House, peers: Standin) -> None:
+    worker = house.paired(ALICE)
+    bob, old = link(house.emu, peers, "bob"), house.devices[ALICE]
+    bob.send_to(ALICE, "first")
+    worker.received(ALICE, "first")
+    closed = house.json("force-close", ALICE, "--logout", "--yes")
+    for number in range(20):
+        bob.send_to(ALICE, f"while it was closed {number}")
+    since = worker.mark()
+    house.cli("relink", ALICE)
+    new = house.scan(worker, ALICE, since=since)
+    worker.expect("connected", ALICE, since=since)
+    assert house.phones[ALICE].devices == [old, new]
+
+    unlinking = subprocess.Popen(
+        [PROGRAM, "unlink", closed["operation"], "--yes"], env=house.environment(), stdout=subprocess.PIPE, text=True
+    )
+    sent = 0
+    while unlinking.poll() is None:
+        sent += 1
+        bob.send_to(ALICE, f"during {sent}")
+        worker.received(ALICE, f"during {sent}", since=since)
+    out, _ = unlinking.communicate()
+    assert (unlinking.returncode, out) == (0, f"unlinked {old.jid}: its place among the linked devices is free\n")
+    assert old.removed
+    assert house.phones[ALICE].devices == [new]
+    bob.send_to(ALICE, "after")
+    worker.received(ALICE, "after", since=since)
+    assert (house.row(ALICE)["status"], new.logins) == ("connected", 1)
+    assert "disconnected" not in worker.events(ALICE, since=since)
+    assert house.sql(SCHEMAS) == []
+
+    (event,) = house.sql("SELECT * FROM wa_sessions.event WHERE kind = 'unlinked'")
+    assert (event["operation_id"], event["detail"]["device"]) == (closed["operation"], str(old.jid))
+    assert "was unlinked at WhatsApp" in house.cli("restore", closed["operation"], code=1).stderr
+
+
+def test_what_goes_wrong_changes_nothing_and_can_be_done_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    operation = _closed(house, ALICE, CAROL)
+    devices, store = [str(house.devices[number].jid) for number in (ALICE, CAROL)], _store(house)
+    for name, value in house.environment().items():
+        monkeypatch.setenv(name, value)
+
+    def ends(**options: float) -> list[str | None]:
+        """What became of the two devices: an error, or whether they were unlinked already."""
+        with open_database() as opened:
+            done = action.unlink(opened, operation, **options).devices
+        assert [end.device.jid for end in done] == devices
+        assert [end.unlinked for end in done] == [end.error is None for end in done]
+        return [end.error or ("already" if end.already else "now") for end in done]
+
+    house.emu.silent(True)
+    assert ends(deadline=1) == ["WhatsApp did not answer in 1 s"] * 2
+    house.emu.silent(False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    assert ends() == ["WhatsApp cannot be reached"] * 2
+    monkeypatch.setenv("HTTPS_PROXY", house.environment()["HTTPS_PROXY"])
+    house.emu.refuse_login(house.phones[ALICE], LoginFailure.LOCKED)
+    house.emu.remove_device(house.devices[CAROL])
+    assert ends() == ["WhatsApp refused the login (main_device_gone)", "already"]
+    assert house.sql("SELECT number FROM wa_sessions.operation_phone WHERE unlinked_at IS NULL") == [{"number": ALICE}]
+    assert not house.devices[ALICE].removed
+    house.emu.accept_login(house.phones[ALICE])
+    del devices[1]
+    assert ends() == ["now"]
+    assert house.devices[ALICE].removed
+    assert (_store(house), house.sql(SCHEMAS)) == (store, [])
+    with pytest.raises(Conflict, match="already unlinked"):
+        ends()
+
+
+def test_killed_at_any_moment_it_can_be_done_again(house: House) -> None:
+    operation, old = _closed(house, ALICE), house.devices[ALICE]
+    store = _store(house)
+    house.emu.silent(True)
+    unlinking = _started(house, operation)
+    (left,) = house.until(SCHEMAS)
+    house.until(CONNECTING)
+    os.kill(unlinking.pid, signal.SIGKILL)
+    unlinking.wait()
+    house.emu.silent(False)
+    assert house.sql(SCHEMAS) == [left]
+    for delay in (0.5, 0.7):
+        unlinking = _started(house, operation)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            unlinking.wait(delay)
+        unlinking.kill()
+        unlinking.wait()
+        assert _store(house) == store
+    if house.sql("SELECT number FROM wa_sessions.operation_phone WHERE unlinked_at IS NULL"):
+        done = house.json("unlink", operation, "--yes")
+        assert (done["unlinked"], done["device"]) == (True, str(old.jid))
+    assert old.removed
+    assert (_store(house), house.sql(SCHEMAS)) == (store, [])
+
+
+def _closed(house: House, *numbers: str) -> str:
+    """The operation that closed these phones for good; no worker runs any more."""
+    worker = house.paired(*numbers)
+    assert worker.stop() == 0
+    house.sql("UPDATE whatsmeow.whatsmeow_device SET push_name = 'Flowers, Almaty'")
+    return str(house.json("force-close", "all", "--logout", "--yes")["operation"])
+
+
+def _started(house: House, operation: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([PROGRAM, "unlink", operation, "--yes"], env=house.environment())
+
+
+def _store(house: House) -> dict[str, list[str]]:
+    """The live store, every row of every table as text."""
+    return {
+        table.name: sorted(row["row"] for row in house.sql(f"SELECT t::text AS row FROM whatsmeow.{table.name} AS t"))
+        for table in TABLES
+    }
