@@ -22,7 +22,7 @@ demo: $(STAMP) ## See a session break and mend itself, on this machine alone (un
 	$(BIN)/wa-sessions demo
 
 test: $(STAMP) ## Run the whole test suite (under 5 minutes)
-	$(BIN)/python -m pytest -m 'not long' -n 2
+	$(BIN)/python -m pytest -m 'not long' -n 2 --dist worksteal
 
 unit: $(STAMP) ## Run the fast tests only (seconds)
 	$(BIN)/python -m pytest tests/unit
@@ -45,6 +45,9 @@ lint: $(STAMP) ## Check style, types and the arrows between rooms
 format: $(STAMP) ## Put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(STAMP) ## Write docs/reference/commands.md, from the commands themselves
+	$(BIN)/python scripts/reference.py
 
 clean: ## Remove what was made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -35,14 +35,19 @@ hypothesis.settings.load_profile("suite")
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "root: about becoming another user, which only root can")
     config.addinivalue_line("markers", "ordinary_user: about a closed folder, which root does not see")
+    config.addinivalue_line("markers", "program(name): about a program that many machines do not have")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the running user cannot do; the suite is run as root and as an ordinary user."""
+    """Leave out what this user or machine cannot do; the suite is run as root and as an ordinary user."""
     left_out = "ordinary_user" if os.geteuid() == 0 else "root"
-    deselected = [item for item in items if item.get_closest_marker(left_out)]
+    deselected = [item for item in items if item.get_closest_marker(left_out) or _lacks_program(item)]
     config.hook.pytest_deselected(items=deselected)
     items[:] = [item for item in items if item not in deselected]
+
+
+def _lacks_program(item: pytest.Item) -> bool:
+    return any(shutil.which(marker.args[0]) is None for marker in item.iter_markers("program"))
 
 
 @pytest.fixture(autouse=True)

@@ -137,6 +137,8 @@ def test_what_the_node_process_would_write_back_is_not_touched(fleet: Fleet) -> 
         refused = fleet(*arguments, "--yes")
         assert (refused.code, refused.out) == (5, "")
         assert "--stop-command" in refused.err
+    planned = fleet("clean-app-state", BUFFERS, "--dry-run", "--json")
+    assert (planned.json["quarantined"], "--process-stopped" in planned.err) == (5, True)
     assert fleet.everything() == before
     quiet = fleet.json("clean-app-state", LOGGED_OUT, "--yes")
     refused = fleet("restore", fleet.json("clean-app-state", BUFFERS, "--yes", "--process-stopped")["operation"])

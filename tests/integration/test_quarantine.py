@@ -141,7 +141,6 @@ def test_a_repair_cannot_return_without_its_device(conn: Connection, phone: Phon
     repair, close = _begin(conn, phone), _begin(conn, phone)
     quarantine.session(conn, repair, OURS, "99:1@lid", only_mark=_mark(FIRST))
     _take_all(conn, close, phone)
-    found = backend.detect(conn)
     with pytest.raises(Conflict, match="restore the operation that took it first"):
         _restore(conn, repair)
     _restore(conn, close)

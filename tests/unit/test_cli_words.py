@@ -7,21 +7,19 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from wa_sessions import cli
 from wa_sessions.cli import terminal
-from wa_sessions.cli.qr import drawn
+from wa_sessions.cli.qr_code import drawn
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import when
 
-COMMANDS = (
-    *("run", "add", "assign", "stats", "sessions", "send", "restart", "relink", "force-close", "restore"),
-    *("db", "db status", "db upgrade", "db stop", "demo"),
-)
-HEAVY = {"psycopg", "rich", "neonize", "phonenumbers", "asyncio", "pydantic", "segno"}
+COMMANDS = tuple(name.removeprefix("wa-sessions ") for name, _ in reference.commands())
+HEAVY = {"psycopg", "rich", "neonize", "phonenumbers", "asyncio", "pydantic", "segno", "pyrage"}
 Capture = pytest.CaptureFixture[str]
 
 
@@ -33,12 +31,10 @@ def test_every_command_has_help_with_an_example(command: str, capsys: Capture) -
     assert all(len(line) <= 80 for line in shown.splitlines())
 
 
-def test_the_list_of_commands_above_is_whole(capsys: Capture) -> None:
+def test_the_list_of_commands_cuts_nothing_off(capsys: Capture) -> None:
     cli.execute(["--help"])
     listed = capsys.readouterr().out.partition("Commands:")[2].split("\n\n")[0]
-    names = {line.split()[0] for line in listed.splitlines() if line.startswith("  ")}
-    assert names == {command for command in COMMANDS if " " not in command}
-    assert "..." not in listed
+    assert [line.strip() for line in listed.splitlines() if line.endswith("...")] == []
 
 
 @pytest.mark.parametrize(
@@ -93,7 +89,7 @@ def test_all_that_the_package_promises_is_there() -> None:
         _ = package.no_such_thing
 
 
-@pytest.mark.parametrize("name", ["options", "table", "terminal", "times"])
+@pytest.mark.parametrize("name", ["backup", "options", "table", "terminal", "times"])
 def test_examples_in_docstrings(name: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(f"wa_sessions.cli.{name}"))
     assert (failed, tried > 0) == (0, True)

@@ -4,36 +4,23 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer.main
+import reference
 
 from wa_sessions.actions.stats import SessionErrorStats
-from wa_sessions.cli.app import app
 from wa_sessions.errors import ExitCode
 from wa_sessions.health.model import Severity
 from wa_sessions.health.reconnect import State, Status
 
 ROOT = Path(__file__).parents[2]
-REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+REFERENCE = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs" / "reference").glob("*.md")))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"""\]\(([^)\s]+)\)|(?:src|href)=["']([^"']+)["']""")
 
 
-def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
-    for word, below in getattr(command, "commands", {}).items():
-        if hasattr(below, "commands"):
-            yield from _commands(below, f"{name} {word}")
-        else:
-            yield f"{name} {word}", below
-
-
-COMMANDS = dict(_commands(typer.main.get_command(app), "wa-sessions"))
-
-
-def _section(command: str) -> str:
-    return REFERENCE.partition(f"### `{command}`\n")[2].partition("\n##")[0]
+COMMANDS = dict(reference.commands())
+WITH_OPTIONS = {name: command for name, command in COMMANDS.items() if not hasattr(command, "commands")}
 
 
 def _sources() -> Iterator[str]:
@@ -47,27 +34,39 @@ def _slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_and_each_of_its_options_is_in_the_reference(command: str) -> None:
-    section = _section(command)
-    assert section, f"no section {command}"
-    options = [option for parameter in COMMANDS[command].params for option in parameter.opts if option.startswith("--")]
-    missing = [option for option in options if option != "--help" and not re.search(rf"{option}(?![\w-])", section)]
-    assert not missing
+def test_the_commands_page_is_what_the_commands_say() -> None:
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), "run: make docs"
 
 
-def test_the_reference_has_no_command_that_is_not_there() -> None:
-    assert set(re.findall(r"^### `(wa-sessions [^`]+)`$", REFERENCE, re.MULTILINE)) == set(COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_an_example(name: str) -> None:
+    text, _ = reference.told(COMMANDS[name])
+    assert text.endswith(".")
+    assert (COMMANDS[name].epilog or "").startswith(f"Example: {name}")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_reference_has_no_option_that_is_not_there(command: str) -> None:
+@pytest.mark.parametrize("name", WITH_OPTIONS)
+def test_every_argument_and_option_has_help(name: str) -> None:
+    assert not [parameter.name for parameter in WITH_OPTIONS[name].params if not (parameter.help or "").endswith(".")]
+
+
+@pytest.mark.parametrize("name", WITH_OPTIONS)
+def test_every_command_says_what_its_json_has_and_how_it_exits(name: str) -> None:
+    _, more = reference.told(WITH_OPTIONS[name])
+    paragraphs = more.split("\n\n")
+    has_json = any("--json" in parameter.opts for parameter in WITH_OPTIONS[name].params)
+    assert sum(paragraph.startswith("JSON: ") for paragraph in paragraphs) == has_json
+    assert sum(paragraph.startswith("Exit: ") for paragraph in paragraphs) == 1
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_docstring_names_no_option_that_is_not_there(name: str) -> None:
     known = {option for other in COMMANDS.values() for parameter in other.params for option in parameter.opts}
-    assert set(re.findall(r"`(--[a-z-]+)", _section(command))) <= known
+    assert set(re.findall(r"`(--[a-z-]+)", "".join(reference.told(COMMANDS[name])))) <= known
 
 
 def test_every_environment_variable_is_in_the_reference() -> None:
-    variables = {name for text in _sources() for name in re.findall(r"WA_SESSIONS_[A-Z_]+", text)}
+    variables = {name for text in _sources() for name in re.findall(r"_?WA_SESSIONS_[A-Z_]+", text)}
     assert variables
     assert not [name for name in variables if f"`{name}`" not in REFERENCE]
 
@@ -99,6 +98,17 @@ def test_every_event_with_a_plain_name_is_in_the_reference() -> None:
     kinds = {name for text in _sources() for name in calls.findall(text)}
     assert len(kinds) > 20
     assert not [name for name in kinds if f"`{name}`" not in REFERENCE]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_names_no_command_and_no_option_that_is_not_there(page: Path) -> None:
+    wrong = []
+    for line in re.findall(r"`(wa-sessions [a-z][^`]*)`", page.read_text(encoding="utf-8")):
+        words = line.split()
+        command = COMMANDS.get(" ".join(words[:3])) or COMMANDS.get(" ".join(words[:2]))
+        options = {option for parameter in command.params for option in parameter.opts} if command else set()
+        wrong += [] if command and {word for word in words if word.startswith("--")} <= options | {"--help"} else [line]
+    assert not wrong
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

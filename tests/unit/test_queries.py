@@ -41,7 +41,8 @@ def test_sql_stands_in_files_alone() -> None:
 
 def test_a_number_is_never_matched_by_its_start() -> None:
     for path in (ROOM / "queries").glob("*.sql"):
-        assert "like" not in path.read_text().lower(), path.name
+        text = path.read_text().lower().replace("(like {source} including all)", "")  # a table's shape
+        assert "like" not in text, path.name
 
 
 def test_an_unknown_block_is_named() -> None:

@@ -28,14 +28,20 @@ def add_phone(opened: Opened, number: str, organization_id: int, display_name: s
     digits = parse_phone(number).digits
     if digits is None:
         raise UsageError(f"{number} is an id that the database gives: add takes a number, as in +7 705 123-45-67")
-    name = " ".join(display_name.split()) if display_name else None
-    if name and len(name) > LONGEST_NAME:
-        raise UsageError(f"the name has {len(name)} characters; {LONGEST_NAME} are enough")
+    name = tidy_name(display_name or "")
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
-        phone = phones.add(conn, opened.backend, digits, organization_id, name or None)
+        phone = phones.add(conn, opened.backend, digits, organization_id, name)
         health.record_event(conn, phone.id, phone.organization_id, "added", {"actor": operator()})
     return Added(phone, _doubt(digits))
+
+
+def tidy_name(text: str) -> str | None:
+    """A display name with single spaces, None where nothing is left of it. Raises UsageError for too long a one."""
+    name = " ".join(text.split())
+    if len(name) > LONGEST_NAME:
+        raise UsageError(f"the name has {len(name)} characters; {LONGEST_NAME} are enough")
+    return name or None
 
 
 def _doubt(digits: str) -> str | None:

@@ -1,7 +1,7 @@
 """PURE: what an operator should do about a session, if anything."""
 
 from wa_sessions.actions.stats import SessionErrorStats
-from wa_sessions.health.model import Severity
+from wa_sessions.health.limits import Severity
 from wa_sessions.health.reconnect import State
 
 _UNKNOWN = {

@@ -81,6 +81,11 @@ class Plan:
         return tuple(planned for planned in self.phones if planned.matched)
 
     @property
+    def running(self) -> list[Phone]:
+        """The phones whose rows a Node process would write back."""
+        return [one.phone for one in self.phones if one.matched and _runs_in_node(one.phone)]
+
+    @property
     def touches_node(self) -> bool:
         """Whether rows go that a Node process may have in memory."""
         return any(planned.phone.connection_type == "baileys" and planned.matched for planned in self.phones)
@@ -187,7 +192,7 @@ def make(
 
 def refuse_running(found: list[Phone]) -> None:
     """Raise OwnedByAnother for Baileys phones that are connected: their process would write the rows back."""
-    running = [phone for phone in found if phone.connection_type == "baileys" and phone.status == "connected"]
+    running = [phone for phone in found if _runs_in_node(phone)]
     if not running:
         return
     named_phones = running[0].number if len(running) == 1 else f"{len(running)} phones ({running[0].number}, …)"
@@ -196,6 +201,10 @@ def refuse_running(found: list[Phone]) -> None:
         f"{named_phones} {subject} connected: the Node process would write the rows back for 300 s; name its commands "
         "with --stop-command and --start-command, or stop it and say --process-stopped"
     )
+
+
+def _runs_in_node(phone: Phone) -> bool:
+    return phone.connection_type == "baileys" and phone.status == "connected"
 
 
 def _require_rights(conn: Connection, opened: Opened, change: Change, found: list[Phone]) -> None:

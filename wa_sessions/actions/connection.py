@@ -7,7 +7,6 @@ from typing import Literal, Self
 
 from wa_sessions.db import backend, migrate
 from wa_sessions.db.backend import Backend
-from wa_sessions.db.embedded import EmbeddedServer, default_data_dir
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.settings import Target, resolve
 
@@ -33,10 +32,8 @@ def open_database(
     database_url: str | None = None, *, embedded: Literal["existing", "create"] = "existing", size: int = 4
 ) -> Opened:
     """Open what is configured, else the embedded database, made if ``embedded`` says so. Raises DatabaseError."""
-    existed = EmbeddedServer(default_data_dir()).exists()
-    opened = open_target(resolve(database_url, allow_embedded=embedded), size=size)
-    new = opened.database.target.embedded and not existed
-    return replace(opened, made_in=default_data_dir()) if new else opened
+    target = resolve(database_url, allow_embedded=embedded)
+    return replace(open_target(target, size=size), made_in=target.made_in)
 
 
 def open_target(target: Target, *, size: int = 4) -> Opened:

@@ -3,7 +3,7 @@
 import os
 
 from wa_sessions.errors import UsageError
-from wa_sessions.health.model import Limits
+from wa_sessions.health.limits import Limits
 
 BAD_MAC_VARIABLE = "WA_SESSIONS_MAX_BAD_MAC"
 BAD_DECRYPT_VARIABLE = "WA_SESSIONS_MAX_BAD_DECRYPT"

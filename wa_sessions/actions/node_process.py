@@ -40,7 +40,7 @@ class NodeProcess:
 
         Raises WaSessionsError where the stop fails, before the block is entered, and where the start fails.
         """
-        with _ending_raises():
+        with ending_raises():
             try:
                 self._run(self.stop, "the stop command failed, so nothing was changed")
                 yield
@@ -55,8 +55,8 @@ class NodeProcess:
 
 
 @contextlib.contextmanager
-def _ending_raises() -> Iterator[None]:
-    """Turn the signals that end a process into KeyboardInterrupt, so that the start command is still run."""
+def ending_raises() -> Iterator[None]:
+    """Turn the signals that end a process into KeyboardInterrupt, so that what was begun is ended too."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -2,11 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
-from wa_sessions.db import commands, leases, migrate, phones, workers
+from wa_sessions.db import leases, migrate, phones, workers
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
@@ -20,6 +20,9 @@ from wa_sessions.errors import (
     WaSessionsError,
 )
 from wa_sessions.keys.phone_ref import PhoneRef
+
+if TYPE_CHECKING:
+    from wa_sessions.db.commands import NotAnswered
 
 _BY_CODE: dict[int, type[WaSessionsError]] = {
     ExitCode.USAGE: UsageError,
@@ -54,6 +57,8 @@ def live_owners(conn: Connection) -> dict[int, WorkerInfo]:
 
 def ask(opened: Opened, phone: Phone, owner: WorkerInfo, verb: str, timeout: float, **arguments: Any) -> dict[str, Any]:
     """Have the owner do something and wait for its answer; its error is raised here with its own exit code."""
+    from wa_sessions.db import commands
+
     with contextlib.closing(opened.database.dedicated()) as waiting:
         with opened.database.transaction() as conn:
             request = commands.ask(conn, phone.id, owner.worker_id, verb, arguments, operator())
@@ -112,11 +117,13 @@ def named(owner: WorkerInfo) -> str:
 
 def _withdraw(opened: Opened, request: int) -> None:
     """Take back what nobody waits for any more, unless the worker has begun."""
+    from wa_sessions.db import commands
+
     with contextlib.suppress(WaSessionsError), contextlib.closing(opened.database.dedicated()) as again:
         commands.wait(again, request, 0)
 
 
-def _silent(silence: commands.NotAnswered, phone: Phone, owner: WorkerInfo) -> str:
+def _silent(silence: "NotAnswered", phone: Phone, owner: WorkerInfo) -> str:
     """What an operator is told of a worker that did not answer."""
     if silence.taken:
         return f"{named(owner)}: {silence}; see its log and wa-sessions stats {phone.number}"

@@ -79,40 +79,33 @@ def restore(
     quarantine), or the keys were purged or their device unlinked; OwnedByAnother for a connected Baileys phone unless
     ``process_stopped``; PermissionMissing, SchemaMissing.
     """
-    done, found, owners = _look(opened, operation_id)
-    pending = [part for part in done.phones if part.restored_at is None]
-    if len(pending) > 1:
-        pending = [part for part in pending if part.undoable]
-    if not pending:
-        return Restored(done.id, (), None, already=True, dry_run=dry_run)
+    look = _look(opened, operation_id)
+    if not look.pending:
+        return Restored(look.done.id, (), None, already=True, dry_run=dry_run)
+    taken = [phone for part in look.pending if part.keys and (phone := look.phones.get(part.phone_id))]
     if not process_stopped and node is None:
-        refuse_running([phone for part in pending if part.keys and (phone := found.get(part.phone_id))])
-    room: str | None = None
-    baileys = any(part.keys and _is_baileys(found.get(part.phone_id)) for part in pending)
+        refuse_running(taken)
+    baileys = any(phone.connection_type == "baileys" for phone in taken)
     with node.stopped() if node and baileys and not dry_run else nullcontext():
-        restored: list[RestoredPhone] = []
-        ours = [part for part in pending if dry_run or part.phone_id not in owners]
-        with opened.database.transaction() as conn:
-            if overwrite:
-                reason = f"made room for {done.id}"
-                room = operations.open_operation(conn, action="overwrite", reason=reason, actor=operator())
-            for part in ours:
-                restored += _ours(conn, opened, done, part, room, worker_runs=part.phone_id in owners)
-            if room and len(ours) == len(pending):
-                operations.discard_empty(conn, room)
-            if dry_run:
-                conn.rollback()
-        for part in pending:
-            if part not in ours:
-                restored += _by_worker(opened, done, found[part.phone_id], owners[part.phone_id], room)
-    kept = room if any(phone.overwritten for phone in restored) else None
-    if room and not kept and not dry_run:
+        room, restored = _in_database(opened, look, overwrite=overwrite, dry_run=dry_run)
+        restored += [] if dry_run else _by_workers(opened, look, room)
+    if room and not any(phone.overwritten for phone in restored):
         _forget(opened, room)
-    return Restored(done.id, tuple(restored), None if dry_run else kept, not restored, dry_run)
+        room = None
+    return Restored(look.done.id, tuple(restored), room, not restored, dry_run)
 
 
-def _look(opened: Opened, operation_id: str) -> tuple[Operation, dict[int, Phone], dict[int, WorkerInfo]]:
-    """The operation, its phones as they are now, and the workers that run some of them."""
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """An operation, its parts that are not undone, its phones as they are now, and the workers that run some."""
+
+    done: Operation
+    pending: list[OperationPhone]
+    phones: dict[int, Phone]
+    owners: dict[int, WorkerInfo]
+
+
+def _look(opened: Opened, operation_id: str) -> _Look:
     word = operation_id.strip()
     if not word:
         raise UsageError("which operation? wa-sessions operations lists them")
@@ -128,8 +121,41 @@ def _look(opened: Opened, operation_id: str) -> tuple[Operation, dict[int, Phone
                     raise
         stores = {phone.connection_type for phone in found.values()} if done.keys else set()
         rights.require(conn, opened.backend, stores, keys=("SELECT", "INSERT"), phones=("UPDATE",))
-        owners = live_owners(conn)
-    return done, found, {id_: owner for id_, owner in owners.items() if id_ in found}
+        owners = {id_: owner for id_, owner in live_owners(conn).items() if id_ in found}
+    return _Look(done, _pending(done), found, owners)
+
+
+def _pending(done: Operation) -> list[OperationPhone]:
+    """The parts that are not undone; of many also without those whose device is unlinked, as that ends them."""
+    pending = [part for part in done.phones if part.restored_at is None]
+    return pending if len(pending) == 1 else [part for part in pending if part.undoable]
+
+
+def _in_database(
+    opened: Opened, look: _Look, *, overwrite: bool, dry_run: bool
+) -> tuple[str | None, list[RestoredPhone]]:
+    """Restore the phones that no worker runs, in one transaction, and open the operation for what is overwritten."""
+    room, restored = None, []
+    with opened.database.transaction() as conn:
+        if overwrite:
+            reason = f"made room for {look.done.id}"
+            room = operations.open_operation(conn, action="overwrite", reason=reason, actor=operator())
+        for part in look.pending:
+            runs = part.phone_id in look.owners
+            if dry_run or not runs:
+                restored += _ours(conn, opened, look.done, part, room, worker_runs=runs)
+        if dry_run:
+            conn.rollback()
+    return None if dry_run else room, restored
+
+
+def _by_workers(opened: Opened, look: _Look, room: str | None) -> list[RestoredPhone]:
+    return [
+        restored
+        for part in look.pending
+        if (owner := look.owners.get(part.phone_id))
+        for restored in _by_worker(opened, look.done, look.phones[part.phone_id], owner, room)
+    ]
 
 
 def _ours(
@@ -165,7 +191,3 @@ def _by_worker(
 def _forget(opened: Opened, room: str) -> None:
     with opened.database.transaction() as conn:
         operations.discard_empty(conn, room)
-
-
-def _is_baileys(phone: Phone | None) -> bool:
-    return phone is not None and phone.connection_type == "baileys"

@@ -1,29 +1,121 @@
-"""The fleet: the same stats for every phone."""
+"""The fleet: the stats of every phone, and what stands in its key store."""
 
+from dataclasses import dataclass
+from typing import Any
+
+from wa_sessions.actions.advice import needs_operator
 from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.keys import BAILEYS, WHATSMEOW, in_order, store_of
 from wa_sessions.actions.ownership import live_owners
 from wa_sessions.actions.stats import SessionErrorStats, Watch, judge
-from wa_sessions.db import health, phones
+from wa_sessions.db import auth_keys, health, phones, whatsmeow
+from wa_sessions.db.backend import Backend
+from wa_sessions.db.gateway import Connection
+from wa_sessions.db.phones import Phone
 from wa_sessions.errors import PermissionMissing, SchemaMissing, UsageError
-from wa_sessions.health.model import Limits
+from wa_sessions.health.limits import Limits, Severity
 from wa_sessions.health.reconnect import Status
 
 
-def fleet(
-    opened: Opened, *, organization_id: int | None = None, status: str | None = None, limits: Limits | None = None
-) -> list[SessionErrorStats]:
-    """The stats of all phones, or of those of one organization or status, in order of organization and id.
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A phone's stats and its keys. ``store`` and ``keys`` are None for the official API.
 
-    Raises UsageError, DatabaseError.
+    ``keys`` is None too where the store cannot be read.
     """
-    if status is not None and status not in set(Status):
-        raise UsageError(f"{status[:40]!r} is no status: write one of {', '.join(Status)}")
+
+    stats: SessionErrorStats
+    store: str | None
+    keys_by_type: dict[str, int] | None
+
+    @property
+    def keys(self) -> int | None:
+        """How many keys there are."""
+        return None if self.keys_by_type is None else sum(self.keys_by_type.values())
+
+    @property
+    def unhealthy(self) -> bool:
+        """Whether somebody should look at it.
+
+        That is: counted errors, or something that only a person can mend; of a phone that nobody observes the status
+        alone is known, and it is ``logged_out`` that needs a person.
+        """
+        stats = self.stats
+        errors = stats.severity in (Severity.WARNING, Severity.CRITICAL)
+        logged_out = not stats.observed and stats.status == Status.LOGGED_OUT and self.store is not None
+        return errors or needs_operator(stats) or logged_out
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields of the stats, then those of the keys; times are ISO 8601 in UTC."""
+        return self.stats.as_dict() | {"store": self.store, "keys": self.keys, "keys_by_type": self.keys_by_type}
+
+
+def fleet(
+    opened: Opened,
+    *,
+    organization_id: int | None = None,
+    status: str | None = None,
+    unhealthy: bool = False,
+    few_keys: int | None = None,
+    limits: Limits | None = None,
+) -> list[Session]:
+    """The phones to which every filter applies, in order of organization and id.
+
+    ``few_keys``: fewer keys than that; phones of the official API have none to lose and are left out. Raises UsageError
+    for a status that is none and that no phone has, DatabaseError, and with ``few_keys`` also PermissionMissing.
+    """
     with opened.database.transaction() as conn:
         listed = phones.list_phones(conn, opened.backend, organization_id)
+        if status is not None and status not in {*Status, *(phone.status for phone in listed)}:
+            raise UsageError(f"{status[:40]!r} is no status: write one of {', '.join(Status)}")
+    listed = [phone for phone in listed if status in (None, phone.status)]
     watches, otherwise = _watches(opened)
-    return [
-        judge(phone, watches.get(phone.id, otherwise), limits) for phone in listed if status in (None, phone.status)
+    keys = _keys(opened, listed, organization_id, must=few_keys is not None)
+    sessions = [
+        Session(
+            judge(phone, watches.get(phone.id, otherwise), limits),
+            store_of(phone.connection_type),
+            keys.get(phone.id),
+        )
+        for phone in listed
     ]
+    return [session for session in sessions if _asked_for(session, few_keys, unhealthy=unhealthy)]
+
+
+def _asked_for(session: Session, few_keys: int | None, *, unhealthy: bool) -> bool:
+    few = few_keys is None or (session.keys is not None and session.keys < few_keys)
+    return few and (session.unhealthy or not unhealthy)
+
+
+def _keys(opened: Opened, listed: list[Phone], organization_id: int | None, *, must: bool) -> dict[int, dict[str, int]]:
+    """Keys by type, by phone id. A store that cannot be read is left out; if it ``must`` be, its error is raised."""
+    found: dict[int, dict[str, int]] = {}
+    for store, count in ((BAILEYS, _in_baileys), (WHATSMEOW, _in_whatsmeow)):
+        members = [phone for phone in listed if store_of(phone.connection_type) == store]
+        absent = store == BAILEYS and opened.backend.auth is None
+        if not members or (absent and not must):
+            continue
+        try:
+            with opened.database.transaction() as conn:
+                found |= count(conn, opened.backend, members, organization_id)
+        except PermissionMissing:
+            if must:
+                raise
+    return found
+
+
+def _in_baileys(
+    conn: Connection, backend: Backend, members: list[Phone], organization_id: int | None
+) -> dict[int, dict[str, int]]:
+    counted = auth_keys.counts(conn, backend, organization_id)
+    return {phone.id: in_order(counted.get((phone.organization_id, phone.number), {})) for phone in members}
+
+
+def _in_whatsmeow(
+    conn: Connection, _backend: Backend, members: list[Phone], _organization_id: int | None
+) -> dict[int, dict[str, int]]:
+    counted = whatsmeow.counts_by_number(conn)
+    return {phone.id: in_order(counted.get(phone.number, {})) for phone in members}
 
 
 def _watches(opened: Opened) -> tuple[dict[int, Watch], Watch]:

@@ -12,7 +12,7 @@ from wa_sessions.db.health import HealthRow
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import PermissionMissing, SchemaMissing
-from wa_sessions.health.model import Limits, Severity, severity
+from wa_sessions.health.limits import Limits, Severity, severity
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
 

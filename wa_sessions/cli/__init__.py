@@ -1,20 +1,27 @@
 """The command line: parse, call an action, render."""
 
+import contextlib
+import gc
 import os
 import sys
 
 from wa_sessions.errors import ExitCode, WaSessionsError
 
 DEBUG_VARIABLE = "WA_SESSIONS_DEBUG"
+COMPLETE_VARIABLE = "_WA_SESSIONS_COMPLETE"
 
 
 def main() -> None:
     """Run the command ``wa-sessions`` and exit with its status; never a traceback."""
-    sys.exit(execute(sys.argv[1:]))
+    code = execute(sys.argv[1:])
+    gc.freeze()  # the process ends: looking for garbage first would cost 20 ms
+    sys.exit(code)
 
 
 def execute(arguments: list[str]) -> int:
     """Run one command; the exit status. Errors go to stderr, one line each."""
+    if shell := os.environ.get(COMPLETE_VARIABLE):
+        return _suggest(shell, arguments)
     try:
         code = _invoke(arguments)
         if sys.stdout is not None:
@@ -38,9 +45,9 @@ def _invoke(arguments: list[str]) -> int:
     import typer
     import typer.main
 
-    from wa_sessions.cli.app import app
+    from wa_sessions.cli.app import tree
 
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(tree(arguments))
     try:
         return int(command.main(arguments, prog_name="wa-sessions", standalone_mode=False) or 0)
     except typer.Abort:
@@ -48,6 +55,16 @@ def _invoke(arguments: list[str]) -> int:
     except _usage_errors() as error:
         _explain_usage(error)
         return ExitCode.USAGE
+
+
+def _suggest(shell: str, arguments: list[str]) -> int:
+    """Answer a shell's Tab key; whatever fails, the shell shows nothing."""
+    with contextlib.suppress(Exception, KeyboardInterrupt, SystemExit):
+        from wa_sessions.cli.suggest import answer
+
+        sys.stdout.write(answer(shell.removeprefix("complete_"), arguments))
+        sys.stdout.flush()
+    return ExitCode.DONE
 
 
 def _usage_errors() -> type[Exception]:

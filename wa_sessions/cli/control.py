@@ -11,8 +11,8 @@ from wa_sessions.keys.phone_ref import parse_phone
 
 def send(
     phone: PhoneArgument,
-    to: Annotated[str, typer.Argument(help="A number in any spelling, or a group's JID.")],
-    text: Annotated[str, typer.Argument(help="What to write, in quotes.")],
+    to: Annotated[str, typer.Argument(metavar="TO", help="A number in any spelling, or a group's JID.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to write, in quotes.")],
     *,
     org: Organization = None,
     output: OutputOption = Output.TABLE,

@@ -17,7 +17,13 @@ app = typer.Typer(
 
 @app.command("status", epilog="Example: wa-sessions db status --json")
 def status(*, output: OutputOption = Output.TABLE, json: Json = False, database_url: DatabaseUrl = None) -> None:
-    """Say which database is meant, and how far its schema is."""
+    """Say which database is meant, and how far its schema is.
+    \f
+    JSON: `database` (password masked), `source`, `embedded`, `backend_tables`, `current` (0: no schema), `latest`,
+    `pending`.
+
+    Exit: 0, 4.
+    """
     output = chosen(output, json=json)
     from wa_sessions.actions.migrate import status as action
 
@@ -36,7 +42,14 @@ def status(*, output: OutputOption = Output.TABLE, json: Json = False, database_
 
 @app.command("upgrade", epilog="Example: wa-sessions db upgrade --database-url postgresql://admin@db/messenger")
 def upgrade(*, output: OutputOption = Output.TABLE, json: Json = False, database_url: DatabaseUrl = None) -> None:
-    """Make the schema wa_sessions, or bring it up to date. The backend's tables are not touched."""
+    """Make the schema wa_sessions, or bring it up to date. The backend's tables are not touched.
+    \f
+    An embedded database upgrades by itself.
+
+    JSON: `applied`.
+
+    Exit: 0, 1 (the role may not), 4.
+    """
     output = chosen(output, json=json)
     from wa_sessions.actions.migrate import upgrade as action
 
@@ -48,7 +61,12 @@ def upgrade(*, output: OutputOption = Output.TABLE, json: Json = False, database
 
 @app.command("stop", epilog="Example: wa-sessions db stop")
 def stop(*, output: OutputOption = Output.TABLE, json: Json = False) -> None:
-    """Stop the embedded server. Its data stays, and the next command starts it again."""
+    """Stop the embedded server. Its data stays, and the next command starts it again.
+    \f
+    JSON: `stopped`, `folder`.
+
+    Exit: 0 (also if none runs), 5 (a worker uses it).
+    """
     output = chosen(output, json=json)
     from wa_sessions.actions.server import stop as action
 

@@ -1,11 +1,13 @@
 """``operations``, ``restore`` and ``quarantine purge``: what was done, and undoing it."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wa_sessions.cli import terminal
+from wa_sessions.cli.backup import bring_back
 from wa_sessions.cli.options import (
     DatabaseUrl,
     DryRun,
@@ -22,7 +24,8 @@ from wa_sessions.cli.options import (
     chosen,
 )
 from wa_sessions.cli.table import Column, table
-from wa_sessions.cli.times import when
+from wa_sessions.cli.times import iso, when
+from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ _COLUMNS = (
 
 
 def operations(
-    phone: Annotated[str | None, typer.Argument(help="Only those of this phone.")] = None,
+    phone: Annotated[str | None, typer.Argument(metavar="[PHONE]", help="Only those of this phone.")] = None,
     *,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="At most so many.")] = 20,
     since: Annotated[str | None, typer.Option("--since", metavar="7d", help="Only newer than that.")] = None,
@@ -83,7 +86,9 @@ def operations(
 
 
 def restore(
-    operation: Annotated[str | None, typer.Argument(help="The id that was printed by what took keys.")] = None,
+    operation: Annotated[
+        str | None, typer.Argument(metavar="[OPERATION]", help="The id that was printed by what took keys.")
+    ] = None,
     *,
     file: Annotated[str | None, typer.Option("--file", metavar="FILE", help="Restore from a backup instead.")] = None,
     phone: Annotated[str | None, typer.Option("--phone", metavar="PHONE", help="Of a backup, only this phone.")] = None,
@@ -105,26 +110,48 @@ def restore(
     \f
     It refuses to overwrite newer rows, and while a newer pairing of the phone exists; `--overwrite` puts what stands
     there into quarantine, under an operation of its own. A worker that runs the phone does it, and connects with the
-    keys. An operation that somebody has restored already is left alone. With `--file` keys come from a backup, into a
-    phone that is there; a backup older than the phone's last connection is refused, as it would roll the ratchets back.
+    keys. An operation that somebody has restored already is left alone.
+
+    With `--file` keys come from a backup (`wa-sessions backup`), for phones that are there. The whole file is read
+    before anything is changed: a cut, damaged or foreign one changes nothing. Present keys go to quarantine first, as
+    one operation; all phones of the file change in one transaction. It refuses a backup older than the phone's last
+    connection, as older keys would not decrypt what comes now, and while a newer pairing stands, each unless
+    `--overwrite`; and phones that a worker runs. Phones of which the file has no session are left alone (`skipped`).
+    `--identity` (or `WA_SESSIONS_BACKUP_IDENTITY`) names the file of an age or OpenSSH key.
 
     JSON: `operation`, `phone_id`, `phone` and `worker_id` (where it was one phone), `keys`, `counts` (rows by table),
     `already` (it was restored before), `matched`, `quarantined` (rows that were overwritten), `left`, `dry_run`, `undo`
     (null where nothing was overwritten), `phones`. With `--file`: `operation`, `matched`, `quarantined`, `left`,
-    `restored`, `dry_run`, `undo`, `phones`, `file`.
+    `restored`, `skipped`, `dry_run`, `undo`, `file`, `made_at`, `phones` (each with `phone_id`, `phone`,
+    `organization_id`, `status`, `matched`, `quarantined`, `left`, `restored`).
 
     Exit: 0, 1 (unknown operation, a conflict, purged, unlinked, no answer in 30 s, a backup that cannot be read), 2, 3
     (its phone is gone), 4, 5 (a connected `baileys` phone), 6 (a backup, or `--overwrite`, not confirmed).
     """
     from wa_sessions.actions.node_process import NodeProcess
-    from wa_sessions.errors import UsageError
 
     output = chosen(output, json=json)
     node = NodeProcess.configured(stop_command, start_command)
     if (operation is None) == (file is None):
         raise UsageError("name one: an operation, as in op-20260115-7f3k9q, or --file FILE")
-    if operation is None:
-        raise UsageError("restore --file is not there yet")
+    if file is not None:
+        bring_back(
+            Path(file),
+            phone=phone,
+            identity=identity or [],
+            org=org,
+            overwrite=overwrite,
+            process_stopped=process_stopped,
+            node=node,
+            dry_run=dry_run,
+            yes=yes,
+            output=output,
+            database_url=database_url,
+        )
+        return
+    if phone is not None or identity or org is not None:
+        raise UsageError("--phone, --identity and --org go with --file: an operation knows its phones")
+    assert operation is not None
     from wa_sessions.actions.restore import restore as action
 
     if overwrite and not dry_run:
@@ -188,15 +215,15 @@ def purge(
 def _data(one: "Operation") -> dict[str, Any]:
     return {
         "operation": one.id,
-        "at": terminal.iso(one.at),
+        "at": iso(one.at),
         "action": one.action,
         "reason": one.reason,
         "actor": one.actor,
         "keys": one.keys,
         "undo": f"wa-sessions restore {one.id}" if one.undoable else None,
-        "restored_at": terminal.iso(_last(one)),
+        "restored_at": iso(_last(one)),
         "restored_by": next((part.restored_by for part in one.phones if part.restored_by), None),
-        "purged_at": terminal.iso(one.purged_at),
+        "purged_at": iso(one.purged_at),
         "phones": [
             {
                 "phone_id": part.phone_id,
@@ -205,8 +232,8 @@ def _data(one: "Operation") -> dict[str, Any]:
                 "keys": part.keys,
                 "status_before": part.status_before,
                 "status_after": part.status_after,
-                "restored_at": terminal.iso(part.restored_at),
-                "unlinked_at": terminal.iso(part.unlinked_at),
+                "restored_at": iso(part.restored_at),
+                "unlinked_at": iso(part.unlinked_at),
             }
             for part in one.phones
         ],
@@ -284,7 +311,10 @@ def _restored_lines(done: "Restored") -> list[str]:
     if done.already:
         return [f"{done.operation} was restored already: nothing was changed"]
     subject = done.phones[0].number if len(done.phones) == 1 else f"{len(done.phones)} phones"
-    lines = [f"{'would bring' if done.dry_run else 'brought'} {done.keys} keys of {subject} back"]
+    if done.keys:
+        lines = [f"{'would bring' if done.dry_run else 'brought'} {done.keys} keys of {subject} back"]
+    else:
+        lines = [f"{subject}: {'would have' if done.dry_run else 'has'} its earlier status again"]
     if done.overwritten:
         lines += [f"{done.overwritten} newer keys {'would go' if done.dry_run else 'went'} to quarantine"]
     if done.dry_run:

@@ -29,7 +29,9 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-PhoneArgument = Annotated[str, typer.Argument(help="A number in any spelling, a JID, or '#ID' (in quotes).")]
+PhoneArgument = Annotated[
+    str, typer.Argument(metavar="PHONE", help="A number in any spelling, a JID, or '#ID' (in quotes).")
+]
 PhoneOrAll = Annotated[str, typer.Argument(help="A number, a JID, '#ID' (in quotes), or all.", metavar="PHONE|all")]
 OrganizationArgument = Annotated[int | None, typer.Argument(metavar="[ORG]", help="The same as --org.")]
 DatabaseUrl = Annotated[

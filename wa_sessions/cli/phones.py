@@ -1,4 +1,4 @@
-"""``add`` and ``assign``: which phones are ours."""
+"""``add``, ``assign`` and ``rename``: which phones are ours, and what they are called."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ from wa_sessions.keys.phone_ref import parse_phone
 
 
 def add(
-    phone: Annotated[str, typer.Argument(help="A number with its country code, in any spelling.")],
+    phone: Annotated[str, typer.Argument(metavar="PHONE", help="A number with its country code, in any spelling.")],
     *,
     org: Annotated[int, typer.Option("--org", metavar="N", min=0, help="The organization that it belongs to.")],
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="What people call it.")] = None,
@@ -28,7 +28,16 @@ def add(
     json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Add a phone, for wa-sessions run to keep connected."""
+    """Add a phone, for wa-sessions run to keep connected.
+    \f
+    A `neonize` phone with status `disconnected`. A number that its country does not have is added with a warning.
+
+    JSON: `phone_id`, `phone`, `organization_id`, `display_name`, `connection_type`, `status`.
+
+    Exit: 0, 1 (no schema), 2 (no number, or there already), 4.
+
+    Replaces: `INSERT INTO "OrganizationPhone" …` by hand.
+    """
     output = chosen(output, json=json)
     from wa_sessions.actions.add import add_phone
 
@@ -61,7 +70,12 @@ def assign(
     json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Say who runs a phone. Our worker runs neonize phones, the Node backend baileys phones."""
+    """Say who runs a phone. Our worker runs neonize phones, the Node backend baileys phones.
+    \f
+    JSON: `phone_id`, `phone`, `connection_type`, `connection_type_before`, `changed`.
+
+    Exit: 0, 1 (no schema), 2 (another type, a `waba` phone, two organizations), 3, 4, 5 (a worker runs it).
+    """
     output, ref = chosen(output, json=json), parse_phone(phone)
     from wa_sessions.actions.assign import assign as action
 
@@ -81,3 +95,38 @@ def assign(
     terminal.show(output, data, [line])
     if done.note:
         terminal.say(done.note)
+
+
+def rename(
+    phone: PhoneArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it; '' for no name.")],
+    *,
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Give a phone another name. Whoever runs it need not be restarted.
+    \f
+    Up to 200 characters, as with `add`.
+
+    JSON: `phone_id`, `phone`, `display_name`, `display_name_before`.
+
+    Exit: 0, 1 (no schema), 2 (too long a name, two organizations), 3, 4.
+
+    Replaces: `UPDATE "OrganizationPhone" SET "displayName" = …` by hand.
+    """
+    output, ref = chosen(output, json=json), parse_phone(phone)
+    from wa_sessions.actions.rename import rename as action
+
+    with terminal.opened(database_url) as opened:
+        done = action(opened, ref, name, org)
+    before = done.phone.display_name
+    data = {
+        "phone_id": done.phone.id,
+        "phone": done.phone.number,
+        "display_name": done.display_name,
+        "display_name_before": before,
+    }
+    line = f"{done.phone.number} is called {done.display_name or 'nothing'} (before: {before or 'nothing'})"
+    terminal.show(output, data, [terminal.plain(line)])

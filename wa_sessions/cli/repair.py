@@ -1,12 +1,11 @@
 """``clean-app-state``, ``clean-sessions``, ``force-close``, ``reset-status`` and ``remove``: what changes phones."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from wa_sessions.cli import terminal
+from wa_sessions.cli.changing import How, perform
 from wa_sessions.cli.options import (
     DatabaseUrl,
     DryRun,
@@ -24,34 +23,8 @@ from wa_sessions.cli.options import (
     chosen,
     one_organization,
 )
-from wa_sessions.cli.table import Column, table
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
-
-if TYPE_CHECKING:
-    from wa_sessions.actions.changes import Change, Changed, ChangedPhone, Plan
-    from wa_sessions.actions.connection import Opened
-    from wa_sessions.actions.node_process import NodeProcess
-
-_COLUMNS = (
-    Column("PHONE"),
-    Column("ORG", right=True),
-    Column("STATUS"),
-    Column("MATCHED", right=True),
-    Column("QUARANTINED", right=True),
-    Column("LEFT", right=True),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _How:
-    """How a change is to be made and shown."""
-
-    dry_run: bool
-    yes: bool
-    output: Output
-    node: "NodeProcess | None" = None
-    process_stopped: bool = False
 
 
 def clean_app_state(
@@ -90,14 +63,14 @@ def clean_app_state(
     from wa_sessions.actions import clean_app_state as action
     from wa_sessions.actions.node_process import NodeProcess
 
-    how = _How(
+    how = How(
         dry_run, yes, chosen(output, json=json), NodeProcess.configured(stop_command, start_command), process_stopped
     )
     change = action.change(with_keys=with_keys, **_because(reason))
     if with_keys:
         terminal.say(action.KEYS_WARNING)
     with terminal.opened(database_url) as opened:
-        _perform(opened, change, _who(phone), one_organization(organization, org), how)
+        perform(opened, change, _who(phone), one_organization(organization, org), how)
 
 
 def clean_sessions(
@@ -139,14 +112,14 @@ def clean_sessions(
 
     if peer is not None and recipe:
         raise UsageError("--peer and --recipe exclude each other: pre-keys belong to no peer")
-    how = _How(
+    how = How(
         dry_run, yes, chosen(output, json=json), NodeProcess.configured(stop_command, start_command), process_stopped
     )
     change = action.change(peer=peer, recipe=recipe, **_because(reason))
     if peer is None:
         terminal.say(action.RECIPE_WARNING if recipe else action.BROAD_WARNING)
     with terminal.opened(database_url) as opened:
-        _perform(opened, change, _who(phone), one_organization(organization, org), how)
+        perform(opened, change, _who(phone), one_organization(organization, org), how)
 
 
 def force_close(
@@ -182,17 +155,20 @@ def force_close(
     from wa_sessions.actions import force_close as action
     from wa_sessions.actions.node_process import NodeProcess
 
-    how = _How(
+    how = How(
         dry_run, yes, chosen(output, json=json), NodeProcess.configured(stop_command, start_command), process_stopped
     )
     change = action.change(logout=logout, **_because(reason))
     with terminal.opened(database_url) as opened:
-        _perform(opened, change, _who(phone), org, how)
+        perform(opened, change, _who(phone), org, how)
 
 
 def reset_status(
     phone: PhoneOrAll,
-    status: Annotated[str, typer.Argument(help="pending, loading, connected, reconnecting, disconnected, logged_out.")],
+    status: Annotated[
+        str,
+        typer.Argument(metavar="STATUS", help="pending, loading, connected, reconnecting, disconnected, logged_out."),
+    ],
     *,
     force: Annotated[bool, typer.Option("--force", help="Set another status than these.")] = False,
     reason: Reason = None,
@@ -216,10 +192,10 @@ def reset_status(
     """
     from wa_sessions.actions import reset_status as action
 
-    how = _How(dry_run, yes, chosen(output, json=json))
+    how = How(dry_run, yes, chosen(output, json=json))
     change = action.change(status, force=force, **_because(reason))
     with terminal.opened(database_url) as opened:
-        _perform(opened, change, _who(phone), org, how)
+        perform(opened, change, _who(phone), org, how)
 
 
 def remove(
@@ -247,11 +223,11 @@ def remove(
     """
     from wa_sessions.actions import remove as action
 
-    how = _How(dry_run, yes, chosen(output, json=json))
+    how = How(dry_run, yes, chosen(output, json=json))
     change = action.change(**_because(reason))
     with terminal.opened(database_url) as opened:
         action.refuse_foreign(opened, _who(phone), org)
-        _perform(opened, change, _who(phone), org, how)
+        perform(opened, change, _who(phone), org, how)
 
 
 def _who(phone: str) -> PhoneRef | None:
@@ -265,137 +241,3 @@ def _because(reason: str | None) -> dict[str, str]:
 
     text = " ".join((reason or "").split())[:LONGEST_REASON]
     return {"reason": text} if text else {}
-
-
-def _perform(opened: "Opened", change: "Change", who: PhoneRef | None, organization: int | None, how: _How) -> None:
-    from wa_sessions.actions import changes
-
-    stopped = how.process_stopped or how.node is not None
-    planned = changes.plan(opened, change, who, organization, process_stopped=stopped)
-    touched = planned.touched
-    needless = change.status is None and not change.removes_phone and not planned.keys
-    if not (how.dry_run or needless):
-        if planned.everyone:
-            terminal.confirm_count(_question(planned), len(touched), yes=how.yes)
-        else:
-            terminal.confirm(_question(planned), yes=how.yes)
-    with terminal.progress("phones") as progress:
-        changed = changes.carry_out(opened, planned, node=how.node, dry_run=how.dry_run, progress=progress)
-    _show(changed, change, planned, how)
-
-
-def _question(planned: "Plan") -> str:
-    change, touched = planned.change, planned.touched
-    subject = touched[0].phone.number if not planned.everyone else f"{len(touched)} phones"
-    by_worker = sum(1 for one in touched if one.owner)
-    deed = _DEEDS[change.action](change, planned.keys)
-    workers = " Its worker does it." if by_worker and not planned.everyone else ""
-    if by_worker and planned.everyone:
-        workers = f" {by_worker} of them are changed by their workers."
-    return f"{deed.format(subject=subject)}?{workers}"
-
-
-_DEEDS: dict[str, Callable[[Any, int], str]] = {
-    "clean_app_state": lambda _change, keys: f"Put {keys} app-state keys of {{subject}} into quarantine",
-    "clean_sessions": lambda _change, keys: f"Put {keys} keys of {{subject}} into quarantine",
-    "force_close": lambda change, keys: (
-        f"Close {{subject}} and put all its keys ({keys}) into quarantine"
-        if change.selection is not None
-        else "Close {subject} and keep its keys"
-    ),
-    "reset_status": lambda change, _keys: f"Set the status of {{subject}} to {change.status}",
-    "remove": lambda _change, keys: f"Remove {{subject}} and put its {keys} keys into quarantine",
-}
-
-
-def _show(changed: "Changed", change: "Change", planned: "Plan", how: _How) -> None:
-    parts = [_fields(part) for part in changed.phones]
-    undo = _undo(changed, change, planned)
-    match how.output:
-        case Output.JSON:
-            one = parts[0] if parts and not planned.everyone else {}
-            terminal.write(terminal.as_json(one | _totals(changed, undo) | {"phones": parts}))
-        case Output.TSV:
-            names = ["operation", "dry_run", *_NAMES]
-            rows = [{"operation": changed.operation, "dry_run": changed.dry_run, **part} for part in parts]
-            terminal.write(*terminal.tsv(rows, names))
-        case Output.TABLE:
-            terminal.write(*_lines(changed, change, planned, undo))
-    if not changed.dry_run and how.node is None and _node_phones(changed):
-        terminal.say("restart the Node process, so that it forgets what it has in memory of this")
-
-
-_NAMES = (
-    *("phone_id", "phone", "organization_id", "status", "matched", "quarantined", "left", "by_type", "worker_id"),
-    "keys",
-)
-
-
-def _fields(part: "ChangedPhone") -> dict[str, Any]:
-    values = (
-        *(part.phone.id, part.phone.number, part.phone.organization_id, part.status),
-        *(part.taken.matched, part.taken.quarantined, part.taken.left, part.taken.by_type),
-        *(str(part.worker_id) if part.worker_id else None, part.taken.quarantined),
-    )
-    return dict(zip(_NAMES, values, strict=True))
-
-
-def _totals(changed: "Changed", undo: str | None) -> dict[str, Any]:
-    """The fields that every destructive command has."""
-    taken = changed.taken
-    return {
-        "operation": changed.operation,
-        "matched": taken.matched,
-        "quarantined": taken.quarantined,
-        "left": taken.left,
-        "by_type": taken.by_type,
-        "dry_run": changed.dry_run,
-        "undo": undo,
-    }
-
-
-def _undo(changed: "Changed", change: "Change", planned: "Plan") -> str | None:
-    if changed.dry_run:
-        return None
-    if changed.operation:
-        return f"wa-sessions restore {changed.operation}"
-    if change.action == "force_close" and not planned.everyone and change.selection is None:
-        [part] = changed.phones
-        verb = "restart" if part.worker_id else "run"
-        return f"wa-sessions {verb} {part.phone.number}" if part.phone.connection_type == "neonize" else None
-    return None
-
-
-def _lines(changed: "Changed", change: "Change", planned: "Plan", undo: str | None) -> Iterator[str]:
-    taken, dry = changed.taken, changed.dry_run
-    if planned.everyone:
-        rows = [
-            tuple(map(str, (p.phone.number, p.phone.organization_id, p.status, *_counts(p)))) for p in changed.phones
-        ]
-        if rows:
-            yield from table(_COLUMNS, rows, terminal.width(), [None] * len(_COLUMNS))
-        yield f"{len(rows)} phones: {_said(taken.matched, taken.quarantined, taken.left, dry=dry)}"
-    else:
-        for part in changed.phones:
-            status = f"status {'would be ' if dry else ''}{part.status}; " if change.status else ""
-            yield f"{part.phone.number}: {status}{_said(*_counts(part), dry=dry)}"
-            for kind, keys in sorted(part.taken.by_type.items(), key=lambda item: -item[1]):
-                yield f"  {keys:>7}  {kind}"
-    if dry:
-        yield "nothing was changed"
-    elif undo:
-        yield f"undo: {undo}"
-
-
-def _counts(part: "ChangedPhone") -> tuple[int, int, int]:
-    return part.taken.matched, part.taken.quarantined, part.taken.left
-
-
-def _said(matched: int, quarantined: int, left: int, *, dry: bool) -> str:
-    if not matched:
-        return "no keys to take"
-    return f"{matched} keys matched, {quarantined} {'would go' if dry else 'went'} to quarantine, {left} left"
-
-
-def _node_phones(changed: "Changed") -> bool:
-    return any(part.phone.connection_type == "baileys" for part in changed.phones)

@@ -89,6 +89,14 @@ def run(
     """Keep sessions connected, in the foreground.
 
     Until SIGTERM or Ctrl-C, either of which ends it gracefully. A phone without keys shows a QR code to be scanned.
+    \f
+    SIGTERM and Ctrl-C end it within 10 s, exit 0. A function is also looked for in the current folder; with
+    `--log-format json` no QR is drawn. There is no `--json`: see [log lines](history.md#log-lines).
+
+    Exit: 0, 1 (no schema), 2 (no `neonize` phone, a handler that is not there), 3, 4 (also: neonize cannot use the key
+    store), 5 (not a `neonize` phone, or another worker runs it).
+
+    Replaces: `pm2 start messenger-backend`, for our own phones.
     """
     refs = [parse_phone(phone) for phone in phones or ()]
     from wa_sessions.actions import run as action
@@ -114,7 +122,7 @@ def _nothing(_number: str, _code: str) -> None:
 
 
 def _draw(number: str, code: str) -> None:
-    from wa_sessions.cli.qr import drawn
+    from wa_sessions.cli.qr_code import drawn
 
     head = f"{number}: scan this with WhatsApp on the phone, under Linked devices (it is renewed by itself)"
     sys.stderr.write(f"{head}\n{drawn(code, terminal=sys.stderr.isatty())}\n")

@@ -9,29 +9,20 @@ import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, PhoneArgument, chosen
-from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import when
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.stats import SessionErrorStats
+    from wa_sessions.actions.sessions import Session
+    from wa_sessions.actions.stats import SessionErrorStats, Worker
 
 MOST_ADVICE = 10
 _WORKER = ("id", "host", "pid", "since")
+_KEYS = ("store", "keys", "keys_by_type")
 _COLOURS = {"ok": "32", "warning": "33", "critical": "1;31", "unknown": "2"}
 _KINDS = {"bad_mac": "Bad MAC", "bad_decrypt": "Bad Decrypt"}
 _LABEL = 13
 _COMMAND, _HARD_SPACE = "wa-sessions ", "\xa0"
-_COLUMNS = (
-    Column("PHONE"),
-    Column("ORG", right=True),
-    Column("NAME", flexible=True),
-    Column("STATUS"),
-    Column("HEALTH"),
-    Column("MAC"),
-    Column("DEC"),
-    Column("CONNECTED"),
-)
 
 
 def stats(
@@ -42,7 +33,14 @@ def stats(
     json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Say how healthy a session is, and what to do about it."""
+    """Say how healthy a session is, and what to do about it.
+    \f
+    JSON: [the fields of `stats`](sessions.md#the-fields-of-stats-and-sessions).
+
+    Exit: 0 whatever the health is, 2 (two organizations), 3, 4.
+
+    Replaces: `pm2 logs messenger-backend | grep -E "(Bad MAC error #|Bad Decrypt error #)"`, for our own phones.
+    """
     output, ref = chosen(output, json=json), parse_phone(phone)
     from wa_sessions.actions.stats import session_stats
 
@@ -55,22 +53,46 @@ def stats(
 def sessions(
     *,
     status: Annotated[str | None, typer.Option("--status", metavar="STATUS", help="Only with this status.")] = None,
+    unhealthy: Annotated[
+        bool, typer.Option("--unhealthy", help="Only with counted errors, or that only a person can mend.")
+    ] = False,
+    few_keys: Annotated[
+        int | None, typer.Option("--few-keys", metavar="N", min=1, help="Only with fewer than N auth keys.")
+    ] = None,
     org: Organization = None,
     output: OutputOption = Output.TABLE,
     json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """List all phones with the health of their sessions."""
+    """List all phones. With the health of their sessions, and how many keys they have.
+    \f
+    Below the table stand those that need somebody. Filters narrow together. `--unhealthy` are those with severity
+    `warning` or `critical`, those that only a person can mend, and, where nobody observes a phone, those with status
+    `logged_out`. `--few-keys` leaves out `waba` phones, which have none. A terminal that is wide enough shows store and
+    worker too.
+
+    JSON: `sessions`, a list; each has [the fields of `stats`](sessions.md#the-fields-of-stats-and-sessions), then
+    `store` (`baileys`, `whatsmeow`, null), `keys` and `keys_by_type`, as in `keys`; these two are null for `waba`
+    phones and where the store cannot be read.
+
+    Exit: 0 (also for none), 1 (`--few-keys` without the right to read a key store), 2 (a status that is none and that
+    no phone has), 4.
+
+    Replaces: `SELECT id, "phoneJid", status FROM "OrganizationPhone"`; with `--status connected`,
+    `SELECT "phoneJid", status, "lastConnectedAt" … WHERE status = 'connected'`; joins of phones and counts of their
+    keys; with `--few-keys`, looking for phones that have suspiciously few.
+    """
     output = chosen(output, json=json)
     from wa_sessions.actions.sessions import fleet
 
     with terminal.opened(database_url) as opened:
-        listed = fleet(opened, organization_id=org, status=status)
+        listed = fleet(opened, organization_id=org, status=status, unhealthy=unhealthy, few_keys=few_keys)
     match output:
         case Output.JSON:
             terminal.write(terminal.as_json({"sessions": [found.as_dict() for found in listed]}))
         case Output.TSV:
-            terminal.write(*terminal.tsv([_flat(found) for found in listed], _names()))
+            rows = [_flat(found.stats) | _keys(found) for found in listed]
+            terminal.write(*terminal.tsv(rows, [*_names(), *_KEYS]))
         case Output.TABLE:
             terminal.write(*_fleet(listed, datetime.now().astimezone()))
 
@@ -80,6 +102,10 @@ def _flat(found: "SessionErrorStats") -> dict[str, Any]:
     data = found.as_dict()
     worker = data.pop("worker") or {}
     return data | {f"worker_{name}": worker.get(name) for name in _WORKER}
+
+
+def _keys(found: "Session") -> dict[str, Any]:
+    return {name: getattr(found, name) for name in _KEYS}
 
 
 def _names() -> list[str]:
@@ -135,28 +161,51 @@ def _state(found: "SessionErrorStats", now: datetime) -> str:
 def _worker(found: "SessionErrorStats", now: datetime) -> str:
     if found.worker is None:
         return "none"
-    place = f"{found.worker.host}/{found.worker.pid}" if found.worker.host else found.worker.id
-    return f"{place}, started {when(found.worker.since, now)}"
+    return f"{_place(found.worker)}, started {when(found.worker.since, now)}"
 
 
-def _fleet(listed: "list[SessionErrorStats]", now: datetime) -> list[str]:
+def _place(worker: "Worker") -> str:
+    return f"{worker.host}/{worker.pid}" if worker.host else worker.id
+
+
+def _fleet(listed: "list[Session]", now: datetime) -> list[str]:
     if not listed:
         return ["no phones"]
-    rows = [
-        (
-            found.phone,
-            str(found.organization_id),
-            terminal.plain(found.display_name or ""),
-            found.status,
-            found.severity,
-            f"{found.bad_mac_errors}/{found.max_bad_mac_errors}",
-            f"{found.bad_decrypt_errors}/{found.max_bad_decrypt_errors}",
-            when(found.last_connected_at, now),
-        )
-        for found in listed
-    ]
-    paint = [None] * 4 + [lambda text: terminal.colour(text, _COLOURS[text])] + [None] * 3
-    return table(_COLUMNS, rows, terminal.width(), paint) + _advice(listed)
+    from wa_sessions.cli.table import Column, table
+
+    columns = (
+        Column("PHONE"),
+        Column("ORG", right=True),
+        Column("NAME", flexible=True),
+        Column("STATUS"),
+        Column("HEALTH"),
+        Column("MAC"),
+        Column("DEC"),
+        Column("KEYS", right=True),
+        Column("CONNECTED"),
+        Column("STORE", flexible=True),
+        Column("WORKER", flexible=True),
+    )
+    paint = [None] * 4 + [lambda text: terminal.colour(text, _COLOURS[text])] + [None] * 6
+    rows = [_row(found, now) for found in listed]
+    return table(columns, rows, terminal.width(), paint) + _advice([found.stats for found in listed])
+
+
+def _row(found: "Session", now: datetime) -> tuple[str, ...]:
+    stats = found.stats
+    return (
+        stats.phone,
+        str(stats.organization_id),
+        terminal.plain(stats.display_name or ""),
+        terminal.plain(stats.status),
+        stats.severity,
+        f"{stats.bad_mac_errors}/{stats.max_bad_mac_errors}",
+        f"{stats.bad_decrypt_errors}/{stats.max_bad_decrypt_errors}",
+        "-" if found.keys is None else str(found.keys),
+        when(stats.last_connected_at, now),
+        found.store or "",
+        _place(stats.worker) if stats.worker else "",
+    )
 
 
 def _advice(listed: "list[SessionErrorStats]") -> list[str]:

@@ -9,7 +9,10 @@ Paint = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column; ``flexible`` gives way where the table is too wide, and goes where nothing readable is left of it."""
+    """A column; ``flexible`` gives way where the table is too wide, and goes where nothing readable is left of it.
+
+    Of several the last gives way first.
+    """
 
     title: str
     right: bool = False
@@ -41,7 +44,7 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
 
     widths = [max(map(cell_len, (column.title, *(row[n] for row in rows)))) for n, column in enumerate(columns)]
     excess = sum(widths) + len(GAP) * (len(columns) - 1) - width
-    for n, column in enumerate(columns):
+    for n, column in reversed(list(enumerate(columns))):
         if column.flexible and excess > 0:
             kept = max(widths[n] - excess, 0)
             kept = kept if kept >= cell_len(column.title) else 0

@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from wa_sessions.cli.options import Output
@@ -59,9 +58,9 @@ def confirm_count(question: str, count: int, *, yes: bool) -> None:
 
 
 @contextlib.contextmanager
-def progress(what: str) -> "Iterator[Callable[[int, int], None]]":
-    """A progress bar on stderr, for people at a terminal and for more than one thing to do."""
-    if not (sys.stderr and sys.stderr.isatty()):
+def progress(what: str, *, wanted: bool = True) -> "Iterator[Callable[[int, int], None]]":
+    """A progress bar on stderr, for people at a terminal."""
+    if not (wanted and sys.stderr and sys.stderr.isatty()):
         yield lambda _done, _all: None
         return
     from rich.console import Console
@@ -109,11 +108,6 @@ def as_json(data: Mapping[str, Any], *, indent: int | None = 2) -> str:
 def tsv(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
     """A header and rows; tabs and line ends inside values become spaces, None is empty."""
     return ["\t".join(names), *("\t".join(_cell(row[name]) for name in names) for row in rows)]
-
-
-def iso(moment: datetime | None) -> str | None:
-    """ISO 8601 in UTC, as in ``2026-01-15T18:00:00.000Z``."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
 
 
 def plain(text: str) -> str:

@@ -1,6 +1,6 @@
 """Times that people can read."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 _JUST_NOW = timedelta(seconds=2)
 
@@ -8,7 +8,6 @@ _JUST_NOW = timedelta(seconds=2)
 def when(moment: datetime | None, now: datetime) -> str:
     """A moment as seen from ``now``, both with a zone; days and clock times in the zone of ``now``.
 
-    >>> from datetime import UTC
     >>> now = datetime(2026, 1, 15, 18, 0, tzinfo=UTC)
     >>> [when(now - timedelta(**ago), now) for ago in ({"seconds": 40}, {"minutes": 3}, {"hours": 2}, {"days": 30})]
     ['40 s ago', '3 min ago', 'today 16:00', '16 Dec 2025']
@@ -25,6 +24,15 @@ def when(moment: datetime | None, now: datetime) -> str:
         near = f"{seconds} s" if seconds < 60 else f"{seconds // 60} min"
         return f"{near} ago" if moment < now else f"in {near}"
     return _on_a_day(moment.astimezone(now.tzinfo), now)
+
+
+def iso(moment: datetime | None) -> str | None:
+    """A moment for programs: ISO 8601 in UTC, to the millisecond.
+
+    >>> iso(datetime(2026, 1, 15, 18, 0, tzinfo=UTC))
+    '2026-01-15T18:00:00.000Z'
+    """
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
 
 
 def _on_a_day(moment: datetime, now: datetime) -> str:

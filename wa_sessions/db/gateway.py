@@ -81,6 +81,18 @@ class Database:
         finally:
             self._free.release()
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """One read-only transaction that sees a single moment throughout, on a connection of its own.
+
+        Raises what ``transaction`` raises.
+        """
+        with errors_of(self.target), contextlib.closing(_connect(self.target, autocommit=False)) as conn:
+            conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            conn.read_only = True
+            _prepare(conn, self.target, local=True)
+            yield conn
+
     def dedicated(self) -> Connection:
         """An autocommit connection of its own, for advisory locks and LISTEN; the caller closes it."""
         with errors_of(self.target):

@@ -59,7 +59,7 @@ def find(conn: Connection, backend: Backend, ref: PhoneRef, organization_id: int
         keyed: set[int] = set()
     else:
         rows = conn.execute(_SQL.by_number, {"number": ref.digits}).fetchall()
-        keyed = _organizations_with_keys(conn, backend, ref.digits)
+        keyed = organizations_with_keys(conn, backend, ref.digits)
     matching = [row for row in rows if organization_id in (None, row["organizationId"])]
     if not matching:
         raise PhoneNotFound(_not_found(ref, organization_id, {row["organizationId"] for row in rows}, keyed))
@@ -175,7 +175,8 @@ def _insert(conn: Connection, statement: Composed, values: dict[str, Any], numbe
     return row
 
 
-def _organizations_with_keys(conn: Connection, backend: Backend, number: str) -> set[int]:
+def organizations_with_keys(conn: Connection, backend: Backend, number: str) -> set[int]:
+    """The organizations in which auth keys of a number stand, whether or not it has a row of its own there."""
     if backend.auth is None:
         return set()
     statement = _SQL.organizations_with_keys.format(auth_table=backend.auth.identifier)

@@ -37,9 +37,10 @@ def require(
     if "neonize" in stores:
         lacking += _store_rights(conn, list(keys))
     missing = [_said(table, privilege) for table, privilege in lacking]
-    schema = migrate.status(conn).current > 0
+    usage = conn.execute(_SQL.schema_usage, {"schema": "wa_sessions"}).fetchone()
+    schema = usage is not None and (not usage["usable"] or migrate.status(conn).current > 0)
     if schema:
-        missing += _own_rights(conn)
+        missing += _own_rights(conn, usable=bool(usage and usage["usable"]))
     role = conn.execute(_SQL.role).fetchone() or {"name": "?", "may_create": False}
     if not schema and (missing or not role["may_create"]):
         owner = "" if role["may_create"] else ", by a role that may CREATE in this database"
@@ -70,9 +71,8 @@ def _store_rights(conn: Connection, keys: list[str]) -> list[Right]:
     return [(f"the tables of {whatsmeow.SCHEMA}", privilege) for privilege in dict.fromkeys(p for _, p in lacking)]
 
 
-def _own_rights(conn: Connection) -> list[str]:
-    usage = conn.execute(_SQL.schema_usage, {"schema": "wa_sessions"}).fetchone()
-    if usage is None or not usage["usable"]:
+def _own_rights(conn: Connection, *, usable: bool) -> list[str]:
+    if not usable:
         return ["use the schema wa_sessions: GRANT USAGE on it, and on its tables SELECT, INSERT, UPDATE, DELETE"]
     wanted = [(f"wa_sessions.{table}", privilege) for table, rights in _OWN.items() for privilege in rights]
     lacking = _missing(conn, wanted)

@@ -11,10 +11,12 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from wa_sessions.db import dsn
-from wa_sessions.db.embedded import EmbeddedServer, default_data_dir
 from wa_sessions.errors import DatabaseError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wa_sessions.db.embedded import EmbeddedServer
     from wa_sessions.db.gateway import Connection
 
 URL_VARIABLES = ("WA_SESSIONS_DATABASE_URL", "DATABASE_URL")
@@ -26,12 +28,13 @@ _TLS_FILES = ("sslrootcert", "sslcert", "sslkey")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A database to connect to, and where its address came from."""
+    """A database to connect to, and where its address came from; ``made_in``: the folder of one that is new."""
 
     conninfo: str = field(repr=False)
     search_path: str | None
     source: str
     embedded: bool = False
+    made_in: "Path | None" = None
 
     @property
     def masked(self) -> str:
@@ -41,10 +44,13 @@ class Target:
         return dsn.masked(conninfo_to_dict(self.conninfo))
 
 
-def resolve(database_url: str | None = None, *, allow_embedded: Literal["existing", "create"] = "existing") -> Target:
+def resolve(
+    database_url: str | None = None, *, allow_embedded: Literal["running", "existing", "create"] = "existing"
+) -> Target:
     """The database that is meant: option, environment, libpq's own settings, else the embedded one.
 
-    Starts the embedded server where that is the answer; makes one only with ``"create"``. Raises DatabaseError.
+    Starts the embedded server where that is the answer, but with ``"running"``; makes one only with ``"create"``.
+    Raises DatabaseError.
     """
     if database_url is not None:
         return _target(database_url, "--database-url")
@@ -53,8 +59,10 @@ def resolve(database_url: str | None = None, *, allow_embedded: Literal["existin
             return _target(value, name)
     if named := [name for name in LIBPQ_VARIABLES if os.environ.get(name)]:
         return Target("", None, ", ".join(named))
+    from wa_sessions.db.embedded import EmbeddedServer, default_data_dir
+
     server = EmbeddedServer(default_data_dir())
-    if allow_embedded == "create" or server.exists():
+    if allow_embedded == "create" or (server.running() if allow_embedded == "running" else server.exists()):
         return embedded_target(server)
     raise DatabaseError(
         "no database is configured: give --database-url, or set WA_SESSIONS_DATABASE_URL, DATABASE_URL or libpq's PG* "
@@ -62,9 +70,10 @@ def resolve(database_url: str | None = None, *, allow_embedded: Literal["existin
     )
 
 
-def embedded_target(server: EmbeddedServer) -> Target:
+def embedded_target(server: "EmbeddedServer") -> Target:
     """The database of an embedded server, which is started if it does not run."""
-    return Target(server.ensure_running(), None, "embedded", embedded=True)
+    made_in = None if server.exists() else server.data_dir
+    return Target(server.ensure_running(), None, "embedded", embedded=True, made_in=made_in)
 
 
 def store_url(conn: "Connection", target: Target, override: str | None = None) -> str:

@@ -2,12 +2,13 @@
 
 import re
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from types import SimpleNamespace
 from typing import LiteralString, cast
 
 from psycopg.sql import SQL
 
+_FOLDER = Path(__file__).with_name("queries")
 _BLOCK = re.compile(r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -21,5 +22,5 @@ class Queries(SimpleNamespace):
 @cache
 def queries(subject: str) -> Queries:
     """All blocks of one subject."""
-    text = files("wa_sessions.db").joinpath("queries", f"{subject}.sql").read_text(encoding="utf-8")
+    text = (_FOLDER / f"{subject}.sql").read_text(encoding="utf-8")
     return Queries(**{name: SQL(cast("LiteralString", body.strip())) for name, body in _BLOCK.findall(text)})

@@ -1,15 +1,18 @@
 """whatsmeow's store: the tables that neonize makes and fills in the schema ``whatsmeow``."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from psycopg.sql import SQL, Identifier, Literal
+from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from wa_sessions.db import dsn
+from wa_sessions.db.auth_keys import Sums
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.settings import Target
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import DatabaseError
-from wa_sessions.keys import session_record
+from wa_sessions.keys import phone_ref, session_record
 from wa_sessions.keys.signal_address import is_lid, signal_address, twin, user_of
 from wa_sessions.keys.whatsmeow_tables import TABLES, StoreTable
 
@@ -156,6 +159,50 @@ def counts(conn: Connection, device_jid: str) -> dict[str, int]:
     ]
     rows = conn.execute(SQL(" UNION ALL ").join(parts), {"device": device_jid})
     return {row["kind"]: row["rows"] for row in rows}
+
+
+def sums(conn: Connection, number: str) -> Sums:
+    """Number by type and size of the rows of all devices that are paired under a number."""
+    tables, devices = existing_tables(conn), device_of(conn, number)
+    if not devices:
+        return Sums({}, 0)
+    return Sums.of(conn.execute(_of_all(_SQL.sums, tables), {"devices": devices}))
+
+
+def counts_by_number(conn: Connection) -> dict[str, dict[str, int]]:
+    """Rows by type of all numbers that have a device; where two devices have one number, of both together."""
+    found: dict[str, Counter[str]] = {}
+    if tables := existing_tables(conn):
+        for row in conn.execute(_of_all(_SQL.counts_by_device, tables)):
+            found.setdefault(phone_ref.number_of(row["device"]), Counter())[row["type"]] += row["rows"]
+    return {number: dict(by_type) for number, by_type in found.items()}
+
+
+def names(conn: Connection, number: str, *, key_type: str | None, after: str | None, limit: int) -> list[str]:
+    """The names of a number's rows in order: type, then what tells the row apart, its device too if there are two."""
+    devices = device_of(conn, number)
+    tables = [table for table in existing_tables(conn) if key_type in (None, table.kind)]
+    if not (devices and tables):
+        return []
+    rows = SQL(" UNION ALL ").join(_row_names(table, several=len(devices) > 1) for table in tables)
+    values = {"devices": devices, "after": after, "limit": limit}
+    return [row["name"] for row in conn.execute(_SQL.names.format(rows=rows), values)]
+
+
+def _of_all(statement: SQL, tables: Iterable[StoreTable]) -> Composed:
+    parts = (
+        statement.format(type=Literal(table.kind), table=qualified(table), owner=Identifier(table.owner))
+        for table in tables
+    )
+    return SQL(" UNION ALL ").join(parts)
+
+
+def _row_names(table: StoreTable, *, several: bool) -> Composed:
+    parts = [Identifier(column) for column in table.key if several or column != table.owner]
+    joined = SQL(", ").join(parts) if parts else SQL("NULL")
+    names = {"type": Literal(table.kind), "table": qualified(table), "owner": Identifier(table.owner)}
+    statement: Composed = _SQL.row_names.format(parts=joined, **names)
+    return statement
 
 
 def _mapped(conn: Connection, statement: SQL, user: str) -> str | None:

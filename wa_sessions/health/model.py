@@ -2,32 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal
 
 from wa_sessions.health.classify import Cause, Encryption
-
-
-class ErrorKind(StrEnum):
-    """The two kinds of error that have a limit."""
-
-    BAD_MAC = "bad_mac"
-    BAD_DECRYPT = "bad_decrypt"
-
-    @property
-    def label(self) -> str:
-        return "Bad MAC" if self is ErrorKind.BAD_MAC else "Bad Decrypt"
-
-
-class Severity(StrEnum):
-    """``critical`` means that the next error of that kind closes the session."""
-
-    OK = "ok"
-    WARNING = "warning"
-    CRITICAL = "critical"
-    UNKNOWN = "unknown"
+from wa_sessions.health.limits import ErrorKind as ErrorKind
+from wa_sessions.health.limits import Limits as Limits
+from wa_sessions.health.limits import Severity as Severity
+from wa_sessions.health.limits import severity as severity
 
 
 class Outcome(StrEnum):
@@ -35,19 +18,6 @@ class Outcome(StrEnum):
 
     RECOVERED = "recovered"
     LOST = "lost"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When a session is closed, and how long a retry is waited for."""
-
-    bad_mac: int = 3
-    bad_decrypt: int = 5
-    scope: Literal["account", "sender"] = "account"
-    give_up_after: timedelta = timedelta(days=1)
-
-    def of(self, kind: ErrorKind) -> int:
-        return self.bad_mac if kind is ErrorKind.BAD_MAC else self.bad_decrypt
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +66,6 @@ class Health:
     @property
     def pending(self) -> tuple[FailedMessage, ...]:
         return tuple(m for m in self.messages.values() if m.outcome is None)
-
-
-def severity(bad_mac: int, bad_decrypt: int, limits: Limits) -> Severity:
-    """Judge two counters: any error is a warning, one short of a limit is critical."""
-    if 0 < bad_mac >= limits.bad_mac - 1 or 0 < bad_decrypt >= limits.bad_decrypt - 1:
-        return Severity.CRITICAL
-    return Severity.WARNING if bad_mac or bad_decrypt else Severity.OK
 
 
 # --------------------------------------------------------------------------------------------- what happens

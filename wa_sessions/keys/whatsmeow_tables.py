@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StoreTable:
-    """A table, the column that names its device, its primary key, and what people call its rows."""
+    """A table, the column that names its device, its primary key, and its key type as Baileys would name it."""
 
     name: str
     owner: str
@@ -13,7 +13,7 @@ class StoreTable:
     kind: str
 
 
-DEVICE = StoreTable("whatsmeow_device", "jid", ("jid",), "device")
+DEVICE = StoreTable("whatsmeow_device", "jid", ("jid",), "creds")
 SESSIONS = StoreTable("whatsmeow_sessions", "our_jid", ("our_jid", "their_id"), "session")
 SENDER_KEYS = StoreTable("whatsmeow_sender_keys", "our_jid", ("our_jid", "chat_id", "sender_id"), "sender-key")
 VERSIONS = StoreTable("whatsmeow_app_state_version", "jid", ("jid", "name"), "app-state-sync-version")

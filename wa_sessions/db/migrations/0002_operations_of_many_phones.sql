@@ -32,6 +32,7 @@ ALTER TABLE wa_sessions.quarantine ADD COLUMN phone_id integer;
 UPDATE wa_sessions.quarantine SET phone_id = operation.phone_id
 FROM wa_sessions.operation WHERE operation.id = quarantine.operation_id;
 ALTER TABLE wa_sessions.quarantine ALTER COLUMN phone_id SET NOT NULL;
+CREATE INDEX quarantine_phone ON wa_sessions.quarantine (operation_id, phone_id);
 ALTER TABLE wa_sessions.quarantine DROP CONSTRAINT quarantine_store_check;
 ALTER TABLE wa_sessions.quarantine ADD CONSTRAINT quarantine_store_check
     CHECK (store IN ('whatsmeow', 'baileys', 'backend'));

@@ -65,3 +65,6 @@ jsonb_set(staged.row, '{value}', to_jsonb('\x' || encode(convert_to(staged.row -
 
 -- name: new_id
 gen_random_uuid()::text
+
+-- name: of_devices
+doomed.{owner} = ANY(%(devices)s)

@@ -61,3 +61,19 @@ SELECT {kind}::text AS kind, count(*) AS rows FROM {table} WHERE {owner} = %(dev
 
 -- name: current_schema
 SELECT current_schema() AS name;
+
+-- name: sums
+SELECT {type}::text AS type, count(*) AS rows, coalesce(sum(pg_column_size(found.*)), 0) AS bytes
+FROM {table} AS found WHERE {owner} = ANY(%(devices)s)
+
+-- name: counts_by_device
+SELECT {type}::text AS type, {owner} AS device, count(*) AS rows FROM {table} GROUP BY 2
+
+-- name: row_names
+SELECT {type}::text || coalesce('-' || nullif(concat_ws('::', {parts}), ''), '') COLLATE "C" AS name
+FROM {table} WHERE {owner} = ANY(%(devices)s)
+
+-- name: names
+SELECT name FROM ({rows}) AS named
+WHERE %(after)s::text IS NULL OR name > %(after)s
+ORDER BY name LIMIT %(limit)s;

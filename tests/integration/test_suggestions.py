@@ -1,0 +1,87 @@
+"""The Tab key with a database: phones, operations, and silence where there is none."""
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from wa_sessions.cli.suggest import answer
+from wa_sessions.db import backend, operations, phones
+from wa_sessions.db.embedded import EmbeddedServer
+from wa_sessions.db.gateway import Connection, Database
+
+ALICE, BOB, LONGER = "77051234567", "77057654321", "770512345678"
+
+
+@pytest.fixture
+def filled(database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Three phones, one of them in two organizations; the environment names the database."""
+    with database.transaction() as conn:
+        found = backend.detect(conn)
+        for number, org, name in ((ALICE, 1, "Bürö 'A' $(id)"), (BOB, 1, None), (LONGER, 2, "x\x1b[2J:y\tz")):
+            phones.add(conn, found, number, org, name)
+        conn.execute(
+            """INSERT INTO "OrganizationPhone" ("organizationId", "phoneJid", "updatedAt")
+               VALUES (2, %s, now())""",
+            (f"{ALICE}:3@s.whatsapp.net",),
+        )
+    monkeypatch.setenv("WA_SESSIONS_DATABASE_URL", database_url)
+    return database_url
+
+
+def test_phones_are_offered_by_what_was_typed(filled: str) -> None:
+    assert answer("bash", ["stats", ""]).splitlines() == [ALICE, LONGER, BOB]
+    assert answer("bash", ["stats", "+770512"]).splitlines() == [f"+{ALICE}", f"+{LONGER}"]
+    assert answer("bash", ["run", BOB, "--org", "2", "7"]).splitlines() == [ALICE, LONGER]
+    assert answer("bash", ["stats", "77059"]) == ""
+    assert answer("bash", ["stats", "%"]) == ""
+
+
+def test_names_are_shown_and_steer_nothing(filled: str) -> None:
+    assert f"{ALICE}\tBürö 'A' $(id), organization 1; organization 2\n" in answer("fish", ["stats", "7"])
+    assert f"{LONGER}:x\ufffd[2J:y\ufffdz, organization 2\n" in answer("zsh", ["stats", "7"])
+
+
+def test_a_database_can_be_named_on_the_line(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WA_SESSIONS_DATABASE_URL")
+    assert answer("bash", ["stats", "--database-url", filled, BOB[:6]]).split() == [BOB]
+
+
+def test_operations_that_can_be_undone_are_offered(filled: str, database: Database) -> None:
+    with database.transaction() as conn:
+        found = phones.list_phones(conn, backend.detect(conn))
+        made = [_operation(conn, found[:1]), _operation(conn, found), _operation(conn, found[:1])]
+        conn.execute("UPDATE wa_sessions.operation SET purged_at = now() WHERE id = %s", (made[2],))
+    offered = dict(line.split("\t") for line in answer("fish", ["restore", "op-"]).splitlines())
+    assert offered.keys() == set(made[:2])
+    assert offered[made[0]].startswith(f"force_close {found[0].number}, ")
+    assert offered[made[1]].startswith(f"force_close {len(found)} phones, ")
+
+
+def _operation(conn: Connection, of: list[phones.Phone]) -> str:
+    id_ = operations.open_operation(conn, action="force_close", reason="test", actor="me")
+    for phone in of:
+        operations.add_phone(conn, id_, phone)
+    return id_
+
+
+def test_an_embedded_server_is_neither_made_nor_started(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = EmbeddedServer(open_folder / "asleep")
+    monkeypatch.setenv("WA_SESSIONS_DATA_DIR", str(server.data_dir))
+    assert answer("bash", ["stats", ""]) == ""
+    assert not server.data_dir.exists()
+    server.cluster.mkdir(parents=True)
+    (server.cluster / "PG_VERSION").write_text("18\n")
+    assert answer("bash", ["stats", ""]) == ""
+    assert not server.running()
+
+
+def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("WA_SESSIONS_DATABASE_URL", f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/d")
+        began = time.monotonic()
+        assert answer("bash", ["stats", ""]) == ""
+        assert time.monotonic() - began < 10
