@@ -44,6 +44,12 @@ class DatabaseError(WaSessionsError):
     exit_code = ExitCode.NO_DATABASE
 
 
+class Contended(DatabaseError):
+    """Two commands stood in each other's way, and this one was rolled back."""
+
+    exit_code = ExitCode.FAILED
+
+
 class SchemaMissing(WaSessionsError):
     """The schema ``wa_sessions`` is absent or of another version."""
 

@@ -68,3 +68,22 @@ def test_app_state_versions_are_cleaned_and_sync_anew(house: House) -> None:
     refused = house.cli("reset-status", ALICE, "connected", "--yes", code=5).stderr
     assert "runs" in refused
     assert "runs" in house.cli("remove", ALICE, "--yes", code=5).stderr
+
+
+def test_a_clean_that_fails_leaves_the_session_connected(house: House, peers: Standin) -> None:
+    worker = house.paired(ALICE)
+    bob = link(house.emu, peers, "bob")
+    bob.send_to(ALICE, "before")
+    worker.received(ALICE, "before")
+    house.sql(
+        """CREATE FUNCTION wa_sessions.refuse() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN RAISE EXCEPTION 'not today' USING ERRCODE = '42501'; END $$;
+           CREATE TRIGGER refuse BEFORE INSERT ON wa_sessions.quarantine
+               FOR EACH ROW EXECUTE FUNCTION wa_sessions.refuse()"""
+    )
+    since = worker.mark()
+    assert "not today" in house.cli("clean-sessions", ALICE, "--yes", code=1).stderr
+    worker.expect("connected", ALICE, since=since)
+    bob.send_to(ALICE, "after")
+    worker.received(ALICE, "after", since=since)
+    assert house.stats(ALICE)["status"] == "connected"

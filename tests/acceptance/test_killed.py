@@ -59,6 +59,7 @@ def _settled(fleet: Fleet) -> None:
     ids=" ".join,
 )
 def test_a_killed_command_is_done_wholly_or_not_at_all(fleet: Fleet, arguments: tuple[str, ...]) -> None:
+    expected = _there_and_back(fleet, arguments)
     if arguments == ("restore",):
         closed = fleet.json("force-close", BUFFERS, "--logout", "--yes", "--process-stopped")
         arguments = ("restore", closed["operation"])
@@ -84,33 +85,52 @@ def test_a_killed_command_is_done_wholly_or_not_at_all(fleet: Fleet, arguments: 
         last.communicate()
         assert last.returncode == 0
         after = _state(fleet)
-    [parts] = [after[3]]
-    assert isinstance(parts, list)
-    assert len(fleet.keys()) + sum(part["keys"] for part in parts if part["open"]) == _all(before)
+    assert after[:2] == expected
+    assert _all(after) == _all(before)
     assert not fleet.sql(
         """SELECT id FROM wa_sessions.operation
            WHERE NOT EXISTS (SELECT FROM wa_sessions.operation_phone WHERE operation_id = id)"""
     )
 
 
+def _there_and_back(fleet: Fleet, arguments: tuple[str, ...]) -> tuple[object, ...]:
+    """Keys and phones as the whole command leaves them; the database is as before in the end."""
+    if arguments == ("restore",):
+        return _state(fleet)[:2]
+    done = fleet.json(*arguments, "--process-stopped", "--yes")
+    expected = _state(fleet)[:2]
+    fleet.json("restore", done["operation"], "--process-stopped")
+    return expected
+
+
 def _all(state: tuple[object, ...]) -> int:
+    """All keys, wherever they are."""
     keys, parts = state[0], state[3]
     assert isinstance(keys, list)
     assert isinstance(parts, list)
-    return len(keys) + sum(part["keys"] for part in parts)
+    return len(keys) + sum(part["keys"] for part in parts if part["open"])
 
 
 def test_the_node_process_is_started_again_when_the_command_is_ended(fleet: Fleet, tmp_path) -> None:
     fleet.sql(SLOW.replace("0.001", "0.5"))
     before, log = _state(fleet), tmp_path / "log"
-    commands = ("--stop-command", f"echo stop >> {log}", "--start-command", f"echo start >> {log}")
+    commands = (
+        "--stop-command",
+        f"echo stop >> {log}",
+        "--start-command",
+        f"echo starting >> {log}; sleep 0.3; echo started >> {log}",
+    )
     process = _start(fleet, "clean-app-state", BUFFERS, "--yes", *commands)
     for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.02), reraise=True):
         with attempt:
             assert log.read_text() == "stop\n"
     process.terminate()
+    for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.02), reraise=True):
+        with attempt:
+            assert log.read_text() == "stop\nstarting\n"
+    process.terminate()
     out = process.communicate()[0]
     assert process.returncode == 130, out
-    assert log.read_text().split() == ["stop", "start"]
+    assert log.read_text().split() == ["stop", "starting", "started"]
     _settled(fleet)
     assert _state(fleet) == before

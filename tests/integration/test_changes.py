@@ -1,5 +1,6 @@
 """What operators do to a Node backend's phones and keys: planned exactly, done wholly, undone byte for byte."""
 
+import json
 import threading
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from support.fleet import Fleet
 
 from wa_sessions.actions import changes, clean_sessions
 from wa_sessions.actions.connection import open_target
+from wa_sessions.db import leases
 from wa_sessions.db.settings import Target
 from wa_sessions.keys.phone_ref import PhoneRef
 
@@ -372,3 +374,89 @@ def test_what_right_is_missing_is_said_and_nothing_is_changed(fleet: Fleet, targ
 def test_a_count_is_typed_before_many_phones_are_changed(fleet: Fleet) -> None:
     refused = fleet("force-close", "all", "--logout", "--process-stopped")
     assert (refused.code, "6 phones" in refused.err) == (6, True)
+
+
+def test_an_organization_without_phones_is_said(fleet: Fleet) -> None:
+    for arguments in (("clean-app-state", "all", "99"), ("reset-status", "all", "loading", "--org", "99")):
+        refused = fleet(*arguments, "--yes")
+        assert (refused.code, "organization 99" in refused.err) == (3, True)
+
+
+def test_all_phones_that_were_added_can_be_removed(fleet: Fleet) -> None:
+    refused = fleet("remove", "all", "--yes")
+    assert (refused.code, "remove it there" in refused.err) == (5, True)
+    for number in ("77050000001", "77050000002"):
+        fleet.json("add", number, "--org", "5")
+    phones = fleet.phones()
+    done = fleet.json("remove", "all", "--org", "5", "--yes")
+    assert (len(done["phones"]), done["quarantined"]) == (2, 2)
+    assert fleet("sessions", "--org", "5").out == "no phones\n"
+    again = fleet.json("add", "77050000001", "--org", "5")
+    partly = fleet("restore", done["operation"])
+    assert (partly.code, "1 of 2 phones were not restored" in partly.err) == (1, True)
+    assert "stands at another phone" in partly.err
+    fleet.json("remove", f"#{again['phone_id']}", "--yes")
+    fleet.json("restore", done["operation"])
+    assert fleet.phones() == phones
+
+
+def test_a_phone_that_cannot_be_changed_does_not_hold_the_others(fleet: Fleet) -> None:
+    """Its session is locked by a worker whose lease has run out."""
+    with psycopg.connect(fleet.url) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s::int, 3)", (leases.LOCK_CLASS,))
+        ended = fleet("clean-app-state", "all", "--process-stopped", "--yes", "--json")
+    assert ended.code == 1
+    assert "1 of 5 phones were not changed" in ended.err
+    done = json.loads(ended.out)
+    assert [one["phone"] for one in done["failed"]] == [PAIRED]
+    assert (len(done["phones"]), done["quarantined"]) == (4, fleet.quarantined(done["operation"]))
+    assert done["undo"]
+
+
+def test_of_many_phones_those_are_restored_that_can_be(fleet: Fleet) -> None:
+    keys = fleet.keys()
+    done = fleet.json("force-close", "all", "--org", "2", "--logout", "--process-stopped", "--yes")
+    fleet.sql(
+        """INSERT INTO baileys_auth SELECT 2, %s, "key", "value", "type" FROM baileys_auth
+           WHERE "phoneJid" = %s AND "key" = 'creds'""",
+        SEVENTH,
+        PAIRED,
+    )
+    ended = fleet("restore", done["operation"], "--json")
+    assert (ended.code, "paired anew" in ended.err) == (1, True)
+    back = json.loads(ended.out)
+    assert [one["phone"] for one in back["failed"]] == [SEVENTH]
+    assert {one["phone"] for one in back["phones"]} == {LOGGED_OUT, PENDING}
+    [rest] = fleet.json("restore", done["operation"], "--phone", SEVENTH, "--overwrite", "--yes")["phones"]
+    assert (rest["phone"], rest["overwritten"], rest["status"]) == (SEVENTH, 1, "connected")
+    assert fleet.keys() == keys
+    assert fleet.json("restore", done["operation"], "--org", "2")["already"]
+    assert fleet("restore", done["operation"], "--org", "1").code == 3
+
+
+def test_quarantine_is_purged_for_one_organization_alone(fleet: Fleet) -> None:
+    done = fleet.json("clean-app-state", "all", "--process-stopped", "--yes")
+    theirs = sum(part["quarantined"] for part in done["phones"] if part["organization_id"] == 7)
+    planned = fleet.json("quarantine", "purge", "--older-than", "0s", "--org", "7", "--dry-run")
+    purged = fleet.json("quarantine", "purge", "--older-than", "0s", "--org", "7", "--yes")
+    assert (planned["purged"], planned["left"]) == (purged["purged"], purged["left"]) == (theirs, 0)
+    assert fleet.quarantined(done["operation"]) == done["quarantined"] - theirs > 0
+    back = fleet.json("restore", done["operation"], "--process-stopped")
+    assert back["keys"] == done["quarantined"] - theirs
+
+
+def test_a_status_of_ours_does_not_hide_the_node_process(fleet: Fleet) -> None:
+    for change in (("force-close", BUFFERS), ("reset-status", BUFFERS, "disconnected"), ("force-close", BUFFERS)):
+        assert fleet(*change, "--yes").code == 0
+        assert fleet("clean-sessions", BUFFERS, "--yes").code == 5
+    fleet.sql('UPDATE "OrganizationPhone" SET "status" = \'reconnecting\' WHERE id = 1')
+    assert fleet("clean-app-state", BUFFERS, "--yes").code == 0
+    fleet.json("force-close", PAIRED, "--logout", "--process-stopped", "--yes")
+    assert fleet("clean-app-state", PAIRED, "--yes").code == 0
+
+
+def test_the_commands_of_the_node_process_are_not_run_for_a_status(fleet: Fleet) -> None:
+    commands = ("--stop-command", "exit 9", "--start-command", "exit 9")
+    closed = fleet("force-close", BUFFERS, "--yes", *commands)
+    assert closed.code == 0
+    assert "restart the Node process" in closed.err

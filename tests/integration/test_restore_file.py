@@ -117,7 +117,7 @@ def test_present_keys_go_to_quarantine_and_come_back(emptied: Database, file: Pa
         conn.execute("INSERT INTO baileys_auth VALUES (1, %s, 'session-new', 'x', 'base64_json')", (corpus.PAIRED,))
         conn.execute("UPDATE whatsmeow.whatsmeow_sessions SET session = 'later' WHERE our_jid = %s", (DEVICE,))
     later = all_keys(emptied)
-    done = bring(there, file, key, process_stopped=True)
+    done = bring(there, file, key, process_stopped=True, overwrite=True)
     assert done.operation
     assert done.undo == f"wa-sessions restore {done.operation} --overwrite"
     assert (done.matched, done.left) == (done.quarantined, 0)
@@ -175,11 +175,11 @@ def test_a_dry_run_changes_nothing_and_says_what_the_run_does(emptied: Database,
     save(there, file, key)
     lose_keys(emptied, corpus.LOGGED_OUT)
     before = all_keys(emptied)
-    tried = bring(there, file, key, process_stopped=True, dry_run=True)
+    tried = bring(there, file, key, process_stopped=True, overwrite=True, dry_run=True)
     assert all_keys(emptied) == before
     with emptied.transaction() as conn:
         assert operations.latest(conn) == []
-    done = bring(there, file, key, process_stopped=True)
+    done = bring(there, file, key, process_stopped=True, overwrite=True)
     assert tried.dry_run
     assert tried.operation is None
     assert [(one.phone, one.restored, one.taken, one.status) for one in tried.phones] == [
@@ -289,13 +289,36 @@ def test_a_connected_baileys_phone(emptied: Database, file: Path, key: Key, tmp_
     before = all_keys(emptied)
     with pytest.raises(OwnedByAnother, match="--process-stopped"):
         bring(there, file, key, corpus.PAIRED)
-    assert bring(there, file, key, corpus.PAIRED, process_stopped=True).restored
-    planned = plan(there, file, identities=key.identities, phone=PhoneRef(digits=corpus.PAIRED), process_stopped=True)
+    assert bring(there, file, key, corpus.PAIRED, process_stopped=True, overwrite=True).restored
+    planned = plan(
+        there,
+        file,
+        identities=key.identities,
+        phone=PhoneRef(digits=corpus.PAIRED),
+        process_stopped=True,
+        overwrite=True,
+    )
     node = NodeProcess(f"touch {tmp_path}/stopped", f"touch {tmp_path}/started")
     carry_out(there, planned, node=node)
     assert (tmp_path / "stopped").exists()
     assert (tmp_path / "started").exists()
     assert all_keys(emptied) == before
+
+
+def test_a_phone_that_went_on_after_the_backup(emptied: Database, file: Path, key: Key) -> None:
+    there = fill(emptied)
+    save(there, file, key)
+    before = all_keys(emptied)
+    with pytest.raises(Conflict, match="in use after"):
+        bring(there, file, key, corpus.BUFFERS, process_stopped=True)
+    with emptied.transaction() as conn:
+        conn.execute("UPDATE \"OrganizationPhone\" SET \"updatedAt\" = now() AT TIME ZONE 'UTC' + interval '1 minute'")
+    with pytest.raises(Conflict, match="in use after"):
+        bring(there, file, key, corpus.LOGGED_OUT)
+    assert all_keys(emptied)[:2] == before[:2]
+    lose_keys(emptied, corpus.LOGGED_OUT)
+    bring(there, file, key, corpus.LOGGED_OUT)
+    assert all_keys(emptied)[:2] == before[:2]
 
 
 def test_a_phone_that_a_worker_runs(emptied: Database, file: Path, key: Key) -> None:

@@ -39,7 +39,7 @@ def test_there_and_back(emptied: Database, call: Call, file: Path) -> None:
     lose_keys(emptied, corpus.PAIRED)
     with emptied.transaction() as conn:
         conn.execute('UPDATE "BaileysAuth" SET "key" = \'creds-\' || "key" WHERE "phoneJid" = %s', (corpus.SEVENTH,))
-    words = ("restore", "--file", file, "--process-stopped", "--json")
+    words = ("restore", "--file", file, "--process-stopped", "--overwrite", "--json")
     tried = call(*words, "--dry-run").json
     done = call(*words, "--yes").json
     assert tuple(done) == (*TOTALS, "phones")
@@ -81,7 +81,8 @@ def test_what_is_refused(call: Call, file: Path) -> None:
 def test_no_secret_is_shown(call: Call, key: Key, file: Path) -> None:
     secret = key.file.read_text().splitlines()[-1]
     shown = [
-        call("restore", "--file", file, "--yes", "--process-stopped", "-o", form) for form in ("table", "json", "tsv")
+        call("restore", "--file", file, "--yes", "--process-stopped", "--overwrite", "-o", form)
+        for form in ("table", "json", "tsv")
     ]
     shown += [call("restore", "--file", file, "--identity", file), call("restore", "--file", key.file)]
     assert [one.code for one in shown] == [0, 0, 0, 2, 1]

@@ -52,7 +52,7 @@ def test_operations_that_can_be_undone_are_offered(filled: str, database: Databa
     with database.transaction() as conn:
         found = phones.list_phones(conn, backend.detect(conn))
         made = [_operation(conn, found[:1]), _operation(conn, found), _operation(conn, found[:1])]
-        conn.execute("UPDATE wa_sessions.operation SET purged_at = now() WHERE id = %s", (made[2],))
+        conn.execute("UPDATE wa_sessions.operation_phone SET purged_at = now() WHERE operation_id = %s", (made[2],))
     offered = dict(line.split("\t") for line in answer("fish", ["restore", "op-"]).splitlines())
     assert offered.keys() == set(made[:2])
     assert offered[made[0]].startswith(f"force_close {found[0].number}, ")

@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from wa_sessions.actions import counters
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.node_process import NodeProcess
+from wa_sessions.actions.node_process import NodeProcess, refuse_running, running_in_node
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners, named
 from wa_sessions.db import health, operations, phones, quarantine, rights
@@ -17,7 +17,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.quarantine import Taken
-from wa_sessions.errors import OwnedByAnother, PhoneNotFound, UsageError
+from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import Selection
@@ -76,14 +76,9 @@ class Plan:
     @property
     def touched(self) -> tuple[Planned, ...]:
         """The phones at which there is something to do."""
-        if not self.everyone or self.change.status is not None:
+        if not self.everyone or self.change.status is not None or self.change.removes_phone:
             return self.phones
         return tuple(planned for planned in self.phones if planned.matched)
-
-    @property
-    def running(self) -> list[Phone]:
-        """The phones whose rows a Node process would write back."""
-        return [one.phone for one in self.phones if one.matched and _runs_in_node(one.phone)]
 
     @property
     def touches_node(self) -> bool:
@@ -102,11 +97,23 @@ class ChangedPhone:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """A phone that was left as it was, and why."""
+
+    phone: Phone
+    error: WaSessionsError
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
-    """A change that is made, or with ``dry_run`` was rolled back. ``operation`` is what ``restore`` undoes."""
+    """A change that is made, or with ``dry_run`` was rolled back. ``operation`` is what ``restore`` undoes.
+
+    Where many phones are meant, those that cannot be changed are in ``failed``; the others are changed all the same.
+    """
 
     operation: str | None
     phones: tuple[ChangedPhone, ...]
+    failed: tuple[Failed, ...]
     dry_run: bool
 
     @property
@@ -136,15 +143,18 @@ def plan(
         if who is None:
             listed = phones.list_phones(conn, opened.backend, organization_id)
             found = [phone for phone in listed if phone.connection_type != "waba"]
+            if not found:
+                where = f" in organization {organization_id}" if organization_id is not None else ""
+                raise PhoneNotFound(f"no phones{where} but those of the official API: wa-sessions sessions lists all")
         else:
             found = [phones.find(conn, opened.backend, who, organization_id)]
         _require_rights(conn, opened, change, found)
         owners = live_owners(conn)
         planned = tuple(Planned(phone, _matched(conn, opened, change, phone), owners.get(phone.id)) for phone in found)
         for one in planned:
-            _refuse_foreign(change, one.phone, one.owner)
+            _refuse_foreign(conn, change, one.phone, one.owner)
         if not process_stopped:
-            refuse_running([one.phone for one in planned if one.matched])
+            refuse_running(conn, [one.phone for one in planned if one.matched])
     return Plan(change, planned, who is None, process_stopped)
 
 
@@ -159,21 +169,23 @@ def carry_out(
     """Make a planned change; ``dry_run`` makes it and rolls it back. A worker's phone is changed by its worker.
 
     Many phones are changed in transactions of at most ``MOST_PHONES`` phones and ``MOST_KEYS`` keys (one phone's keys
-    are never divided). ``node`` is stopped meanwhile where rows go that it may have in memory.
+    are never divided). ``node`` is stopped meanwhile where rows go that it may have in memory. Raises what ``plan``
+    raises and WaSessionsError, for one phone; for many, DatabaseError alone.
     """
     touched, operation = planned.touched, None
     done: list[ChangedPhone] = []
+    failed: list[Failed] = []
     around = node.stopped() if node and planned.touches_node and not dry_run else nullcontext()
     with around:
         for batch in _batches([one for one in touched if one.owner is None or dry_run]):
-            operation, changed = _batch(opened, planned, batch, operation, dry_run=dry_run)
-            done += changed
-            progress(len(done), len(touched))
+            operation = _batch(opened, planned, batch, operation, done, failed, dry_run=dry_run)
+            progress(len(done) + len(failed), len(touched))
         for one in [] if dry_run else [one for one in touched if one.owner]:
-            operation, by_worker = _by_worker(opened, planned, one, operation)
-            done.append(by_worker)
-            progress(len(done), len(touched))
-    return Changed(None if dry_run else operation, tuple(done), dry_run)
+            with _each(planned, one.phone, failed):
+                operation, by_worker = _by_worker(opened, planned, one, operation)
+                done.append(by_worker)
+            progress(len(done) + len(failed), len(touched))
+    return Changed(None if dry_run else operation, tuple(done), tuple(failed), dry_run)
 
 
 def make(
@@ -190,21 +202,10 @@ def make(
     return carry_out(opened, planned, dry_run=dry_run)
 
 
-def refuse_running(found: list[Phone]) -> None:
-    """Raise OwnedByAnother for Baileys phones that are connected: their process would write the rows back."""
-    running = [phone for phone in found if _runs_in_node(phone)]
-    if not running:
-        return
-    named_phones = running[0].number if len(running) == 1 else f"{len(running)} phones ({running[0].number}, …)"
-    subject = "is a baileys phone and" if len(running) == 1 else "are baileys phones and"
-    raise OwnedByAnother(
-        f"{named_phones} {subject} connected: the Node process would write the rows back for 300 s; name its commands "
-        "with --stop-command and --start-command, or stop it and say --process-stopped"
-    )
-
-
-def _runs_in_node(phone: Phone) -> bool:
-    return phone.connection_type == "baileys" and phone.status == "connected"
+def needs_stop(opened: Opened, planned: Plan) -> bool:
+    """Whether rows would go that a Node process, as it runs, would write back."""
+    with opened.database.transaction() as conn:
+        return bool(running_in_node(conn, [one.phone for one in planned.phones if one.matched]))
 
 
 def _require_rights(conn: Connection, opened: Opened, change: Change, found: list[Phone]) -> None:
@@ -213,7 +214,13 @@ def _require_rights(conn: Connection, opened: Opened, change: Change, found: lis
     rights.require(conn, opened.backend, {phone.connection_type for phone in found}, keys=on_keys, phones=on_phones)
 
 
-def _refuse_foreign(change: Change, phone: Phone, owner: WorkerInfo | None) -> None:
+def _refuse_foreign(conn: Connection, change: Change, phone: Phone, owner: WorkerInfo | None) -> None:
+    if change.removes_phone and phone.connection_type != "neonize":
+        raise OwnedByAnother(f"{phone.number} is a {phone.connection_type} phone of the Node backend: remove it there")
+    if change.removes_phone and (referring := phones.referring_tables(conn)):
+        raise UsageError(
+            f"{', '.join(referring)} refer to phones and would lose rows: remove {phone.number} in the backend"
+        )
     if phone.connection_type == "waba" and change.action != "reset_status":
         raise UsageError(f"{phone.number} is a waba phone (the official API): it has no keys and no session here")
     if owner and change.verb is None:
@@ -242,29 +249,47 @@ def _batches(touched: list[Planned]) -> Iterator[list[Planned]]:
 
 
 def _batch(
-    opened: Opened, planned: Plan, batch: list[Planned], operation: str | None, *, dry_run: bool
-) -> tuple[str | None, list[ChangedPhone]]:
-    """Change some phones in one transaction."""
-    done: list[ChangedPhone] = []
+    opened: Opened,
+    planned: Plan,
+    batch: list[Planned],
+    operation: str | None,
+    done: list[ChangedPhone],
+    failed: list[Failed],
+    *,
+    dry_run: bool,
+) -> str | None:
+    """Change some phones in one transaction; the operation that they are part of."""
+    changed: list[ChangedPhone] = []
     with opened.database.transaction() as conn:
         for one in batch:
-            try:
+            with _each(planned, one.phone, failed), conn.transaction():
                 phone = one.phone if one.owner else keep_workers_off(conn, opened, one.phone.id)
-            except PhoneNotFound:
-                if planned.everyone:
-                    continue
-                raise
-            if one.matched and not planned.process_stopped:
-                refuse_running([phone])
-            operation, changed = _apply(conn, opened, planned.change, phone, operation)
-            done.append(changed)
+                if one.matched and not planned.process_stopped:
+                    refuse_running(conn, [phone])
+                _refuse_foreign(conn, planned.change, phone, None)
+                operation, part = _apply(
+                    conn, opened, planned.change, phone, operation, stopped=planned.process_stopped
+                )
+                changed.append(part)
         if dry_run:
             conn.rollback()
-    return operation, done
+    done += changed
+    return operation
+
+
+@contextmanager
+def _each(planned: Plan, phone: Phone, failed: list[Failed]) -> Iterator[None]:
+    """Of many phones, one that cannot be changed does not hold the others."""
+    try:
+        yield
+    except WaSessionsError as error:
+        if not planned.everyone or isinstance(error, DatabaseError):
+            raise
+        failed.append(Failed(phone, error))
 
 
 def _apply(
-    conn: Connection, opened: Opened, change: Change, phone: Phone, operation: str | None
+    conn: Connection, opened: Opened, change: Change, phone: Phone, operation: str | None, *, stopped: bool
 ) -> tuple[str | None, ChangedPhone]:
     """Change one phone in the database, and write down that it was done."""
     part, taken = None, Taken()
@@ -295,7 +320,9 @@ def _apply(
     kept = part.operation_id if part else None
     if part or change.status is not None:
         detail = {"actor": operator(), "reason": change.reason, "keys": taken.quarantined, **change.arguments}
-        detail |= {"status_before": phone.status, "status": change.status} if change.status else {}
+        if change.status:
+            runs = not stopped and bool(running_in_node(conn, [phone]))
+            detail |= {"status_before": phone.status, "status": change.status, "node_runs": runs}
         health.record_event(conn, phone.id, phone.organization_id, change.event, detail, operation_id=kept)
     return operation or kept, ChangedPhone(phone, taken, change.status or phone.status, None)
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from wa_sessions.actions.changes import Progress
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
-from wa_sessions.db import migrate, operations, phones
+from wa_sessions.db import migrate, operations, phones, rights
 from wa_sessions.db.operations import Operation
 from wa_sessions.keys.phone_ref import PhoneRef
 
@@ -33,7 +33,7 @@ def list_operations(
 def purgeable(opened: Opened, older_than: timedelta, organization_id: int | None = None) -> list[tuple[str, int]]:
     """Operations that old which have keys in quarantine, with their counts. Raises SchemaMissing."""
     with opened.database.transaction() as conn:
-        migrate.require_current(conn)
+        rights.require(conn, opened.backend, set())
         return operations.purgeable(conn, older_than.total_seconds(), organization_id)
 
 
@@ -49,15 +49,13 @@ def purge(
 
     Returns how many went, and how many are left in quarantine. Raises PermissionMissing.
     """
-    purged = left = 0
+    purged = 0
     for number, operation_id in enumerate(operation_ids, 1):
         with opened.database.transaction() as conn:
-            purged += operations.purge(conn, operation_id, operator())
-            left = operations.kept_keys(conn, organization_id)
+            purged += operations.purge(conn, operation_id, operator(), organization_id)
             if dry_run:
                 conn.rollback()
         progress(number, len(operation_ids))
-    if dry_run or not operation_ids:
-        with opened.database.transaction() as conn:
-            left = operations.kept_keys(conn, organization_id) - purged
-    return purged, left
+    with opened.database.transaction() as conn:
+        kept = operations.kept_keys(conn, organization_id)
+    return purged, kept - purged if dry_run else kept

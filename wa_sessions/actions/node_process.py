@@ -1,18 +1,21 @@
-"""Stopping the Node backend while rows that it has in memory are changed: it would write them back for 300 s."""
+"""The Node backend's process: it would write back for 300 s what is changed beside it, so it is stopped meanwhile."""
 
 import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Self
 
-from wa_sessions.errors import UsageError, WaSessionsError
+from wa_sessions.db import health
+from wa_sessions.db.gateway import Connection
+from wa_sessions.db.phones import Phone
+from wa_sessions.errors import OwnedByAnother, UsageError, WaSessionsError
+from wa_sessions.health.reconnect import Status
 
 STOP_VARIABLE, START_VARIABLE = "WA_SESSIONS_STOP_COMMAND", "WA_SESSIONS_START_COMMAND"
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,36 @@ class NodeProcess:
                 self._run(self.stop, "the stop command failed, so nothing was changed")
                 yield
             finally:
-                self._run(self.start, "THE NODE PROCESS IS DOWN: the start command failed; start it by hand")
+                with _undisturbed():
+                    self._run(self.start, "THE NODE PROCESS IS DOWN: the start command failed; start it by hand")
 
     def _run(self, command: str, complaint: str) -> None:
         """What the command says goes to stderr."""
-        status = subprocess.run(["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stdout=2, check=False).returncode
+        shell = ["/bin/sh", "-c", command]
+        done = subprocess.run(shell, stdin=subprocess.DEVNULL, stdout=2, check=False, start_new_session=True)
+        status = done.returncode
         if status != 0:
             raise WaSessionsError(f"{complaint} (exit {status}: {command})")
+
+
+def refuse_running(conn: Connection, found: list[Phone]) -> None:
+    """Raise OwnedByAnother for Baileys phones whose Node process runs: it would write the rows back."""
+    running = running_in_node(conn, found)
+    if not running:
+        return
+    named_phones = running[0].number if len(running) == 1 else f"{len(running)} phones ({running[0].number}, …)"
+    subject = "is a baileys phone and" if len(running) == 1 else "are baileys phones and"
+    raise OwnedByAnother(
+        f"{named_phones} {subject} connected: the Node process would write the rows back for 300 s; name its commands "
+        "with --stop-command and --start-command, or stop it and say --process-stopped"
+    )
+
+
+def running_in_node(conn: Connection, found: list[Phone]) -> list[Phone]:
+    """The Baileys phones that are connected, or were when a command of ours gave them the status that they have."""
+    baileys = [phone for phone in found if phone.connection_type == "baileys"]
+    given = health.statuses_given(conn, [phone.id for phone in baileys if phone.status != Status.CONNECTED])
+    return [phone for phone in baileys if phone.status == Status.CONNECTED or given.get(phone.id) == phone.status]
 
 
 @contextlib.contextmanager
@@ -61,9 +87,22 @@ def ending_raises() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in _ENDING}
+    with _handled(interrupt, signal.SIGTERM, signal.SIGHUP):
+        yield
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no signal end what has to be done to its end. A handler that does nothing is not passed on to children."""
+    with _handled(lambda _number, _frame: None, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        yield
+
+
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

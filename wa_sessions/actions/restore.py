@@ -1,14 +1,16 @@
 """Undoing an operation: its keys, the phone's JID and its status come back."""
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from wa_sessions.actions.changes import ANSWER_TIMEOUT, refuse_running
+from wa_sessions.actions.changes import ANSWER_TIMEOUT, MOST_PHONES, Progress
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.node_process import NodeProcess
+from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners
 from wa_sessions.db import health, operations, phones, restoring, rights
@@ -17,21 +19,30 @@ from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.operations import Operation, OperationPhone
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.restoring import AlreadyRestored
-from wa_sessions.errors import PhoneNotFound, UsageError
+from wa_sessions.errors import DatabaseError, PhoneNotFound, UsageError, WaSessionsError
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
 
 
 @dataclass(frozen=True, slots=True)
 class RestoredPhone:
-    """What came back for one phone: rows by table. ``worker_id`` did it and connects now (None: we)."""
+    """What came back for one phone: rows by table, and its status now. ``worker_id`` did it (None: we)."""
 
     phone_id: int
     number: str
     connection_type: str
     counts: dict[str, int]
     overwritten: int
+    status: str
     worker_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPhone:
+    """A phone that was left as it was, and why."""
+
+    number: str
+    error: WaSessionsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,7 @@ class Restored:
 
     operation: str
     phones: tuple[RestoredPhone, ...]
+    failed: tuple[FailedPhone, ...]
     overwrite: str | None
     already: bool
     dry_run: bool
@@ -68,102 +80,155 @@ def restore(
     opened: Opened,
     operation_id: str,
     *,
+    phone: PhoneRef | None = None,
+    organization_id: int | None = None,
     overwrite: bool = False,
     process_stopped: bool = False,
     node: NodeProcess | None = None,
     dry_run: bool = False,
+    progress: Progress = lambda _done, _all: None,
 ) -> Restored:
-    """Bring an operation's keys back, byte for byte, with the phone's JID and status.
+    """Bring an operation's keys back, byte for byte, with the phone's JID and status: all, a phone's or organization's.
 
     Raises WaSessionsError for an unknown operation; Conflict where something newer stands (``overwrite`` puts that into
     quarantine), or the keys were purged or their device unlinked; OwnedByAnother for a connected Baileys phone unless
-    ``process_stopped``; PermissionMissing, SchemaMissing.
+    ``process_stopped``; PermissionMissing, SchemaMissing. Of many phones those that cannot be restored are ``failed``.
     """
-    look = _look(opened, operation_id)
+    look = _look(
+        opened, operation_id, phone, organization_id, overwrite=overwrite, stopped=process_stopped or bool(node)
+    )
     if not look.pending:
-        return Restored(look.done.id, (), None, already=True, dry_run=dry_run)
-    taken = [phone for part in look.pending if part.keys and (phone := look.phones.get(part.phone_id))]
-    if not process_stopped and node is None:
-        refuse_running(taken)
-    baileys = any(phone.connection_type == "baileys" for phone in taken)
+        return Restored(look.done.id, (), (), None, already=True, dry_run=dry_run)
+    baileys = any(part.keys and _in_node(look, part) for part in look.pending)
+    restored: list[RestoredPhone] = []
+    failed: list[FailedPhone] = []
     with node.stopped() if node and baileys and not dry_run else nullcontext():
-        room, restored = _in_database(opened, look, overwrite=overwrite, dry_run=dry_run)
-        restored += [] if dry_run else _by_workers(opened, look, room)
-    if room and not any(phone.overwritten for phone in restored):
-        _forget(opened, room)
-        room = None
-    return Restored(look.done.id, tuple(restored), room, not restored, dry_run)
+        room = _room(opened, look) if overwrite and not dry_run else None
+        try:
+            for start in range(0, len(look.pending), MOST_PHONES):
+                batch = look.pending[start : start + MOST_PHONES]
+                _in_database(opened, look, batch, room, restored, failed, overwrite=overwrite, dry_run=dry_run)
+                progress(len(restored) + len(failed), len(look.pending))
+            for part in [] if dry_run else [part for part in look.pending if part.phone_id in look.owners]:
+                with _each(look, part, failed):
+                    restored += _by_worker(opened, look, part, room)
+                progress(len(restored) + len(failed), len(look.pending))
+        finally:
+            if room and not any(one.overwritten for one in restored):
+                _forget(opened, room)
+                room = None
+    already = not restored and not failed
+    return Restored(look.done.id, tuple(restored), tuple(failed), room, already, dry_run)
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """An operation, its parts that are not undone, its phones as they are now, and the workers that run some."""
+    """An operation, its parts that are to be undone, its phones as they are now, and the workers that run some."""
 
     done: Operation
     pending: list[OperationPhone]
     phones: dict[int, Phone]
     owners: dict[int, WorkerInfo]
+    stopped: bool
 
 
-def _look(opened: Opened, operation_id: str) -> _Look:
+def _look(
+    opened: Opened,
+    operation_id: str,
+    phone: PhoneRef | None,
+    organization_id: int | None,
+    *,
+    overwrite: bool,
+    stopped: bool,
+) -> _Look:
     word = operation_id.strip()
     if not word:
         raise UsageError("which operation? wa-sessions operations lists them")
     with opened.database.transaction() as conn:
         rights.require(conn, opened.backend, set())
         done = operations.operation(conn, word)
+        pending = _pending(done, phone, organization_id)
         found: dict[int, Phone] = {}
-        for part in done.phones:
-            try:
+        for part in pending:
+            with contextlib.suppress(PhoneNotFound):
                 found[part.phone_id] = phones.find(conn, opened.backend, PhoneRef(phone_id=part.phone_id))
-            except PhoneNotFound:
-                if done.action != "remove":
-                    raise
-        stores = {phone.connection_type for phone in found.values()} if done.keys else set()
-        rights.require(conn, opened.backend, stores, keys=("SELECT", "INSERT"), phones=("UPDATE",))
+        if len(pending) == 1 and not found and done.action != "remove":
+            raise PhoneNotFound(f"the phone {pending[0].number} (#{pending[0].phone_id}) of {done.id} is gone")
+        stores = {one.connection_type for one in found.values()} if done.keys else set()
+        on_keys = ("SELECT", "INSERT", *(("DELETE",) if overwrite else ()))
+        on_phones = ("UPDATE", *(("INSERT",) if done.action == "remove" else ()))
+        rights.require(conn, opened.backend, stores, keys=on_keys, phones=on_phones)
+        if not stopped:
+            refuse_running(conn, [found[part.phone_id] for part in pending if part.keys and part.phone_id in found])
         owners = {id_: owner for id_, owner in live_owners(conn).items() if id_ in found}
-    return _Look(done, _pending(done), found, owners)
+    return _Look(done, pending, found, owners, stopped)
 
 
-def _pending(done: Operation) -> list[OperationPhone]:
-    """The parts that are not undone; of many also without those whose device is unlinked, as that ends them."""
-    pending = [part for part in done.phones if part.restored_at is None]
-    return pending if len(pending) == 1 else [part for part in pending if part.undoable]
+def _pending(done: Operation, phone: PhoneRef | None, organization_id: int | None) -> list[OperationPhone]:
+    """The parts that are meant and not undone; of many without those whose keys are gone or of no use."""
+    meant = [
+        part
+        for part in done.phones
+        if organization_id in (None, part.organization_id)
+        and (phone is None or part.phone_id == phone.phone_id or part.number == phone.digits)
+    ]
+    if not meant:
+        raise PhoneNotFound(f"{done.id} did nothing to that phone: wa-sessions operations -o json lists its phones")
+    pending = [part for part in meant if part.restored_at is None]
+    return pending if len(pending) == 1 else [part for part in pending if part.undoable] or pending[:1]
+
+
+def _room(opened: Opened, look: _Look) -> str:
+    """The operation that takes what is overwritten."""
+    with opened.database.transaction() as conn:
+        return operations.open_operation(
+            conn, action="overwrite", reason=f"made room for {look.done.id}", actor=operator()
+        )
 
 
 def _in_database(
-    opened: Opened, look: _Look, *, overwrite: bool, dry_run: bool
-) -> tuple[str | None, list[RestoredPhone]]:
-    """Restore the phones that no worker runs, in one transaction, and open the operation for what is overwritten."""
-    room, restored = None, []
+    opened: Opened,
+    look: _Look,
+    batch: list[OperationPhone],
+    room: str | None,
+    restored: list[RestoredPhone],
+    failed: list[FailedPhone],
+    *,
+    overwrite: bool,
+    dry_run: bool,
+) -> None:
+    """Restore those phones of a batch that no worker runs, in one transaction."""
+    back: list[RestoredPhone] = []
     with opened.database.transaction() as conn:
-        if overwrite:
-            reason = f"made room for {look.done.id}"
-            room = operations.open_operation(conn, action="overwrite", reason=reason, actor=operator())
-        for part in look.pending:
-            runs = part.phone_id in look.owners
-            if dry_run or not runs:
-                restored += _ours(conn, opened, look.done, part, room, worker_runs=runs)
+        if dry_run and overwrite:
+            room = operations.open_operation(conn, action="overwrite", reason="dry run", actor=operator())
+        for part in batch:
+            if dry_run or part.phone_id not in look.owners:
+                with _each(look, part, failed), conn.transaction():
+                    back += _ours(conn, opened, look, part, room)
         if dry_run:
             conn.rollback()
-    return None if dry_run else room, restored
+    restored += back
 
 
-def _by_workers(opened: Opened, look: _Look, room: str | None) -> list[RestoredPhone]:
-    return [
-        restored
-        for part in look.pending
-        if (owner := look.owners.get(part.phone_id))
-        for restored in _by_worker(opened, look.done, look.phones[part.phone_id], owner, room)
-    ]
+@contextlib.contextmanager
+def _each(look: _Look, part: OperationPhone, failed: list[FailedPhone]) -> Iterator[None]:
+    """Of many phones, one that cannot be restored does not hold the others."""
+    try:
+        yield
+    except WaSessionsError as error:
+        if len(look.pending) == 1 or isinstance(error, DatabaseError):
+            raise
+        failed.append(FailedPhone(part.number, error))
 
 
-def _ours(
-    conn: Connection, opened: Opened, done: Operation, part: OperationPhone, room: str | None, *, worker_runs: bool
-) -> list[RestoredPhone]:
+def _ours(conn: Connection, opened: Opened, look: _Look, part: OperationPhone, room: str | None) -> list[RestoredPhone]:
     """Restore one phone in the database; nothing if somebody else has done it meanwhile."""
-    if not worker_runs and done.action != "remove":
-        keep_workers_off(conn, opened, part.phone_id)
+    done = look.done
+    if part.phone_id in look.phones and part.phone_id not in look.owners:
+        phone = keep_workers_off(conn, opened, part.phone_id)
+        if part.keys and not look.stopped:
+            refuse_running(conn, [phone])
     try:
         back = restoring.restore(conn, opened.backend, done, part.phone_id, actor=operator(), overwrite=room)
     except AlreadyRestored:
@@ -175,17 +240,23 @@ def _ours(
         health.save(conn, idle)
     told = {"actor": operator(), "keys": back.keys}
     health.record_event(conn, phone.id, phone.organization_id, "restored", told, operation_id=done.id)
-    return [RestoredPhone(phone.id, phone.number, phone.connection_type, back.counts, back.overwritten, None)]
+    kind = phone.connection_type
+    return [RestoredPhone(phone.id, phone.number, kind, back.counts, back.overwritten, back.status, None)]
 
 
-def _by_worker(
-    opened: Opened, done: Operation, phone: Phone, owner: WorkerInfo, room: str | None
-) -> list[RestoredPhone]:
-    answer = ask(opened, phone, owner, "restore", ANSWER_TIMEOUT, operation=done.id, overwrite=room)
+def _by_worker(opened: Opened, look: _Look, part: OperationPhone, room: str | None) -> list[RestoredPhone]:
+    phone, owner = look.phones[part.phone_id], look.owners[part.phone_id]
+    answer = ask(opened, phone, owner, "restore", ANSWER_TIMEOUT, operation=look.done.id, overwrite=room)
     if answer["already"]:
         return []
-    counts, overwritten = dict(answer["counts"]), int(answer["overwritten"])
-    return [RestoredPhone(phone.id, phone.number, phone.connection_type, counts, overwritten, owner.worker_id)]
+    counts, overwritten, status = dict(answer["counts"]), int(answer["overwritten"]), str(answer["status"])
+    kind = phone.connection_type
+    return [RestoredPhone(phone.id, phone.number, kind, counts, overwritten, status, owner.worker_id)]
+
+
+def _in_node(look: _Look, part: OperationPhone) -> bool:
+    phone = look.phones.get(part.phone_id)
+    return phone is not None and phone.connection_type == "baileys"
 
 
 def _forget(opened: Opened, room: str) -> None:

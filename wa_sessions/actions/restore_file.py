@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wa_sessions.actions.backup_contents import Contents, Saved, contents, read_again
-from wa_sessions.actions.changes import Progress, refuse_running
+from wa_sessions.actions.changes import Progress
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.node_process import NodeProcess
+from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off, live_owners, named
 from wa_sessions.db import health, operations, phones, quarantine, restoring_file, rights
@@ -134,13 +134,13 @@ def plan(
         rights.require(
             conn, opened.backend, planned.stores, keys=("SELECT", "INSERT", "DELETE"), phones=("SELECT", "UPDATE")
         )
+        if not process_stopped:
+            refuse_running(conn, [one.phone for one in returning])
         owners = live_owners(conn)
         for one in returning:
             if owner := owners.get(one.phone.id):
                 raise OwnedByAnother(f"{named(owner)} runs {one.phone.number}: end that worker first")
             _refuse_newer(conn, opened, planned, one)
-        if not process_stopped:
-            refuse_running([one.phone for one in returning])
     return planned
 
 
@@ -255,6 +255,18 @@ def _refuse_newer(conn: Connection, opened: Opened, planned: FilePlan, one: Retu
         now = quarantine.pairing_of(conn, opened.backend, replace(one.phone, connection_type="baileys"))
         if now is not None and now != one.saved.pairing:
             raise Conflict(f"{number} was paired anew since {file} was made; {_INSIST}")
+    changed = one.phone.updated_at
+    in_use = one.phone.status == Status.CONNECTED or (changed is not None and made_at < changed)
+    if in_use and _is_paired(conn, opened, one):
+        raise Conflict(
+            f"{number} has keys and was in use after {file} was made: older keys would not decrypt what comes now; "
+            f"{_INSIST}"
+        )
+
+
+def _is_paired(conn: Connection, opened: Opened, one: Returning) -> bool:
+    stores = (replace(one.phone, connection_type=store) for store in _stores(one))
+    return any(quarantine.pairing_of(conn, opened.backend, phone) for phone in stores)
 
 
 def _make_room(
@@ -263,7 +275,7 @@ def _make_room(
     """Put everything that the phone has into quarantine; the operation that has it, if there was something."""
     phone = keep_workers_off(conn, opened, one.phone.id)
     if not planned.process_stopped:
-        refuse_running([phone])
+        refuse_running(conn, [phone])
     _refuse_newer(conn, opened, planned, replace(one, phone=phone))
     back = phone.status in (Status.LOGGED_OUT, Status.PENDING)
     status = Status.DISCONNECTED.value if back else None
@@ -281,7 +293,7 @@ def _make_room(
         quarantine.take(conn, opened.backend, part, replace(phone, connection_type=store), EVERYTHING)
         for store in sorted(_stores(one))
     ]
-    orphans = restoring_file.take_orphans(conn, part, one.saved.devices)
+    orphans = quarantine.under_devices(conn, part, one.saved.devices)
     together = _together([*taken, Taken(sum(orphans.values()), orphans)])
     if not together.quarantined and status is None:
         operations.discard(conn, part)

@@ -44,7 +44,7 @@ class Plan:
     baileys: tuple[str, ...]
 
 
-def plan(opened: Opened, operation_id: str) -> Plan:
+def plan(opened: Opened, operation_id: str, organization_id: int | None = None) -> Plan:
     """What ``unlink`` would do.
 
     Raises Conflict where the device is in use, restored, purged or unlinked already, WaSessionsError for an unknown
@@ -54,13 +54,14 @@ def plan(opened: Opened, operation_id: str) -> Plan:
         rights.require(conn, opened.backend, {"neonize"}, keys=("SELECT",))
         unlinking.require_create(conn)
         done = operations.operation(conn, operation_id.strip())
-        devices = _unlinkable(conn, done)
+        devices = _unlinkable(conn, done, organization_id)
         return Plan(done.id, tuple(devices), tuple(unlinking.baileys_numbers(conn, done.id)))
 
 
 def unlink(
     opened: Opened,
     operation_id: str,
+    organization_id: int | None = None,
     *,
     store_url: str | None = None,
     deadline: float = DEADLINE,
@@ -74,7 +75,7 @@ def unlink(
     neonize to this same database, where the URL that is derived does not; ``deadline`` is in seconds for each device.
     Raises what ``plan`` raises, DatabaseError if neonize cannot use the database.
     """
-    planned = plan(opened, operation_id)
+    planned = plan(opened, operation_id, organization_id)
     if dry_run:
         return Unlinked(planned.operation, tuple(map(UnlinkedDevice, planned.devices)), dry_run=True)
     ends: list[UnlinkedDevice] = []
@@ -85,15 +86,16 @@ def unlink(
     return Unlinked(planned.operation, tuple(ends), dry_run=False)
 
 
-def _unlinkable(conn: Connection, done: Operation) -> list[KeptDevice]:
-    if done.purged_at:
-        raise Conflict(f"the keys of {done.id} were purged at {done.purged_at:%Y-%m-%d %H:%M:%S} UTC: {_BY_HAND}")
-    kept = unlinking.devices(conn, done.id)
+def _unlinkable(conn: Connection, done: Operation, organization_id: int | None = None) -> list[KeptDevice]:
+    parts = {part.phone_id: part for part in done.phones if organization_id in (None, part.organization_id)}
+    purged = [part.purged_at for part in parts.values() if part.purged_at]
+    kept = [device for device in unlinking.devices(conn, done.id) if device.phone_id in parts]
+    if not kept and purged:
+        raise Conflict(f"the keys of {done.id} were purged at {purged[0]:%Y-%m-%d %H:%M:%S} UTC: {_BY_HAND}")
     if not kept and unlinking.baileys_numbers(conn, done.id):
         raise WaSessionsError(f"{done.id} took Baileys keys, with which wa-sessions cannot connect: {_BY_HAND}")
     if not kept:
         raise WaSessionsError(f"{done.id} ({done.action}) took no whole device: only a closed session is unlinked")
-    parts = {part.phone_id: part for part in done.phones}
     devices = [device for device in kept if parts[device.phone_id].undoable]
     if not devices:
         last = parts[kept[-1].phone_id]

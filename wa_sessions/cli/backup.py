@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, PhoneOrAll, chosen
+from wa_sessions.cli.options import (
+    DatabaseUrl,
+    Json,
+    Organization,
+    Output,
+    OutputOption,
+    PhoneOrAll,
+    chosen,
+    phone_or_all,
+)
 from wa_sessions.cli.times import iso
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import parse_phone
@@ -68,7 +77,7 @@ def backup(
     Exit: 0, 1 (the file cannot be written, or the role lacks a right), 2, 3, 4.
     """
     output = chosen(output, json=json)
-    ref = None if phone.strip().lower() == "all" else parse_phone(phone)
+    ref = phone_or_all(phone)
     readers = _readers(recipient or [], recipients_file, plain=no_encryption)
     from wa_sessions.actions.backup import backup as action
     from wa_sessions.actions.node_process import ending_raises

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import Output
 from wa_sessions.cli.table import Column, table
+from wa_sessions.errors import WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ def perform(opened: "Opened", change: "Change", who: PhoneRef | None, organizati
     with terminal.progress("phones", wanted=planned.everyone) as progress:
         changed = changes.carry_out(opened, planned, node=how.node, dry_run=how.dry_run, progress=progress)
     _show(changed, change, planned, how)
-    if how.dry_run and not stopped and planned.running:
+    if how.dry_run and not stopped and changes.needs_stop(opened, planned):
         terminal.say("while its Node process runs this is refused: add --process-stopped, or its commands")
+    if changed.failed:
+        raise WaSessionsError(_failures(changed))
 
 
 def _question(planned: "Plan") -> str:
@@ -98,7 +101,7 @@ def _show(changed: "Changed", change: "Change", planned: "Plan", how: How) -> No
             terminal.write(*terminal.tsv(rows, names))
         case Output.TABLE:
             terminal.write(*_lines(changed, change, planned, undo))
-    if not changed.dry_run and how.node is None and _in_node(changed, change):
+    if not changed.dry_run and not (how.node and planned.touches_node) and _in_node(changed, change):
         verb = "start the Node process again" if how.process_stopped else "restart the Node process"
         terminal.say(f"{verb}: it has in memory what was changed")
 
@@ -129,6 +132,7 @@ def _totals(changed: "Changed", undo: str | None) -> dict[str, Any]:
         "by_type": taken.by_type,
         "dry_run": changed.dry_run,
         "undo": undo,
+        "failed": [{"phone": one.phone.number, "error": str(one.error)} for one in changed.failed],
     }
 
 
@@ -167,6 +171,12 @@ def _lines(changed: "Changed", change: "Change", planned: "Plan", undo: str | No
         yield f"undo: {undo}"
     if change.action == "force_close" and changed.operation and not planned.everyone:
         yield from _new_qr(changed.phones[0])
+
+
+def _failures(changed: "Changed") -> str:
+    first, count = changed.failed[0], len(changed.failed)
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    return f"{count} of {count + len(changed.phones)} phones were not changed: {first.error}{more}"
 
 
 def _new_qr(part: "ChangedPhone") -> Iterator[str]:

@@ -25,7 +25,7 @@ from wa_sessions.cli.options import (
 )
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import iso, when
-from wa_sessions.errors import UsageError
+from wa_sessions.errors import UsageError, WaSessionsError
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def operations(
     The newest first. `UNDO` is `yes` where restore has something to bring back, else why not.
 
     JSON: `operations`, each with `operation`, `at`, `action`, `reason`, `actor`, `keys`, `undo` (the command, or null),
-    `restored_at`, `restored_by`, `purged_at`, `phones` (each with `phone_id`, `phone`, `organization_id`, `keys`,
-    `status_before`, `status_after`, `restored_at`, `unlinked_at`).
+    `restored_at`, `restored_by`, `phones` (each with `phone_id`, `phone`, `organization_id`, `keys`, `status_before`,
+    `status_after`, `restored_at`, `unlinked_at`, `purged_at`).
 
     Exit: 0 (also for none), 1 (no schema), 2, 3, 4.
     """
@@ -91,7 +91,7 @@ def restore(
     ] = None,
     *,
     file: Annotated[str | None, typer.Option("--file", metavar="FILE", help="Restore from a backup instead.")] = None,
-    phone: Annotated[str | None, typer.Option("--phone", metavar="PHONE", help="Of a backup, only this phone.")] = None,
+    phone: Annotated[str | None, typer.Option("--phone", metavar="PHONE", help="Only this phone.")] = None,
     identity: Annotated[
         list[str] | None, typer.Option("--identity", metavar="KEYFILE", help="The age key that opens the backup.")
     ] = None,
@@ -119,11 +119,13 @@ def restore(
     `--overwrite`; and phones that a worker runs. Phones of which the file has no session are left alone (`skipped`).
     `--identity` (or `WA_SESSIONS_BACKUP_IDENTITY`) names the file of an age or OpenSSH key.
 
-    JSON: `operation`, `phone_id`, `phone` and `worker_id` (where it was one phone), `keys`, `counts` (rows by table),
-    `already` (it was restored before), `matched`, `quarantined` (rows that were overwritten), `left`, `dry_run`, `undo`
-    (null where nothing was overwritten), `phones`. With `--file`: `operation`, `matched`, `quarantined`, `left`,
-    `restored`, `skipped`, `dry_run`, `undo`, `file`, `made_at`, `phones` (each with `phone_id`, `phone`,
-    `organization_id`, `status`, `matched`, `quarantined`, `left`, `restored`).
+    Of many phones those that cannot be restored are left as they are, and named. `--phone` and `--org` restore a part.
+
+    JSON: `operation`, `phone_id`, `phone`, `status` and `worker_id` (where it was one phone), `keys`, `counts` (rows by
+    table), `already` (it was restored before), `matched`, `quarantined` (rows that were overwritten), `left`,
+    `dry_run`, `undo` (null where nothing was overwritten), `phones`, `failed` (`phone`, `error`). With `--file`:
+    `operation`, `matched`, `quarantined`, `left`, `restored`, `skipped`, `dry_run`, `undo`, `file`, `made_at`, `phones`
+    (each with `phone_id`, `phone`, `organization_id`, `status`, `matched`, `quarantined`, `left`, `restored`).
 
     Exit: 0, 1 (unknown operation, a conflict, purged, unlinked, no answer in 30 s, a backup that cannot be read), 2, 3
     (its phone is gone), 4, 5 (a connected `baileys` phone), 6 (a backup, or `--overwrite`, not confirmed).
@@ -149,18 +151,31 @@ def restore(
             database_url=database_url,
         )
         return
-    if phone is not None or identity or org is not None:
-        raise UsageError("--phone, --identity and --org go with --file: an operation knows its phones")
+    if identity:
+        raise UsageError("--identity goes with --file: quarantine is not encrypted")
+    ref = parse_phone(phone) if phone is not None else None
     assert operation is not None
     from wa_sessions.actions.restore import restore as action
 
     if overwrite and not dry_run:
         terminal.confirm(f"Restore {operation}, and put what stands in its place into quarantine?", yes=yes)
-    with terminal.opened(database_url) as opened:
+    with terminal.opened(database_url) as opened, terminal.progress("phones") as progress:
         done = action(
-            opened, operation, overwrite=overwrite, process_stopped=process_stopped, node=node, dry_run=dry_run
+            opened,
+            operation,
+            phone=ref,
+            organization_id=org,
+            overwrite=overwrite,
+            process_stopped=process_stopped,
+            node=node,
+            dry_run=dry_run,
+            progress=progress,
         )
     terminal.show(output, _restored(done), _restored_lines(done))
+    if done.failed:
+        first, count = done.failed[0], len(done.failed)
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        raise WaSessionsError(f"{count} of {count + len(done.phones)} phones were not restored: {first.error}{more}")
 
 
 @app.command("purge", epilog="Example: wa-sessions quarantine purge --older-than 14d --yes", no_args_is_help=True)
@@ -179,7 +194,7 @@ def purge(
     """Delete old keys in quarantine for good. The history keeps their operations.
     \f
     What is purged cannot be undone any more. For cron: `wa-sessions quarantine purge --older-than 14d --yes`. With
-    `--org` operations that touched phones of that organization.
+    `--org` only the keys of that organization's phones.
 
     JSON: `operation` (null), `matched` (keys that are old enough), `purged`, `quarantined` (0), `left` (keys that stay
     in quarantine), `operations` (ids), `dry_run`, `undo` (null).
@@ -223,7 +238,6 @@ def _data(one: "Operation") -> dict[str, Any]:
         "undo": f"wa-sessions restore {one.id}" if one.undoable else None,
         "restored_at": iso(_last(one)),
         "restored_by": next((part.restored_by for part in one.phones if part.restored_by), None),
-        "purged_at": iso(one.purged_at),
         "phones": [
             {
                 "phone_id": part.phone_id,
@@ -234,13 +248,14 @@ def _data(one: "Operation") -> dict[str, Any]:
                 "status_after": part.status_after,
                 "restored_at": iso(part.restored_at),
                 "unlinked_at": iso(part.unlinked_at),
+                "purged_at": iso(part.purged_at),
             }
             for part in one.phones
         ],
     }
 
 
-_NAMES = ("operation", "at", "action", "phone", "keys", "actor", "reason", "restored_at", "purged_at")
+_NAMES = ("operation", "at", "action", "phone", "keys", "actor", "reason", "restored_at")
 
 
 def _row(one: "Operation") -> dict[str, Any]:
@@ -275,9 +290,9 @@ def _listed(listed: "list[Operation]", now: datetime) -> list[str]:
 def _undoable(one: "Operation") -> str:
     if one.undoable:
         return "yes"
-    if one.purged_at:
-        return "purged"
-    return "undone" if one.restored else "unlinked" if one.phones else "no"
+    if one.restored:
+        return "undone"
+    return "purged" if any(part.purged_at for part in one.phones) else "unlinked"
 
 
 def _restored(done: "Restored") -> dict[str, Any]:
@@ -288,11 +303,12 @@ def _restored(done: "Restored") -> dict[str, Any]:
             "keys": sum(part.counts.values()),
             "counts": part.counts,
             "overwritten": part.overwritten,
+            "status": part.status,
             "worker_id": str(part.worker_id) if part.worker_id else None,
         }
         for part in done.phones
     ]
-    one = {name: parts[0][name] for name in ("phone_id", "phone", "worker_id")} if len(parts) == 1 else {}
+    one = {name: parts[0][name] for name in ("phone_id", "phone", "status", "worker_id")} if len(parts) == 1 else {}
     return one | {
         "operation": done.operation,
         "keys": done.keys,
@@ -304,17 +320,22 @@ def _restored(done: "Restored") -> dict[str, Any]:
         "dry_run": done.dry_run,
         "undo": f"wa-sessions restore {done.overwrite} --overwrite" if done.overwrite else None,
         "phones": parts,
+        "failed": [{"phone": one.number, "error": str(one.error)} for one in done.failed],
     }
 
 
 def _restored_lines(done: "Restored") -> list[str]:
     if done.already:
         return [f"{done.operation} was restored already: nothing was changed"]
+    if not done.phones:
+        return []
     subject = done.phones[0].number if len(done.phones) == 1 else f"{len(done.phones)} phones"
     if done.keys:
         lines = [f"{'would bring' if done.dry_run else 'brought'} {done.keys} keys of {subject} back"]
     else:
-        lines = [f"{subject}: {'would have' if done.dry_run else 'has'} its earlier status again"]
+        lines = [
+            f"{subject}: status {'would be ' if done.dry_run else ''}{terminal.plain(done.phones[0].status)} again"
+        ]
     if done.overwritten:
         lines += [f"{done.overwritten} newer keys {'would go' if done.dry_run else 'went'} to quarantine"]
     if done.dry_run:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from wa_sessions.errors import UsageError
+from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
 
 LONGEST_WINDOW = timedelta(days=1)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -77,6 +78,11 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Put what is newer there into quarantine, instead of refusing.")
 ]
 Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="For the history.")]
+
+
+def phone_or_all(text: str) -> PhoneRef | None:
+    """The phone that is meant; None for all."""
+    return None if text.strip().lower() == "all" else parse_phone(text)
 
 
 def one_organization(argument: int | None, option: int | None) -> int | None:

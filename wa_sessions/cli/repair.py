@@ -22,9 +22,9 @@ from wa_sessions.cli.options import (
     Yes,
     chosen,
     one_organization,
+    phone_or_all,
 )
 from wa_sessions.errors import UsageError
-from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
 
 
 def clean_app_state(
@@ -52,8 +52,9 @@ def clean_app_state(
 
     JSON: `operation` (null where nothing was taken), `matched` (rows selected before), `quarantined`, `left` (selected
     rows that are still there), `by_type`, `dry_run`, `undo` (the command), `phones` (for each `phone_id`, `phone`,
-    `organization_id`, `status`, `matched`, `quarantined`, `left`, `by_type`, `worker_id`); for one phone its fields
-    stand beside these too.
+    `organization_id`, `status`, `matched`, `quarantined`, `left`, `by_type`, `worker_id`), `failed` (`phone`, `error`);
+    for one phone its fields stand beside these too. Of many phones those that cannot be changed are left as they are,
+    and the exit code is 1.
 
     Exit: 0 (also where there was nothing to take), 1 (no schema, a right is missing, a stop or start command failed, no
     answer from the worker in 30 s), 2 (two organizations, a `waba` phone), 3, 4, 5 (a connected `baileys` phone), 6.
@@ -70,7 +71,7 @@ def clean_app_state(
     if with_keys:
         terminal.say(action.KEYS_WARNING)
     with terminal.opened(database_url) as opened:
-        perform(opened, change, _who(phone), one_organization(organization, org), how)
+        perform(opened, change, phone_or_all(phone), one_organization(organization, org), how)
 
 
 def clean_sessions(
@@ -119,7 +120,7 @@ def clean_sessions(
     if peer is None:
         terminal.say(action.RECIPE_WARNING if recipe else action.BROAD_WARNING)
     with terminal.opened(database_url) as opened:
-        perform(opened, change, _who(phone), one_organization(organization, org), how)
+        perform(opened, change, phone_or_all(phone), one_organization(organization, org), how)
 
 
 def force_close(
@@ -160,7 +161,7 @@ def force_close(
     )
     change = action.change(logout=logout, **_because(reason))
     with terminal.opened(database_url) as opened:
-        perform(opened, change, _who(phone), org, how)
+        perform(opened, change, phone_or_all(phone), org, how)
 
 
 def reset_status(
@@ -195,7 +196,7 @@ def reset_status(
     how = How(dry_run, yes, chosen(output, json=json))
     change = action.change(status, force=force, **_because(reason))
     with terminal.opened(database_url) as opened:
-        perform(opened, change, _who(phone), org, how)
+        perform(opened, change, phone_or_all(phone), org, how)
 
 
 def remove(
@@ -226,13 +227,7 @@ def remove(
     how = How(dry_run, yes, chosen(output, json=json))
     change = action.change(**_because(reason))
     with terminal.opened(database_url) as opened:
-        action.refuse_foreign(opened, _who(phone), org)
-        perform(opened, change, _who(phone), org, how)
-
-
-def _who(phone: str) -> PhoneRef | None:
-    """The phone that is meant; None for all."""
-    return None if phone.strip().lower() == "all" else parse_phone(phone)
+        perform(opened, change, phone_or_all(phone), org, how)
 
 
 def _because(reason: str | None) -> dict[str, str]:

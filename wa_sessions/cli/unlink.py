@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, DryRun, Json, Output, OutputOption, Yes, chosen
+from wa_sessions.cli.options import DatabaseUrl, DryRun, Json, Organization, Output, OutputOption, Yes, chosen
 from wa_sessions.errors import WaSessionsError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def unlink(
     store_url: StoreUrl = None,
     dry_run: DryRun = False,
     yes: Yes = False,
+    org: Organization = None,
     output: OutputOption = Output.TABLE,
     json: Json = False,
     database_url: DatabaseUrl = None,
@@ -56,10 +57,10 @@ def unlink(
     from wa_sessions.actions import unlink as action
 
     with terminal.opened(database_url) as opened:
-        planned = action.plan(opened, operation)
+        planned = action.plan(opened, operation, org)
         _confirm(planned, yes=yes or dry_run)
         with terminal.progress("devices") as progress:
-            done = action.unlink(opened, operation, store_url=store_url, dry_run=dry_run, progress=progress)
+            done = action.unlink(opened, operation, org, store_url=store_url, dry_run=dry_run, progress=progress)
     if output is Output.TSV:
         rows = [{"operation": done.operation, "dry_run": done.dry_run} | _row(end) for end in done.devices]
         terminal.write(*terminal.tsv(rows, _COLUMNS))

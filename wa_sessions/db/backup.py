@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from psycopg.rows import TupleRow, tuple_row
+from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from wa_sessions.db import whatsmeow
@@ -69,7 +69,7 @@ def keys(conn: Connection, backend: Backend, found: Source, phone: Phone) -> Ite
     with conn.cursor("backup", row_factory=tuple_row) as cursor:
         cursor.itersize = FETCHED_AT_ONCE
         cursor.execute(SQL(" UNION ALL ").join(parts), values)
-        yield from _pairs(cursor)
+        yield from cursor
 
 
 def keys_without_phone(conn: Connection, backend: Backend, phones: Sequence[Phone]) -> int:
@@ -82,10 +82,6 @@ def keys_without_phone(conn: Connection, backend: Backend, phones: Sequence[Phon
     }
     row = conn.execute(_SQL.without_phone.format(table=backend.auth.identifier), values).fetchone()
     return int(row["keys"]) if row else 0
-
-
-def _pairs(rows: Iterator[TupleRow]) -> Iterator[tuple[str, str]]:
-    return ((table, row) for table, row in rows)
 
 
 def _auth_part(backend: Backend) -> list[Composed]:

@@ -14,7 +14,7 @@ from psycopg.rows import DictRow, dict_row
 
 from wa_sessions.db.settings import Target
 from wa_sessions.db.sql import queries
-from wa_sessions.errors import Conflict, DatabaseError, PermissionMissing, SchemaMissing, UsageError
+from wa_sessions.errors import Conflict, Contended, DatabaseError, PermissionMissing, SchemaMissing, UsageError
 
 Connection: TypeAlias = psycopg.Connection[DictRow]
 
@@ -145,6 +145,8 @@ def errors_of(target: Target) -> Iterator[None]:
         raise SchemaMissing("the schema wa_sessions is missing or out of date: run wa-sessions db upgrade") from None
     except errors.ReadOnlySqlTransaction as error:
         raise DatabaseError(f"{target.masked} is read-only: {_primary(error)}") from None
+    except (errors.DeadlockDetected, errors.SerializationFailure):
+        raise Contended("another command changed the same rows at the same time: run it again") from None
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise DatabaseError(f"{target.masked}: {_reason(error, target)} (source: {target.source})") from None
     except psycopg.IntegrityError as error:  # its detail repeats the row, keys and all

@@ -109,6 +109,12 @@ def save_message(conn: Connection, row: MessageRow) -> None:
     conn.execute(_SQL.save_message, asdict(row))
 
 
+def statuses_given(conn: Connection, phone_ids: list[int]) -> dict[int, str]:
+    """The statuses that commands of ours gave last, by phone, where a Node process ran the phone then."""
+    rows = conn.execute(_SQL.statuses_given, {"phones": phone_ids})
+    return {row["phone_id"]: row["status"] for row in rows}
+
+
 def record_event(
     conn: Connection,
     phone_id: int,

@@ -38,11 +38,13 @@ class OperationPhone:
     restored_by: str | None
     unlinked_at: datetime | None
     unlinked_by: str | None
+    purged_at: datetime | None
+    purged_by: str | None
 
     @property
     def undoable(self) -> bool:
-        """Whether its keys are neither back nor of no use any more."""
-        return self.restored_at is None and self.unlinked_at is None
+        """Whether its keys are neither back, nor gone, nor of no use any more."""
+        return self.restored_at is None and self.unlinked_at is None and self.purged_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,6 @@ class Operation:
     action: str
     reason: str
     actor: str
-    purged_at: datetime | None
-    purged_by: str | None
     phones: tuple[OperationPhone, ...]
 
     @property
@@ -71,7 +71,7 @@ class Operation:
     @property
     def undoable(self) -> bool:
         """Whether ``restore`` has something to bring back."""
-        return self.purged_at is None and any(phone.undoable for phone in self.phones)
+        return any(phone.undoable for phone in self.phones)
 
 
 def open_operation(conn: Connection, *, action: str, reason: str, actor: str, operation_id: str | None = None) -> str:
@@ -165,10 +165,14 @@ def purgeable(conn: Connection, age: float, organization_id: int | None = None) 
     return [(row["id"], row["keys"]) for row in rows]
 
 
-def purge(conn: Connection, operation_id: str, actor: str) -> int:
-    """Delete an operation's quarantined keys for good; returns how many. The history keeps the operation."""
-    conn.execute(_SQL.lock_phones, {"id": operation_id})
-    row = conn.execute(_SQL.purge, {"id": operation_id, "actor": actor}).fetchone()
+def purge(conn: Connection, operation_id: str, actor: str, organization_id: int | None = None) -> int:
+    """Delete an operation's quarantined keys for good, all or an organization's; returns how many.
+
+    The history keeps the operation.
+    """
+    locked = conn.execute(_SQL.lock_parts, {"id": operation_id, "organization_id": organization_id})
+    parts = [row["phone_id"] for row in locked]
+    row = conn.execute(_SQL.purge, {"id": operation_id, "phones": parts, "actor": actor}).fetchone()
     return int(row["keys"]) if row else 0
 
 

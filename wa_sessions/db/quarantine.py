@@ -1,7 +1,7 @@
 """Every deletion of keys: one statement takes rows out of their table and puts them, whole, into quarantine."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal
@@ -134,6 +134,17 @@ def app_state_version(conn: Connection, part: Part, device_jid: str, name: str) 
     conn.execute(_SQL.lock_version, {"device": device_jid, "name": name})
     row = {"jid": device_jid, "name": name}
     return sum(_take_exactly(conn, part, table, row) for table in (MUTATION_MACS, VERSIONS))
+
+
+def under_devices(conn: Connection, part: Part, jids: Collection[str]) -> dict[str, int]:
+    """Take what stands under devices, their own row there or not, by kind: not every table of whatsmeow cascades."""
+    taken: Counter[str] = Counter()
+    for table in whatsmeow.existing_tables(conn) if jids else ():
+        where = _SQL.under_devices.format(owner=Identifier(table.owner))
+        values = {"devices": list(jids)}
+        rows = _Rows(whatsmeow.qualified(table), "whatsmeow", table.name, Constant(table.kind), where, values)
+        taken.update(_take(conn, part, rows))
+    return dict(taken)
 
 
 def phone_row(conn: Connection, part: Part) -> int:

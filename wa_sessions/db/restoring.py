@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from psycopg import errors
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from wa_sessions.db import operations, phones, quarantine, whatsmeow
@@ -26,11 +27,15 @@ class AlreadyRestored(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came back for one phone: rows by table; ``overwritten`` counts the newer rows that went into quarantine."""
+    """What came back for one phone: rows by table; ``overwritten`` counts the newer rows that went into quarantine.
+
+    ``status`` is the phone's status now.
+    """
 
     phone: Phone
     counts: dict[str, int]
-    overwritten: int = 0
+    overwritten: int
+    status: str
 
     @property
     def keys(self) -> int:
@@ -66,7 +71,7 @@ def _restore(
     conn: Connection, backend: Backend, done: Operation, part: Part, actor: str, overwrite: str | None
 ) -> Restored:
     before = operations.lock_phone(conn, part)
-    _refuse_ended(operations.operation(conn, done.id), before)
+    _refuse_ended(done, before)
     phone = _phone(conn, backend, part)
     kept = _kept(conn, backend, part)
     whole = _is_whole(conn, part, kept)
@@ -83,7 +88,7 @@ def _restore(
         qr_code = None if status is not None else KEEP
         phones.set_status(conn, backend, phone.id, status or KEEP, qr_code=qr_code, phone_jid=jid)
     operations.mark_restored(conn, part, actor)
-    return Restored(phone, counts, replaced)
+    return Restored(phone, counts, replaced, status or phone.status)
 
 
 def _refuse_ended(done: Operation, before: OperationPhone) -> None:
@@ -91,8 +96,11 @@ def _refuse_ended(done: Operation, before: OperationPhone) -> None:
         raise AlreadyRestored(
             f"{done.id} was already restored at {before.restored_at:%Y-%m-%d %H:%M:%S} UTC by {before.restored_by}"
         )
-    if done.purged_at is not None:
-        raise Conflict(f"the keys of {done.id} were purged at {done.purged_at:%Y-%m-%d %H:%M:%S} UTC: link it by QR")
+    if before.purged_at is not None:
+        raise Conflict(
+            f"the keys of {before.number} in {done.id} were purged at {before.purged_at:%Y-%m-%d %H:%M:%S} UTC: "
+            "link the phone by QR"
+        )
     if before.unlinked_at is not None:
         raise Conflict(
             f"the device of {before.number} in {done.id} was unlinked at WhatsApp at "
@@ -108,8 +116,19 @@ def _phone(conn: Connection, backend: Backend, part: Part) -> Phone:
         row = next((table for table in _kept(conn, backend, part) if table.store == "backend"), None)
         if row is None:
             raise
-        _put_back(conn, part, row)
+        _put_phone_back(conn, part, row)
         return phones.find(conn, backend, PhoneRef(phone_id=part.phone_id))
+
+
+def _put_phone_back(conn: Connection, part: Part, row: _Kept) -> None:
+    try:
+        with conn.transaction():
+            _put_back(conn, part, row)
+    except errors.UniqueViolation:
+        raise Conflict(
+            f"the number of phone #{part.phone_id} stands at another phone by now: remove that one first, then restore "
+            f"{part.operation_id}"
+        ) from None
 
 
 def _status(phone: Phone, before: OperationPhone) -> str | None:

@@ -1,16 +1,14 @@
 """Putting the rows of a backup back: through a table of this transaction alone, then table by table, parents first."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from psycopg.sql import SQL, Composable, Identifier
-from psycopg.sql import Literal as Constant
 
 from wa_sessions.db import whatsmeow
 from wa_sessions.db.backend import NEWEST, OLDER, Backend
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.operations import Part
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import Conflict
 from wa_sessions.keys.backup_format import SavedRow
@@ -38,19 +36,6 @@ def devices(conn: Connection, numbers: Collection[str]) -> dict[str, dict[str, s
         for row in conn.execute(_SQL.devices_now, {"numbers": list(numbers)}):
             found[number_of(row["jid"])][row["jid"]] = row["noise_key"]
     return found
-
-
-def take_orphans(conn: Connection, part: Part, jids: Collection[str]) -> dict[str, int]:
-    """Put into quarantine what stands under devices that are gone, by kind: not every table of whatsmeow cascades."""
-    taken: Counter[str] = Counter()
-    for table in whatsmeow.existing_tables(conn) if jids else ():
-        condition = _SQL.of_devices.format(owner=Identifier(table.owner))
-        names = {"table": whatsmeow.qualified(table), "kind": Constant(table.kind), "using": SQL("")}
-        statement = queries("quarantine").take.format(condition=condition, **names)
-        values = {"operation": part.operation_id, "phone_id": part.phone_id, "store": "whatsmeow", "table": table.name}
-        rows = conn.execute(statement, values | {"devices": list(jids)})
-        taken.update({row["kind"]: row["keys"] for row in rows})
-    return dict(taken)
 
 
 def put_back(
@@ -86,7 +71,7 @@ def put_back(
 def _insert(conn: Connection, backend: Backend, name: str, *, binary: bool) -> int:
     target = _auth_target(backend, binary=binary) if name in AUTH_TABLES else _store_target(name)
     saved = {row["name"] for row in conn.execute(_SQL.staged_columns, {"table": name})}
-    present = {row["name"] for row in conn.execute(_SQL.columns, {"table": target.title})}
+    present = {row["name"] for row in conn.execute(queries("quarantine").columns, {"table": target.title})}
     if not present:
         raise Conflict(f"there is no table {target.title} here: let wa-sessions run make it, then restore")
     if target.without_id:

@@ -13,8 +13,9 @@ _OWN = {
     "operation": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "operation_phone": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "quarantine": ("SELECT", "INSERT"),
-    "event": ("INSERT",),
+    "event": ("SELECT", "INSERT"),
     "lease": ("SELECT", "INSERT", "UPDATE"),
+    "health": ("SELECT", "INSERT", "UPDATE"),
 }
 
 Right = tuple[str, str]

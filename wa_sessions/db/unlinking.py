@@ -42,7 +42,7 @@ def baileys_numbers(conn: Connection, operation_id: str) -> list[str]:
 
 def require_create(conn: Connection) -> None:
     """Raise PermissionMissing where the role may make no schema in this database."""
-    role = conn.execute(_SQL.role).fetchone()
+    role = conn.execute(queries("rights").role).fetchone()
     if role and not role["may_create"]:
         raise PermissionMissing(
             f"nothing was changed: the database role {role['name']} may not CREATE a schema, where the device's keys "

@@ -46,14 +46,14 @@ async def obey(session: "PhoneSession", item: "Item") -> Plan | None:
 
 
 async def _order(session: "PhoneSession", order: Order) -> Plan | None:
-    verb = _VERBS.get(order.verb)
+    verb, connected = _VERBS.get(order.verb), session.process is not None
     try:
         if verb is None:
             raise UsageError(f"this worker does not know {order.verb!r}; it may be older than your wa-sessions")
         plan, answer = await verb(session, order)
     except WaSessionsError as error:
         await session.worker.answer(order, error)
-        return None
+        return await session.connect_or_pair() if connected and session.process is None else None
     if answer is not None:
         await session.worker.answer(order, answer)
     return plan
@@ -76,17 +76,15 @@ async def _clean(session: "PhoneSession", order: Order) -> tuple[Plan | None, An
     """Put keys into quarantine while the session is not connected; one that was connected goes on without them."""
     action, reason, operation_id = (order.arguments[name] for name in ("action", "reason", "operation"))
     selection = Selection.from_dict(order.arguments["selection"])
-    works = session.process is not None and session.journal.device is not None
-    if works:
+    device = session.journal.device if session.process else None
+    if device:
         await session.disconnect()
     operation, taken = await session.journal.clean(selection, action, reason, order.actor, operation_id)
     if operation:
         undo = f"undo: wa-sessions restore {operation}"
         message = f"{taken.quarantined} keys quarantined by {order.actor} ({action}); {undo}"
         log.warn(message, phone=session.number, event="keys_quarantined", operation=operation)
-    plan = await session.connect_or_pair() if works else None
-    if isinstance(plan, Connect):
-        plan = WriteDown(Connect(plan.device, for_repair=True))
+    plan = WriteDown(Connect(device, for_repair=True)) if device else None
     return plan, {"operation": operation, "taken": asdict(taken)}
 
 
@@ -125,7 +123,8 @@ async def _restore(session: "PhoneSession", order: Order) -> tuple[Plan | None, 
     plan = await session.connect_or_pair()
     if isinstance(plan, Connect):
         plan = Connect(plan.device, for_repair=True)
-    return WriteDown(plan), {"counts": restored.counts, "overwritten": restored.overwritten, "already": False}
+    answer = {"counts": restored.counts, "overwritten": restored.overwritten, "status": restored.status}
+    return WriteDown(plan), answer | {"already": False}
 
 
 async def _send(session: "PhoneSession", order: Order) -> tuple[None, None]:

@@ -15,6 +15,8 @@ CREATE TABLE wa_sessions.operation_phone (
     restored_by      text,
     unlinked_at      timestamptz,
     unlinked_by      text,
+    purged_at        timestamptz,
+    purged_by        text,
     PRIMARY KEY (operation_id, phone_id)
 );
 CREATE INDEX operation_phone_phone ON wa_sessions.operation_phone (phone_id);
@@ -45,7 +47,5 @@ ALTER TABLE wa_sessions.operation
     DROP COLUMN phone_jid_before,
     DROP COLUMN keys,
     DROP COLUMN restored_at,
-    DROP COLUMN restored_by,
-    ADD COLUMN purged_at timestamptz,
-    ADD COLUMN purged_by text;
+    DROP COLUMN restored_by;
 CREATE INDEX operation_at ON wa_sessions.operation (at);

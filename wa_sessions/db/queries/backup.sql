@@ -2,7 +2,7 @@
 SELECT now() AS at;
 
 -- name: phone_rows
-SELECT "id", to_jsonb(phone) AS row FROM "OrganizationPhone" AS phone WHERE "id" = ANY(%(ids)s);
+SELECT "id", to_jsonb(phone) - 'qrCode' AS row FROM "OrganizationPhone" AS phone WHERE "id" = ANY(%(ids)s);
 
 -- name: devices
 SELECT jid FROM whatsmeow.whatsmeow_device ORDER BY jid;
@@ -38,10 +38,6 @@ SELECT DISTINCT table_name FROM pg_temp.wa_sessions_backup_row;
 SELECT name FROM (SELECT row FROM pg_temp.wa_sessions_backup_row WHERE table_name = %(table)s LIMIT 1) AS one
 CROSS JOIN LATERAL jsonb_object_keys(one.row) AS name;
 
--- name: columns
-SELECT attname AS name FROM pg_catalog.pg_attribute
-WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped AND attgenerated = '';
-
 -- name: insert
 WITH back AS (
     INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
@@ -65,6 +61,3 @@ jsonb_set(staged.row, '{value}', to_jsonb('\x' || encode(convert_to(staged.row -
 
 -- name: new_id
 gen_random_uuid()::text
-
--- name: of_devices
-doomed.{owner} = ANY(%(devices)s)

@@ -68,6 +68,14 @@ INSERT INTO wa_sessions.event (phone_id, organization_id, kind, detail, operatio
 VALUES (%(phone_id)s, %(organization_id)s, %(kind)s, %(detail)s, %(operation_id)s, %(worker_id)s)
 RETURNING id;
 
+-- name: statuses_given
+SELECT phone_id, detail ->> 'status' AS status FROM (
+    SELECT DISTINCT ON (phone_id) phone_id, detail FROM wa_sessions.event
+    WHERE phone_id = ANY(%(phones)s) AND kind IN ('force_closed', 'status_reset')
+    ORDER BY phone_id, id DESC
+) AS last
+WHERE (detail ->> 'node_runs')::boolean;
+
 -- name: events
 SELECT * FROM wa_sessions.event
 WHERE phone_id = %(phone_id)s AND id > %(since_id)s

@@ -15,7 +15,7 @@ VALUES
 SELECT * FROM wa_sessions.operation WHERE id = %(id)s;
 
 -- name: phones_of
-SELECT * FROM wa_sessions.operation_phone WHERE operation_id = ANY(%(ids)s) ORDER BY organization_id, phone_id;
+SELECT * FROM wa_sessions.operation_phone WHERE operation_id = ANY(%(ids)s) ORDER BY phone_id;
 
 -- name: lock_phone
 SELECT * FROM wa_sessions.operation_phone
@@ -54,31 +54,30 @@ UPDATE wa_sessions.operation_phone SET unlinked_at = clock_timestamp(), unlinked
 WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s;
 
 -- name: purgeable
-SELECT operation.id, count(*) AS keys
-FROM wa_sessions.operation JOIN wa_sessions.quarantine ON operation_id = operation.id
+SELECT part.operation_id AS id, count(*) AS keys
+FROM wa_sessions.operation
+JOIN wa_sessions.operation_phone AS part ON part.operation_id = operation.id
+JOIN wa_sessions.quarantine AS kept ON kept.operation_id = part.operation_id AND kept.phone_id = part.phone_id
 WHERE operation.at < clock_timestamp() - make_interval(secs => %(age)s)
-  AND (%(organization_id)s::int IS NULL OR EXISTS (
-      SELECT FROM wa_sessions.operation_phone
-      WHERE operation_id = operation.id AND organization_id = %(organization_id)s
-  ))
-GROUP BY operation.id, operation.at ORDER BY operation.at, operation.id;
+  AND (%(organization_id)s::int IS NULL OR part.organization_id = %(organization_id)s)
+GROUP BY part.operation_id, operation.at ORDER BY operation.at, part.operation_id;
 
--- name: lock_phones
-SELECT 1 AS locked FROM wa_sessions.operation_phone WHERE operation_id = %(id)s ORDER BY phone_id FOR UPDATE;
+-- name: lock_parts
+SELECT phone_id FROM wa_sessions.operation_phone
+WHERE operation_id = %(id)s AND (%(organization_id)s::int IS NULL OR organization_id = %(organization_id)s)
+ORDER BY phone_id FOR UPDATE;
 
 -- name: purge
 WITH gone AS (
-    DELETE FROM wa_sessions.quarantine WHERE operation_id = %(id)s RETURNING 1
+    DELETE FROM wa_sessions.quarantine WHERE operation_id = %(id)s AND phone_id = ANY(%(phones)s) RETURNING phone_id
 ), noted AS (
-    UPDATE wa_sessions.operation SET purged_at = clock_timestamp(), purged_by = %(actor)s
-    WHERE id = %(id)s AND EXISTS (SELECT FROM gone)
+    UPDATE wa_sessions.operation_phone SET purged_at = clock_timestamp(), purged_by = %(actor)s
+    WHERE operation_id = %(id)s AND phone_id IN (SELECT phone_id FROM gone)
 )
 SELECT count(*) AS keys FROM gone;
 
 -- name: kept_keys
-SELECT count(*) AS keys FROM wa_sessions.quarantine
-WHERE %(organization_id)s::int IS NULL OR EXISTS (
-    SELECT FROM wa_sessions.operation_phone AS part
-    WHERE part.operation_id = quarantine.operation_id AND part.phone_id = quarantine.phone_id
-      AND part.organization_id = %(organization_id)s
-);
+SELECT count(*) AS keys
+FROM wa_sessions.quarantine AS kept
+JOIN wa_sessions.operation_phone AS part ON part.operation_id = kept.operation_id AND part.phone_id = kept.phone_id
+WHERE %(organization_id)s::int IS NULL OR part.organization_id = %(organization_id)s;

@@ -34,6 +34,9 @@ doomed.{owner} = %(device)s
 -- name: store_rows_of_peer
 doomed.{owner} = %(device)s AND split_part(doomed.{peer}, ':', 1) = ANY(%(names)s::text[])
 
+-- name: under_devices
+doomed.{owner} = ANY(%(devices)s::text[])
+
 -- name: phone_row
 doomed."id" = %(phone_id)s
 

@@ -12,9 +12,6 @@ WHERE part.operation_id = %(operation)s AND part.restored_at IS NULL AND EXISTS 
 )
 ORDER BY part.organization_id, part.phone_id;
 
--- name: role
-SELECT current_user AS name, has_database_privilege(current_database(), 'CREATE') AS may_create;
-
 -- name: no_idle_timeout
 SET LOCAL idle_in_transaction_session_timeout = 0;
 
