@@ -1,0 +1,165 @@
+"""Reading logs from disk: plain and gzipped files, stdin, and those that pm2 keeps; big files on all processors."""
+
+import contextlib
+import gc
+import gzip
+import os
+import re
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from wa_sessions.errors import UsageError
+from wa_sessions.logs.found import Found
+from wa_sessions.logs.lines import zone_of
+from wa_sessions.logs.scanner import FARTHEST_FRAME, Scanner
+
+STDIN = "-"
+PART = 32 * 2**20
+"""Bytes of a file that are at least worth a process."""
+_BLOCK = 2**20
+_HEAD = 2**18
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a file: the lines that begin in ``[begin, end)``; ``end`` is None for a gzipped file, all of it."""
+
+    name: str
+    zone: int
+    begin: int = 0
+    end: int | None = None
+
+
+def read(names: Sequence[str]) -> list[Found]:
+    """What each file says. Raises OSError, and UsageError for a gzipped file that is damaged."""
+    regular = [name for name in names if name != STDIN and not _is_stream(name)]
+    zone = _zone(regular)
+    parts = [part for name in regular for part in _parts(name, zone)]
+    found: dict[str, Found] = {}
+    for part, piece in zip(parts, _read_all(parts), strict=True):
+        if part.name in found:
+            found[part.name].extend(piece)
+        else:
+            found[part.name] = piece
+    for name in names:
+        if name == STDIN:
+            found[name] = _read_stream(sys.stdin.buffer)
+        elif name not in found:
+            with Path(name).open("rb") as file:
+                found[name] = _read_stream(file)
+    for whole in found.values():
+        whole.finish()
+    return [found[name] for name in names]
+
+
+def of_pm2(name: str) -> list[str]:
+    """The logs that pm2 keeps of one of its processes now. Raises UsageError where it has none."""
+    home = Path(os.environ.get("PM2_HOME") or Path.home() / ".pm2")
+    wanted = re.compile(re.escape(name.replace(" ", "-")) + r"-(?:out|error)(?:-\d+)?\.log")
+    folder = home / "logs"
+    found = sorted(str(path) for path in folder.glob("*.log") if wanted.fullmatch(path.name)) if folder.is_dir() else []
+    if not found:
+        raise UsageError(
+            f"pm2 keeps no log of {name!r} in {folder}: pm2 list shows names, PM2_HOME names another folder"
+        )
+    return found
+
+
+def _read_all(parts: list[Part]) -> Iterator[Found]:
+    workers = min(os.cpu_count() or 1, len(parts))
+    if workers < 2 or sum((part.end or PART) - part.begin for part in parts) <= PART:
+        yield from map(_read_part, parts)
+        return
+    with ProcessPoolExecutor(workers, initializer=gc.disable) as pool:
+        yield from pool.map(_read_part, parts)
+
+
+def _is_stream(name: str) -> bool:
+    """A pipe or a terminal: what was read of it is gone."""
+    path = Path(name)
+    return path.exists() and not path.is_file()
+
+
+def _parts(name: str, zone: int) -> list[Part]:
+    with Path(name).open("rb") as file:
+        if file.read(2) == _GZIP:
+            return [Part(name, zone)]
+        size = file.seek(0, os.SEEK_END)
+    step = max(PART, -(-size // (os.cpu_count() or 1)))
+    return [Part(name, zone, begin, min(begin + step, size)) for begin in range(0, size, step)] or [
+        Part(name, zone, 0, 0)
+    ]
+
+
+def _read_part(part: Part) -> Found:
+    if part.end is None:
+        return _read_gzip(part)
+    with Path(part.name).open("rb", buffering=0) as file:
+        begin, end = _line_at(file, part.begin), _line_at(file, part.end)
+        scanner = Scanner(part.zone)
+        file.seek(begin)
+        while begin < end and (block := file.read(min(_BLOCK, end - begin))):
+            scanner.feed(block)
+            begin += len(block)
+        return scanner.finish(file.read(2 * FARTHEST_FRAME))
+
+
+def _line_at(file: BinaryIO, offset: int) -> int:
+    """Where the first line that begins at or after ``offset`` begins."""
+    if offset == 0:
+        return 0
+    file.seek(offset - 1)
+    at = offset - 1
+    while block := file.read(_HEAD):
+        end = block.find(b"\n")
+        if end >= 0:
+            return at + end + 1
+        at += len(block)
+    return at
+
+
+def _read_gzip(part: Part) -> Found:
+    scanner = Scanner(part.zone)
+    try:
+        with gzip.open(part.name) as file:
+            while block := file.read(_BLOCK):
+                scanner.feed(block)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UsageError(f"{part.name} is no whole gzip file ({error}): unpack what there is with gzip -dc") from None
+    return scanner.finish()
+
+
+def _read_stream(file: BinaryIO) -> Found:
+    scanner: Scanner | None = None
+    while block := file.read(_BLOCK):
+        scanner = scanner or Scanner(_zone_of_heads([block]))
+        scanner.feed(block)
+    return scanner.finish() if scanner else Found()
+
+
+def _zone(names: Sequence[str]) -> int:
+    heads = []
+    for name in names:
+        with Path(name).open("rb") as file:
+            head = file.read(_HEAD)
+        if head.startswith(_GZIP):
+            with gzip.open(name) as packed, contextlib.suppress(EOFError, OSError, zlib.error):
+                head = packed.read(_HEAD)
+        heads.append(head)
+    return _zone_of_heads(heads)
+
+
+def _zone_of_heads(heads: Sequence[bytes]) -> int:
+    """By how many ms pm2's times are ahead of UTC: as lines with both times say, else as on this machine."""
+    for head in heads:
+        if (zone := zone_of(head)) is not None:
+            return zone
+    offset = datetime.now().astimezone().utcoffset()
+    return round(offset.total_seconds() * 1000) if offset else 0

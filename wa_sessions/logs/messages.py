@@ -1,0 +1,107 @@
+"""From failures to messages: a message fails on several lines, in two logs, and again when it is retried; it is one."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from wa_sessions.logs.found import Failures, Found, Kind
+from wa_sessions.logs.lines import NO_TIME
+
+TOGETHER = 5_000
+"""ms within which the lines of one message stand in two logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """Messages of one sender that failed, by kind, and the times of those that were Bad MAC (ms, or None)."""
+
+    kinds: Counter[Kind]
+    first: int | None = None
+    last: int | None = None
+
+
+@dataclass(slots=True)
+class Rows:
+    """One sender's failures, or what the console says of them, in order."""
+
+    times: list[int] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    kinds: list[int] = field(default_factory=list)
+
+
+def of_senders(files: Sequence[Found]) -> dict[bytes, Messages]:
+    """The messages of every sender, by the name under which libsignal files it."""
+    failures = _by_sender([found.failures for found in files])
+    console = _by_sender([found.console for found in files])
+    none = Rows()
+    return {
+        sender: _messages(failures.get(sender, none), console.get(sender, none))
+        for sender in failures.keys() | console.keys()
+    }
+
+
+def _by_sender(files: Sequence[Failures]) -> dict[bytes, Rows]:
+    """In order of time, where several files have a sender and all lines have times."""
+    rows: dict[bytes, Rows] = {}
+    several: set[bytes] = set()
+    for failures in files:
+        several |= rows.keys() & failures.names.keys()
+        mine = [rows.setdefault(name, Rows()) for name in failures.names]
+        columns = (failures.senders, failures.times, failures.ids, failures.kinds)
+        for sender, time, message, kind in zip(*columns, strict=True):
+            one = mine[sender]
+            one.times.append(time)
+            one.ids.append(message)
+            one.kinds.append(kind)
+    for name in several:
+        if NO_TIME not in rows[name].times:
+            rows[name] = _in_order(rows[name])
+    return rows
+
+
+def _in_order(rows: Rows) -> Rows:
+    order = sorted(range(len(rows.times)), key=rows.times.__getitem__)
+    return Rows(*([column[n] for n in order] for column in (rows.times, rows.ids, rows.kinds)))
+
+
+def _messages(failed: Rows, console: Rows) -> Messages:
+    """Tell by the console's lines why messages failed, and count a message once, by its gravest failure."""
+    kinds = list(failed.kinds)
+    waiting = [n for n, kind in enumerate(kinds) if kind == Kind.UNDETERMINED]
+    alone = set(range(len(console.kinds)))
+    for mine, other in _pairs([failed.times[n] for n in waiting], console.times):
+        kinds[waiting[mine]] = console.kinds[other]
+        alone.discard(other)
+    counted = _distinct(failed, kinds)
+    times = [time for kind, time in zip(kinds, failed.times, strict=True) if kind == Kind.BAD_MAC]
+    for n in alone:
+        counted[Kind(console.kinds[n])] += 1
+        if console.kinds[n] == Kind.BAD_MAC:
+            times.append(console.times[n])
+    times = [time for time in times if time != NO_TIME]
+    return Messages(counted, min(times, default=None), max(times, default=None))
+
+
+def _distinct(failed: Rows, kinds: list[int]) -> Counter[Kind]:
+    if len(set(failed.ids)) == len(failed.ids):
+        return Counter(map(Kind, kinds))
+    gravest: dict[int, int] = {}
+    for message, kind in zip(failed.ids, kinds, strict=True):
+        gravest[message] = min(kind, gravest.get(message, kind))
+    return Counter(map(Kind, gravest.values()))
+
+
+def _pairs(some: list[int], others: list[int]) -> list[tuple[int, int]]:
+    """Which lines of two logs are about the same message: by order, or by time where one log has more."""
+    if len(some) == len(others) or NO_TIME in some or NO_TIME in others:
+        return list(zip(range(len(some)), range(len(others)), strict=False))
+    found, n, m = [], 0, 0
+    while n < len(some) and m < len(others):
+        if abs(some[n] - others[m]) <= TOGETHER:
+            found.append((n, m))
+            n, m = n + 1, m + 1
+        elif some[n] < others[m]:
+            n += 1
+        else:
+            m += 1
+    return found
