@@ -55,6 +55,8 @@ def test_the_list_of_commands_cuts_nothing_off(capsys: Capture) -> None:
         (["run", "77051234567", "--pairing-window", "25h"], "10m"),
         (["run", "77051234567", "--max-bad-mac", "0"], "--max-bad-mac"),
         (["run", "77051234567", "--limit-scope", "world"], "'world'"),
+        (["run", "77051234567", "--metrics-listen", "9464"], "127.0.0.1:9464"),
+        (["run", "77051234567", "--keep-history", "5h"], "a day or more"),
         ([], "Usage"),
         (["db"], "Usage"),
     ],

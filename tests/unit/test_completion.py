@@ -78,7 +78,7 @@ def test_every_command_is_offered_with_what_it_does() -> None:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        (["db", ""], ["status", "upgrade", "stop"]),
+        (["db", ""], ["status", "upgrade", "prune", "stop"]),
         (["sessions", "--status", ""], list(Status)),
         (["sessions", "--status="], [f"--status={status}" for status in Status]),
         (["sessions", "--org", "1", "--output", "t"], ["table", "tsv"]),

@@ -1,10 +1,11 @@
 """Running sessions in the foreground."""
 
 import asyncio
+import contextlib
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,7 +17,8 @@ from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
 from wa_sessions.health.model import Limits
 from wa_sessions.keys.phone_ref import PhoneRef
-from wa_sessions.worker import log
+from wa_sessions.worker import alert_targets, log
+from wa_sessions.worker.alerting import Senders
 from wa_sessions.worker.context import SessionOptions
 from wa_sessions.worker.handlers import load_function
 from wa_sessions.worker.supervisor import Supervisor
@@ -28,7 +30,8 @@ STORE_VARIABLE = "WA_SESSIONS_STORE_URL"
 class RunOptions:
     """How sessions are run. ``function`` (``module:function``) or ``command`` handles messages, or nothing does.
 
-    ``on_qr`` gets a number and its raw QR text each time there is a new one.
+    ``keep_history``: older entries are pruned once a day; 0 keeps all. ``metrics_listen``: host and port that metrics
+    are served on. ``on_qr`` gets a number and its raw QR text each time there is a new one.
     """
 
     limits: Limits
@@ -37,16 +40,20 @@ class RunOptions:
     pairing_window: timedelta = timedelta(minutes=10)
     answer_timeout: float = 90.0
     store_url: str | None = None
+    keep_history: timedelta = timedelta(days=90)
+    metrics_listen: tuple[str, int] | None = None
     on_qr: Callable[[str, str], None] = lambda _phone, _code: None
 
 
 def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, options: RunOptions) -> None:
     """Run the named phones, or all ``neonize`` phones that nobody else runs, until SIGTERM or SIGINT.
 
-    Raises UsageError (no phone at all, a handler that is not there), PhoneNotFound, AmbiguousPhone, OwnedByAnother
-    (a phone that is not ours or another worker's), SchemaMissing, DatabaseError.
+    Raises UsageError (no phone at all, a handler that is not there, bad settings of alerts), PhoneNotFound,
+    AmbiguousPhone, OwnedByAnother (a phone that is not ours or another worker's), SchemaMissing, DatabaseError,
+    WaSessionsError (the address of ``metrics_listen`` cannot be had).
     """
     _check_handler(options)
+    alert_targets.check()
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
         chosen = _chosen(conn, opened, refs, organization_id)
@@ -65,8 +72,33 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
         answer_timeout=options.answer_timeout,
         on_qr=options.on_qr,
     )
-    supervisor = Supervisor(opened.database, opened.backend, session_options, options.limits)
-    asyncio.run(supervisor.run(chosen, skip_owned=not refs))
+    supervisor = Supervisor(opened.database, opened.backend, session_options, options.limits, options.keep_history)
+    with _metrics(opened, options), _alerts(opened):
+        asyncio.run(supervisor.run(chosen, skip_owned=not refs))
+
+
+@contextlib.contextmanager
+def _alerts(opened: Opened) -> Iterator[None]:
+    senders = Senders(opened.database, alert_targets.from_environment(), alert_targets.pace())
+    senders.start()
+    try:
+        yield
+    finally:
+        senders.stop()
+
+
+@contextlib.contextmanager
+def _metrics(opened: Opened, options: RunOptions) -> Iterator[None]:
+    if options.metrics_listen is None:
+        yield
+        return
+    from wa_sessions.actions.metrics import Exposition
+    from wa_sessions.worker.metrics import listening
+
+    with listening(options.metrics_listen, Exposition(opened).render) as port:
+        host = options.metrics_listen[0]
+        log.info(f"metrics at http://{f'[{host}]' if ':' in host else host}:{port}/metrics", event="metrics", port=port)
+        yield
 
 
 def _chosen(conn: Connection, opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None) -> list[Phone]:

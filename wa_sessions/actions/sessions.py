@@ -58,11 +58,13 @@ def fleet(
     unhealthy: bool = False,
     few_keys: int | None = None,
     limits: Limits | None = None,
+    with_keys: bool = True,
 ) -> list[Session]:
     """The phones to which every filter applies, in order of organization and id.
 
-    ``few_keys``: fewer keys than that; phones of the official API have none to lose and are left out. Raises UsageError
-    for a status that is none and that no phone has, DatabaseError, and with ``few_keys`` also PermissionMissing.
+    ``few_keys``: fewer keys than that; phones of the official API have none to lose and are left out. Without
+    ``with_keys`` no key is counted. Raises UsageError for a status that is none and that no phone has, DatabaseError,
+    and with ``few_keys`` also PermissionMissing.
     """
     with opened.database.transaction() as conn:
         listed = phones.list_phones(conn, opened.backend, organization_id)
@@ -70,7 +72,7 @@ def fleet(
             raise UsageError(f"{status[:40]!r} is no status: write one of {', '.join(Status)}")
     listed = [phone for phone in listed if status in (None, phone.status)]
     watches, otherwise = _watches(opened)
-    keys = _keys(opened, listed, organization_id, must=few_keys is not None)
+    keys = _keys(opened, listed, organization_id, must=few_keys is not None) if with_keys else {}
     sessions = [
         Session(
             judge(phone, watches.get(phone.id, otherwise), limits),

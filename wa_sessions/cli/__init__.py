@@ -22,6 +22,8 @@ def execute(arguments: list[str]) -> int:
     """Run one command; the exit status. Errors go to stderr, one line each."""
     if shell := os.environ.get(COMPLETE_VARIABLE):
         return _suggest(shell, arguments)
+    if arguments[:1] == ["check"]:
+        return _plugin(arguments)
     try:
         code = _invoke(arguments)
         if sys.stdout is not None:
@@ -43,18 +45,43 @@ def execute(arguments: list[str]) -> int:
 
 def _invoke(arguments: list[str]) -> int:
     import typer
-    import typer.main
 
-    from wa_sessions.cli.app import tree
-
-    command = typer.main.get_command(tree(arguments))
     try:
-        return int(command.main(arguments, prog_name="wa-sessions", standalone_mode=False) or 0)
+        return _call(arguments)
     except typer.Abort:
         return ExitCode.INTERRUPTED
     except _usage_errors() as error:
         _explain_usage(error)
         return ExitCode.USAGE
+
+
+def _call(arguments: list[str]) -> int:
+    import typer.main
+
+    from wa_sessions.cli.app import tree
+
+    command = typer.main.get_command(tree(arguments))
+    return int(command.main(arguments, prog_name="wa-sessions", standalone_mode=False) or 0)
+
+
+def _plugin(arguments: list[str]) -> int:
+    """``check`` speaks Nagios: whatever keeps it from a verdict is UNKNOWN, told in one line on stdout."""
+    try:
+        code = _call(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001  # a crash must not look like a verdict
+        from wa_sessions.health.checking import Verdict, told
+
+        text = error.format_message() if hasattr(error, "format_message") else str(error) or type(error).__name__
+        text = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(_masked(text).split()))
+        with contextlib.suppress(OSError, AttributeError):
+            sys.stdout.write(told(Verdict.UNKNOWN, text) + "\n")
+            sys.stdout.flush()
+        if isinstance(error, BrokenPipeError):
+            _abandon_stdout()
+        return Verdict.UNKNOWN
+    return code
 
 
 def _suggest(shell: str, arguments: list[str]) -> int:
@@ -98,12 +125,15 @@ def _internal(error: Exception) -> int:
 
         traceback.print_exception(error)
         return ExitCode.FAILED
+    _complain(f"internal error: {type(error).__name__}: {_masked(str(error))}; run with {DEBUG_VARIABLE}=1 for details")
+    return ExitCode.FAILED
+
+
+def _masked(text: str) -> str:
+    """The text without passwords of a URL or of ``name=value`` words."""
     import re
 
-    text = re.sub(r"://[^\s@]*@", "://***@", str(error))
-    text = re.sub(r"password=\S+", "password=***", text)
-    _complain(f"internal error: {type(error).__name__}: {text}; run with {DEBUG_VARIABLE}=1 for details")
-    return ExitCode.FAILED
+    return re.sub(r"password=\S+", "password=***", re.sub(r"://[^\s@]*@", "://***@", text))
 
 
 def _complain(message: str) -> None:

@@ -13,6 +13,10 @@ _COMMANDS = {
     "rename": ("phones.rename", "wa-sessions rename 77051234567 'Front desk'"),
     "stats": ("stats.stats", "wa-sessions stats 77051234567 --json"),
     "sessions": ("stats.sessions", "wa-sessions sessions --org 1 --unhealthy"),
+    "check": ("check.check", "wa-sessions check --all --freshness 5m"),
+    "errors": ("errors.errors", "wa-sessions errors 77051234567 --since 1h"),
+    "metrics": ("metrics.metrics", "wa-sessions metrics --textfile /var/lib/node_exporter/wa_sessions.prom"),
+    "logs": ("logs.logs", "wa-sessions logs --pm2 messenger-backend"),
     "keys": ("keys.keys", "wa-sessions keys 77051234567 --list --type session"),
     "send": ("control.send", "wa-sessions send 77051234567 77057654321 'The parcel is here'"),
     "restart": ("control.restart", "wa-sessions restart 77051234567"),
@@ -34,8 +38,8 @@ _COMMANDS = {
 """Module and function of each command, and an example, in the order of the help."""
 
 _HELP = "Keep WhatsApp sessions alive: see Bad MAC and Bad Decrypt, mend with the least damage, undo every deletion."
-_GROUPS = {"db": "db.app", "quarantine": "history.app"}
-_WITHOUT_ARGUMENTS = frozenset({"run", "sessions", "operations", "demo"})
+_GROUPS = {"db": "db.app", "quarantine": "history.app", "alerts": "alerts.app"}
+_WITHOUT_ARGUMENTS = frozenset({"run", "sessions", "check", "errors", "metrics", "operations", "demo"})
 
 
 def tree(words: Iterable[str] = ()) -> typer.Typer:

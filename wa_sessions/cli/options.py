@@ -112,6 +112,20 @@ def duration(text: str) -> timedelta:
     return window
 
 
+def address(text: str) -> tuple[str, int]:
+    """Read ``HOST:PORT``, the host of IPv6 in brackets; raises a usage error.
+
+    >>> address("127.0.0.1:9464"), address("[::1]:9464")
+    (('127.0.0.1', 9464), ('::1', 9464))
+    """
+    host, colon, port = text.strip().rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    known = colon and port.isascii() and port.isdigit() and int(port) < 65_536
+    if not (host and known):
+        raise UsageError(f"{text[:60]!r} is no address: write it as in 127.0.0.1:9464")
+    return host, int(port)
+
+
 def age(text: str) -> timedelta:
     """Read ``12h``, ``14d`` or ``8w``; raises a usage error.
 

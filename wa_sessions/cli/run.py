@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, Embedded, LogFormat, Organization, duration
+from wa_sessions.cli.options import DatabaseUrl, Embedded, LogFormat, Organization, address, age, duration
+from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import parse_phone
 
 Phones = Annotated[
@@ -68,6 +69,20 @@ StoreUrl = Annotated[
         help="Where neonize keeps keys, as through a pooler; else WA_SESSIONS_STORE_URL, else the same database.",
     ),
 ]
+KeepHistory = Annotated[
+    timedelta,
+    typer.Option(
+        "--keep-history",
+        metavar="90d",
+        parser=age,
+        envvar="WA_SESSIONS_KEEP_HISTORY",
+        help="Older history is pruned once a day; 0d keeps all.",
+    ),
+]
+MetricsListen = Annotated[
+    str | None,
+    typer.Option("--metrics-listen", metavar="HOST:PORT", help="Serve metrics for Prometheus at /metrics there."),
+]
 
 
 def run(
@@ -82,6 +97,8 @@ def run(
     max_bad_decrypt: MaxBadDecrypt = 5,
     limit_scope: LimitScope = "account",
     store_url: StoreUrl = None,
+    keep_history: KeepHistory = "90d",  # type: ignore[assignment]  # typer parses it
+    metrics_listen: MetricsListen = None,
     embedded: Embedded = False,
     org: Organization = None,
     database_url: DatabaseUrl = None,
@@ -91,14 +108,19 @@ def run(
     Until SIGTERM or Ctrl-C, either of which ends it gracefully. A phone without keys shows a QR code to be scanned.
     \f
     SIGTERM and Ctrl-C end it within 10 s, exit 0. A function is also looked for in the current folder; with
-    `--log-format json` no QR is drawn. There is no `--json`: see [log lines](history.md#log-lines).
+    `--log-format json` no QR is drawn. There is no `--json`: see [log lines](history.md#log-lines). History of the last
+    day is never pruned. [Metrics](../monitoring/README.md#metrics) have no password: listen on loopback, as in
+    `127.0.0.1:9464`.
 
-    Exit: 0, 1 (no schema), 2 (no `neonize` phone, a handler that is not there), 3, 4 (also: neonize cannot use the key
-    store), 5 (not a `neonize` phone, or another worker runs it).
+    Exit: 0, 1 (no schema, an address for metrics that cannot be had), 2 (no `neonize` phone, a handler that is not
+    there), 3, 4 (also: neonize cannot use the key store), 5 (not a `neonize` phone, or another worker runs it).
 
     Replaces: `pm2 start messenger-backend`, for our own phones.
     """
     refs = [parse_phone(phone) for phone in phones or ()]
+    if timedelta() < keep_history < timedelta(days=1):
+        raise UsageError("--keep-history takes a day or more: messages of the last day may still come again")
+    listen = address(metrics_listen) if metrics_listen is not None else None
     from wa_sessions.actions import run as action
     from wa_sessions.health.model import Limits
     from wa_sessions.worker import log
@@ -111,6 +133,8 @@ def run(
         pairing_window=pairing_window,
         store_url=store_url,
         answer_timeout=answer_timeout.total_seconds(),
+        keep_history=keep_history,
+        metrics_listen=listen,
         on_qr=_draw if log_format is LogFormat.TEXT else _nothing,
     )
     with terminal.opened(database_url, may_make=embedded or terminal.at_terminal()) as opened:

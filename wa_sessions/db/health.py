@@ -1,4 +1,4 @@
-"""Counters, undecryptable messages, history and alerts of each phone."""
+"""Counters, undecryptable messages and history of each phone."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -147,13 +147,6 @@ def events(conn: Connection, phone_id: int, since_id: int = 0, limit: int = 1000
 def last_events(conn: Connection, phone_id: int, limit: int) -> list[Event]:
     """The newest entries of a phone's history, in order."""
     return [Event(**row) for row in conn.execute(_SQL.last_events, {"phone_id": phone_id, "limit": limit})]
-
-
-def alert(conn: Connection, phone_id: int, kind: str, payload: Mapping[str, Any]) -> int:
-    """Leave an alert to be sent; returns its id."""
-    values = {"phone_id": phone_id, "kind": kind, "payload": Jsonb(storable(payload))}
-    row = conn.execute(_SQL.alert, values).fetchone()
-    return int(row["id"]) if row else 0
 
 
 def storable(value: Any) -> Any:

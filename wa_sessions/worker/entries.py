@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from wa_sessions.db import alerts, operations, phones, quarantine
 from wa_sessions.db import health as health_rows
-from wa_sessions.db import operations, phones, quarantine
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import Part
 from wa_sessions.db.phones import Phone
+from wa_sessions.health.alerting import after_event
 from wa_sessions.health.model import (
     Action,
     FailedMessage,
@@ -26,6 +27,7 @@ from wa_sessions.health.model import (
 from wa_sessions.health.reconnect import Status
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.worker import log
+from wa_sessions.worker.metrics import Work, timed
 
 ACTOR = "worker"
 
@@ -43,7 +45,7 @@ class Context:
     worker_id: UUID
 
     def event(self, conn: Connection, kind: str, detail: dict[str, Any], operation: str | None = None) -> None:
-        """Write an entry of the history."""
+        """Write an entry of the history, and the alert that it is worth."""
         health_rows.record_event(
             conn,
             self.phone.id,
@@ -53,6 +55,8 @@ class Context:
             operation_id=operation,
             worker_id=self.worker_id,
         )
+        if alert := after_event(kind, detail, self.phone.number, operation):
+            alerts.leave(conn, self.phone, alert)
 
     def operation(
         self,
@@ -94,7 +98,8 @@ def write(conn: Connection, context: Context, action: Action) -> list[Line]:
             context.event(conn, "counter_reset", {"error_kind": kind.value})
             return [context.line(log.info, f"{kind.label} counter reset", "counter_reset", error_kind=kind.value)]
         case QuarantineSession() | QuarantineSenderKey() | QuarantineCollection():
-            return [_repair(conn, context, action, context.device)] if context.device else []
+            with timed(Work.REPAIR):
+                return [_repair(conn, context, action, context.device)] if context.device else []
         case _:
             return []
 

@@ -5,28 +5,40 @@ Every transaction begins by making sure that the lease is still ours.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from wa_sessions.db import alerts, leases, operations, phones, quarantine, restoring
 from wa_sessions.db import health as health_rows
-from wa_sessions.db import leases, operations, phones, quarantine, restoring
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.phones import KEEP, Keep, Phone
 from wa_sessions.db.quarantine import Taken
+from wa_sessions.health.alerting import is_clear
 from wa_sessions.health.decide import decide
-from wa_sessions.health.model import Action, Closed, ErrorKind, Event, Health, Limits, Severity
+from wa_sessions.health.model import Action, Closed, ErrorKind, Event, Health, Limits
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.selection import EVERYTHING, Selection
 from wa_sessions.worker import entries, log, stored
 from wa_sessions.worker.entries import Context, Line
+from wa_sessions.worker.metrics import Work, timed
 
 T = TypeVar("T")
 
 Write = Callable[[Connection], list[Line]]
+
+_COMING_BACK = {
+    State.CONNECTING,
+    State.RECONNECTING,
+    State.NO_ANSWER,
+    State.WAITING_FOR_STORE,
+    State.UNREACHABLE,
+    State.CRASHED,
+}
 
 
 class Journal:
@@ -47,6 +59,7 @@ class Journal:
         self._worker_id = worker_id
         self._state_detail: str | None = None
         self._state_since = datetime.now(UTC)
+        self._down_since: float | None = None
         self._retry_at: datetime | None = None
         self._queue: list[Write] = []
 
@@ -98,7 +111,12 @@ class Journal:
             self._state_since = datetime.now(UTC)
         self.state, self._state_detail, self._retry_at = state, detail, retry_at
         self.banned_until = retry_at if state is State.BANNED else None
+        self._down_since = (self._down_since or time.monotonic()) if state in _COMING_BACK else None
         self._queue.append(lambda _conn: [])
+
+    def down_seconds(self) -> int:
+        """How long the session has tried to come back."""
+        return int(time.monotonic() - self._down_since) if self._down_since else 0
 
     def set_status(
         self, status: Status, *, qr_code: str | Keep | None = KEEP, phone_jid: str | Keep = KEEP, now: bool = False
@@ -119,8 +137,11 @@ class Journal:
 
         self._queue.append(write)
 
-    def close(self, kind: ErrorKind) -> None:
-        """Queue the close at a limit: keys away, status, counters, history and alert, all or nothing."""
+    def close(self, kind: ErrorKind, done: Callable[[], None] = lambda: None) -> None:
+        """Queue the close at a limit: keys away, status, counters, history and alert, all or nothing.
+
+        ``done`` is called when it is written.
+        """
         count, limit = self.health.errors(kind), self.limits.of(kind)
         reason = f"{kind.label} limit reached ({count} of {limit})"
 
@@ -132,13 +153,12 @@ class Journal:
             phones.set_status(conn, self._backend, self.phone.id, Status.LOGGED_OUT.value, qr_code=None)
             detail = {"error_kind": kind.value, "count": count, "limit": limit}
             context.event(conn, "session_closed", detail, operation)
-            health_rows.alert(conn, self.phone.id, "session_closed", _alert(self.phone, kind, count, limit))
             message = (
                 f"session closed: {reason}. Its keys are in quarantine and nothing was unlinked at WhatsApp: "
                 f"`wa-sessions restore {operation}` brings it back without a QR. After a new pairing the old entry "
                 f"stays under Linked devices on the phone: `wa-sessions unlink {operation}` removes it."
             )
-            return [context.line(log.error, message, "session_closed", operation=operation, **detail)]
+            return [context.line(log.error, message, "session_closed", operation=operation, **detail), done]
 
         self._queue.append(write)
         self.happened(Closed(datetime.now(UTC)))
@@ -217,7 +237,7 @@ class Journal:
         """Run ``query`` in a transaction of its own."""
 
         def work() -> T:
-            with self._database.transaction() as conn:
+            with timed(Work.TRANSACTION), self._database.transaction() as conn:
                 return query(conn)
 
         return await asyncio.to_thread(work)
@@ -235,6 +255,8 @@ class Journal:
             leases.fence(conn, self.phone.id, self.epoch)
             lines = [line for step in queue for line in step(conn)]
             health_rows.save(conn, row)
+            if is_clear(State(row.state), row.bad_mac_errors, row.bad_decrypt_errors):
+                alerts.clear(conn, self.phone)
             return lines
 
         lines = await self.read(write)
@@ -259,15 +281,3 @@ class Journal:
 
 def _counters(health: Health) -> tuple[object, ...]:
     return health.bad_mac, health.bad_decrypt, health.counted_senders, health.closing, health.recovered, health.lost
-
-
-def _alert(phone: Phone, kind: ErrorKind, count: int, limit: int) -> dict[str, object]:
-    return {
-        "type": "session_closed",
-        "phoneId": phone.id,
-        "errorType": kind.value,
-        "currentCount": count,
-        "maxAllowed": limit,
-        "severity": Severity.CRITICAL.value,
-        "timestamp": datetime.now(UTC).isoformat(),
-    }

@@ -20,6 +20,7 @@ from wa_sessions.worker import log, orders, pairing, reports
 from wa_sessions.worker.backoff import Backoff
 from wa_sessions.worker.context import SessionOptions, Worker
 from wa_sessions.worker.journal import Journal
+from wa_sessions.worker.metrics import Work, begun
 from wa_sessions.worker.plans import (
     AwaitStore,
     Close,
@@ -122,8 +123,9 @@ class PhoneSession:
             case Pair(detail):
                 return await pairing.pair(self, detail)
             case Close(kind):
+                done = begun(Work.CLOSE)
                 await self.disconnect()
-                self.journal.close(kind)
+                self.journal.close(kind, done)
                 return WriteDown(Pair())
             case Ended():
                 return await self._ended(plan)
@@ -184,7 +186,8 @@ class PhoneSession:
                 until = not_before or datetime.now(UTC) + timedelta(seconds=self._backoff.next())
                 self.journal.set_state(state, detail, retry_at=until)
                 message = f"{detail}; next attempt at {until:%H:%M:%S} UTC"
-                self.journal.note(state.value, message, level=log.warn, reason=detail)
+                down = self.journal.down_seconds()
+                self.journal.note(state.value, message, level=log.warn, reason=detail, down_seconds=down)
                 return WriteDown(Pause(until))
             case WaitForStore():
                 return AwaitStore(Connect(self.journal.device) if self.journal.device else Pair())

@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
 
-from wa_sessions.db import commands, leases, workers
+from wa_sessions.db import commands, leases, pruning, workers
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.phones import Phone
@@ -32,6 +33,8 @@ LEASE = 30.0  # seconds that a lease stands in the database after its last renew
 LEASE_MARGIN = 10.0  # seconds before that at which a session process ends itself
 RENEW_EVERY = 5.0  # seconds
 LOOK_EVERY = 60.0  # seconds between looks for orders of which no notification came
+PRUNE_FIRST = 300.0  # seconds after the start until the history is pruned
+PRUNE_EVERY = 86_400.0  # seconds between two prunings
 STALE = 3600.0  # seconds of silence after which a killed worker's row is removed
 SHUTDOWN_TIMEOUT = 9.0  # seconds for all sessions to end gracefully
 
@@ -39,8 +42,16 @@ SHUTDOWN_TIMEOUT = 9.0  # seconds for all sessions to end gracefully
 class Supervisor:
     """Runs the sessions of some phones until it is told to stop."""
 
-    def __init__(self, database: Database, backend: Backend, options: SessionOptions, limits: Limits) -> None:
+    def __init__(
+        self,
+        database: Database,
+        backend: Backend,
+        options: SessionOptions,
+        limits: Limits,
+        keep_history: timedelta = timedelta(),
+    ) -> None:
         self._database = database
+        self._keep_history = keep_history
         self._backend = backend
         self._options = options
         self._limits = limits
@@ -112,7 +123,9 @@ class Supervisor:
             loop.add_signal_handler(number, self._stopping.set)
         self._store_ok.set()
         self._listen()
-        keepers = [asyncio.create_task(keep()) for keep in (self._renew, self._take_orders, self._guard_store)]
+        keepers = [
+            asyncio.create_task(keep()) for keep in (self._renew, self._take_orders, self._guard_store, self._prune)
+        ]
         running = {
             asyncio.create_task(session.run(), name=session.number): session for session in self._sessions.values()
         }
@@ -192,6 +205,20 @@ class Supervisor:
             self._store_lost.clear()
             self._store_ok.set()
             self._listen()
+
+    async def _prune(self) -> None:
+        """Once a day let go of what is older than the history is kept; 0 keeps all."""
+        while self._keep_history:
+            await asyncio.sleep(PRUNE_FIRST)
+            try:
+                gone, steps = 0, pruning.steps(self._database, self._keep_history)
+                while step := await asyncio.to_thread(next, steps, None):  # short ones: a shutdown waits for its thread
+                    gone += step[1]
+                if gone:
+                    log.info(f"history pruned: {gone} rows", event="pruned", rows=gone)
+            except WaSessionsError as error:
+                log.warn(f"the history was not pruned: {error}", event="not_pruned")
+            await asyncio.sleep(PRUNE_EVERY)
 
     def _listen(self) -> None:
         """Listen for orders on a thread of its own; its connection also tells when the database goes."""

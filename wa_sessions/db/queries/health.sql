@@ -85,6 +85,3 @@ ORDER BY id LIMIT %(limit)s;
 SELECT * FROM (
     SELECT * FROM wa_sessions.event WHERE phone_id = %(phone_id)s ORDER BY id DESC LIMIT %(limit)s
 ) AS newest ORDER BY id;
-
--- name: alert
-INSERT INTO wa_sessions.alert (phone_id, kind, payload) VALUES (%(phone_id)s, %(kind)s, %(payload)s) RETURNING id;

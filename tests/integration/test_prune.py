@@ -1,0 +1,96 @@
+"""Old history goes, in batches, and its sums stay."""
+
+import asyncio
+import contextlib
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from wa_sessions import cli
+from wa_sessions.db import backend, health, monitoring, pruning
+from wa_sessions.db.gateway import Database
+from wa_sessions.db.health import MessageRow
+from wa_sessions.db.pruning import Pruned
+from wa_sessions.health.limits import Limits
+from wa_sessions.worker import supervisor
+from wa_sessions.worker.context import SessionOptions
+
+NOW = datetime.now(UTC)
+OLD = NOW - timedelta(days=100)
+MESSAGE = MessageRow(1, "", "9@lid", "9@lid", False, "bad_mac", "msg", "c", 1, False, False, None, OLD, OLD, None, None)
+DAYS = timedelta(days=90)
+
+
+@pytest.fixture
+def old(emptied: Database) -> Database:
+    with emptied.transaction() as conn:
+        for number in range(12):
+            kind = "message_recovered" if number % 2 else "error_counted"
+            detail = {"seconds": 1.5} if number % 2 else {"error_kind": "bad_mac"}
+            health.record_event(conn, 1 + number // 8, 1, kind, detail)
+        conn.execute("UPDATE wa_sessions.event SET at = %s WHERE id < 11", (OLD,))
+        health.save_message(conn, replace(MESSAGE, message_id="ended", ended_at=OLD, outcome="lost"))
+        health.save_message(conn, replace(MESSAGE, message_id="recent", ended_at=NOW, outcome="lost"))
+        health.save_message(conn, replace(MESSAGE, message_id="pending"))
+        conn.execute(
+            """INSERT INTO wa_sessions.command (phone_id, worker_id, verb, actor, finished_at) VALUES
+               (1, gen_random_uuid(), 'send', 'ops', now() - interval '100 days'),
+               (1, gen_random_uuid(), 'send', 'ops', NULL)"""
+        )
+    return emptied
+
+
+def totals(database: Database) -> set[monitoring.Total]:
+    with database.transaction() as conn:
+        return set(monitoring.totals(conn))
+
+
+@pytest.mark.parametrize("batch", [3, 5_000])
+def test_sums_are_the_same_before_and_after(old: Database, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    monkeypatch.setattr(pruning, "BATCH", batch)
+    before = totals(old)
+    assert monitoring.Total(1, "message_recovered", 4, 6.0) in before
+    assert monitoring.Total(2, "error_counted.bad_mac", 2, None) in before
+    assert pruning.prune(old, DAYS) == Pruned(10, 1, 1)
+    assert totals(old) == before
+    assert pruning.prune(old, DAYS) == Pruned(0, 0, 0)
+    with old.transaction() as conn:
+        conn.execute("UPDATE wa_sessions.event SET at = %s", (OLD,))
+    assert pruning.prune(old, DAYS) == Pruned(2, 0, 0)
+    assert totals(old) == before
+    with old.transaction() as conn:
+        assert [row["kind"] for row in conn.execute("SELECT kind FROM wa_sessions.event")] == ["history_pruned"] * 2
+        left = [row["message_id"] for row in conn.execute("SELECT message_id FROM wa_sessions.message ORDER BY 1")]
+    assert left == ["pending", "recent"]
+
+
+def test_a_worker_prunes_by_itself(old: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "PRUNE_FIRST", 0)
+    with old.transaction() as conn:
+        found = backend.detect(conn)
+
+    async def run(keep: timedelta) -> None:
+        worker = supervisor.Supervisor(old, found, SessionOptions(store_url=""), Limits(), keep)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(worker._prune(), 0.3)
+
+    asyncio.run(run(timedelta()))
+    assert pruning.prunable(old, DAYS) == Pruned(10, 1, 1)
+    asyncio.run(run(DAYS))
+    assert pruning.prunable(old, DAYS) == Pruned(0, 0, 0)
+
+
+def test_the_command(old: Database, emptied_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["db", "prune", "--database-url", emptied_url, "--older-than"]
+    assert cli.execute([*command, "90d", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"events": 10, "messages": 1, "commands": 1, "dry_run": True}
+    assert cli.execute([*command, "90d"]) == 6
+    assert "Delete 12 rows of history older than 90d for good?" in capsys.readouterr().err
+    assert cli.execute([*command, "23h", "--yes"]) == 2
+    assert "a day is the least" in capsys.readouterr().err
+    assert cli.execute([*command, "90d", "--yes"]) == 0
+    assert capsys.readouterr().out == "10 entries, 1 messages and 1 requests went\n"
+    assert cli.execute([*command, "90d"]) == 0
+    assert capsys.readouterr().out == "nothing is that old\n"

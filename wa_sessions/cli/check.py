@@ -1,0 +1,90 @@
+"""``check``: a plugin for Nagios, Icinga, and whatever else understands them."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wa_sessions.cli import terminal
+from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, duration
+from wa_sessions.errors import UsageError
+from wa_sessions.keys.phone_ref import parse_phone
+
+if TYPE_CHECKING:
+    from wa_sessions.health.checking import Judged
+
+_FIELDS = ("phone", "verdict", "reason", "severity", "status", "state", "age_seconds", "keys")
+
+
+def check(
+    phone: Annotated[
+        str | None, typer.Argument(metavar="[PHONE]", help="A number, a JID, or '#ID' (in quotes).")
+    ] = None,
+    *,
+    all_: Annotated[bool, typer.Option("--all", help="All phones together.")] = False,
+    freshness: Annotated[
+        timedelta,
+        typer.Option("--freshness", metavar="5m", parser=duration, help="Older data is UNKNOWN: 90s, 5m, 1h."),
+    ] = "5m",  # type: ignore[assignment]  # typer parses it
+    few_keys: Annotated[
+        int | None, typer.Option("--few-keys", metavar="N", min=1, help="Fewer than N auth keys are CRITICAL.")
+    ] = None,
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Judge one phone or all, for Nagios and Icinga. One line, with performance data.
+    \f
+    `--org N` without a phone judges all phones of that organization. [Each state with its line and
+    code](../monitoring/README.md#check). A fleet has the worst verdict of its phones: CRITICAL, WARNING, UNKNOWN, OK;
+    there the silence of `waba` phones is left out, as nobody can observe them. Whatever keeps it from a verdict is told
+    on stdout as UNKNOWN.
+
+    JSON: `verdict` (`OK`, `WARNING`, `CRITICAL`, `UNKNOWN`), `code`, `line`, `phones`, each with `phone`, `verdict`,
+    `reason`, `severity`, `status`, `state`, `age_seconds` (of its observer's last sign of life), `keys` (null without
+    `--few-keys`).
+
+    Exit: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN: these four, and 3 also for wrong usage, no such phone, no database and
+    every other failure.
+    """
+    output = chosen(output, json=json)
+    if (phone is not None and all_) or (phone is None and not all_ and org is None):
+        raise UsageError("name a phone, or --all, or --org N")
+    ref = parse_phone(phone) if phone else None
+    from wa_sessions.actions import check as action
+    from wa_sessions.health import checking
+
+    thresholds = checking.Thresholds(freshness, few_keys)
+    with terminal.opened(database_url) as opened:
+        if ref:
+            one = action.check(opened, ref, org, thresholds)
+            judged, verdict, line = [one], one.verdict, checking.line(one, thresholds)
+        else:
+            judged = action.check_fleet(opened, org, thresholds)
+            verdict, line = checking.fleet_verdict(judged), checking.fleet_line(judged)
+    rows = [_row(one) for one in judged]
+    match output:
+        case Output.JSON:
+            data = {"verdict": verdict.name, "code": verdict.value, "line": line, "phones": rows}
+            terminal.write(terminal.as_json(data))
+        case Output.TSV:
+            terminal.write(*terminal.tsv(rows, _FIELDS))
+        case Output.TABLE:
+            terminal.write(line)
+    raise typer.Exit(verdict.value)
+
+
+def _row(judged: "Judged") -> dict[str, Any]:
+    known = judged.known
+    values = (
+        known.phone,
+        judged.verdict.name,
+        judged.reason,
+        known.severity.value,
+        known.status,
+        known.state,
+        round(known.age.total_seconds(), 1) if known.age is not None else None,
+        known.keys,
+    )
+    return dict(zip(_FIELDS, values, strict=True))

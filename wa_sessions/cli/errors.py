@@ -1,0 +1,172 @@
+"""``errors``: the counters, and the history behind them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wa_sessions.cli import terminal
+from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, age, chosen
+from wa_sessions.cli.table import Column, table
+from wa_sessions.cli.times import when
+from wa_sessions.errors import UsageError
+from wa_sessions.keys.phone_ref import parse_phone
+
+if TYPE_CHECKING:
+    from wa_sessions.actions.connection import Opened
+    from wa_sessions.actions.errors import Entry, Errors
+    from wa_sessions.actions.stats import SessionErrorStats
+    from wa_sessions.keys.phone_ref import PhoneRef
+
+_COUNTERS = (
+    "phone_id",
+    "phone",
+    "organization_id",
+    "severity",
+    "bad_mac_errors",
+    "max_bad_mac_errors",
+    "bad_decrypt_errors",
+    "max_bad_decrypt_errors",
+    "messages_recovered",
+    "messages_lost",
+    "messages_pending",
+    "last_error_at",
+    "last_error_kind",
+)
+_ENTRY = ("at", "phone_id", "phone", "organization_id", "kind", "detail", "operation")
+_COLUMNS = (
+    Column("PHONE"),
+    Column("HEALTH"),
+    Column("MAC"),
+    Column("DEC"),
+    Column("RECOVERED", right=True),
+    Column("LOST", right=True),
+    Column("WAITING", right=True),
+    Column("LAST ERROR", flexible=True),
+)
+_HISTORY = (Column("AT (UTC)"), Column("PHONE"), Column("WHAT", flexible=True))
+
+
+def errors(
+    phone: Annotated[str | None, typer.Argument(metavar="[PHONE]", help="Only those of this phone.")] = None,
+    *,
+    since: Annotated[str, typer.Option("--since", metavar="1h", help="How far back: 30m, 12h, 7d.")] = "24h",
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Show the history, and what comes, until Ctrl-C.")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many entries.")
+    ] = 1_000,
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Show the error counters and how they came about. Counted errors, resets, repairs, closes.
+    \f
+    Listed are phones with a counted error, a message that waits for its retry, or an entry since then; a phone that is
+    named always. The newest `--limit` entries, the oldest first. `--follow` shows new entries within a second.
+
+    JSON: `since`, `phones` (each with `phone_id`, `phone`, `organization_id`, `severity`, `bad_mac_errors`,
+    `max_bad_mac_errors`, `bad_decrypt_errors`, `max_bad_decrypt_errors`, `messages_recovered`, `messages_lost`,
+    `messages_pending`, `last_error_at`, `last_error_kind`), `history` (each with `at`, `phone_id`, `phone`,
+    `organization_id`, `kind`, `detail`, `operation`; kinds and details as in [the history](history.md#events)). With
+    `--follow` one entry of the history a line. TSV is the history.
+
+    Exit: 0 (also for none), 1 (no schema), 2, 3, 4, 130 (`--follow` ended by Ctrl-C).
+
+    Replaces: `pm2 logs messenger-backend | grep -E "(Bad MAC error #|Bad Decrypt error #)"`.
+    """
+    output, ref = chosen(output, json=json), parse_phone(phone) if phone else None
+    oldest = datetime.now(UTC) - _back(since)
+    from wa_sessions.actions import errors as action
+
+    with terminal.opened(database_url) as opened:
+        if follow:
+            _follow(opened, ref, org, oldest, output)
+            return
+        found = action.errors(opened, ref, org, since=oldest, limit=limit)
+    match output:
+        case Output.JSON:
+            phones = [{name: one.as_dict()[name] for name in _COUNTERS} for one in found.phones]
+            history = [entry.as_dict() for entry in found.history]
+            start = oldest.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            terminal.write(terminal.as_json({"since": start, "phones": phones, "history": history}))
+        case Output.TSV:
+            terminal.write(*terminal.tsv([entry.as_dict() for entry in found.history], _ENTRY))
+        case Output.TABLE:
+            terminal.write(*_shown(found, since))
+
+
+def _back(since: str) -> timedelta:
+    back = age(since)
+    if back > timedelta(days=3_660):
+        raise UsageError(f"--since {since} is further back than any history: at most 3660d")
+    return back
+
+
+def _follow(opened: "Opened", ref: "PhoneRef | None", org: int | None, oldest: datetime, output: Output) -> None:
+    import sys
+
+    from wa_sessions.actions import errors as action
+
+    if output is Output.TSV:
+        terminal.write("\t".join(_ENTRY))
+    for entry in action.follow(opened, ref, org, since=oldest):
+        match output:
+            case Output.JSON:
+                terminal.write(terminal.as_json(entry.as_dict(), indent=None))
+            case Output.TSV:
+                terminal.write(terminal.tsv([entry.as_dict()], _ENTRY)[1])
+            case Output.TABLE:
+                terminal.write("  ".join(_line(entry)))
+        sys.stdout.flush()
+
+
+def _shown(found: "Errors", since: str) -> list[str]:
+    now = datetime.now().astimezone()
+    lines = ["no errors now"]
+    if found.phones:
+        rows = [_counters(one, now) for one in found.phones]
+        lines = table(_COLUMNS, rows, terminal.width(), [None] * len(_COLUMNS))
+    if not found.history:
+        return [*lines, "", f"nothing happened within {since}"]
+    rows = [_line(entry) for entry in found.history]
+    return [*lines, "", *table(_HISTORY, rows, terminal.width(), [None] * len(_HISTORY))]
+
+
+def _counters(one: "SessionErrorStats", now: datetime) -> tuple[str, ...]:
+    return (
+        one.phone,
+        one.severity,
+        f"{one.bad_mac_errors}/{one.max_bad_mac_errors}",
+        f"{one.bad_decrypt_errors}/{one.max_bad_decrypt_errors}",
+        str(one.messages_recovered),
+        str(one.messages_lost),
+        str(one.messages_pending),
+        when(one.last_error_at, now),
+    )
+
+
+def _line(entry: "Entry") -> tuple[str, ...]:
+    at = f"{entry.event.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return at, entry.phone or f"#{entry.event.phone_id}", terminal.plain(_what(entry.event.kind, entry.event.detail))
+
+
+def _what(kind: str, detail: dict[str, Any]) -> str:
+    """What happened, with as much of the detail as fits a line."""
+    label = {"bad_mac": "Bad MAC", "bad_decrypt": "Bad Decrypt"}.get(str(detail.get("error_kind")), "")
+    match kind:
+        case "error_counted":
+            return f"{label} error {detail.get('count')} of {detail.get('limit')}"
+        case "counter_reset":
+            return f"{label} counter reset"
+        case "session_closed":
+            return f"session closed at {detail.get('count')} of {detail.get('limit')} {label}"
+        case "message_pending":
+            return f"message {detail.get('message_id')} pending ({detail.get('cause')})"
+        case "message_recovered" | "message_lost":
+            return f"message {detail.get('message_id')} {kind.partition('_')[2]} after {detail.get('seconds')} s"
+        case _:
+            subject = kind.replace("_", " ")
+            return f"{subject}, {detail['keys']} keys" if "keys" in detail else subject

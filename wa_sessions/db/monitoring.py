@@ -1,0 +1,57 @@
+"""What monitors ask of our schema: how old its data is, its history by kind, and sums of the history."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from wa_sessions.db.gateway import Connection
+from wa_sessions.db.health import Event
+from wa_sessions.db.sql import queries
+
+_SQL = queries("monitoring")
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How often an event of a kind (``error_counted.bad_mac`` where it has an error kind) was written of a phone, ever.
+
+    ``seconds`` is the sum of the event's own, where it has them.
+    """
+
+    phone_id: int
+    kind: str
+    times: int
+    seconds: float | None
+
+
+def ages(conn: Connection, phone_id: int | None = None) -> dict[int, timedelta]:
+    """How long ago the observer of each phone gave a sign of life: its worker, else the last change of its counters."""
+    rows = conn.execute(_SQL.ages, {"phone_id": phone_id})
+    return {row["phone_id"]: timedelta(seconds=float(row["seconds"])) for row in rows}
+
+
+def history(
+    conn: Connection,
+    kinds: Collection[str],
+    *,
+    since: datetime,
+    since_id: int = 0,
+    phone_id: int | None = None,
+    organization_id: int | None = None,
+    limit: int,
+) -> list[Event]:
+    """The newest entries of these kinds from a moment and after an entry, in order."""
+    values = {
+        "kinds": list(kinds),
+        "since": since,
+        "since_id": since_id,
+        "phone_id": phone_id,
+        "organization_id": organization_id,
+        "limit": limit,
+    }
+    return [Event(**row) for row in conn.execute(_SQL.history, values)]
+
+
+def totals(conn: Connection) -> list[Total]:
+    """Sums of the whole history, of what was pruned too, so that they never go down."""
+    return [Total(**row) for row in conn.execute(_SQL.totals)]

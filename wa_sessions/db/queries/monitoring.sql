@@ -1,0 +1,29 @@
+-- name: ages
+SELECT health.phone_id, extract(epoch FROM greatest(clock_timestamp() - coalesce(
+           worker.heartbeat_at, least(lease.expires_at, clock_timestamp()), health.updated_at
+       ), interval '0')) AS seconds
+FROM wa_sessions.health
+LEFT JOIN wa_sessions.lease ON lease.phone_id = health.phone_id AND lease.expires_at > clock_timestamp()
+LEFT JOIN wa_sessions.worker ON worker.id = lease.worker_id
+WHERE %(phone_id)s::int IS NULL OR health.phone_id = %(phone_id)s;
+
+-- name: history
+SELECT * FROM (
+    SELECT * FROM wa_sessions.event
+    WHERE kind = ANY(%(kinds)s) AND id > %(since_id)s AND at >= %(since)s
+      AND (%(phone_id)s::int IS NULL OR phone_id = %(phone_id)s)
+      AND (%(organization_id)s::int IS NULL OR organization_id = %(organization_id)s)
+    ORDER BY id DESC LIMIT %(limit)s
+) AS newest ORDER BY id;
+
+-- name: totals
+SELECT phone_id, kind, sum(times)::bigint AS times, sum(seconds) AS seconds
+FROM (
+    SELECT phone_id, kind || coalesce('.' || (detail ->> 'error_kind'), '') AS kind, 1 AS times,
+           CASE WHEN kind = 'message_recovered' THEN (detail ->> 'seconds')::float8 END AS seconds
+    FROM wa_sessions.event WHERE kind <> 'history_pruned'
+    UNION ALL
+    SELECT phone_id, total.key, (total.value ->> 0)::bigint, (total.value ->> 1)::float8
+    FROM wa_sessions.event, jsonb_each(detail -> 'totals') AS total WHERE kind = 'history_pruned'
+) AS counted
+GROUP BY phone_id, kind;
