@@ -1,13 +1,13 @@
 """How long to wait before the next attempt: exponential, with jitter."""
 
-from tenacity import RetryCallState, Retrying, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, wait_exponential, wait_random
 
 
 class Backoff:
     """Pauses that grow from ``first`` to ``most`` seconds until ``reset``."""
 
     def __init__(self, first: float = 1.0, most: float = 60.0) -> None:
-        self._wait = wait_exponential_jitter(initial=first, max=most, jitter=first)
+        self._wait = wait_exponential(multiplier=first, max=most) + wait_random(0, first)
         self.reset()
 
     def reset(self) -> None:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
 from wa_sessions.db import commands, leases, pruning, workers
 from wa_sessions.db.backend import Backend
@@ -198,7 +198,7 @@ class Supervisor:
             self._store_ok.clear()
             for session in self._sessions.values():
                 session.inbox.put_nowait(StoreLost())
-            waits = wait_exponential_jitter(initial=0.2, max=2, jitter=0.2)
+            waits = wait_exponential(multiplier=0.2, max=2) + wait_random(0, 0.2)
             async for attempt in AsyncRetrying(wait=waits, retry=retry_if_exception_type(DatabaseError)):
                 with attempt:
                     await self._reclaim()
