@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -11,6 +11,9 @@ from wa_sessions.logs.lines import NO_TIME
 
 MOST_AT_ONCE = 40
 """Lines of one second in several files; of more than these no order is looked for."""
+AT_A_LIMIT = "Слишком много ошибок"
+"""With these words the backend gives a limit as the reason of a close; the kind of error follows."""
+
 _LAST = 400
 _SECOND = 1000
 
@@ -25,25 +28,42 @@ class Line:
     number: int
 
 
+_Reached = dict[tuple[tuple[int, ...], int | None], tuple[int, tuple[Line, ...]]]
+"""By how many lines of each file are behind and what the counter stands at: numbers out of turn, and the order."""
+
+
 def last_counter(counters: Sequence[Counted | None], resets: Sequence[Counted | None]) -> int | None:
     """What the counter stood at, from one phone's lines in each file; None where the order of lines is open.
 
     Within a file lines are in order. Between files they are by their seconds, and within a second in the orders in
     which a counter goes up by one from what it was, or starts again at 1.
     """
-    files = [_lines(n, *both) for n, both in enumerate(zip(counters, resets, strict=True))]
-    files = [lines for lines in files if lines]
+    files = _files(counters, resets, _LAST)
     if not files:
         return 0
     if len(files) == 1:
         return files[0][-1].number
-    if any(line.time == NO_TIME for lines in files for line in lines):
+    if _without_times(files):
         return None
     standing: set[int | None] = {None}
-    every = sorted((line for lines in files for line in lines), key=lambda line: line.time // _SECOND)
-    for _, group in groupby(every, key=lambda line: line.time // _SECOND):
-        standing = _after(list(group), standing)
+    for second in _seconds(files):
+        standing = set(_orders(second, standing))
     return next(iter(standing)) if len(standing) == 1 else None
+
+
+def in_order(counters: Sequence[Counted | None], resets: Sequence[Counted | None], standing: int) -> list[Line]:
+    """All of one phone's lines, by the rule of ``last_counter``, after what the counter stood at.
+
+    Where the order is open, it is one of those after which the counter is highest.
+    """
+    files = _files(counters, resets, None)
+    if len(files) < 2 or _without_times(files):
+        return [line for lines in sorted(files, key=lambda lines: lines[-1].number) for line in lines]
+    every: list[Line] = []
+    for second in _seconds(files):
+        orders = _orders(second, {every[-1].number if every else standing})
+        every += orders[max(orders, key=lambda number: -1 if number is None else number)]
+    return every
 
 
 def phones_of_resets(files: Sequence[Found]) -> dict[int, str]:
@@ -52,7 +72,8 @@ def phones_of_resets(files: Sequence[Found]) -> dict[int, str]:
     for found in files:
         closes = sorted(
             (place, time, number)
-            for number, rows in found.limits.items()
+            for (number, reason), rows in found.closes.items()
+            if reason.startswith(AT_A_LIMIT)
             for place, time in zip(rows.places, rows.times, strict=True)
         )
         places = [place for place, _, _ in closes]
@@ -89,40 +110,54 @@ def counted_messages(counted: Counted, again: Mapping[int, tuple[int, int]]) -> 
     return len(known) + unknown
 
 
-def _lines(file: int, counted: Counted | None, resets: Counted | None) -> list[Line]:
-    """The end of what one file has."""
+def _files(counters: Sequence[Counted | None], resets: Sequence[Counted | None], last: int | None) -> list[list[Line]]:
+    """The lines of each file that has any; only so many of its ``last``."""
+    files = [_lines(n, both, last) for n, both in enumerate(zip(counters, resets, strict=True))]
+    return [lines for lines in files if lines]
+
+
+def _lines(file: int, both: tuple[Counted | None, ...], last: int | None) -> list[Line]:
+    begin = -last if last else 0
     lines = [
         Line(time, file, place, number)
-        for rows in (counted, resets)
+        for rows in both
         if rows is not None
-        for place, time, number in zip(rows.places[-_LAST:], rows.times[-_LAST:], rows.numbers[-_LAST:], strict=True)
+        for place, time, number in zip(rows.places[begin:], rows.times[begin:], rows.numbers[begin:], strict=True)
     ]
-    return sorted(lines, key=lambda line: line.place)[-_LAST:]
+    return sorted(lines, key=lambda line: line.place)[begin:]
 
 
-def _after(lines: list[Line], standing: set[int | None]) -> set[int | None]:
-    """What may stand after the lines of one second, by the orders with the fewest numbers out of turn."""
-    files = [[line.number for line in group] for _, group in groupby(_by_file(lines), key=lambda line: line.file)]
+def _without_times(files: list[list[Line]]) -> bool:
+    return any(line.time == NO_TIME for lines in files for line in lines)
+
+
+def _seconds(files: list[list[Line]]) -> Iterator[list[list[Line]]]:
+    """The lines of each second, by file."""
+    every = sorted((line for lines in files for line in lines), key=lambda line: (line.time // _SECOND, line.file))
+    for _, second in groupby(every, key=lambda line: line.time // _SECOND):
+        yield [list(lines) for _, lines in groupby(second, key=lambda line: line.file)]
+
+
+def _orders(files: list[list[Line]], standing: set[int | None]) -> dict[int | None, list[Line]]:
+    """The orders of one second's lines with the fewest numbers out of turn: one for each number that may be last."""
     if len(files) == 1:
-        return {files[0][-1]}
-    if len(lines) > MOST_AT_ONCE:
-        return {None}
-    reached: dict[tuple[tuple[int, ...], int | None], int] = {((0,) * len(files), value): 0 for value in standing}
-    for _ in lines:
-        further: dict[tuple[tuple[int, ...], int | None], int] = {}
-        for (at, value), wrong in reached.items():
-            for n, numbers in enumerate(files):
-                if at[n] < len(numbers):
-                    state = (*at[:n], at[n] + 1, *at[n + 1 :]), numbers[at[n]]
-                    cost = wrong + _out_of_turn(value, numbers[at[n]])
-                    further[state] = min(cost, further.get(state, cost))
+        return {files[0][-1].number: files[0]}
+    if sum(map(len, files)) > MOST_AT_ONCE:
+        return {None: [line for lines in files for line in lines]}
+    reached: _Reached = {((0,) * len(files), value): (0, ()) for value in standing}
+    for _ in range(sum(map(len, files))):
+        further: _Reached = {}
+        for (at, value), (wrong, order) in reached.items():
+            for n, lines in enumerate(files):
+                if at[n] < len(lines):
+                    line = lines[at[n]]
+                    state = (*at[:n], at[n] + 1, *at[n + 1 :]), line.number
+                    cost = wrong + _out_of_turn(value, line.number)
+                    if state not in further or cost < further[state][0]:
+                        further[state] = cost, (*order, line)
         reached = further
-    least = min(reached.values())
-    return {value for (_, value), wrong in reached.items() if wrong == least}
-
-
-def _by_file(lines: list[Line]) -> list[Line]:
-    return sorted(lines, key=lambda line: (line.file, line.place))
+    least = min(wrong for wrong, _ in reached.values())
+    return {value: list(order) for (_, value), (wrong, order) in reached.items() if wrong == least}
 
 
 def _out_of_turn(before: int | None, number: int) -> bool:

@@ -1,4 +1,4 @@
-"""Reading logs from disk: plain and gzipped files, stdin, and those that pm2 keeps; big files on all processors."""
+"""Reading logs: whole, or on from a position; plain and gzipped files, stdin, pm2's; big ones on all processors."""
 
 import contextlib
 import gc
@@ -7,9 +7,9 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,7 @@ from typing import BinaryIO
 from wa_sessions.errors import UsageError
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.lines import zone_of
+from wa_sessions.logs.positions import GZIP, Piece, Position, Unread, unread
 from wa_sessions.logs.scanner import FARTHEST_FRAME, Scanner
 
 STDIN = "-"
@@ -24,7 +25,6 @@ PART = 32 * 2**20
 """Bytes of a file that are at least worth a process."""
 _BLOCK = 2**20
 _HEAD = 2**18
-_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,15 @@ class Part:
     zone: int
     begin: int = 0
     end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What was new in a log. ``lost``: it was truncated or removed with something in it that had not been read."""
+
+    found: Found
+    position: Position | None
+    lost: bool = False
 
 
 def read(names: Sequence[str]) -> list[Found]:
@@ -59,6 +68,18 @@ def read(names: Sequence[str]) -> list[Found]:
     return [found[name] for name in names]
 
 
+def read_on(names: Sequence[str], known: Mapping[str, Position]) -> dict[str, Step]:
+    """What each file says behind its position, by whole lines; a message may go on. Raises OSError, UsageError."""
+    told = _told_zone(names, known)
+    zone = _local_zone() if told is None else told
+    steps = {}
+    for name in names:
+        what = unread(name, known.get(name))
+        position = replace(what.position, zone=told) if what.position else None
+        steps[name] = Step(_read_unread(what, zone), position, what.lost)
+    return steps
+
+
 def of_pm2(name: str) -> list[str]:
     """The logs that pm2 keeps of one of its processes now. Raises UsageError where it has none."""
     home = Path(os.environ.get("PM2_HOME") or Path.home() / ".pm2")
@@ -70,6 +91,34 @@ def of_pm2(name: str) -> list[str]:
             f"pm2 keeps no log of {name!r} in {folder}: pm2 list shows names, PM2_HOME names another folder"
         )
     return found
+
+
+def _read_unread(what: Unread, zone: int) -> Found:
+    match what.pieces:
+        case []:
+            return Found()
+        case [Piece(packed=False, end=int(end)) as piece] if not what.first and end - piece.begin > PART:
+            whole = Found()
+            for part in _read_all(_split(piece.name, zone, piece.begin, end)):
+                whole.extend(part)
+            return whole
+    scanner = Scanner(zone)
+    scanner.feed(what.first)
+    for number, piece in enumerate(what.pieces):
+        if number and not what.joined:
+            scanner.feed(b"\n")
+        for block in _blocks(piece):
+            scanner.feed(block)
+    return scanner.finish()
+
+
+def _blocks(piece: Piece) -> Iterator[bytes]:
+    left = piece.end - piece.begin if piece.end is not None else sys.maxsize
+    with _whole_gzip(piece.name), gzip.open(piece.name) if piece.packed else Path(piece.name).open("rb") as file:
+        file.seek(piece.begin)
+        while block := file.read(min(_BLOCK, left)):
+            yield block
+            left -= len(block)
 
 
 def _read_all(parts: list[Part]) -> Iterator[Found]:
@@ -89,13 +138,15 @@ def _is_stream(name: str) -> bool:
 
 def _parts(name: str, zone: int) -> list[Part]:
     with Path(name).open("rb") as file:
-        if file.read(2) == _GZIP:
+        if file.read(2) == GZIP:
             return [Part(name, zone)]
         size = file.seek(0, os.SEEK_END)
-    step = max(PART, -(-size // (os.cpu_count() or 1)))
-    return [Part(name, zone, begin, min(begin + step, size)) for begin in range(0, size, step)] or [
-        Part(name, zone, 0, 0)
-    ]
+    return _split(name, zone, 0, size) or [Part(name, zone, 0, 0)]
+
+
+def _split(name: str, zone: int, begin: int, end: int) -> list[Part]:
+    step = max(PART, -(-(end - begin) // (os.cpu_count() or 1)))
+    return [Part(name, zone, start, min(start + step, end)) for start in range(begin, end, step)]
 
 
 def _read_part(part: Part) -> Found:
@@ -127,39 +178,55 @@ def _line_at(file: BinaryIO, offset: int) -> int:
 
 def _read_gzip(part: Part) -> Found:
     scanner = Scanner(part.zone)
-    try:
-        with gzip.open(part.name) as file:
-            while block := file.read(_BLOCK):
-                scanner.feed(block)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UsageError(f"{part.name} is no whole gzip file ({error}): unpack what there is with gzip -dc") from None
+    for block in _blocks(Piece(part.name, packed=True)):
+        scanner.feed(block)
     return scanner.finish()
+
+
+@contextlib.contextmanager
+def _whole_gzip(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UsageError(f"{name} is no whole gzip file ({error}): unpack what there is with gzip -dc") from None
 
 
 def _read_stream(file: BinaryIO) -> Found:
     scanner: Scanner | None = None
     while block := file.read(_BLOCK):
-        scanner = scanner or Scanner(_zone_of_heads([block]))
+        if scanner is None:
+            told = zone_of(block)
+            scanner = Scanner(_local_zone() if told is None else told)
         scanner.feed(block)
     return scanner.finish() if scanner else Found()
 
 
 def _zone(names: Sequence[str]) -> int:
-    heads = []
-    for name in names:
-        with Path(name).open("rb") as file:
-            head = file.read(_HEAD)
-        if head.startswith(_GZIP):
-            with gzip.open(name) as packed, contextlib.suppress(EOFError, OSError, zlib.error):
-                head = packed.read(_HEAD)
-        heads.append(head)
-    return _zone_of_heads(heads)
-
-
-def _zone_of_heads(heads: Sequence[bytes]) -> int:
     """By how many ms pm2's times are ahead of UTC: as lines with both times say, else as on this machine."""
-    for head in heads:
-        if (zone := zone_of(head)) is not None:
-            return zone
+    told = _zone_of(_heads(names))
+    return _local_zone() if told is None else told
+
+
+def _told_zone(names: Sequence[str], known: Mapping[str, Position]) -> int | None:
+    """What lines said earlier, or say at the beginning of a log."""
+    told = (known[name].zone for name in names if name in known)
+    return next((zone for zone in told if zone is not None), _zone_of(_heads(names)))
+
+
+def _heads(names: Sequence[str]) -> Iterator[bytes]:
+    for name in names:
+        with contextlib.suppress(FileNotFoundError), Path(name).open("rb") as file:
+            head = file.read(_HEAD)
+            if head.startswith(GZIP):
+                with gzip.open(name) as packed, contextlib.suppress(EOFError, OSError, zlib.error):
+                    head = packed.read(_HEAD)
+            yield head
+
+
+def _zone_of(heads: Iterable[bytes]) -> int | None:
+    return next((zone for head in heads if (zone := zone_of(head)) is not None), None)
+
+
+def _local_zone() -> int:
     offset = datetime.now().astimezone().utcoffset()
     return round(offset.total_seconds() * 1000) if offset else 0

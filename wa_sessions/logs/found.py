@@ -91,16 +91,15 @@ class Stacks:
 class Found:
     """All of a file, or of a part of it that begins and ends between lines.
 
-    ``counters`` are by kind and number, ``resets`` by phone id, ``closes`` by number and reason, ``limits`` the closes
-    at a limit by number. ``console`` has what libsignal prints, ``failures`` what Baileys logs. ``head`` are stacks
-    before the first message of the part, ``open`` the last message, whose stacks may go on in the next part.
+    ``counters`` are by kind and number, ``resets`` by phone id, ``closes`` by number and reason. ``console`` has what
+    libsignal prints, ``failures`` what Baileys logs. ``head`` are stacks before the first message of the part, ``open``
+    the last message, whose stacks may go on in the next part.
     """
 
     events: int = 0
     counters: dict[tuple[Kind, str], Counted] = field(default_factory=dict)
     resets: dict[int, Counted] = field(default_factory=dict)
-    closes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    limits: dict[str, Counted] = field(default_factory=dict)
+    closes: dict[tuple[str, str], Counted] = field(default_factory=dict)
     failures: Failures = field(default_factory=Failures)
     console: Failures = field(default_factory=Failures)
     collections: Counter[Kind] = field(default_factory=Counter)
@@ -122,10 +121,9 @@ class Found:
         self._join(later, shift)
         _extend(self.counters, later.counters, shift)
         _extend(self.resets, later.resets, shift)
-        _extend(self.limits, later.limits, shift)
+        _extend(self.closes, later.closes, shift)
         self.failures.extend(later.failures, shift)
         self.console.extend(later.console, shift)
-        self.closes.update(later.closes)
         self.collections.update(later.collections)
         self.secrets += later.secrets
         self.events += later.events

@@ -157,7 +157,7 @@ def _phone(
     unknown = bool(_unknown_resets(files, numbers)) and not known
     closes: Counter[str] = Counter()
     for found in files:
-        closes.update({reason: count for (owner, reason), count in found.closes.items() if owner == number})
+        closes.update({reason: len(rows.places) for (owner, reason), rows in found.closes.items() if owner == number})
     resets = [_joined([rows for phone_id in ids if (rows := found.resets.get(phone_id))]) for found in files]
     kinds = sum((one.kinds for one in messages), Counter[Kind]())
     counted = {

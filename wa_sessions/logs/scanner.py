@@ -46,7 +46,6 @@ _OWN = re.compile(
     r"|🚪 ?Закрытие сессии для (?P<closed>[0-9]{5,20})(?![0-9])[^ ]*? Причина: (?P<reason>.+))\s*".encode(),
     re.DOTALL,
 )
-_AT_A_LIMIT = "Слишком много ошибок"
 _SIMPLE = rb'(?:"\w+":(?:\d+|"[^"\\\n]*"),)*?'
 _STAMP = rb'\{"level":(?P<level>\d+),"time":(?P<time>\d{13}|"[^"\\\n]{20,32}"),' + _SIMPLE
 _PINO_OWN = re.compile(_STAMP + rb'"msg":"(?P<msg>[^"\\\n]*)"\}\r?')
@@ -266,9 +265,7 @@ class Scanner:
             self.found.resets.setdefault(int(phone_id), Counted()).add(self._place(), time, 0)
         else:
             words = reason.decode("utf-8", "replace").strip()[:200]
-            self.found.closes[closed.decode(), words] += 1
-            if words.startswith(_AT_A_LIMIT):
-                self.found.limits.setdefault(closed.decode(), Counted()).add(self._place(), time, 0)
+            self.found.closes.setdefault((closed.decode(), words), Counted()).add(self._place(), time, 0)
 
     def _place(self) -> int:
         self.found.events += 1

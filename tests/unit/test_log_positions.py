@@ -1,0 +1,193 @@
+"""Reading on in a log that is cut anywhere, renamed, truncated and packed meanwhile: the same totals, nothing twice."""
+
+import gzip
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import backend_logs
+
+from wa_sessions.logs import files
+from wa_sessions.logs.found import Found
+from wa_sessions.logs.messages import of_senders
+from wa_sessions.logs.report import LogReport, report
+
+LOG = backend_logs.content("out")[:30_000] + backend_logs.content("error")[:20_000]
+LOG = LOG[: LOG.rindex(b"\n") + 1]
+
+
+def total(found: Found) -> LogReport:
+    whole = Found()
+    whole.extend(found)
+    whole.finish()
+    return report([whole], of_senders([whole]), {}, {})
+
+
+class Reader:
+    """Reads one log again and again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.found, self.lost = path, Found(), 0
+        self.known = {}
+
+    def look(self) -> None:
+        name = str(self.path)
+        step = files.read_on([name], self.known)[name]
+        self.found.extend(step.found)
+        self.lost += step.lost
+        if step.position:
+            self.known[name] = step.position
+
+
+class Owner:
+    """Writes a log, and does to it what pm2 and logrotate do."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.number = path, 0
+
+    def write(self, content: bytes) -> None:
+        self.file.write(content)
+        self.file.flush()
+
+    def __enter__(self):
+        self.file = self.path.open("ab")
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.file.close()
+
+    def aside(self) -> Path:
+        self.number += 1
+        return self.path.with_name(f"{self.path.stem}__2026-11-{self.number:02}_00-00-00.log")
+
+    def rename(self) -> None:
+        """logrotate: the process writes on under the new name until it is told to open the log again."""
+        self.path.rename(self.aside())
+
+    def reopen(self) -> None:
+        self.file.close()
+        self.file = self.path.open("ab")
+
+    def copy_and_truncate(self, *, packed: bool = False) -> None:
+        """pm2-logrotate."""
+        aside = self.aside()
+        shutil.copyfile(self.path, aside)
+        if packed:
+            aside.with_name(f"{aside.name}.gz").write_bytes(gzip.compress(aside.read_bytes()))
+            aside.unlink()
+        self.file.truncate(0)
+
+
+def classes() -> list[int]:
+    """Offsets inside a line, a stack, a letter and an object."""
+    stack = LOG.index(b"    at ")
+    letter = LOG.index("Закрытие".encode()) + 1
+    return [LOG.index(b"\n") + 9, stack + 20, letter, LOG.index(b'{"level":50') + 40, LOG.index(b'"stack":') + 30]
+
+
+@pytest.mark.parametrize("at", classes())
+@pytest.mark.parametrize("how", ["append", "rename", "copy", "pack", "truncate"])
+def test_cut_in_each_kind_of_place(tmp_path: Path, at: int, how: str) -> None:
+    path = tmp_path / "app-out.log"
+    reader = Reader(path)
+    with Owner(path) as owner:
+        _written_in_two(owner, reader, at, how)
+    assert total(reader.found) == WHOLE
+
+
+def _written_in_two(owner: Owner, reader: Reader, at: int, how: str) -> None:
+    owner.write(LOG[:at])
+    reader.look()
+    match how:
+        case "rename":
+            owner.rename()
+            reader.look()
+            end = LOG.index(b"\n", at) + 1
+            owner.write(LOG[at:end])
+            reader.look()
+            owner.reopen()
+            reader.look()
+            at = end
+        case "copy" | "pack":
+            owner.copy_and_truncate(packed=how == "pack")
+        case "truncate":
+            owner.file.truncate(0)
+            reader.look()
+    owner.write(LOG[at:])
+    for _ in range(2):
+        reader.look()
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_happens_to_it(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Rotated is a log of which something was read: by that it is known again."""
+    path = tmp_path_factory.mktemp("logs") / "app-error.log"
+    reader = Reader(path)
+    start = LOG.index(b"\n") + 1
+    cuts = sorted(data.draw(st.lists(st.integers(start, len(LOG)), max_size=8)))
+    with Owner(path) as owner:
+        owner.write(LOG[:start])
+        reader.look()
+        for begin, end in zip([start, *cuts], [*cuts, len(LOG)], strict=True):
+            owner.write(LOG[begin:end])
+            known = reader.known[str(path)].read_to > 0
+            whole_line = LOG[end - 1 : end] == b"\n"
+            actions = ["look", *(["copy", "pack"] if known else []), *(["rename"] if known and whole_line else [])]
+            match data.draw(st.sampled_from(actions)):
+                case "copy":
+                    owner.copy_and_truncate()
+                case "pack":
+                    owner.copy_and_truncate(packed=True)
+                case "rename":
+                    owner.rename()
+                    owner.reopen()
+            reader.look()
+    assert total(reader.found) == WHOLE
+    assert reader.lost == 0
+
+
+def test_what_was_truncated_unread_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes(LOG)
+    reader = Reader(path)
+    reader.look()
+    path.write_bytes(LOG[: len(LOG) // 3])
+    reader.look()
+    assert reader.lost == 1
+
+
+def test_a_log_that_grew_beyond_the_position_after_it_was_truncated(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    reader = Reader(path)
+    middle = LOG.index(b"\n", len(LOG) // 4) + 1
+    with Owner(path) as owner:
+        owner.write(LOG[:middle])
+        reader.look()
+        owner.copy_and_truncate()
+        owner.write(LOG[middle:])
+        assert path.stat().st_size > middle
+        reader.look()
+    assert total(reader.found) == WHOLE
+
+
+def test_the_log_of_another_process_is_not_taken_for_a_rotated_one(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes(LOG)
+    (tmp_path / "beside.log").write_bytes(LOG + LOG)
+    reader = Reader(path)
+    reader.look()
+    path.write_bytes(b"")
+    reader.look()
+    path.write_bytes(b"hello\n")
+    reader.look()
+    assert total(reader.found) == WHOLE
+
+
+_WHOLE = Found()
+_scanner = files.Scanner()
+_scanner.feed(LOG)
+_WHOLE.extend(_scanner.finish())
+WHOLE = total(_WHOLE)

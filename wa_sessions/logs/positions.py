@@ -1,0 +1,200 @@
+"""How far a log has been read, whatever its owner does to it meanwhile: appends, renames, truncates, packs.
+
+The bytes before a position say whether a file is still the one that was read: an inode alone may have been given to
+another file, and a truncated log may have grown beyond the position again.
+"""
+
+import gzip
+import hashlib
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO, cast
+
+GZIP = b"\x1f\x8b"
+TAIL = 4096
+"""Bytes before a position that must be the same."""
+
+_LONGEST_UNFINISHED = 2**20
+_BLOCK = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Everything before byte ``read_to`` was read. ``tail``: SHA-256 of the last ``TAIL`` bytes before it.
+
+    ``zone``: ms by which times without a zone in it are ahead of UTC; None while no line has told.
+    ``unfinished`` is the line that had begun behind it, ``begun`` one that had begun before the log was truncated; both
+    are kept in memory alone.
+    """
+
+    device: int
+    inode: int
+    read_to: int
+    tail: bytes
+    zone: int | None = None
+    unfinished: bytes = field(default=b"", repr=False)
+    begun: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes to read: ``[begin, end)`` of a file (of a packed one: of what is in it, ``end`` None for all)."""
+
+    name: str
+    begin: int = 0
+    end: int | None = None
+    packed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What is to be read next: ``first``, then the pieces, in order. ``position``: where one is after that.
+
+    ``joined``: no line end belongs between the pieces. ``lost``: what had not been read of a truncated or removed log
+    was not found again.
+    """
+
+    pieces: tuple[Piece, ...]
+    position: Position | None
+    first: bytes = b""
+    joined: bool = True
+    lost: bool = False
+
+
+def unread(name: str, known: Position | None) -> Unread:
+    """What stands in a log behind a position, up to the end of its last whole line.
+
+    A log that was renamed is read to its end once the new one has content; one that was copied and truncated, in its
+    copy, which may be packed. Raises OSError.
+    """
+    try:
+        with Path(name).open("rb") as file:
+            status = os.fstat(file.fileno())
+            packed = file.read(len(GZIP)) == GZIP
+            if known is None:
+                return _anew(name, file, packed=packed)
+            if _continues(file, known, packed=packed):
+                return _further(name, file, known, packed=packed)
+            same = (status.st_dev, status.st_ino) == (known.device, known.inode)
+            if status.st_size == 0 and not same:
+                return _renamed(name, known)
+            rest = _rotated(name, known)
+            begun = known.begun + known.unfinished if same and rest is None else b""
+            new = _anew(name, file, packed=packed, begun=begun)
+    except FileNotFoundError:
+        if known is None:
+            raise
+        return _renamed(name, known)
+    pieces = (Piece(rest.name, known.read_to, rest.end, rest.packed), *new.pieces) if rest else new.pieces
+    return Unread(pieces, new.position, new.first, joined=same, lost=rest is None and known.read_to > 0)
+
+
+def _anew(name: str, file: BinaryIO, *, packed: bool, begun: bytes = b"") -> Unread:
+    status = os.fstat(file.fileno())
+    start = Position(status.st_dev, status.st_ino, 0, _digest(b""), begun=begun)
+    return _further(name, file, start, packed=packed)
+
+
+def _further(name: str, file: BinaryIO, known: Position, *, packed: bool) -> Unread:
+    """What an open file, which is the one that was read, has behind the position."""
+    status = os.fstat(file.fileno())
+    if packed:
+        size = _length(name)
+        position = Position(status.st_dev, status.st_ino, size, _digest_before(name, size) or b"")
+        return Unread((Piece(name, known.read_to, None, packed=True),) if size > known.read_to else (), position)
+    end, unfinished = _last_line_end(file, known.read_to, status.st_size)
+    if end == known.read_to:
+        return Unread((), replace(known, device=status.st_dev, inode=status.st_ino, unfinished=unfinished))
+    position = Position(status.st_dev, status.st_ino, end, _tail(file, end), unfinished=unfinished)
+    return Unread((Piece(name, known.read_to, end),), position, known.begun)
+
+
+def _renamed(name: str, known: Position) -> Unread:
+    """The log is away, or its successor still empty: its owner may go on writing under the name that it has now."""
+    rest = _rotated(name, known)
+    if rest is None or rest.packed:
+        return Unread((), known)
+    with Path(rest.name).open("rb") as file:
+        return _further(rest.name, file, known, packed=False)
+
+
+def _rotated(name: str, known: Position) -> Piece | None:
+    """Where in the same folder what was read of ``name`` stands now, with what follows it."""
+    for path in sorted(Path(name).absolute().parent.iterdir(), key=lambda path: not path.name.startswith(_stem(name))):
+        if str(path) == str(Path(name).absolute()) or not path.is_file():
+            continue
+        try:
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                packed = file.read(len(GZIP)) == GZIP
+                own = (status.st_dev, status.st_ino) == (known.device, known.inode)
+                if (own or path.name.startswith(_stem(name))) and _continues(file, known, packed=packed):
+                    return Piece(str(path), known.read_to, None if packed else status.st_size, packed)
+        except OSError:
+            continue
+    return None
+
+
+def _stem(name: str) -> str:
+    return Path(name).name.split(".", maxsplit=1)[0]
+
+
+def _continues(file: BinaryIO, known: Position, *, packed: bool) -> bool:
+    """Whether an open file has, before the position, what was read."""
+    try:
+        if packed:
+            return _digest_before(cast("str", file.name), known.read_to) == known.tail
+        return os.fstat(file.fileno()).st_size >= known.read_to and _tail(file, known.read_to) == known.tail
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return False
+
+
+def _tail(file: BinaryIO, end: int) -> bytes:
+    begin = max(0, end - TAIL)
+    file.seek(begin)
+    return _digest(file.read(end - begin))
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def _digest_before(name: str, end: int) -> bytes | None:
+    """The digest before ``end`` of what is in a packed file; None where it has less."""
+    last = b""
+    for block in _blocks(name):
+        last = (last + block)[-(TAIL + len(block)) :]
+        end -= len(block)
+        if end <= 0:
+            return _digest(last[: len(last) + end][-TAIL:])
+    return _digest(b"") if end == 0 else None
+
+
+def _length(name: str) -> int:
+    return sum(map(len, _blocks(name)))
+
+
+def _blocks(name: str) -> Iterator[bytes]:
+    with gzip.open(name) as file:
+        while block := file.read(_BLOCK):
+            yield block
+
+
+def _last_line_end(file: BinaryIO, begin: int, end: int) -> tuple[int, bytes]:
+    """Where the last whole line of ``[begin, end)`` ends, and what stands behind it if that is not too long."""
+    behind = b""
+    at = end
+    while at > begin:
+        step = min(_BLOCK, at - begin)
+        file.seek(at - step)
+        block = file.read(step)
+        found = block.rfind(b"\n")
+        if found >= 0:
+            rest = block[found + 1 :] + behind
+            return at - step + found + 1, rest if len(rest) <= _LONGEST_UNFINISHED else b""
+        behind = block + behind if len(behind) <= _LONGEST_UNFINISHED else behind
+        at -= step
+    return begin, behind if len(behind) <= _LONGEST_UNFINISHED else b""
