@@ -15,7 +15,7 @@ from wa_sessions.logs.messages import of_senders
 from wa_sessions.logs.report import LogReport, report
 
 LOG = backend_logs.content("out")[:30_000] + backend_logs.content("error")[:20_000]
-LOG = LOG[: LOG.rindex(b"\n") + 1]
+LOG = LOG[: LOG.index(b"\n", LOG.rindex(b" [as awaitable]")) + 1]
 
 
 def total(found: Found) -> LogReport:
@@ -37,8 +37,7 @@ class Reader:
         step = files.read_on([name], self.known)[name]
         self.found.extend(step.found)
         self.lost += step.lost
-        if step.position:
-            self.known[name] = step.position
+        self.known[name] = step.position
 
 
 class Owner:

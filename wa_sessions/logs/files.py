@@ -42,7 +42,7 @@ class Step:
     """What was new in a log. ``lost``: it was truncated or removed with something in it that had not been read."""
 
     found: Found
-    position: Position | None
+    position: Position
     lost: bool = False
 
 
@@ -75,8 +75,7 @@ def read_on(names: Sequence[str], known: Mapping[str, Position]) -> dict[str, St
     steps = {}
     for name in names:
         what = unread(name, known.get(name))
-        position = replace(what.position, zone=told) if what.position else None
-        steps[name] = Step(_read_unread(what, zone), position, what.lost)
+        steps[name] = Step(_read_unread(what, zone), replace(what.position, zone=told), what.lost)
     return steps
 
 
@@ -94,31 +93,27 @@ def of_pm2(name: str) -> list[str]:
 
 
 def _read_unread(what: Unread, zone: int) -> Found:
-    match what.pieces:
-        case []:
-            return Found()
-        case [Piece(packed=False, end=int(end)) as piece] if not what.first and end - piece.begin > PART:
-            whole = Found()
-            for part in _read_all(_split(piece.name, zone, piece.begin, end)):
-                whole.extend(part)
-            return whole
+    found = Found()
+    if what.rest:
+        found.extend(_read_piece(what.rest, zone))
+    if what.piece:
+        found.extend(_read_piece(what.piece, zone, what.begun))
+    return found
+
+
+def _read_piece(piece: Piece, zone: int, begun: bytes = b"") -> Found:
+    if not piece.packed and not begun and piece.end - piece.begin > PART:
+        whole = Found()
+        for part in _read_all(_split(piece.name, zone, piece.begin, piece.end)):
+            whole.extend(part)
+        return whole
     scanner = Scanner(zone)
-    scanner.feed(what.first)
-    for number, piece in enumerate(what.pieces):
-        if number and not what.joined:
-            scanner.feed(b"\n")
-        for block in _blocks(piece):
-            scanner.feed(block)
-    return scanner.finish()
-
-
-def _blocks(piece: Piece) -> Iterator[bytes]:
-    left = piece.end - piece.begin if piece.end is not None else sys.maxsize
+    scanner.feed(begun)
     with _whole_gzip(piece.name), gzip.open(piece.name) if piece.packed else Path(piece.name).open("rb") as file:
         file.seek(piece.begin)
-        while block := file.read(min(_BLOCK, left)):
-            yield block
-            left -= len(block)
+        for at in range(piece.begin, piece.end, _BLOCK):
+            scanner.feed(file.read(min(_BLOCK, piece.end - at)))
+    return scanner.finish()
 
 
 def _read_all(parts: list[Part]) -> Iterator[Found]:
@@ -178,8 +173,9 @@ def _line_at(file: BinaryIO, offset: int) -> int:
 
 def _read_gzip(part: Part) -> Found:
     scanner = Scanner(part.zone)
-    for block in _blocks(Piece(part.name, packed=True)):
-        scanner.feed(block)
+    with _whole_gzip(part.name), gzip.open(part.name) as file:
+        while block := file.read(_BLOCK):
+            scanner.feed(block)
     return scanner.finish()
 
 

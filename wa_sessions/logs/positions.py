@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from wa_sessions.logs.scanner import unfinished_from
+
 GZIP = b"\x1f\x8b"
 TAIL = 4096
 """Bytes before a position that must be the same."""
@@ -41,26 +43,26 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes to read: ``[begin, end)`` of a file (of a packed one: of what is in it, ``end`` None for all)."""
+    """Bytes to read: ``[begin, end)`` of a file, of a packed one of what is in it."""
 
     name: str
-    begin: int = 0
-    end: int | None = None
+    begin: int
+    end: int
     packed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """What is to be read next: ``first``, then the pieces, in order. ``position``: where one is after that.
+    """What is to be read next: the ``rest`` of a rotated log, then ``begun`` and the piece behind it.
 
-    ``joined``: no line end belongs between the pieces. ``lost``: what had not been read of a truncated or removed log
-    was not found again.
+    ``position``: where one is after that. ``lost``: a log was truncated, and whether something in it was still unread
+    is not known.
     """
 
-    pieces: tuple[Piece, ...]
-    position: Position | None
-    first: bytes = b""
-    joined: bool = True
+    piece: Piece | None
+    position: Position
+    begun: bytes = b""
+    rest: Piece | None = None
     lost: bool = False
 
 
@@ -82,14 +84,15 @@ def unread(name: str, known: Position | None) -> Unread:
             if status.st_size == 0 and not same:
                 return _renamed(name, known)
             rest = _rotated(name, known)
-            begun = known.begun + known.unfinished if same and rest is None else b""
+            begun = b""
+            if same:
+                rest, begun = _whole_lines(rest) if rest else (None, known.begun + known.unfinished)
             new = _anew(name, file, packed=packed, begun=begun)
     except FileNotFoundError:
         if known is None:
             raise
         return _renamed(name, known)
-    pieces = (Piece(rest.name, known.read_to, rest.end, rest.packed), *new.pieces) if rest else new.pieces
-    return Unread(pieces, new.position, new.first, joined=same, lost=rest is None and known.read_to > 0)
+    return Unread(new.piece, new.position, new.begun, rest, lost=rest is None and known.read_to > 0)
 
 
 def _anew(name: str, file: BinaryIO, *, packed: bool, begun: bytes = b"") -> Unread:
@@ -104,19 +107,19 @@ def _further(name: str, file: BinaryIO, known: Position, *, packed: bool) -> Unr
     if packed:
         size = _length(name)
         position = Position(status.st_dev, status.st_ino, size, _digest_before(name, size) or b"")
-        return Unread((Piece(name, known.read_to, None, packed=True),) if size > known.read_to else (), position)
-    end, unfinished = _last_line_end(file, known.read_to, status.st_size)
+        return Unread(Piece(name, known.read_to, size, packed=True) if size > known.read_to else None, position)
+    end, unfinished = _readable_end(file, known.read_to, status.st_size)
     if end == known.read_to:
-        return Unread((), replace(known, device=status.st_dev, inode=status.st_ino, unfinished=unfinished))
+        return Unread(None, replace(known, device=status.st_dev, inode=status.st_ino, unfinished=unfinished))
     position = Position(status.st_dev, status.st_ino, end, _tail(file, end), unfinished=unfinished)
-    return Unread((Piece(name, known.read_to, end),), position, known.begun)
+    return Unread(Piece(name, known.read_to, end), position, known.begun)
 
 
 def _renamed(name: str, known: Position) -> Unread:
     """The log is away, or its successor still empty: its owner may go on writing under the name that it has now."""
     rest = _rotated(name, known)
     if rest is None or rest.packed:
-        return Unread((), known)
+        return Unread(None, known)
     with Path(rest.name).open("rb") as file:
         return _further(rest.name, file, known, packed=False)
 
@@ -132,10 +135,17 @@ def _rotated(name: str, known: Position) -> Piece | None:
                 packed = file.read(len(GZIP)) == GZIP
                 own = (status.st_dev, status.st_ino) == (known.device, known.inode)
                 if (own or path.name.startswith(_stem(name))) and _continues(file, known, packed=packed):
-                    return Piece(str(path), known.read_to, None if packed else status.st_size, packed)
+                    return Piece(str(path), known.read_to, _length(str(path)) if packed else status.st_size, packed)
         except OSError:
             continue
     return None
+
+
+def _whole_lines(rest: Piece) -> tuple[Piece, bytes]:
+    """The same up to the end of its last whole line, and the line that begins there."""
+    with gzip.open(rest.name) if rest.packed else Path(rest.name).open("rb") as file:
+        end, begun = _readable_end(cast("BinaryIO", file), rest.begin, rest.end)
+    return replace(rest, end=end), begun
 
 
 def _stem(name: str) -> str:
@@ -183,18 +193,19 @@ def _blocks(name: str) -> Iterator[bytes]:
             yield block
 
 
-def _last_line_end(file: BinaryIO, begin: int, end: int) -> tuple[int, bytes]:
-    """Where the last whole line of ``[begin, end)`` ends, and what stands behind it if that is not too long."""
+def _readable_end(file: BinaryIO, begin: int, end: int) -> tuple[int, bytes]:
+    """Up to where ``[begin, end)`` can be read, and what stands behind that if it is not too long.
+
+    Behind it are a line that has no end yet, and lines of an error whose stack has only begun.
+    """
     behind = b""
     at = end
     while at > begin:
         step = min(_BLOCK, at - begin)
         file.seek(at - step)
-        block = file.read(step)
-        found = block.rfind(b"\n")
-        if found >= 0:
-            rest = block[found + 1 :] + behind
-            return at - step + found + 1, rest if len(rest) <= _LONGEST_UNFINISHED else b""
-        behind = block + behind if len(behind) <= _LONGEST_UNFINISHED else behind
+        behind = file.read(step) + behind
         at -= step
+        if found := unfinished_from(behind):
+            rest = behind[found:]
+            return at + found, rest if len(rest) <= _LONGEST_UNFINISHED else b""
     return begin, behind if len(behind) <= _LONGEST_UNFINISHED else b""

@@ -272,6 +272,15 @@ class Scanner:
         return self.found.events
 
 
+def unfinished_from(text: bytes) -> int:
+    """Where what is to be read once more has come begins: a line without an end, a stack without its sender."""
+    end = text.rfind(b"\n") + 1
+    error = text.rfind(b"Session error:", max(0, end - FARTHEST_FRAME), end)
+    if error >= 0 and text.find(_FRAME, error, end) < 0:
+        return text.rfind(b"\n", 0, error) + 1
+    return end
+
+
 def _pino_text(lines: bytes, brace: int, end: int) -> tuple[int, bytes]:
     """Time and ``msg`` of a pino line."""
     if match := _PINO_OWN.fullmatch(lines, brace, end):
