@@ -132,7 +132,8 @@ def test_whatever_happens_to_it(tmp_path_factory: pytest.TempPathFactory, data: 
         reader.look()
         for begin, end in zip([start, *cuts], [*cuts, len(LOG)], strict=True):
             owner.write(LOG[begin:end])
-            known = reader.known[str(path)].read_to > 0
+            position = reader.known[str(path)]
+            known = position.read_to > 0 and position.inode == path.stat().st_ino
             whole_line = LOG[end - 1 : end] == b"\n"
             actions = ["look", *(["copy", "pack"] if known else []), *(["rename"] if known and whole_line else [])]
             match data.draw(st.sampled_from(actions)):
