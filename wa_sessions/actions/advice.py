@@ -2,15 +2,16 @@
 
 from wa_sessions.actions.stats import SessionErrorStats
 from wa_sessions.health.limits import Severity
-from wa_sessions.health.reconnect import State
+from wa_sessions.health.reconnect import State, Status
 
 _UNKNOWN = {
     "waba": "the official API runs it: there are no keys that could break",
-    "baileys": "the Node backend runs it and nobody reads its logs here, so its health is not known",
+    "baileys": "the Node backend runs it and nobody reads its logs here: wa-sessions logs --pm2 NAME --record",
     "no_worker": "no worker runs it: wa-sessions run {phone}",
     "no_schema": "no errors are recorded in this database yet: wa-sessions db upgrade",
     "no_permission": "this database role may not read the schema wa_sessions: GRANT it USAGE and SELECT",
 }
+_NODE_LOGGED_OUT = "start the Node backend again and scan its QR"
 _BY_STATE = {
     State.REPLACED: "another program uses these keys: stop it, then wa-sessions restart {phone}",
     State.LOGGED_OUT: "link it again by QR: wa-sessions relink {phone}",
@@ -30,6 +31,8 @@ def next_step(stats: SessionErrorStats) -> str | None:
     """One line for a person; None where all is well."""
     if not stats.observed:
         return _unwatched(stats)
+    if stats.connection_type == "baileys" and stats.status == Status.LOGGED_OUT:
+        return _NODE_LOGGED_OUT
     if stats.state == State.BANNED:
         return _banned(stats)
     if stats.state == State.FORCE_CLOSED and stats.status == "logged_out":
@@ -52,13 +55,14 @@ def needs_operator(stats: SessionErrorStats) -> bool:
     """Whether nothing gets better until somebody acts, or soon gets much worse."""
     if not stats.observed:
         return False
-    down = stats.state in _NEEDS_OPERATOR or (stats.state == State.BANNED and stats.retry_at is None)
+    node_down = stats.connection_type == "baileys" and stats.status == Status.LOGGED_OUT
+    down = node_down or stats.state in _NEEDS_OPERATOR or (stats.state == State.BANNED and stats.retry_at is None)
     return down or stats.severity == Severity.CRITICAL
 
 
 def _unwatched(stats: SessionErrorStats) -> str:
-    if stats.unknown_because == "baileys" and stats.status == "logged_out":
-        return "start the Node backend again and scan its QR"
+    if stats.unknown_because == "baileys" and stats.status == Status.LOGGED_OUT:
+        return _NODE_LOGGED_OUT
     if stats.unknown_because == "no_worker" and stats.state == State.LOGGED_OUT:
         return f"link it again by QR: wa-sessions run {stats.phone}"
     return _UNKNOWN[stats.unknown_because or "no_worker"].format(phone=stats.phone)

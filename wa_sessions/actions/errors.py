@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from wa_sessions.actions.connection import Opened
@@ -24,12 +24,13 @@ KINDS = (
     *REPAIRED,
     *KEPT,
     "session_closed",
+    "backend_closed",
 )
 """The entries of the history that are about errors."""
 
 LOOK_EVERY = 1.0  # seconds between looks for new entries
-SETTLED = timedelta(seconds=10)
-"""The longest that a transaction of ours may take: until then an entry may still appear before newer ones."""
+SETTLED = 10.0
+"""Seconds; the longest that a transaction of ours may take: until then an entry may still appear before newer ones."""
 
 MOST_UNSETTLED = 100_000
 
@@ -84,7 +85,7 @@ def follow(opened: Opened, phone: PhoneRef | None, organization_id: int | None, 
     Raises what ``errors`` raises.
     """
     phone_id, numbers = _whose(opened, phone, organization_id)
-    floor, told = 0, set[int]()
+    floor, told = 0, dict[int, float]()
     while True:
         with opened.database.transaction() as conn:
             found = monitoring.history(
@@ -99,9 +100,9 @@ def follow(opened: Opened, phone: PhoneRef | None, organization_id: int | None, 
         for event in found:
             if event.id not in told:
                 yield Entry(event, numbers.get(event.phone_id))
-        settled = datetime.now(UTC) - SETTLED
-        floor = max((event.id for event in found if event.at < settled), default=floor)
-        told = {event.id for event in found if event.id > floor}
+        now = time.monotonic()
+        told = {event.id: told.get(event.id, now) for event in found}
+        floor = max((id_ for id_, seen in told.items() if now - seen > SETTLED), default=floor)
         time.sleep(LOOK_EVERY)
 
 

@@ -1,12 +1,14 @@
 """What the Node backend's logs say about its phones, with whose messages failed where a database tells."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.db import holders, phones
-from wa_sessions.logs import files
+from wa_sessions.db.backend import Backend
+from wa_sessions.db.gateway import Connection
+from wa_sessions.logs import files, following
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.messages import of_senders
 from wa_sessions.logs.report import LogReport, report
@@ -33,6 +35,11 @@ def read_logs(names: Sequence[str]) -> list[Found]:
     return files.read(names)
 
 
+def follow(names: Sequence[str]) -> Iterator[list[Found]]:
+    """What the logs have said so far: at once, and whenever more is there, for ever. Raises OSError, UsageError."""
+    return following.follow(names)
+
+
 def told(found: Sequence[Found], opened: Opened | None = None, organization_id: int | None = None) -> LogReport:
     """Put together what logs say; with a database the library's lines are attributed to phones. SELECT is enough.
 
@@ -43,12 +50,19 @@ def told(found: Sequence[Found], opened: Opened | None = None, organization_id: 
         return report(found, senders, {}, {})
     with opened.database.transaction() as conn:
         listed = phones.list_phones(conn, opened.backend, organization_id) if opened.backend.has_phones else []
-        names = {sender: key_names(sender.decode("utf-8", "replace")) for sender in senders}
-        wanted = {name for one in names.values() for name in one.all}
-        held = holders.of_keys(conn, opened.backend, wanted, organization_id)
+        whose = holders_of(conn, opened.backend, senders, organization_id)
     numbers = {phone.id: phone.number for phone in listed}
-    whose = {sender: _holders(one, held) for sender, one in names.items()}
     return report(found, senders, numbers, whose, only=set(numbers.values()) if organization_id is not None else None)
+
+
+def holders_of(
+    conn: Connection, backend: Backend, senders: Iterable[bytes], organization_id: int | None = None
+) -> dict[bytes, frozenset[str]]:
+    """The numbers of the phones that a sender may have written to, by the rows that they hold."""
+    names = {sender: key_names(sender.decode("utf-8", "replace")) for sender in senders}
+    wanted = {name for one in names.values() for name in one.all}
+    held = holders.of_keys(conn, backend, wanted, organization_id)
+    return {sender: _holders(one, held) for sender, one in names.items()}
 
 
 def key_names(sender: str) -> Names:

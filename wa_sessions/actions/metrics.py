@@ -35,7 +35,10 @@ OTHER = "other"
 KEYS_EVERY = 300.0  # seconds between counts of all keys by a worker
 _TYPES = frozenset({"baileys", "neonize", "waba"})
 _ENDS = frozenset({"disconnected", *End} - {End.STORE_DOWN})
-_CLOSES = {f"session_closed.{kind.value}": kind.value for kind in ErrorKind} | {"force_closed": "forced"}
+_CLOSES = {f"session_closed.{kind.value}": kind.value for kind in ErrorKind} | {
+    "force_closed": "forced",
+    "backend_closed": "backend",
+}
 _BOUNDED = {
     "errors": tuple(kind.value for kind in ErrorKind),
     "repairs": tuple(kind.removesuffix("_quarantined") for kind in REPAIRED),
@@ -206,7 +209,12 @@ def _history(found: Snapshot) -> Iterator[Metric]:
             recovery.add_metric(labels, total.times, total.seconds or 0)
     yield _counter("counted_errors", "Errors that were counted.", (*PHONE, "kind"), sums["errors"])
     yield _counter("repairs", "Repairs that took keys.", (*PHONE, "what"), sums["repairs"])
-    yield _counter("closes", "Sessions closed at a limit, or by force-close.", (*PHONE, "kind"), sums["closes"])
+    yield _counter(
+        "closes",
+        "Sessions closed at a limit, by force-close, or by the Node backend.",
+        (*PHONE, "kind"),
+        sums["closes"],
+    )
     yield _counter("connections", "Logins.", PHONE, connections)
     yield _counter("connection_ends", "Connections that ended.", (*PHONE, "reason"), ends)
     yield recovery

@@ -1,23 +1,28 @@
 """How healthy a phone's session is."""
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.limits import configured_limits
 from wa_sessions.actions.ownership import live_owner
-from wa_sessions.db import health, phones
+from wa_sessions.db import health, log_reading, phones
 from wa_sessions.db.health import HealthRow
 from wa_sessions.db.leases import WorkerInfo
+from wa_sessions.db.log_reading import LogWatch
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import PermissionMissing, SchemaMissing
 from wa_sessions.health.limits import Limits, Severity, severity
-from wa_sessions.health.reconnect import State
+from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.phone_ref import PhoneRef
 
 NOT_CONNECTED = "not_connected"
+LOGS_OBSERVE_FOR = timedelta(minutes=15)
+"""So long after its logs were read a Node backend's phone counts as observed."""
+
 _WATCHING = {State.CONNECTING, State.CONNECTED, State.RECONNECTING, State.NO_ANSWER}
+_NODE_WATCHING = {Status.LOADING, Status.CONNECTED, Status.RECONNECTING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,8 @@ class SessionErrorStats:
     ``severity`` is ``ok``, ``warning`` (any error), ``critical`` (the next error of that kind closes the session) or
     ``unknown``, where nobody sees its messages; ``unknown_because`` then says why (``waba``, ``baileys``,
     ``no_worker``, ``not_connected``, ``no_schema``, ``no_permission``). ``is_healthy`` is False from critical on, None
-    when unknown. ``state`` is what a worker wrote last, at an earlier time where ``observed`` is False.
+    when unknown. ``state`` is what a worker wrote last, at an earlier time where ``observed`` is False. A phone of the
+    Node backend has none; it is observed through the backend's logs, last read at ``logs_read_at``.
     """
 
     phone_id: int
@@ -64,6 +70,7 @@ class SessionErrorStats:
     messages_pending: int
     last_connected_at: datetime | None
     worker: Worker | None
+    logs_read_at: datetime | None
     observed: bool
 
     def as_dict(self) -> dict[str, Any]:
@@ -83,6 +90,12 @@ class Watch:
     owner: WorkerInfo | None = None
     pending: int = 0
     missing: str | None = None
+    logs: LogWatch | None = None
+
+    @property
+    def through_logs(self) -> bool:
+        """Whether somebody reads the logs of the Node backend, which has no other observer."""
+        return self.logs is not None and datetime.now(UTC) - self.logs.read_at < LOGS_OBSERVE_FOR
 
 
 def session_stats(
@@ -108,6 +121,7 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
     bad_mac, bad_decrypt = (row.bad_mac_errors, row.bad_decrypt_errors) if row else (0, 0)
     unknown_because = _unknown_because(phone, watch)
     level = Severity.UNKNOWN if unknown_because else severity(bad_mac, bad_decrypt, limits)
+    state = None if phone.connection_type == "baileys" and watch.logs else row
     return SessionErrorStats(
         phone_id=phone.id,
         phone=phone.number,
@@ -115,10 +129,10 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
         display_name=phone.display_name,
         connection_type=phone.connection_type,
         status=phone.status,
-        state=row.state if row else None,
-        state_detail=row.state_detail if row else None,
-        state_since=row.state_since if row else None,
-        retry_at=row.retry_at if row else None,
+        state=state.state if state else None,
+        state_detail=state.state_detail if state else None,
+        state_since=state.state_since if state else None,
+        retry_at=state.retry_at if state else None,
         bad_mac_errors=bad_mac,
         bad_decrypt_errors=bad_decrypt,
         max_bad_mac_errors=limits.bad_mac,
@@ -133,6 +147,7 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
         messages_pending=watch.pending,
         last_connected_at=phone.last_connected_at,
         worker=Worker(str(owner.worker_id), owner.host, owner.pid, owner.started_at) if owner else None,
+        logs_read_at=watch.logs.read_at if watch.logs else None,
         observed=unknown_because in (None, NOT_CONNECTED),
     )
 
@@ -141,7 +156,8 @@ def _watch(opened: Opened, phone_id: int) -> Watch:
     try:
         with opened.database.transaction() as conn:
             pending = len(health.pending_messages(conn, phone_id))
-            return Watch(health.load(conn, phone_id), live_owner(conn, phone_id), pending)
+            logs = log_reading.watches(conn, phone_id).get(phone_id)
+            return Watch(health.load(conn, phone_id), live_owner(conn, phone_id), pending, logs=logs)
     except SchemaMissing:
         return Watch(missing="no_schema")
     except PermissionMissing:
@@ -154,7 +170,9 @@ def _unknown_because(phone: Phone, watch: Watch) -> str | None:
     if watch.owner is not None:
         return None if watch.health and watch.health.state in _WATCHING else NOT_CONNECTED
     if phone.connection_type == "baileys":
-        return "baileys"
+        if not watch.through_logs:
+            return "baileys"
+        return None if phone.status in _NODE_WATCHING else NOT_CONNECTED
     return watch.missing or "no_worker"
 
 

@@ -163,6 +163,8 @@ def _what(kind: str, detail: dict[str, Any]) -> str:
             return f"{label} counter reset"
         case "session_closed":
             return f"session closed at {detail.get('count')} of {detail.get('limit')} {label}"
+        case "backend_closed":
+            return f"closed by the Node backend: {detail.get('reason')}"
         case "message_pending":
             return f"message {detail.get('message_id')} pending ({detail.get('cause')})"
         case "message_recovered" | "message_lost":

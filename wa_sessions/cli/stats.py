@@ -159,6 +159,8 @@ def _state(found: "SessionErrorStats", now: datetime) -> str:
 
 
 def _worker(found: "SessionErrorStats", now: datetime) -> str:
+    if found.worker is None and found.logs_read_at:
+        return f"none; the Node backend's logs were read {when(found.logs_read_at, now)}"
     if found.worker is None:
         return "none"
     return f"{_place(found.worker)}, started {when(found.worker.since, now)}"

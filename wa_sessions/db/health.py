@@ -124,8 +124,9 @@ def record_event(
     *,
     operation_id: str | None = None,
     worker_id: UUID | None = None,
+    at: datetime | None = None,
 ) -> int:
-    """Add to a phone's history; returns the entry's id."""
+    """Add to a phone's history, as of now or of ``at``; returns the entry's id."""
     values = {
         "phone_id": phone_id,
         "organization_id": organization_id,
@@ -133,6 +134,7 @@ def record_event(
         "detail": Jsonb(storable(detail)),
         "operation_id": operation_id,
         "worker_id": worker_id,
+        "at": at,
     }
     row = conn.execute(_SQL.record_event, values).fetchone()
     return int(row["id"]) if row else 0

@@ -161,7 +161,8 @@ def _few(known: Known, thresholds: Thresholds) -> bool:
 
 def _unobserved(known: Known) -> str:
     if known.unknown_because == "not_connected":
-        return f"not connected ({(known.state or 'not begun').replace('_', ' ')})"
+        state = known.status if known.connection_type == "baileys" else known.state or "not begun"
+        return f"not connected ({state.replace('_', ' ')})"
     return _UNOBSERVED.get(known.unknown_because or "", "nobody observes it")
 
 

@@ -40,6 +40,16 @@ def of_senders(files: Sequence[Found]) -> dict[bytes, Messages]:
     }
 
 
+def told_failures(files: Sequence[Found]) -> dict[bytes, list[tuple[int, int, int]]]:
+    """Each failure of every sender, told why by the console: its time, the message, its kind."""
+    console, none = _by_sender([found.console for found in files]), Rows()
+    told = {}
+    for sender, rows in _by_sender([found.failures for found in files]).items():
+        kinds, _ = _told_why(rows, console.get(sender, none))
+        told[sender] = list(zip(rows.times, rows.ids, kinds, strict=True))
+    return told
+
+
 def _by_sender(files: Sequence[Failures]) -> dict[bytes, Rows]:
     """In order of time, where several files have a sender and all lines have times."""
     rows: dict[bytes, Rows] = {}
@@ -65,13 +75,8 @@ def _in_order(rows: Rows) -> Rows:
 
 
 def _messages(failed: Rows, console: Rows) -> Messages:
-    """Tell by the console's lines why messages failed, and count a message once, by its gravest failure."""
-    kinds = list(failed.kinds)
-    waiting = [n for n, kind in enumerate(kinds) if kind == Kind.UNDETERMINED]
-    alone = set(range(len(console.kinds)))
-    for mine, other in _pairs([failed.times[n] for n in waiting], console.times):
-        kinds[waiting[mine]] = console.kinds[other]
-        alone.discard(other)
+    """Count a message once, by its gravest failure; those that the console alone tells of are more."""
+    kinds, alone = _told_why(failed, console)
     counted = _distinct(failed, kinds)
     times = [time for kind, time in zip(kinds, failed.times, strict=True) if kind == Kind.BAD_MAC]
     for n in alone:
@@ -80,6 +85,17 @@ def _messages(failed: Rows, console: Rows) -> Messages:
             times.append(console.times[n])
     times = [time for time in times if time != NO_TIME]
     return Messages(counted, min(times, default=None), max(times, default=None))
+
+
+def _told_why(failed: Rows, console: Rows) -> tuple[list[int], set[int]]:
+    """The kinds of the failures, as the console's lines tell them; and which of those lines tell of others."""
+    kinds = list(failed.kinds)
+    waiting = [n for n, kind in enumerate(kinds) if kind == Kind.UNDETERMINED]
+    alone = set(range(len(console.kinds)))
+    for mine, other in _pairs([failed.times[n] for n in waiting], console.times):
+        kinds[waiting[mine]] = console.kinds[other]
+        alone.discard(other)
+    return kinds, alone
 
 
 def _distinct(failed: Rows, kinds: list[int]) -> Counter[Kind]:

@@ -64,8 +64,9 @@ ON CONFLICT (phone_id, message_id) DO UPDATE SET
     outcome = excluded.outcome;
 
 -- name: record_event
-INSERT INTO wa_sessions.event (phone_id, organization_id, kind, detail, operation_id, worker_id)
-VALUES (%(phone_id)s, %(organization_id)s, %(kind)s, %(detail)s, %(operation_id)s, %(worker_id)s)
+INSERT INTO wa_sessions.event (at, phone_id, organization_id, kind, detail, operation_id, worker_id)
+VALUES (coalesce(%(at)s, now()), %(phone_id)s, %(organization_id)s, %(kind)s, %(detail)s, %(operation_id)s,
+        %(worker_id)s)
 RETURNING id;
 
 -- name: statuses_given

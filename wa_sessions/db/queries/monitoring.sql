@@ -1,11 +1,13 @@
 -- name: ages
-SELECT health.phone_id, extract(epoch FROM greatest(clock_timestamp() - coalesce(
-           worker.heartbeat_at, least(lease.expires_at, clock_timestamp()), health.updated_at
+SELECT phone_id, extract(epoch FROM greatest(clock_timestamp() - coalesce(
+           worker.heartbeat_at, CASE WHEN lease.phone_id IS NOT NULL THEN clock_timestamp() END, log_watch.read_at,
+           health.updated_at
        ), interval '0')) AS seconds
 FROM wa_sessions.health
-LEFT JOIN wa_sessions.lease ON lease.phone_id = health.phone_id AND lease.expires_at > clock_timestamp()
+FULL JOIN wa_sessions.log_watch USING (phone_id)
+LEFT JOIN (SELECT * FROM wa_sessions.lease WHERE expires_at > clock_timestamp()) AS lease USING (phone_id)
 LEFT JOIN wa_sessions.worker ON worker.id = lease.worker_id
-WHERE %(phone_id)s::int IS NULL OR health.phone_id = %(phone_id)s;
+WHERE %(phone_id)s::int IS NULL OR phone_id = %(phone_id)s;
 
 -- name: history
 SELECT * FROM (

@@ -1,0 +1,210 @@
+"""Feeding the counters of a Node backend's phones from its logs: each line once, all of a run or nothing of it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.limits import configured_limits
+from wa_sessions.actions.logs import holders_of
+from wa_sessions.db import alerts, health, log_reading, migrate, phones
+from wa_sessions.db.gateway import Connection
+from wa_sessions.db.health import HealthRow
+from wa_sessions.db.log_reading import LogWatch, ReadLog
+from wa_sessions.db.phones import Phone
+from wa_sessions.health.alerting import after_event
+from wa_sessions.health.limits import ErrorKind, Limits
+from wa_sessions.health.observing import Counters, Entry, FailedCopy, Observed, observe
+from wa_sessions.health.reconnect import State, Status
+from wa_sessions.logs import facts, files
+from wa_sessions.logs.files import Step
+from wa_sessions.logs.following import growth
+from wa_sessions.logs.found import Found
+from wa_sessions.logs.positions import Position
+
+NEWS = timedelta(hours=1)
+"""What happened earlier is worth an entry in the history, but no alert."""
+
+REMEMBERED = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a run wrote: ``entries`` of the history, by kind, and how many phones are ``observed``.
+
+    ``lost``: logs that were truncated with something in them that may not have been read.
+    """
+
+    found: list[Found]
+    observed: int
+    entries: dict[str, int]
+    lost: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values: how many phones, which entries, which logs."""
+        return {"phones": self.observed, "entries": self.entries, "lost": self.lost}
+
+
+def follow_and_record(opened: Opened, names: Sequence[str], organization_id: int | None = None) -> Iterator[Recorded]:
+    """Record now, as logs grow, and at least every ``LOOK_EVERY`` seconds. Raises what ``record`` raises."""
+    for _ in growth(names):
+        yield record(opened, names, organization_id)
+
+
+def record(opened: Opened, names: Sequence[str], organization_id: int | None = None) -> Recorded:
+    """Read logs on from where the last run ended, and write what they say into the phones' counters and history.
+
+    Whoever reads a process's logs observes the phones that it runs: all ``baileys`` phones, or those of an
+    organization. Raises OSError, UsageError, Contended, SchemaMissing, PermissionMissing, DatabaseError.
+    """
+    paths = {str(Path(name).absolute()): name for name in names}
+    with opened.database.transaction() as conn:
+        migrate.require_current(conn)
+        known = log_reading.positions(conn, list(paths))
+    steps = files.read_on(list(paths), {path: _position(log) for path, log in known.items()})
+    now = datetime.now(UTC)
+    with opened.database.transaction() as conn:
+        entries, observed = _write(conn, opened, steps, known, organization_id, now)
+    lost = [paths[path] for path, step in steps.items() if step.lost]
+    return Recorded([step.found for step in steps.values()], observed, dict(entries), lost)
+
+
+def _write(
+    conn: Connection,
+    opened: Opened,
+    steps: dict[str, Step],
+    known: dict[str, ReadLog],
+    organization_id: int | None,
+    now: datetime,
+) -> tuple[Counter[str], int]:
+    whole = [_with_waiting(step.found, known.get(path)) for path, step in steps.items()]
+    waiting = facts.settled(whole, now)
+    for (path, step), rest in zip(steps.items(), waiting, strict=True):
+        log_reading.advance(conn, path, _read(step.position, known.get(path), rest))
+    run = _Run(conn, opened, whole, configured_limits(), now)
+    listed = phones.list_phones(conn, opened.backend, organization_id)
+    for phone in listed:
+        if phone.connection_type == "baileys":
+            run.observe(phone, alone=sum(other.number == phone.number for other in listed) == 1)
+    log_reading.forget_failures(conn, now - REMEMBERED)
+    return run.written, run.observed
+
+
+class _Run:
+    """One run over all phones."""
+
+    def __init__(self, conn: Connection, opened: Opened, found: list[Found], limits: Limits, now: datetime) -> None:
+        self.written = Counter[str]()
+        self.observed = 0
+        self._conn, self._found, self._limits, self._now = conn, found, limits, now
+        self._rows, self._watches = health.load_all(conn), log_reading.watches(conn)
+        copies = facts.failed_copies(found, now)
+        self._copies: dict[str, list[FailedCopy]] = defaultdict(list)
+        for sender, numbers in holders_of(conn, opened.backend, copies).items():
+            if len(numbers) == 1:
+                self._copies[next(iter(numbers))] += copies[sender]
+
+    def observe(self, phone: Phone, *, alone: bool) -> None:
+        """Fold what the logs say into one phone's counters. Of a number in two organizations they say nothing."""
+        row, watch = self._rows.get(phone.id), self._watches.get(phone.id)
+        before = _counters(row, watch)
+        standing = {kind: before.errors(kind) for kind in ErrorKind}
+        lines = facts.lines_of(self._found, phone.number, phone.id, standing, self._now) if alone else []
+        copies = self._copies[phone.number] if alone else []
+        known = log_reading.failures(self._conn, phone.id, {copy.message for copy in copies}) if copies else {}
+        observed = observe(before, lines, copies, known, self._limits, phone.last_connected_at)
+        self._save(phone, row, before, observed)
+        self.observed += 1
+
+    def _save(self, phone: Phone, row: HealthRow | None, before: Counters, observed: Observed) -> None:
+        counters = observed.counters
+        for entry in observed.entries:
+            self._enter(phone, entry)
+        young = {
+            message: (copy.at, counted)
+            for message, (copy, counted) in observed.messages.items()
+            if copy.at > self._now - REMEMBERED
+        }
+        if young:
+            log_reading.save_failures(self._conn, phone.id, young)
+        if counters != before:
+            health.save(self._conn, _health_row(phone, row, counters, self._limits, self._now))
+        if row and phone.status == Status.CONNECTED and not (counters.bad_mac or counters.bad_decrypt):
+            alerts.clear(self._conn, phone)
+        log_reading.watch(self._conn, phone.id, own_lines=counters.own_lines)
+
+    def _enter(self, phone: Phone, entry: Entry) -> None:
+        health.record_event(
+            self._conn, phone.id, phone.organization_id, entry.kind, entry.detail, at=min(entry.at, self._now)
+        )
+        self.written[entry.kind] += 1
+        if entry.at > self._now - NEWS and (alert := after_event(entry.kind, entry.detail, phone.number)):
+            alerts.leave(self._conn, phone, alert)
+
+
+def _with_waiting(found: Found, known: ReadLog | None) -> Found:
+    whole = facts.from_json(dict(known.waiting or {})) if known else Found()
+    whole.extend(found)
+    return whole
+
+
+def _position(log: ReadLog) -> Position:
+    return Position(log.device, log.inode, log.read_to, bytes(log.tail), log.zone)
+
+
+def _read(position: Position, known: ReadLog | None, waiting: Found) -> ReadLog:
+    return ReadLog(
+        device=position.device,
+        inode=position.inode,
+        read_to=position.read_to,
+        tail=position.tail,
+        zone=position.zone,
+        waiting=facts.as_json(waiting),
+        version=known.version if known else 0,
+    )
+
+
+def _counters(row: HealthRow | None, watch: LogWatch | None) -> Counters:
+    own_lines = watch is not None and watch.own_lines
+    if row is None:
+        return Counters(own_lines=own_lines)
+    return Counters(
+        bad_mac=row.bad_mac_errors,
+        bad_decrypt=row.bad_decrypt_errors,
+        counted_senders=frozenset(row.counted_senders),
+        last_error_at=row.last_error_at,
+        last_error_kind=ErrorKind(row.last_error_kind) if row.last_error_kind else None,
+        own_lines=own_lines,
+    )
+
+
+def _health_row(phone: Phone, row: HealthRow | None, counters: Counters, limits: Limits, now: datetime) -> HealthRow:
+    row = row or HealthRow(
+        phone_id=phone.id,
+        organization_id=phone.organization_id,
+        bad_mac_errors=0,
+        bad_decrypt_errors=0,
+        counted_senders=(),
+        last_error_at=None,
+        last_error_kind=None,
+        messages_recovered=0,
+        messages_lost=0,
+        state=State.IDLE.value,
+        state_detail=None,
+        state_since=now,
+        retry_at=None,
+        closing=None,
+    )
+    return replace(
+        row,
+        bad_mac_errors=counters.bad_mac,
+        bad_decrypt_errors=counters.bad_decrypt,
+        counted_senders=tuple(sorted(counters.counted_senders)),
+        last_error_at=counters.last_error_at,
+        last_error_kind=counters.last_error_kind.value if counters.last_error_kind else None,
+        max_bad_mac=limits.bad_mac,
+        max_bad_decrypt=limits.bad_decrypt,
+    )

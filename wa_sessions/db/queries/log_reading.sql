@@ -1,0 +1,37 @@
+-- name: positions
+SELECT path, device, inode, read_to, tail, zone, waiting, version FROM wa_sessions.log_file
+WHERE host = %(host)s AND path = ANY(%(paths)s);
+
+-- name: advance
+INSERT INTO wa_sessions.log_file (host, path, device, inode, read_to, tail, zone, waiting)
+VALUES (%(host)s, %(path)s, %(device)s, %(inode)s, %(read_to)s, %(tail)s, %(zone)s, %(waiting)s)
+ON CONFLICT (host, path) DO UPDATE SET
+    device = excluded.device,
+    inode = excluded.inode,
+    read_to = excluded.read_to,
+    tail = excluded.tail,
+    zone = excluded.zone,
+    waiting = excluded.waiting,
+    version = log_file.version + 1,
+    read_at = clock_timestamp()
+WHERE log_file.version = %(version)s
+RETURNING version;
+
+-- name: watch
+INSERT INTO wa_sessions.log_watch (phone_id, own_lines, read_at)
+VALUES (%(phone_id)s, %(own_lines)s, clock_timestamp())
+ON CONFLICT (phone_id) DO UPDATE SET own_lines = excluded.own_lines, read_at = excluded.read_at;
+
+-- name: watches
+SELECT phone_id, own_lines, read_at FROM wa_sessions.log_watch WHERE %(phone_id)s::int IS NULL OR phone_id = %(phone_id)s;
+
+-- name: failures
+SELECT message, counted FROM wa_sessions.log_failure WHERE phone_id = %(phone_id)s AND message = ANY(%(messages)s);
+
+-- name: save_failure
+INSERT INTO wa_sessions.log_failure (phone_id, message, failed_at, counted)
+VALUES (%(phone_id)s, %(message)s, %(failed_at)s, %(counted)s)
+ON CONFLICT (phone_id, message) DO UPDATE SET failed_at = excluded.failed_at, counted = excluded.counted;
+
+-- name: forget_failures
+DELETE FROM wa_sessions.log_failure WHERE failed_at < %(before)s;

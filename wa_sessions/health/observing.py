@@ -1,0 +1,160 @@
+"""The counters of a phone that a Node backend runs, as its logs tell: what is counted of them, and what is reset.
+
+Either the backend writes counter lines of its own, and then they are what counts, or it does not, and then a message
+counts by the design's rule: one error when a retried copy fails too. What decrypts is in no log, so it is a later
+connection that resets those.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from wa_sessions.health.limits import ErrorKind, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class CounterLine:
+    """The backend says that its counter stands at ``number``; 0 is a reset."""
+
+    at: datetime
+    kind: ErrorKind
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackendClose:
+    """The backend closed the session; at a limit, with the kind of error and what was counted, if that is known."""
+
+    at: datetime
+    reason: str
+    error_kind: ErrorKind | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCopy:
+    """A copy of a message did not authenticate. ``message`` stands for its id, ``sender`` is an address."""
+
+    at: datetime
+    message: int
+    sender: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What stands in a phone's counters. ``own_lines``: the backend has ever written counter lines of it."""
+
+    bad_mac: int = 0
+    bad_decrypt: int = 0
+    counted_senders: frozenset[str] = frozenset()
+    last_error_at: datetime | None = None
+    last_error_kind: ErrorKind | None = None
+    own_lines: bool = False
+
+    def errors(self, kind: ErrorKind) -> int:
+        """The counter of one kind."""
+        return self.bad_mac if kind is ErrorKind.BAD_MAC else self.bad_decrypt
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry for the history."""
+
+    at: datetime
+    kind: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The counters now, the history in order, and the messages to remember: whether each was counted."""
+
+    counters: Counters
+    entries: tuple[Entry, ...]
+    messages: Mapping[int, tuple[FailedCopy, bool]]
+
+
+def observe(
+    before: Counters,
+    lines: Sequence[CounterLine | BackendClose],
+    copies: Iterable[FailedCopy],
+    known: Mapping[int, bool],
+    limits: Limits,
+    connected_at: datetime | None,
+) -> Observed:
+    """Fold what is new into a phone's counters.
+
+    ``lines`` are in order for each kind of error. ``known``: messages that failed earlier, and whether they were
+    counted. ``connected_at``: the phone's last connection.
+    """
+    speaks = any(isinstance(line, CounterLine) and line.number for line in lines)
+    counters, entries = replace(before, own_lines=before.own_lines or speaks), list[Entry]()
+    for line in lines:
+        if isinstance(line, BackendClose):
+            entries.append(_closed(line, limits))
+        else:
+            counters = _told(counters, line, limits, entries)
+    messages: dict[int, tuple[FailedCopy, bool]] = {}
+    if not counters.own_lines:
+        counters = _connected(counters, connected_at, entries)
+        for copy in sorted(copies, key=lambda copy: copy.at):
+            if connected_at is not None and copy.at <= connected_at:
+                continue
+            counted = messages[copy.message][1] if copy.message in messages else known.get(copy.message)
+            if counted is False:
+                counters = _count(counters, copy, limits, entries)
+            messages[copy.message] = copy, counted is not None
+    return Observed(counters, tuple(sorted(entries, key=lambda entry: entry.at)), messages)
+
+
+def _told(counters: Counters, line: CounterLine, limits: Limits, entries: list[Entry]) -> Counters:
+    """The backend's counter is what it says."""
+    if line.number:
+        entries.append(Entry(line.at, "error_counted", _detail(line.kind, line.number, limits)))
+        counters = replace(counters, last_error_at=line.at, last_error_kind=line.kind)
+    elif counters.errors(line.kind):
+        entries.append(_reset(line.at, line.kind))
+    if line.kind is ErrorKind.BAD_MAC:
+        return replace(counters, bad_mac=line.number, counted_senders=frozenset())
+    return replace(counters, bad_decrypt=line.number)
+
+
+def _connected(counters: Counters, at: datetime | None, entries: list[Entry]) -> Counters:
+    """A connection after the last error resets both counters."""
+    if at is None or counters.last_error_at is None or at <= counters.last_error_at:
+        return counters
+    entries += [_reset(at, kind) for kind in ErrorKind if counters.errors(kind)]
+    return replace(counters, bad_mac=0, bad_decrypt=0, counted_senders=frozenset())
+
+
+def _count(counters: Counters, copy: FailedCopy, limits: Limits, entries: list[Entry]) -> Counters:
+    account = copy.sender.split(".")[0]
+    again = limits.scope == "sender" and account in counters.counted_senders
+    counters = replace(
+        counters,
+        bad_mac=counters.bad_mac + (not again),
+        counted_senders=counters.counted_senders | {account},
+        last_error_at=copy.at,
+        last_error_kind=ErrorKind.BAD_MAC,
+    )
+    detail = _detail(ErrorKind.BAD_MAC, counters.bad_mac, limits)
+    entries.append(Entry(copy.at, "error_counted", detail | {"sender": copy.sender}))
+    return counters
+
+
+def _closed(line: BackendClose, limits: Limits) -> Entry:
+    kind = line.error_kind
+    if kind is None:
+        return Entry(line.at, "backend_closed", {"reason": line.reason, "source": "logs"})
+    count = line.count or limits.of(kind)
+    detail = {"error_kind": kind.value, "count": count, "limit": count, "reason": line.reason, "source": "logs"}
+    return Entry(line.at, "session_closed", detail)
+
+
+def _detail(kind: ErrorKind, count: int, limits: Limits) -> dict[str, Any]:
+    return {"error_kind": kind.value, "count": count, "limit": limits.of(kind), "source": "logs"}
+
+
+def _reset(at: datetime, kind: ErrorKind) -> Entry:
+    return Entry(at, "counter_reset", {"error_kind": kind.value, "source": "logs"})
