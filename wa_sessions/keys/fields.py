@@ -65,7 +65,7 @@ class Fields:
 
     def optional_inner(self, name: str) -> "Fields | None":
         """An object inside this one, None where it is absent."""
-        return None if self._left.get(name) is None else self.inner(name)
+        return self.inner(name) if self._has(name) else None
 
     def integer(self, name: str, low: int = 0, high: int = U32) -> int:
         """A whole number from ``low`` to ``high``."""
@@ -94,7 +94,7 @@ class Fields:
 
     def optional_octets(self, name: str, *sizes: int) -> bytes | None:
         """As ``octets``, None where it is absent."""
-        return None if self._left.get(name) is None else self.octets(name, *sizes)
+        return self.octets(name, *sizes) if self._has(name) else None
 
     def text(self, name: str) -> str:
         """A text."""
@@ -105,7 +105,7 @@ class Fields:
 
     def optional_text(self, name: str) -> str | None:
         """As ``text``, None where it is absent."""
-        return None if self._left.get(name) is None else self.text(name)
+        return self.text(name) if self._has(name) else None
 
     def items(self, name: str) -> list[Any]:
         """A list, empty where it is absent."""
@@ -120,6 +120,12 @@ class Fields:
         if not isinstance(value, dict | None):
             raise self.bad(name, "is no object")
         return value or {}
+
+    def _has(self, name: str) -> bool:
+        if self._left.get(name) is not None:
+            return True
+        self._left.pop(name, None)
+        return False
 
 
 def merged(known: Json, rest: Json) -> Json:

@@ -76,7 +76,7 @@ class Me:
 
     def value(self) -> Json:
         """The object."""
-        return {"id": self.jid, "lid": self.lid, "name": self.name}
+        return merged({"id": self.jid, "lid": self.lid, "name": self.name}, {})
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -126,6 +126,7 @@ class SessionState:
         """From an object; raises BadKey."""
         fields = Fields(value, key, "a session's ")
         sender, pending = fields.take("SenderChain"), fields.optional_inner("PendingPreKey")
+        fields.optional_inner("PendingKeyExchange")  # of a handshake that WhatsApp does not use
         return cls(
             local_identity=fields.octets("LocalIdentityPublic", 33),
             local_registration_id=fields.integer("LocalRegistrationID"),
