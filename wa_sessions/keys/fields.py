@@ -3,7 +3,6 @@
 import binascii
 import json
 import math
-from collections.abc import Mapping
 from typing import Any, Final
 
 from wa_sessions.errors import WaSessionsError
@@ -28,17 +27,17 @@ class BadKey(WaSessionsError):
 class Fields:
     """An object of a record, read field by field; ``rest`` is what nobody asked for, at any depth.
 
-    A field that is null is as good as absent. Every method raises BadKey.
+    It takes the object apart. A field that is null is as good as absent. Every method raises BadKey.
     """
 
     __slots__ = ("_inner", "_key", "_left", "_path")
 
     def __init__(self, value: object, key: str, path: str = "") -> None:
-        self._key, self._path = key, path
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             raise BadKey(key, f"{path[:-1] or 'its value'} is no object")
-        self._left: Json = dict(value)
-        self._inner: dict[str, Fields] = {}
+        self._key, self._path = key, path
+        self._left: Json = value
+        self._inner: dict[str, Fields] | None = None
 
     def bad(self, name: str, what: str) -> BadKey:
         """The error that says what is wrong with a field."""
@@ -51,16 +50,20 @@ class Fields:
     def rest(self) -> Json:
         """The fields that were not taken, those of inner objects under the names of these."""
         rest = self._left
-        if not all(shallow(value) for value in rest.values()):
+        if rest and not shallow(rest):
             raise self.bad("a field", "is nested too deeply")
-        for name, inner in self._inner.items():
-            if left := inner.rest():
-                rest[name] = left
+        if self._inner:
+            for name, inner in self._inner.items():
+                if left := inner.rest():
+                    rest[name] = left
         return rest
 
     def inner(self, name: str) -> "Fields":
         """An object inside this one."""
-        self._inner[name] = found = Fields(self.take(name), self._key, f"{self._path}{name}.")
+        found = Fields(self._left.pop(name, None), self._key, f"{self._path}{name}.")
+        if self._inner is None:
+            self._inner = {}
+        self._inner[name] = found
         return found
 
     def optional_inner(self, name: str) -> "Fields | None":
@@ -69,12 +72,14 @@ class Fields:
 
     def integer(self, name: str, low: int = 0, high: int = U32) -> int:
         """A whole number from ``low`` to ``high``."""
-        return _within(self, name, self.take(name), low, high)
+        value = self._left.pop(name, None)
+        if type(value) is int and low <= value <= high:
+            return value
+        raise self.bad(name, f"is no whole number within {low} and {high}")
 
     def optional_integer(self, name: str, low: int = 0, high: int = U32) -> int | None:
         """As ``integer``, None where it is absent."""
-        value = self.take(name)
-        return None if value is None else _within(self, name, value, low, high)
+        return self.integer(name, low, high) if self._has(name) else None
 
     def boolean(self, name: str) -> bool:
         """True or false."""
@@ -85,7 +90,8 @@ class Fields:
 
     def octets(self, name: str, *sizes: int) -> bytes:
         """Bytes in any form that a store has for them; with ``sizes``, of one of these lengths."""
-        value = octets(self._left.pop(name, None))
+        written = self._left.pop(name, None)
+        value = unbase64(written) if type(written) is str else octets(written)
         if value is None:
             raise self.bad(name, "is not bytes")
         if sizes and len(value) not in sizes:
@@ -147,23 +153,21 @@ def parse(data: bytes, key: str) -> Any:
 
 def written(value: Any) -> bytes:
     """JSON without spaces, as JavaScript and Go write it; other letters than ASCII are escaped."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def octets(value: object) -> bytes | None:
     """Bytes from base64, from a form of Baileys' ``BufferJSON`` (6.7 and 7), or from bytes; None: none of these."""
-    match value:
-        case str():
-            return unbase64(value)
-        case {"type": "Buffer", **more} | {"buffer": True, **more}:
-            data = more.get("data") or more.get("value") or b""
+    if isinstance(value, str):
+        return unbase64(value)
+    if isinstance(value, dict):
+        if value.get("type") == "Buffer" or value.get("buffer") is True:
+            data = value.get("data") or value.get("value") or []
             return unbase64(data) if isinstance(data, str) else _numbers(data)
-        case dict() if value and all(name.isascii() and name.isdigit() and len(name) < 9 for name in value):
+        if value and all(name.isascii() and name.isdigit() and len(name) < 9 for name in value):
             return _numbers([value[name] for name in sorted(value, key=int)])
-        case bytes() | bytearray() | memoryview():
-            return bytes(value)
-        case _:
-            return None
+        return None
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None
 
 
 def shallow(value: object, levels: int = DEEPEST) -> bool:
@@ -192,20 +196,11 @@ def optional_base64(data: bytes | None) -> str | None:
     return None if data is None else base64_text(data)
 
 
-def _within(fields: Fields, name: str, value: object, low: int, high: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise fields.bad(name, "is no whole number")
-    if not low <= value <= high:
-        raise fields.bad(name, f"is not within {low} and {high}")
-    return value
-
-
 def _numbers(values: object) -> bytes | None:
-    if values == b"":
-        return b""
-    if isinstance(values, list) and all(type(n) is int and 0 <= n < 256 for n in values):
-        return bytes(values)
-    return None
+    try:
+        return bytes(values) if isinstance(values, list) else None
+    except (TypeError, ValueError):
+        return None
 
 
 def _finite(text: str) -> float:
@@ -219,4 +214,5 @@ def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)

@@ -6,8 +6,8 @@ from typing import Final
 
 from wa_sessions.keys.baileys.app_state import AppStateKey, AppStateVersion
 from wa_sessions.keys.baileys.creds import Account, Creds, Me
-from wa_sessions.keys.baileys.peers import IdentityKey, PreKey, Token
-from wa_sessions.keys.baileys.rows import BaileysPhone
+from wa_sessions.keys.baileys.peers import DeviceList, IdentityKey, PreKey, SenderKeyMemory, Token
+from wa_sessions.keys.baileys.rows import BaileysPhone, OtherKey
 from wa_sessions.keys.baileys.sender_key import SenderKey
 from wa_sessions.keys.baileys.session import Session
 from wa_sessions.keys.device_address import PN, Address
@@ -24,9 +24,9 @@ from wa_sessions.keys.whatsmeow.sender_key import SenderKey as GoSenderKey
 from wa_sessions.keys.whatsmeow.session import Session as GoSession
 
 NOT_NEEDED: Final = {
-    "sender-key-memory": "not needed: whatsmeow sends the sender key with every message to a group",
-    "device-list": "not needed: whatsmeow asks WhatsApp for it",
-    "other": "of no known type",
+    SenderKeyMemory: "not needed: whatsmeow sends the sender key with every message to a group",
+    DeviceList: "not needed: whatsmeow asks WhatsApp for it",
+    OtherKey: "of no known type",
 }
 
 
@@ -188,8 +188,8 @@ def _say_what_is_not_needed(phone: BaileysPhone, remarks: Remarks) -> None:
     for damaged in phone.damaged:
         remarks.left_out(damaged.key, f"damaged: {damaged.what}")
     for kind, why in NOT_NEEDED.items():
-        if count := sum(key_type(record.key) == kind for record in phone.records):
-            remarks.left_out(kind, why, count)
+        if keys := [record.key for record in phone.records if isinstance(record, kind)]:
+            remarks.left_out(key_type(keys[0]), why, len(keys))
 
 
 def _storable(text: str | None) -> str:
