@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from wa_sessions.keys.baileys.app_state import AppStateKey, AppStateVersion
 from wa_sessions.keys.baileys.creds import Creds, buffer
@@ -112,6 +112,12 @@ class BaileysPhone:
     records: tuple[Record, ...]
     damaged: tuple[BadKey, ...] = ()
     buffers: bool = False
+
+    @property
+    def major(self) -> Literal[6, 7]:
+        """The version of Baileys that wrote the rows: 7 wherever one of them is of a kind that 6 does not know."""
+        seven = (LidMapping, DeviceList, Token, TokenIndex, IdentityKey)
+        return 7 if any(isinstance(record, seven) for record in self.records) else 6
 
     @classmethod
     def of_rows(cls, rows: Iterable[Row]) -> Self:

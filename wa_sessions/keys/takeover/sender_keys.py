@@ -31,10 +31,10 @@ def to_go(group: str, address: Address, rows: Iterable[node.SenderKey], remarks:
 def to_node(key: go.SenderKey, address: Address, no_private: bytes | None) -> node.SenderKey | None:
     """A device's sender keys under the address that Baileys files it at; None if there are none.
 
-    ``no_private`` is what a peer's key has for its private half: None in Baileys 6, nothing in 7.
+    ``no_private`` is what a peer's key has for its private half: None in Baileys 6, no bytes in 7.
     """
     states: dict[int, node.SenderKeyState] = {}
-    for state in key.states:  # Go reads the first with an id, Node would read the last of these
+    for state in key.states:  # of those with one id Go reads the first, Node would read the last
         if state.key_id not in states:
             states[state.key_id] = _state_to_node(state, no_private)
     return node.SenderKey(key.group, address, tuple(reversed(states.values()))) if states else None

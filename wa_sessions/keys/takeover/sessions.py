@@ -4,7 +4,8 @@ Node counts the last message of a chain, Go the next; Node keeps the seed of a m
 derived from it; Node takes the key out of a chain that is over.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from wa_sessions.keys.baileys import session as node
 from wa_sessions.keys.device_address import Address
@@ -16,6 +17,15 @@ from wa_sessions.keys.whatsmeow import session as go
 NEWEST_CHAINS, MOST_PREVIOUS = 5, 40
 """Chains of the peer, and earlier sessions, that Go keeps (``maxReceiverChains``, ``maxArchivedStates``)."""
 _CANNOT_SEND = "a session without a chain to send in is of no use there"
+_LOST = "keys of messages that were passed over: those, should they still come, are lost"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class BeforeState:
+    """A session as Baileys had it before the takeover, and where."""
+
+    address: Address
+    state: node.SessionState
 
 
 def to_go(
@@ -44,22 +54,29 @@ def to_go(
     return go.Session(address, kept[0], tuple(kept[1 : MOST_PREVIOUS + 1]))
 
 
-def to_node(session: go.Session, address: Address, now: int, remarks: Remarks) -> node.Session | None:
-    """All sessions with a device, at Baileys' address for it; None if none is of use. ``now``: Unix ms."""
-    states: dict[bytes, node.SessionState] = {}
-    key = f"session-{address.baileys}"
-    skipped = 0
+def to_node(
+    session: go.Session, default: Address, now: int, before: Mapping[bytes, BeforeState], remarks: Remarks
+) -> list[node.Session]:
+    """All sessions with a device, in one row or, where they stood in two before, in these. ``now``: Unix ms.
+
+    ``default`` is where Baileys files those that it has not seen; ``before`` are those that it has, by base key. One
+    that was not used since then is what it was.
+    """
+    rows: dict[Address, dict[bytes, node.SessionState]] = {}
+    lost = 0
     for age, state in enumerate(session.states):
+        old = before.get(state.base_key)
+        row = rows.setdefault(old.address if old else default, {})
         if state.sender is None or not state.sender.key or not state.sender.private:
-            remarks.left_out(key, _CANNOT_SEND)
-        elif state.base_key not in states:
-            states[state.base_key] = _state_to_node(state, now, age)
-            skipped += sum(len(chain.message_keys) for chain in state.receivers)
-    if skipped:
-        remarks.left_out(
-            key, "keys of messages that were passed over: those, should they still come, are lost", skipped
-        )
-    return node.Session(address, tuple(states.values())) if states else None
+            remarks.left_out(f"session-{default.baileys}", _CANNOT_SEND)
+        elif state.base_key not in row:
+            found, skipped = _state_to_node(state, now - age, old.state if old else None)
+            closed = node.OPEN if not row else now if found.is_open else found.closed
+            row[state.base_key] = found if found.closed == closed else replace(found, closed=closed)
+            lost += skipped
+    if lost:
+        remarks.left_out(f"session-{default.baileys}", _LOST, lost)
+    return [node.Session(address, tuple(states.values())) for address, states in rows.items() if states]
 
 
 def _state_to_go(state: node.SessionState, identity: bytes, registration_id: int) -> go.SessionState:
@@ -96,16 +113,19 @@ def _message_keys(counter: int, seed: bytes) -> go.MessageKeys:
     return go.MessageKeys(derived[:32], derived[32:64], derived[64:], counter)
 
 
-def _state_to_node(state: go.SessionState, now: int, age: int) -> node.SessionState:
-    """``age`` 0 is the current session; the moments of the others keep their order."""
+def _state_to_node(state: go.SessionState, used: int, old: node.SessionState | None) -> tuple[node.SessionState, int]:
+    """The session, and how many keys of messages that were passed over it lacks."""
+    if old and _state_to_go(old, state.local_identity, state.local_registration_id) == state:
+        return old, 0
     assert state.sender is not None
     # One that no message was read in is the peer's signed pre-key, which Node keeps no chain for.
-    used = [chain for chain in state.receivers if chain.index]
-    last = (used or state.receivers)[-1].public if state.receivers else state.base_key
-    chains = {chain.public: _chain_to_node(chain, node.RECEIVING) for chain in used}
-    chains[state.sender.public] = _chain_to_node(state.sender, node.SENDING)
+    read = [chain for chain in state.receivers if chain.index]
+    last = (read or state.receivers)[-1].public if state.receivers else state.base_key
+    chains = {chain.public: _chain_to_node(chain, node.RECEIVING, old) for chain in read}
+    skipped = sum(len(chain.message_keys) for chain in read) - sum(len(one.message_keys) for one in chains.values())
+    chains[state.sender.public] = _chain_to_node(state.sender, node.SENDING, old)
     pending = state.pending
-    return node.SessionState(
+    found = node.SessionState(
         registration_id=state.remote_registration_id,
         ratchet_public=state.sender.public,
         ratchet_private=state.sender.private or b"",
@@ -113,17 +133,22 @@ def _state_to_node(state: go.SessionState, now: int, age: int) -> node.SessionSt
         previous_counter=-1 if state.previous_counter == go.NO_COUNTER else state.previous_counter,
         root_key=state.root_key,
         base_key=state.base_key,
-        base_key_type=node.OURS if pending else node.THEIRS,
-        closed=now if age else node.OPEN,
-        used=now - age,
-        created=now - age,
+        base_key_type=old.base_key_type if old else node.OURS if pending else node.THEIRS,
+        closed=old.closed if old else used,
+        used=used,
+        created=old.created if old else used,
         remote_identity=state.remote_identity,
         chains=chains,
         pending=node.PendingPreKey(pending.signed_pre_key_id, pending.base_key, pending.pre_key_id)
         if pending
         else None,
     )
+    return found, skipped
 
 
-def _chain_to_node(chain: go.Chain, kind: int) -> node.Chain:
-    return node.Chain(kind, chain.index - 1, chain.key or None, {})
+def _chain_to_node(chain: go.Chain, kind: int, old: node.SessionState | None) -> node.Chain:
+    """Seeds cannot be told from what was derived of them, but those from before are still there."""
+    known = old.chains.get(chain.public) if old else None
+    seeds = known.message_keys if known else {}
+    kept = {one.index: seeds[one.index] for one in chain.message_keys if one.index in seeds}
+    return node.Chain(kind, chain.index - 1, chain.key or None, kept)

@@ -11,6 +11,7 @@ from wa_sessions.keys.device_address import LID, PN, Address
 from wa_sessions.keys.fields import base64_text
 from wa_sessions.keys.phone_ref import number_of
 from wa_sessions.keys.takeover import app_state, sender_keys, sessions
+from wa_sessions.keys.takeover.before import Before
 from wa_sessions.keys.takeover.crypto import marked, public_half
 from wa_sessions.keys.takeover.remarks import Converted, Remarks
 from wa_sessions.keys.whatsmeow.plain import Device
@@ -21,39 +22,35 @@ _ABSENT: Final[dict[Major, bytes | None]] = {6: None, 7: b""}
 
 
 def to_baileys(
-    phone: WhatsmeowPhone,
-    *,
-    major: Major,
-    creds_before: Creds | None,
-    pairing_key: bytes,
-    now: int,
-    buffers: bool = False,
+    phone: WhatsmeowPhone, *, major: Major, before: BaileysPhone | None, pairing_key: bytes, now: int
 ) -> Converted[BaileysPhone]:
-    """The same linked device in the records of Baileys 6.7 or 7 (``major``).
+    """The same linked device in the records of Baileys 6.7 or 7 (``major``): all of its rows, in place of those before.
 
-    ``creds_before`` is the row from before the takeover: what whatsmeow has no word for is taken from it, if it is of
-    the same pairing. Where there is none, ``pairing_key`` (32 random bytes) becomes the pairing's own key, which is not
-    used any more once a device is linked. ``now``: Unix ms. ``buffers``: see ``BaileysPhone``.
+    ``before`` are the rows from before the takeover, used if they are of the same pairing: whatsmeow has no word for
+    much of ``creds``, keeps no seeds of messages that were passed over, and files all devices under their LIDs. Without
+    them ``pairing_key`` (32 random bytes) becomes the pairing's own key, which a linked device does not use any more.
+    ``now``: Unix ms.
     """
     remarks = Remarks()
     for damaged in phone.damaged:
         remarks.left_out(damaged.key, f"damaged: {damaged.what}")
-    records: list[Record] = []
-    records += _pre_keys(phone, remarks)
-    records += _sessions(phone, major, now, remarks)
-    records += _sender_keys(phone, major)
-    records += [_app_state_key(record, remarks) for record in phone.app_state_keys]
-    records += _versions(phone)
-    if major == 7:
-        records += _of_seven(phone)
-    elif phone.privacy_tokens:
+    known = Before()
+    if before and before.creds.identity.private == phone.device.identity_key:
+        known = Before.of(before, phone)
+    elif before:
+        remarks.notice(Creds.key, "the keys from before are of another pairing: nothing is taken from them")
+    records = [
+        *_pre_keys(phone, known, remarks),
+        *_sessions(phone, major, known, now, remarks),
+        *_sender_keys(phone, major, known),
+        *(_app_state_key(record, remarks) for record in phone.app_state_keys),
+        *_versions(phone),
+        *(_of_seven(phone) if major == 7 else ()),
+        *known.kept,
+    ]
+    if major == 6 and phone.privacy_tokens:
         remarks.left_out("tctoken", "Baileys 6 has no place for them", len(phone.privacy_tokens))
-    before = creds_before
-    if before and before.identity.private != phone.device.identity_key:
-        remarks.notice(Creds.key, "those that were there before are of another pairing: nothing is taken from them")
-        before = None
-    creds = _creds(phone, before, pairing_key)
-    return remarks.converted(BaileysPhone(creds, tuple(records), (), buffers))
+    return remarks.converted(BaileysPhone(_creds(phone, known.creds, pairing_key), tuple(records), (), known.buffers))
 
 
 def _creds(phone: WhatsmeowPhone, before: Creds | None, pairing_key: bytes) -> Creds:
@@ -102,29 +99,44 @@ def _newest_key(phone: WhatsmeowPhone, before: Creds | None) -> str | None:
     return base64_text(newest.key_id) if newest else None
 
 
-def _pre_keys(phone: WhatsmeowPhone, remarks: Remarks) -> list[Record]:
+def _pre_keys(phone: WhatsmeowPhone, before: Before, remarks: Remarks) -> list[Record]:
     """Those that WhatsApp has. Baileys makes new ones from the next number on."""
     fresh = sum(not key.uploaded for key in phone.pre_keys)
     if fresh:
         remarks.left_out("pre-key", "not uploaded yet: Baileys makes its own", fresh)
-    return [PreKey(key.key_id, _pair(key.key)) for key in phone.pre_keys if key.uploaded]
+    return [PreKey(key.key_id, before.pairs.get(key.key) or _pair(key.key)) for key in phone.pre_keys if key.uploaded]
 
 
-def _sessions(phone: WhatsmeowPhone, major: Major, now: int, remarks: Remarks) -> list[Record]:
-    found = (sessions.to_node(one, _address(one.address, major), now, remarks) for one in phone.sessions)
-    return [session for session in found if session]
-
-
-def _sender_keys(phone: WhatsmeowPhone, major: Major) -> list[Record]:
-    """Baileys 6 looks for its own key under its number."""
-    own = number_of(phone.device.lid) if phone.device.lid else None
+def _sessions(phone: WhatsmeowPhone, major: Major, before: Before, now: int, remarks: Remarks) -> list[Record]:
     records: list[Record] = []
+    for session in phone.sessions:
+        default = before.address(session.address) or _address(session.address, major)
+        records += sessions.to_node(session, default, now, before.states, remarks)
+    return records
+
+
+def _sender_keys(phone: WhatsmeowPhone, major: Major, before: Before) -> list[Record]:
+    """Under each name that Baileys looks for a peer's key at, but ours under one: no two may ever count on.
+
+    Which name a group uses is not known here. Baileys 6 looks for its own key under its number.
+    """
+    records: list[Record] = []
+    device, numbers = phone.device, {pair.lid: pair.pn for pair in phone.lid_map}
+    own = number_of(device.lid) if device.lid else None
     for key in phone.sender_keys:
-        address = _address(key.address, major)
-        if major == 6 and key.address.domain == LID and key.address.user == own:
-            address = Address(number_of(phone.device.jid), PN, key.address.device)
-        if record := sender_keys.to_node(key, address, _ABSENT[major]):
-            records.append(record)
+        known = before.sender_keys.get((key.group, key.address), [])
+        if known and sender_keys.to_go(key.group, key.address, known, Remarks()) == key:
+            records += known
+            continue
+        names = [one.address for one in known]
+        if not names:
+            number = number_of(device.jid) if key.address.user == own else numbers.get(key.address.user)
+            of_number = [Address(number, PN, key.address.device)] if number and key.address.domain == LID else []
+            of_lid = [_address(key.address, major)]
+            names = of_number + of_lid if major == 6 else of_lid + of_number
+        is_own = key.address.user in (own, number_of(device.jid))
+        found = (sender_keys.to_node(key, name, _ABSENT[major]) for name in (names[:1] if is_own else names))
+        records += [record for record in found if record]
     return records
 
 
