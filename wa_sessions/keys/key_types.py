@@ -1,5 +1,6 @@
 """What kind of auth key a row of the Node backend holds, by its name (Baileys 6.7 and 7)."""
 
+import re
 from typing import Final
 
 OTHER: Final = "other"
@@ -22,6 +23,9 @@ KEY_TYPES: Final = ("creds", *_PREFIXED, OTHER)
 """All of them; ``other`` is every name that no known Baileys version writes."""
 
 
+_PREFIX: Final = re.compile(f"({'|'.join(_PREFIXED)})-")
+
+
 def key_type(key: str) -> str:
     """The type of an auth key, as Baileys names it.
 
@@ -30,4 +34,5 @@ def key_type(key: str) -> str:
     """
     if key == "creds":
         return key
-    return next((name for name in _PREFIXED if key.startswith(f"{name}-")), OTHER)
+    match = _PREFIX.match(key)
+    return match[1] if match else OTHER

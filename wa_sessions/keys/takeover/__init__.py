@@ -1,0 +1,1 @@
+"""From Baileys' auth keys to whatsmeow's rows and back: judging and converting."""

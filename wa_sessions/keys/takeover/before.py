@@ -1,0 +1,61 @@
+"""What stood in the backend's rows before a phone was taken over: they tell where things go back to."""
+
+from collections import defaultdict
+from typing import Self
+
+from wa_sessions.keys.baileys.creds import Creds, KeyPair  # noqa: TC001
+from wa_sessions.keys.baileys.peers import LidMapping, PreKey
+from wa_sessions.keys.baileys.rows import BaileysPhone, OtherKey, Record
+from wa_sessions.keys.baileys.sender_key import SenderKey
+from wa_sessions.keys.baileys.session import Session
+from wa_sessions.keys.device_address import Address
+from wa_sessions.keys.takeover.people import People
+from wa_sessions.keys.takeover.remarks import Remarks
+from wa_sessions.keys.takeover.sessions import BeforeState
+from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
+
+
+class Before:
+    """The rows by what whatsmeow calls their devices; all of it empty where nothing is known."""
+
+    def __init__(self) -> None:
+        self.creds: Creds | None = None
+        self.buffers = False
+        self.pairs: dict[bytes, KeyPair] = {}
+        """Pre-keys by their private halves."""
+        self.states: dict[bytes, BeforeState] = {}
+        """Sessions by base key."""
+        self.sender_keys: defaultdict[tuple[str, Address], list[SenderKey]] = defaultdict(list)
+        self.kept: list[Record] = []
+        """What whatsmeow has no place for and nothing makes wrong."""
+        self._addresses: defaultdict[Address, list[Address]] = defaultdict(list)
+
+    @classmethod
+    def of(cls, before: BaileysPhone, phone: WhatsmeowPhone) -> Self:
+        """From a phone's rows; they are of the same pairing."""
+        people = People.of(before, [(pair.lid, pair.pn) for pair in phone.lid_map], Remarks())
+        mapped = {user for pair in phone.lid_map for user in (pair.lid, pair.pn)}
+        found = cls()
+        found.creds, found.buffers = before.creds, before.buffers
+        for record in before.records:
+            match record:
+                case PreKey():
+                    found.pairs[record.pair.private] = record.pair
+                case Session():
+                    found._addresses[people.address(record.address)].append(record.address)
+                    for state in record.states:
+                        found.states.setdefault(state.base_key, BeforeState(record.address, state))
+                case SenderKey():
+                    found.sender_keys[record.group, people.address(record.address)].append(record)
+                case OtherKey():
+                    found.kept.append(record)
+                case LidMapping() if mapped.isdisjoint((record.lid, record.number)):
+                    found.kept.append(record)
+                case _:
+                    pass
+        return found
+
+    def address(self, address: Address) -> Address | None:
+        """Where Baileys filed the sessions of a device; under its LID if under both names; None if it had none."""
+        known = self._addresses.get(address, ())
+        return next((one for one in known if one.user == address.user), known[0] if known else None)

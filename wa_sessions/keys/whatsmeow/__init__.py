@@ -1,0 +1,1 @@
+"""The rows of whatsmeow's store, schema version 15."""
