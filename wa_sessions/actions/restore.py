@@ -12,14 +12,15 @@ from wa_sessions.actions.changes import ANSWER_TIMEOUT, MOST_PHONES, Progress
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
-from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners
+from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners, named
+from wa_sessions.actions.takeover import BACK, MADE, UNDONE, unmake
 from wa_sessions.db import health, operations, phones, restoring, rights
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.operations import Operation, OperationPhone
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.restoring import AlreadyRestored
-from wa_sessions.errors import DatabaseError, PhoneNotFound, UsageError, WaSessionsError
+from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
 
@@ -161,6 +162,14 @@ def _look(
         if not stopped:
             refuse_running(conn, [found[part.phone_id] for part in pending if part.keys and part.phone_id in found])
         owners = {id_: owner for id_, owner in live_owners(conn).items() if id_ in found}
+        if done.action in UNDONE:
+            raise Conflict(f"{done.id} undid a move: do it again with wa-sessions {UNDONE[done.action]}")
+        if done.action in MADE and owners:
+            owned = found[next(iter(owners))]
+            raise OwnedByAnother(
+                f"{named(owners[owned.id])} runs {owned.number}: its session goes on, so its old keys would break it; "
+                f"wa-sessions {BACK[done.action]} {owned.number} converts them as they are now"
+            )
     return _Look(done, pending, found, owners, stopped)
 
 
@@ -229,6 +238,8 @@ def _ours(conn: Connection, opened: Opened, look: _Look, part: OperationPhone, r
         phone = keep_workers_off(conn, opened, part.phone_id)
         if part.keys and not look.stopped:
             refuse_running(conn, [phone])
+        if done.action in MADE and part.restored_at is None:
+            unmake(conn, opened, done, phone)
     try:
         back = restoring.restore(conn, opened.backend, done, part.phone_id, actor=operator(), overwrite=room)
     except AlreadyRestored:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.ownership import require_neonize
@@ -43,6 +44,7 @@ class RunOptions:
     keep_history: timedelta = timedelta(days=90)
     metrics_listen: tuple[str, int] | None = None
     on_qr: Callable[[str, str], None] = lambda _phone, _code: None
+    on_told: Callable[[str, str, dict[str, Any]], bool] = lambda _phone, _event, _fields: False
 
 
 def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, options: RunOptions) -> None:
@@ -71,6 +73,7 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
         pairing_window=options.pairing_window,
         answer_timeout=options.answer_timeout,
         on_qr=options.on_qr,
+        on_told=options.on_told,
     )
     supervisor = Supervisor(opened.database, opened.backend, session_options, options.limits, options.keep_history)
     with _metrics(opened, options), _alerts(opened):

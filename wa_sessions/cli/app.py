@@ -29,6 +29,8 @@ _COMMANDS = {
     "remove": ("repair.remove", "wa-sessions remove 77051234567 --dry-run"),
     "operations": ("history.operations", "wa-sessions operations 77051234567 --since 7d"),
     "restore": ("history.restore", "wa-sessions restore op-20260115-7f3k9q"),
+    "adopt": ("takeover.adopt", "wa-sessions adopt 77051234567 --process-stopped"),
+    "return": ("takeover.give_back", "wa-sessions return 77051234567"),
     "backup": ("backup.backup", "wa-sessions backup all phones.age --recipients-file recipients.txt"),
     "backup-key": ("backup.backup_key", "wa-sessions backup-key backup-key.txt"),
     "unlink": ("unlink.unlink", "wa-sessions unlink op-20260115-7f3k9q"),

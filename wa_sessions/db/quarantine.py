@@ -1,7 +1,7 @@
 """Every deletion of keys: one statement takes rows out of their table and puts them, whole, into quarantine."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal
@@ -17,7 +17,7 @@ from wa_sessions.db.phones import Phone
 from wa_sessions.db.sql import queries
 from wa_sessions.keys.pairing_mark import pairing_mark
 from wa_sessions.keys.selection import EVERYTHING, Selection
-from wa_sessions.keys.whatsmeow_tables import DEVICE, MUTATION_MACS, SENDER_KEYS, SESSIONS, VERSIONS, StoreTable
+from wa_sessions.keys.whatsmeow_tables import DEVICE, MUTATION_MACS, SENDER_KEYS, SESSIONS, TABLES, VERSIONS, StoreTable
 
 _SQL = queries("quarantine")
 _KEY_TYPE = queries("auth_keys").key_type
@@ -145,6 +145,12 @@ def under_devices(conn: Connection, part: Part, jids: Collection[str]) -> dict[s
         rows = _Rows(whatsmeow.qualified(table), "whatsmeow", table.name, Constant(table.kind), where, values)
         taken.update(_take(conn, part, rows))
     return dict(taken)
+
+
+def by_kind(rows: Mapping[str, int]) -> dict[str, int]:
+    """Counts of rows by the name of their table, as counts of keys by type; tables without an owner are left out."""
+    kinds = {table.name: table.kind for table in TABLES}
+    return {kinds[name]: count for name, count in rows.items() if count and name in kinds}
 
 
 def phone_row(conn: Connection, part: Part) -> int:

@@ -127,6 +127,14 @@ async def _restore(session: "PhoneSession", order: Order) -> tuple[Plan | None, 
     return WriteDown(plan), answer | {"already": False}
 
 
+async def _release(session: "PhoneSession", order: Order) -> tuple[Plan | None, Answer]:
+    """End gracefully, and let whoever asked have the phone."""
+    plan = await session.shut_down()
+    await session.worker.give_up(session)
+    log.info(f"given up to {order.actor}: {order.arguments['reason']}", phone=session.number, event="released")
+    return plan, {"released": True}
+
+
 async def _send(session: "PhoneSession", order: Order) -> tuple[None, None]:
     """Send in the background: the session goes on meanwhile."""
     process = session.process
@@ -154,4 +162,5 @@ _VERBS: dict[str, Callable[["PhoneSession", Order], Awaitable[tuple[Plan | None,
     "relink": _relink,
     "restore": _restore,
     "send": _send,
+    "release": _release,
 }

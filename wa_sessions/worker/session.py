@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from wa_sessions.db import whatsmeow
 from wa_sessions.errors import DatabaseError, OwnedByAnother
@@ -159,6 +160,7 @@ class PhoneSession:
             elif not isinstance(item, SessionEvent):
                 plan = await orders.obey(self, item)
             elif item.process is self.process:
+                self._tell(item.name, item.fields)
                 plan = await reports.told(self, item)
             else:
                 plan = None
@@ -174,6 +176,7 @@ class PhoneSession:
         else:
             await self.kill()
         state, detail = plan.next.state, plan.detail
+        self._tell(state.value, {})
         self.journal.set_status(plan.next.status, qr_code=None)
         match plan.next:
             case StayDownState():
@@ -322,6 +325,10 @@ class PhoneSession:
         """The app-state versions in the store, by collection."""
         device = self.journal.device
         return await self.journal.read(lambda conn: whatsmeow.app_state_versions(conn, device)) if device else {}
+
+    def _tell(self, event: str, fields: dict[str, Any]) -> None:
+        if self.options.on_told(self.number, event, fields):
+            self.worker.stop()
 
     def _until_next_look(self) -> float:
         times = [self._ticked_at + TICK]

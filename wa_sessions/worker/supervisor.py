@@ -26,7 +26,7 @@ from wa_sessions.worker import log
 from wa_sessions.worker.context import SessionOptions
 from wa_sessions.worker.journal import Journal
 from wa_sessions.worker.plans import LeaseLost, Order, Shutdown, StoreLost
-from wa_sessions.worker.process import SessionProcess
+from wa_sessions.worker.prepare import prepare_store
 from wa_sessions.worker.session import PhoneSession
 
 LEASE = 30.0  # seconds that a lease stands in the database after its last renewal
@@ -74,7 +74,7 @@ class Supervisor:
         await asyncio.to_thread(self._register)
         try:
             await self._take_all(phones, skip_owned=skip_owned)
-            await self._prepare_store()
+            await prepare_store(self._options.store_url)
             await self._serve()
         finally:
             await asyncio.to_thread(self._let_go)
@@ -93,6 +93,21 @@ class Supervisor:
         """Return when the database answers and the leases are ours again."""
         await self._store_ok.wait()
 
+    def stop(self) -> None:
+        """End all sessions gracefully."""
+        self._stopping.set()
+
+    async def give_up(self, session: PhoneSession) -> None:
+        """Give a phone back to whoever takes it next."""
+        phone_id = session.journal.phone.id
+
+        def release() -> None:
+            with self._database.transaction() as conn:
+                leases.release(self._lock, conn, phone_id, self._worker_id)
+
+        self._sessions.pop(phone_id, None)
+        await asyncio.to_thread(release)
+
     async def answer(self, order: Order, result: dict[str, Any] | WaSessionsError) -> None:
         """Write down what became of an order."""
 
@@ -106,16 +121,6 @@ class Supervisor:
         await asyncio.to_thread(write)
 
     # ---------------------------------------------------------------------------------------------- running
-
-    async def _prepare_store(self) -> None:
-        """Let neonize make its tables once, before many sessions want them; see that it can use the store at all."""
-        process = await SessionProcess.spawn(lambda _event: None)
-        try:
-            await process.ask("prepare", store_url=self._options.store_url)
-        except WaSessionsError as error:
-            raise DatabaseError(f"neonize cannot use the key store: {error}") from None
-        finally:
-            await process.kill()
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,155 @@
+"""A phone's keys, whole: read out of one store, put into the other, and a mark by which a change of them is seen."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from psycopg.sql import SQL, Composable, Identifier, Placeholder
+
+from wa_sessions.db import auth_keys, whatsmeow
+from wa_sessions.db.backend import AuthTable, Backend
+from wa_sessions.db.gateway import Connection
+from wa_sessions.db.phones import Phone
+from wa_sessions.db.sql import queries
+from wa_sessions.errors import DatabaseError
+from wa_sessions.keys.baileys.rows import Row
+from wa_sessions.keys.whatsmeow.rows import LID_MAP, WHATSMEOW_SCHEMA_VERSION
+
+_SQL = queries("takeover")
+
+
+def store_version(conn: Connection) -> int | None:
+    """The version of the store's tables; None where neonize has not made them yet."""
+    if not whatsmeow.existing_tables(conn):
+        return None
+    row = conn.execute(_SQL.store_version).fetchone()
+    return int(row["version"]) if row else None
+
+
+def require_store(conn: Connection) -> None:
+    """Raise DatabaseError unless the store's tables are those that the conversion was written for."""
+    version = store_version(conn)
+    if version != WHATSMEOW_SCHEMA_VERSION:
+        raise DatabaseError(
+            f"the tables of neonize are of version {version}, keys can be moved into and out of version "
+            f"{WHATSMEOW_SCHEMA_VERSION} alone: install the wa-sessions that fits this neonize"
+        )
+
+
+def auth_rows(conn: Connection, backend: Backend, phone: Phone) -> list[Row]:
+    """All auth keys of a phone of the Node backend."""
+    statement = _SQL.auth_rows.format(auth_table=_auth_table(backend).identifier)
+    return [_row(row) for row in conn.execute(statement, _of(phone))]
+
+
+def kept_auth_rows(conn: Connection, phone: Phone) -> list[Row]:
+    """The auth keys that the last adoption of a phone put into quarantine; empty where there was none."""
+    found = conn.execute(_SQL.last_adoption, {"phone_id": phone.id}).fetchone()
+    if found is None:
+        return []
+    values = {"operation": found["id"], "phone_id": phone.id}
+    return [_row(row) for row in conn.execute(_SQL.kept_auth_rows, values)]
+
+
+def uses_seven(conn: Connection, backend: Backend, organization_id: int) -> bool:
+    """Whether some phone of the organization has keys of a kind that Baileys 6 does not know."""
+    statement = _SQL.uses_seven.format(auth_table=auth_keys.table(backend).identifier)
+    row = conn.execute(statement, {"organization_id": organization_id}).fetchone()
+    return bool(row and row["present"])
+
+
+def lid_map(conn: Connection) -> list[tuple[str, str]]:
+    """The pairs of LID and number that the store knows."""
+    return [(row["lid"], row["pn"]) for row in conn.execute(_SQL.lid_map)]
+
+
+def device_rows(conn: Connection, jid: str) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a device, by table, and the pairs of LID and number of those that it talks to."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for table in whatsmeow.existing_tables(conn):
+        statement = _SQL.device_rows.format(table=whatsmeow.qualified(table), owner=Identifier(table.owner))
+        rows[table.name] = conn.execute(statement, {"device": jid}).fetchall()
+    rows[LID_MAP] = conn.execute(_SQL.lid_map_of_device, {"device": jid}).fetchall()
+    return rows
+
+
+def put_device(conn: Connection, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Put a device and its rows into the store, parents first. Pairs of LID and number that it knows already stay."""
+    for name, rows in tables.items():
+        _insert(conn, Identifier(whatsmeow.SCHEMA, name), rows)
+
+
+def put_auth_keys(conn: Connection, backend: Backend, phone: Phone, rows: Iterable[Row]) -> None:
+    """Put auth keys into the Node backend's table, in its shape."""
+    table = _auth_table(backend)
+    owner = {"organizationId": phone.organization_id, "phoneJid": phone.number}
+    _insert(
+        conn,
+        table.identifier,
+        [
+            owner
+            | {"key": row.key, "value": _as_bytes(row.value) if table.binary else row.value, "type": row.type}
+            | ({"id": str(uuid4())} if "id" in table.columns else {})
+            for row in rows
+        ],
+    )
+
+
+def mark(conn: Connection, backend: Backend, phone: Phone) -> str:
+    """A digest of all keys in the phone's own store: the same while nobody has used them."""
+    parts: list[str] = []
+    if phone.connection_type == "neonize":
+        devices = whatsmeow.device_of(conn, phone.number)
+        for table in whatsmeow.existing_tables(conn):
+            condition = _SQL.of_device.format(owner=Identifier(table.owner))
+            parts.append(_digest(conn, whatsmeow.qualified(table), condition, {"devices": devices}))
+    else:
+        parts.append(_digest(conn, auth_keys.table(backend).identifier, _SQL.of_number, _of(phone)))
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def mark_of(conn: Connection, operation_id: str, phone_id: int) -> str | None:
+    """The mark that was noted when an operation had moved a phone."""
+    row = conn.execute(_SQL.mark, {"operation": operation_id, "phone_id": phone_id}).fetchone()
+    return str(row["mark"]) if row else None
+
+
+def _auth_table(backend: Backend) -> AuthTable:
+    table = auth_keys.table(backend)
+    if "type" not in table.columns:
+        raise DatabaseError(f'"{table.name}" has no column "type": it is of no shape whose keys can be moved')
+    return table
+
+
+def _digest(conn: Connection, table: Composable, condition: Composable, values: Mapping[str, Any]) -> str:
+    row = conn.execute(_SQL.digest.format(table=table, condition=condition), values).fetchone()
+    return str(row["digest"]) if row else ""
+
+
+def _insert(conn: Connection, table: Composable, rows: Sequence[Mapping[str, Any]]) -> None:
+    if not rows:
+        return
+    names = list(rows[0])
+    statement = _SQL.insert.format(
+        table=table,
+        columns=SQL(", ").join(map(Identifier, names)),
+        values=SQL(", ").join(map(Placeholder, names)),
+    )
+    with conn.cursor() as cursor:
+        cursor.executemany(statement, rows)
+
+
+def _row(row: Mapping[str, Any]) -> Row:
+    value = row["value"]
+    if isinstance(value, str) and value.startswith("\\x"):  # jsonb writes bytes like that
+        value = bytes.fromhex(value.removeprefix("\\x"))
+    return Row(row["key"], bytes(value) if not isinstance(value, str) else value, row["type"])
+
+
+def _as_bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _of(phone: Phone) -> dict[str, Any]:
+    return {"organization_id": phone.organization_id, "number": phone.number}
