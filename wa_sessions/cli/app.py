@@ -15,6 +15,7 @@ _COMMANDS = {
     "sessions": ("stats.sessions", "wa-sessions sessions --org 1 --unhealthy"),
     "check": ("check.check", "wa-sessions check --all --freshness 5m"),
     "errors": ("errors.errors", "wa-sessions errors 77051234567 --since 1h"),
+    "timeline": ("timeline.timeline", "wa-sessions timeline 77051234567 --since 7d"),
     "metrics": ("metrics.metrics", "wa-sessions metrics --textfile /var/lib/node_exporter/wa_sessions.prom"),
     "logs": ("logs.logs", "wa-sessions logs --pm2 messenger-backend"),
     "keys": ("keys.keys", "wa-sessions keys 77051234567 --list --type session"),

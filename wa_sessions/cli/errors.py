@@ -1,15 +1,15 @@
 """``errors``: the counters, and the history behind them."""
 
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, age, chosen
+from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, long_ago
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import when
-from wa_sessions.errors import UsageError
+from wa_sessions.health.story import sentence
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def errors(
     Replaces: `pm2 logs messenger-backend | grep -E "(Bad MAC error #|Bad Decrypt error #)"`.
     """
     output, ref = chosen(output, json=json), parse_phone(phone) if phone else None
-    oldest = datetime.now(UTC) - _back(since)
+    oldest = long_ago(since)
     from wa_sessions.actions import errors as action
 
     with terminal.opened(database_url) as opened:
@@ -96,13 +96,6 @@ def errors(
             terminal.write(*terminal.tsv([entry.as_dict() for entry in found.history], _ENTRY))
         case Output.TABLE:
             terminal.write(*_shown(found, since))
-
-
-def _back(since: str) -> timedelta:
-    back = age(since)
-    if back > timedelta(days=3_660):
-        raise UsageError(f"--since {since} is further back than any history: at most 3660d")
-    return back
 
 
 def _follow(opened: "Opened", ref: "PhoneRef | None", org: int | None, oldest: datetime, output: Output) -> None:
@@ -150,23 +143,5 @@ def _counters(one: "SessionErrorStats", now: datetime) -> tuple[str, ...]:
 
 def _line(entry: "Entry") -> tuple[str, ...]:
     at = f"{entry.event.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-    return at, entry.phone or f"#{entry.event.phone_id}", terminal.plain(_what(entry.event.kind, entry.event.detail))
-
-
-def _what(kind: str, detail: dict[str, Any]) -> str:
-    """What happened, with as much of the detail as fits a line."""
-    label = {"bad_mac": "Bad MAC", "bad_decrypt": "Bad Decrypt"}.get(str(detail.get("error_kind")), "")
-    match kind:
-        case "error_counted":
-            return f"{label} error {detail.get('count')} of {detail.get('limit')}"
-        case "counter_reset":
-            return f"{label} counter reset"
-        case "session_closed":
-            return f"session closed at {detail.get('count')} of {detail.get('limit')} {label}"
-        case "message_pending":
-            return f"message {detail.get('message_id')} pending ({detail.get('cause')})"
-        case "message_recovered" | "message_lost":
-            return f"message {detail.get('message_id')} {kind.partition('_')[2]} after {detail.get('seconds')} s"
-        case _:
-            subject = kind.replace("_", " ")
-            return f"{subject}, {detail['keys']} keys" if "keys" in detail else subject
+    text = sentence(entry.event.kind, entry.event.detail)
+    return at, entry.phone or f"#{entry.event.phone_id}", terminal.plain(text)

@@ -201,6 +201,7 @@ class PhoneSession:
         message = "the database does not answer: socket closed, WhatsApp keeps the messages"
         log.error(message, phone=self.number, event="store_lost")
         self.journal.note("store_lost")
+        began = time.monotonic()
         back = asyncio.create_task(self._store_back())
         try:
             while not back.done():
@@ -213,7 +214,7 @@ class PhoneSession:
             await back
         finally:
             back.cancel()
-        self.journal.note("store_back", "the database answers again")
+        self.journal.note("store_back", "the database answers again", down_seconds=round(time.monotonic() - began, 1))
         if then is None:
             return await self._first_plan()
         return WriteDown(await self.connect_or_pair() if active else then)
