@@ -11,10 +11,9 @@ from wa_sessions.actions.sessions import fleet
 from wa_sessions.actions.stats import SessionErrorStats, session_stats
 from wa_sessions.db import migrate, monitoring, phones
 from wa_sessions.db.health import Event
+from wa_sessions.health.entry_kinds import KEPT, REPAIRED
 from wa_sessions.keys.phone_ref import PhoneRef
 
-REPAIRED = ("session_quarantined", "sender_key_quarantined", "collection_quarantined")
-KEPT = ("session_kept", "sender_key_kept", "collection_kept")
 KINDS = (
     "error_counted",
     "counter_reset",

@@ -20,13 +20,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.errors import REPAIRED
 from wa_sessions.actions.sessions import Session, fleet
 from wa_sessions.db import monitoring
 from wa_sessions.db.monitoring import Total
 from wa_sessions.errors import PermissionMissing, SchemaMissing, WaSessionsError
+from wa_sessions.health.entry_kinds import CLOSES, ENDS, REPAIRED
 from wa_sessions.health.limits import ErrorKind
-from wa_sessions.health.reconnect import End, Status
+from wa_sessions.health.reconnect import Status
 from wa_sessions.worker.metrics import Timing, Work, timings
 
 PREFIX = "wa_sessions_"
@@ -34,12 +34,10 @@ PHONE = ("phone", "organization", "id")
 OTHER = "other"
 KEYS_EVERY = 300.0  # seconds between counts of all keys by a worker
 _TYPES = frozenset({"baileys", "neonize", "waba"})
-_ENDS = frozenset({"disconnected", *End} - {End.STORE_DOWN})
-_CLOSES = {f"session_closed.{kind.value}": kind.value for kind in ErrorKind} | {"force_closed": "forced"}
 _BOUNDED = {
     "errors": tuple(kind.value for kind in ErrorKind),
     "repairs": tuple(kind.removesuffix("_quarantined") for kind in REPAIRED),
-    "closes": tuple(_CLOSES.values()),
+    "closes": tuple(CLOSES.values()),
 }
 """Sums that begin at 0, so that the first error counts as an increase."""
 
@@ -196,11 +194,11 @@ def _history(found: Snapshot) -> Iterator[Metric]:
             sums["errors"][(*labels, error_kind)] = total.times
         elif name in REPAIRED:
             sums["repairs"][(*labels, name.removesuffix("_quarantined"))] = total.times
-        elif total.kind in _CLOSES:
-            sums["closes"][(*labels, _CLOSES[total.kind])] = total.times
+        elif total.kind in CLOSES:
+            sums["closes"][(*labels, CLOSES[total.kind])] = total.times
         elif name == "connected":
             connections[labels] = total.times
-        elif name in _ENDS:
+        elif name in ENDS:
             ends[(*labels, name)] = total.times
         elif name == "message_recovered":
             recovery.add_metric(labels, total.times, total.seconds or 0)

@@ -198,6 +198,12 @@ def _banned(detail: Detail) -> str:
     return f"{reason}; {ends}"
 
 
+def _store_lost(detail: Detail) -> str:
+    down = _number(detail, "down_seconds")
+    time = f" for {lasted(down)}" if down is not None else ""
+    return f"the database did not answer{time}: socket closed, WhatsApp kept the messages"
+
+
 def _wrong_number(detail: Detail) -> str:
     ending = "was unlinked again" if detail.get("unlinked") else "is still there: remove it under Linked devices"
     return f"another account scanned the QR; the device that it made {ending}"
@@ -305,11 +311,8 @@ _SENTENCES: Mapping[str, str | Callable[[Detail], str]] = {
     "banned": _banned,
     "unreachable": _trying("WhatsApp cannot be reached"),
     "crashed": _trying("the session's process ended"),
-    "store_lost": "the database does not answer: socket closed, WhatsApp keeps the messages",
-    "store_back": lambda detail: (
-        "the database answers again"
-        + (f", after {lasted(down)}" if (down := _number(detail, "down_seconds")) is not None else "")
-    ),
+    "store_lost": _store_lost,
+    "store_back": "the database answers again",
     "message_pending": _pending,
     "message_recovered": lambda detail: f"{_message(detail)} recovered{_after(detail)}: a later copy decrypted",
     "message_lost": _lost,
