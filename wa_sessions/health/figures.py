@@ -1,6 +1,7 @@
 """What happened to phones in a window of time, in figures that can be added up."""
 
 import itertools
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -134,13 +135,17 @@ def window(since: datetime, until: datetime) -> Window:
 
 
 def figures(over: Window, counts: Iterable[tuple[int, str, int]], found: Sequence[Span]) -> list[Figures]:
-    """One phone's figures of each step; ``counts`` has the step's number, the kind of entry, and how often."""
+    """One phone's figures of each step.
+
+    ``counts`` has the step's number, the kind of entry, and how often; ``found`` is in order, and no span overlaps.
+    """
     times = [Counter[str]() for _ in over.starts]
     for step, kind, number in counts:
         times[step][kind] += number
+    begins, ends = [span.start for span in found], [span.end for span in found]
     made = []
     for counted, (since, until) in zip(times, over.steps, strict=True):
-        observed = seen(found, since, until)
+        observed = seen(found[bisect_left(ends, since) : bisect_right(begins, until)], since, until)
         made.append(Figures(counted, (until - since).total_seconds(), observed.observed, observed.up))
     return made
 

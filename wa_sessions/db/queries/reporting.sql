@@ -9,11 +9,12 @@ WHERE at >= %(since)s AND at < %(until)s AND kind = ANY(%(kinds)s)
 GROUP BY phone_id, step, 4;
 
 -- name: changes
+WITH earlier AS MATERIALIZED (SELECT max(id) AS last FROM wa_sessions.event WHERE at < %(since)s)
 SELECT phone_id, at, kind, worker_id, down_seconds FROM (
     SELECT before.* FROM unnest(%(phones)s::int[]) AS known (id)
     CROSS JOIN LATERAL (
         SELECT id, phone_id, at, kind, worker_id, 0 AS down_seconds FROM wa_sessions.event
-        WHERE phone_id = known.id AND at < %(since)s AND kind = ANY(%(kinds)s) AND worker_id IS NOT NULL
+        WHERE phone_id = known.id AND id <= (SELECT last FROM earlier) AND at < %(since)s AND kind = ANY(%(kinds)s) AND worker_id IS NOT NULL
         ORDER BY id DESC LIMIT 1
     ) AS before
     UNION ALL
