@@ -38,6 +38,7 @@ _BOUNDED = {
     "errors": tuple(kind.value for kind in ErrorKind),
     "repairs": tuple(kind.removesuffix("_quarantined") for kind in REPAIRED),
     "closes": tuple(CLOSES.values()),
+    "ends": tuple(map(str, ENDS)),
 }
 """Sums that begin at 0, so that the first error counts as an increase."""
 
@@ -180,8 +181,7 @@ def _keys(sessions: list[Session]) -> Iterator[Metric]:
 def _history(found: Snapshot) -> Iterator[Metric]:
     phones = {one.stats.phone_id: _phone(one) for one in found.sessions}
     sums = {name: _zeros(found.sessions, values) for name, values in _BOUNDED.items()}
-    connections: dict[Labels, float] = {}
-    ends: dict[Labels, float] = {}
+    connections: dict[Labels, float] = {_phone(one): 0 for one in found.sessions if one.store is not None}
     recovery = SummaryMetricFamily(
         f"{PREFIX}message_recovery_seconds", "From a message's first failure to a copy that decrypted.", labels=PHONE
     )
@@ -199,14 +199,14 @@ def _history(found: Snapshot) -> Iterator[Metric]:
         elif name == "connected":
             connections[labels] = total.times
         elif name in ENDS:
-            ends[(*labels, name)] = total.times
+            sums["ends"][(*labels, name)] = total.times
         elif name == "message_recovered":
             recovery.add_metric(labels, total.times, total.seconds or 0)
     yield _counter("counted_errors", "Errors that were counted.", (*PHONE, "kind"), sums["errors"])
     yield _counter("repairs", "Repairs that took keys.", (*PHONE, "what"), sums["repairs"])
     yield _counter("closes", "Sessions closed at a limit, or by force-close.", (*PHONE, "kind"), sums["closes"])
     yield _counter("connections", "Logins.", PHONE, connections)
-    yield _counter("connection_ends", "Connections that ended.", (*PHONE, "reason"), ends)
+    yield _counter("connection_ends", "Connections that ended.", (*PHONE, "reason"), sums["ends"])
     yield recovery
 
 

@@ -12,6 +12,7 @@ from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, Out
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import day, iso
 from wa_sessions.health.limits import ErrorKind
+from wa_sessions.health.story import counted, lasted
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _shown(found: "Report", since: str) -> Iterable[str]:
     from textwrap import wrap
 
     wide, all_, steps = terminal.width(), found.total, found.steps
-    yield f"{day(found.window.since)} to {day(found.window.until)} ({since}), {len(found.phones)} phones"
+    yield f"{day(found.window.since)} to {day(found.window.until)} ({since}), {counted(len(found.phones), 'phone')}"
     yield ""
     observed = f"of the {percent(all_.coverage)} of the time that a worker observed"
     yield f"  up                {percent(all_.availability):>8}  {observed}"
@@ -182,8 +183,6 @@ def _pairings(all_: "Figures") -> str:
 
 def each_step(found: "Report") -> str:
     """How long a step is, in words."""
-    from wa_sessions.health.story import lasted
-
     return {"24 h": "a day", "1 h": "an hour", "1 min": "a minute"}.get(
         name := lasted(found.window.size.total_seconds()), name
     )

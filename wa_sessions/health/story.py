@@ -125,10 +125,9 @@ def _lines(run: Sequence[Happened]) -> Iterator[Line]:
 
 def _messages(times: Mapping[str, int]) -> str:
     pending, recovered, lost = (times.get(kind, 0) for kind in _MESSAGES)
-    parts = [f"{counted(pending, 'message')} did not decrypt at first"] if pending else []
-    parts += [f"{counted(recovered, 'message')} recovered"] if recovered else []
-    parts += [f"{counted(lost, 'message')} lost"] if lost else []
-    return ", ".join(parts)
+    told = ((pending, "did not decrypt at first"), (recovered, "recovered"), (lost, "lost"))
+    (first, what), *others = [one for one in told if one[0]]
+    return ", ".join([f"{counted(first, 'message')} {what}", *(f"{number} {word}" for number, word in others)])
 
 
 def _connection(times: Mapping[str, int]) -> str:
