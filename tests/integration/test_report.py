@@ -13,7 +13,6 @@ from support.fleet import Fleet
 
 from wa_sessions.db import health, pruning, workers
 
-NOW = datetime.now(UTC)
 WORKER = uuid4()
 HOSTILE = "<script>alert(1)</script>\"'&\x1b[2J"
 
@@ -47,9 +46,10 @@ class Seen(HTMLParser):
 @pytest.fixture
 def told(fleet: Fleet) -> Fleet:
     """Phone #3 was connected from 4 hours ago, with a break of one hour; the worker was killed an hour ago."""
+    now = datetime.now(UTC)
     with fleet.database.transaction() as conn:
         workers.register(conn, WORKER, "host", 1, "1")
-        conn.execute("UPDATE wa_sessions.worker SET heartbeat_at = %s", (NOW - timedelta(hours=1),))
+        conn.execute("UPDATE wa_sessions.worker SET heartbeat_at = %s", (now - timedelta(hours=1),))
         conn.execute("""UPDATE "OrganizationPhone" SET "displayName" = %s WHERE "id" = 3""", (HOSTILE,))
         for hours, kind, detail in (
             (200.0, "session_closed", {"error_kind": "bad_mac"}),
@@ -62,7 +62,7 @@ def told(fleet: Fleet) -> Fleet:
             (3.0, "disconnected", {}),
             (2.0, "connected", {}),
         ):
-            at = NOW - timedelta(hours=hours)
+            at = now - timedelta(hours=hours)
             entry = health.record_event(conn, 3, 1, kind, detail, worker_id=WORKER)
             conn.execute("UPDATE wa_sessions.event SET at = %s WHERE id = %s", (at, entry))
         health.record_event(conn, 99, 2, "force_closed", {})
@@ -74,7 +74,7 @@ def test_figures(told: Fleet) -> None:
     (phone,) = found["phones"]
     assert (phone["phone"], phone["display_name"]) == (corpus.PAIRED, HOSTILE)
     assert phone["availability"] == pytest.approx(2 / 3, abs=0.01)
-    assert phone["observed_seconds"] == pytest.approx(3 * 3_600, abs=5)
+    assert phone["observed_seconds"] == pytest.approx(3 * 3_600, abs=60)
     assert phone["errors"] == {"bad_mac": 1, "bad_decrypt": 0}
     assert phone["repairs"] == {"session": 1, "sender_key": 0, "collection": 0}
     assert phone["closes"] == {"bad_mac": 0, "bad_decrypt": 0, "forced": 0}
@@ -98,7 +98,7 @@ def test_figures(told: Fleet) -> None:
 def test_a_connection_from_before_the_window_goes_on_in_it(told: Fleet) -> None:
     (phone,) = told.json("report", corpus.PAIRED, "--since", "90m")["phones"]
     assert phone["availability"] == 1
-    assert phone["up_seconds"] == pytest.approx(1_800, abs=5)
+    assert phone["up_seconds"] == pytest.approx(1_800, abs=60)
 
 
 def test_for_people(told: Fleet) -> None:
@@ -117,10 +117,8 @@ def test_what_was_pruned_is_said(told: Fleet) -> None:
     assert told.json("report", "--since", "30d")["kept_since"] is None
     pruning.prune(told.database, timedelta(days=2))
     data = told.json("report", "--since", "30d")
-    assert data["kept_since"] is not None
-    assert datetime.fromisoformat(data["kept_since"]) == pytest.approx(
-        NOW - timedelta(hours=199), abs=timedelta(seconds=1)
-    )
+    age = datetime.now(UTC) - datetime.fromisoformat(data["kept_since"])
+    assert timedelta(hours=199) <= age < timedelta(hours=199, minutes=2)
     assert data["total"]["closes"]["bad_mac"] == 0
     assert "was pruned: the figures begin there" in " ".join(told("report", "--since", "30d").out.split())
     assert told.json("report", "--since", "1d")["kept_since"] is None

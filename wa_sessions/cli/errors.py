@@ -8,15 +8,13 @@ import typer
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, long_ago
 from wa_sessions.cli.table import Column, table
-from wa_sessions.cli.times import when
+from wa_sessions.cli.times import iso, when
 from wa_sessions.health.story import sentence
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.connection import Opened
     from wa_sessions.actions.errors import Entry, Errors
     from wa_sessions.actions.stats import SessionErrorStats
-    from wa_sessions.keys.phone_ref import PhoneRef
 
 _COUNTERS = (
     "phone_id",
@@ -83,37 +81,19 @@ def errors(
 
     with terminal.opened(database_url) as opened:
         if follow:
-            _follow(opened, ref, org, oldest, output)
+            entries = action.follow(opened, ref, org, since=oldest)
+            terminal.stream(output, _ENTRY, ((entry.as_dict(), ["  ".join(_line(entry))]) for entry in entries))
             return
         found = action.errors(opened, ref, org, since=oldest, limit=limit)
     match output:
         case Output.JSON:
             phones = [{name: one.as_dict()[name] for name in _COUNTERS} for one in found.phones]
             history = [entry.as_dict() for entry in found.history]
-            start = oldest.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            terminal.write(terminal.as_json({"since": start, "phones": phones, "history": history}))
+            terminal.write(terminal.as_json({"since": iso(oldest), "phones": phones, "history": history}))
         case Output.TSV:
             terminal.write(*terminal.tsv([entry.as_dict() for entry in found.history], _ENTRY))
         case Output.TABLE:
             terminal.write(*_shown(found, since))
-
-
-def _follow(opened: "Opened", ref: "PhoneRef | None", org: int | None, oldest: datetime, output: Output) -> None:
-    import sys
-
-    from wa_sessions.actions import errors as action
-
-    if output is Output.TSV:
-        terminal.write("\t".join(_ENTRY))
-    for entry in action.follow(opened, ref, org, since=oldest):
-        match output:
-            case Output.JSON:
-                terminal.write(terminal.as_json(entry.as_dict(), indent=None))
-            case Output.TSV:
-                terminal.write(terminal.tsv([entry.as_dict()], _ENTRY)[1])
-            case Output.TABLE:
-                terminal.write("  ".join(_line(entry)))
-        sys.stdout.flush()
 
 
 def _shown(found: "Errors", since: str) -> list[str]:

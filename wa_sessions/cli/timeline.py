@@ -24,9 +24,7 @@ from wa_sessions.health.story import Happened, Line
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.connection import Opened
     from wa_sessions.actions.errors import Entry
-    from wa_sessions.keys.phone_ref import PhoneRef
 
 QUIET = timedelta(hours=1)
 """From there on a gap between two lines is told."""
@@ -62,11 +60,13 @@ def timeline(
     """
     output, ref = chosen(output, json=json), parse_phone(phone)
     oldest = long_ago(since)
+    from wa_sessions.actions import errors
     from wa_sessions.actions import timeline as action
 
     with terminal.opened(database_url) as opened:
         if follow:
-            _follow(opened, ref, org, oldest, output)
+            entries = errors.follow(opened, ref, org, since=oldest, kinds=None)
+            terminal.stream(output, _ENTRY, _coming(entries, terminal.width()))
             return
         found = action.timeline(opened, ref, org, since=oldest, limit=limit)
     rows = [_row(entry, found.undo(entry)) for entry in found.entries]
@@ -84,26 +84,14 @@ def timeline(
             terminal.write(*left_out, *told)
 
 
-def _follow(opened: "Opened", ref: "PhoneRef", org: int | None, oldest: datetime, output: Output) -> None:
-    import sys
-
-    from wa_sessions.actions import errors as action
-
-    if output is Output.TSV:
-        terminal.write("\t".join(_ENTRY))
+def _coming(entries: "Iterable[Entry]", width: int) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """Each entry for programs and, on a line of its own, for people."""
     before: Line | None = None
-    for entry in action.follow(opened, ref, org, since=oldest, kinds=None):
+    for entry in entries:
         undo = story.undo(entry.event.kind, entry.event.operation_id)
-        match output:
-            case Output.JSON:
-                terminal.write(terminal.as_json(_row(entry, undo), indent=None))
-            case Output.TSV:
-                terminal.write(terminal.tsv([_row(entry, undo)], _ENTRY)[1])
-            case Output.TABLE:
-                (line,) = story.story([_happened(entry, undo, datetime.now().astimezone())])
-                terminal.write(*_one(line, before, terminal.width()))
-                before = line
-        sys.stdout.flush()
+        (line,) = story.story([_happened(entry, undo, datetime.now().astimezone())])
+        yield _row(entry, undo), list(_one(line, before, width))
+        before = line
 
 
 def shown(lines: Iterable[Line], now: datetime, width: int) -> Iterator[str]:
