@@ -144,6 +144,8 @@ def test_the_page_is_whole_and_harmless(told: Fleet, tmp_path: Path) -> None:
     assert file.read_text(encoding="utf-8") == page
     assert told("report", corpus.PAIRED, "--html", str(file), "--force").code == 0
     assert "#99" not in Seen(file.read_text(encoding="utf-8")).said
+    assert told("report", "--org", "77", "--html", str(file), "--force").out.endswith("no phones\n")
     assert told("report", "--html", str(tmp_path)).code == 1
+    assert told("report", "--html", "-").code == 2
     assert told("report", "--html", str(tmp_path / "none" / "x")).code == 1
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

@@ -1,9 +1,16 @@
 """``timeline``: a phone's history as a story, with what can still be undone."""
 
+import itertools
+from datetime import UTC, datetime, timedelta
+
 from support import corpus
 from support.fleet import Fleet
 
-from wa_sessions.db import health
+from wa_sessions.actions import errors
+from wa_sessions.actions.connection import Opened
+from wa_sessions.cli.timeline import _coming
+from wa_sessions.db import backend, health
+from wa_sessions.keys.phone_ref import PhoneRef
 
 
 def test_what_was_done_and_how_to_undo_it(fleet: Fleet) -> None:
@@ -40,6 +47,21 @@ def test_what_was_done_and_how_to_undo_it(fleet: Fleet) -> None:
     header, *rows = fleet("timeline", corpus.PAIRED, "-o", "tsv").out.splitlines()
     assert header == "at\tkind\ttext\tundo\tdetail\toperation"
     assert len(rows) == 6
+
+
+def test_following_tells_every_kind_and_each_day_once(fleet: Fleet) -> None:
+    with fleet.database.transaction() as conn:
+        opened = Opened(fleet.database, backend.detect(conn))
+        health.record_event(conn, 3, 1, "connected", {})
+        conn.execute("UPDATE wa_sessions.event SET at = now() - interval '3 days'")
+        health.record_event(conn, 3, 1, "disconnected", {})
+        health.record_event(conn, 3, 1, "session_closed", {}, operation_id="op-1")
+    since = datetime.now(UTC) - timedelta(days=9)
+    coming = _coming(errors.follow(opened, PhoneRef(phone_id=3), None, since=since, kinds=None), 80)
+    rows, lines = zip(*itertools.islice(coming, 3), strict=True)
+    assert [row["kind"] for row in rows] == ["connected", "disconnected", "session_closed"]
+    assert rows[2]["undo"] == "wa-sessions restore op-1"
+    assert [len(shown) for shown in lines] == [2, 4, 3]
 
 
 def test_phones_that_are_not_there(fleet: Fleet) -> None:

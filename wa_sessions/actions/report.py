@@ -41,7 +41,7 @@ class Report:
     @property
     def steps(self) -> list[Figures]:
         """The figures of all phones together, by step."""
-        return [total(parts) for parts in zip(*(one.steps for one in self.phones), strict=True)]
+        return [total(one.steps[n] for one in self.phones) for n in range(len(self.window.starts))]
 
     @property
     def total(self) -> Figures:

@@ -11,6 +11,7 @@ from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, long_ago
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import day, iso
+from wa_sessions.errors import UsageError
 from wa_sessions.health.limits import ErrorKind
 from wa_sessions.health.story import counted, lasted
 from wa_sessions.keys.phone_ref import parse_phone
@@ -79,6 +80,8 @@ def report(
     from wa_sessions.actions import whole_file
 
     if html:
+        if str(html) == "-":
+            raise UsageError("a page is written whole, which stdout cannot be: name a file")
         whole_file.target(html, force=force)
     now = datetime.now().astimezone()
     with terminal.opened(database_url) as opened:
@@ -144,16 +147,19 @@ def notes(found: "Report") -> list[str]:
 def _shown(found: "Report", since: str) -> Iterable[str]:
     from textwrap import wrap
 
-    wide, all_, steps = terminal.width(), found.total, found.steps
+    wide, margin, all_, steps = terminal.width(), " " * 30, found.total, found.steps
     yield f"{day(found.window.since)} to {day(found.window.until)} ({since}), {counted(len(found.phones), 'phone')}"
     yield ""
     observed = f"of the {percent(all_.coverage)} of the time that a worker observed"
     yield f"  up                {percent(all_.availability):>8}  {observed}"
     for name, number, chart, more in _lines(all_, steps):
-        line = f"  {name:18}{number:>8}  {chart}"
-        yield from wrap(f"{line}  {more}".rstrip(), wide, subsequent_indent=" " * 30) if more else [line.rstrip()]
+        line = f"  {name:18}{number:>8}  {chart}".rstrip()
+        if more and len(line) + len(more) + 2 > wide:
+            yield from [line, *wrap(more, wide, initial_indent=margin, subsequent_indent=margin)]
+        else:
+            yield f"{line}  {more}".rstrip()
     if len(steps) > 1:
-        yield f"{'':30}each column {each_step(found)}"
+        yield f"{margin}each column {each_step(found)}"
     yield ""
     rows = [_row(one) for one in found.phones]
     yield from table(_COLUMNS, rows, wide, [None] * len(_COLUMNS)) if rows else ["no phones"]

@@ -12,7 +12,7 @@ from wa_sessions.health.availability import Span, seen
 from wa_sessions.health.entry_kinds import CLOSES, ENDS, REPAIRED
 from wa_sessions.health.limits import ErrorKind
 
-MOST_STEPS = 61
+MOST_STEPS = 50
 _PAIRINGS = {"pairing_started": "needed", "paired": "scanned", "pairing_expired": "expired"}
 _MESSAGES = {"message_recovered": "recovered", "message_lost": "lost"}
 _ERRORS = {f"error_counted.{kind.value}": kind.value for kind in ErrorKind}
@@ -125,7 +125,7 @@ class Window:
 
 
 def window(since: datetime, until: datetime) -> Window:
-    """The window in at most 61 steps, from a minute to a quarter of a year, that begin at midnight of ``since``'s zone
+    """The window in at most 50 steps, from a minute to a quarter of a year, that begin at midnight of ``since``'s zone
     or a whole number of steps after it."""
     size = next((size for size in _SIZES if (until - since) / size <= MOST_STEPS - 1), _SIZES[-1])
     midnight = since.replace(hour=0, minute=0, second=0, microsecond=0)
