@@ -274,11 +274,11 @@ class Stage:
         self._stack.callback(worker.stop)
         return worker
 
-    def paired(self, *numbers: str) -> Worker:
+    def paired(self, *numbers: str, arguments: tuple[str, ...] = ()) -> Worker:
         """New phones, and a worker that has them all connected."""
         for number in numbers:
             self.add(number)
-        worker = self.run(*numbers)
+        worker = self.run(*numbers, *arguments)
         with self.all_connected(worker, numbers) as until_connected, ExitStack() as waiting:
             codes = [(number, waiting.enter_context(worker.expecting("qr", number))) for number in numbers]
             for number, code in codes:

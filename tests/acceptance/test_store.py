@@ -46,6 +46,11 @@ def test_no_message_is_lost_while_postgres_is_away(
         assert (stats["bad_mac_errors"], stats["bad_decrypt_errors"], stats["messages_lost"]) == (0, 0, 0)
         assert (stats["status"], stats["severity"]) == ("connected", "ok")
         assert not {"session_closed", "session_quarantined", "error_counted"} & set(worker.events(ALICE))
+        told = [entry["text"] for entry in house.json("timeline", ALICE)["entries"]]
+        assert any(text.startswith("the database did not answer for ") for text in told)
+        total = house.json("report", ALICE, "--since", "1h")["total"]
+        assert total["up_seconds"] > 0
+        assert total["observed_seconds"] - total["up_seconds"] > 9  # the outage, though it was written down after it
     finally:
         house.close()
 

@@ -48,9 +48,9 @@ def test_what_is_shown(opened: Opened, emptied_url: str, capsys: Capture) -> Non
     ]
     assert [line[21:].split(maxsplit=1) for line in history.splitlines()[1:]] == [
         [corpus.BUFFERS, "Bad MAC error 1 of 3"],
-        [corpus.BUFFERS, "session quarantined, 1 keys"],
-        [corpus.PAIRED, "message 3EB0\ufffd lost after 86400 s"],
-        ["#99", "session closed at 5 of 5 Bad Decrypt"],
+        [corpus.BUFFERS, "mended: the session with 99@lid was put into…"],
+        [corpus.PAIRED, "message 3EB0\ufffd lost after 24 h: no copy of it…"],
+        ["#99", "session closed at the limit, Bad Decrypt 5 of…"],
     ]
 
 

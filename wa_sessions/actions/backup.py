@@ -1,16 +1,14 @@
 """Writing phones with all their keys into a file that is read back before it counts."""
 
-import contextlib
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from wa_sessions.actions import sealed
+from wa_sessions.actions import sealed, whole_file
 from wa_sessions.actions.connection import Opened
 from wa_sessions.db import backup as saving
 from wa_sessions.db import phones
@@ -24,6 +22,7 @@ from wa_sessions.keys.phone_ref import PhoneRef
 if TYPE_CHECKING:
     from wa_sessions.actions.sealed import Recipient
 
+NOT_MADE = "no backup was made"
 Progress = Callable[[int, int], None]
 """Told how much is done of how much: phones while they are saved, then bytes while the file is read back."""
 
@@ -65,19 +64,19 @@ def backup(
         raise UsageError("a backup is either encrypted to recipients or, explicitly, plain text")
     target = _target(file, force=force)
     witness = _Witness(plain=plain)
-    with _part_of(target) as (path, out):
+    with whole_file.part_of(target, NOT_MADE) as (path, out):
         with opened.database.snapshot() as conn:
             chosen = _chosen(conn, opened.backend, phone, organization_id)
             source = saving.source(conn, chosen)
             missed = 0 if phone else _without_phone(conn, opened, organization_id)
             lines = _Lines(conn, opened.backend, source, progress)
-            with _file_errors(file):
+            with whole_file.file_errors(file, NOT_MADE):
                 sealed.write(lines.made(), out, witness.joined(recipients))
-                _to_disk(out)
+                whole_file.to_disk(out)
         size = path.stat().st_size
-        with _file_errors(file):
+        with whole_file.file_errors(file, NOT_MADE):
             witness.verify(path, lines.totals, progress)
-            _publish(path, target, force=force)
+            whole_file.publish(path, target, force=force)
     done = lines.totals
     return BackedUp(
         file, done.phones, done.keys, size, not plain, len(recipients), done.sha256, source.at, True, missed
@@ -167,56 +166,7 @@ def _without_phone(conn: Connection, opened: Opened, organization_id: int | None
 
 
 def _target(file: Path, *, force: bool) -> Path:
-    """Where the backup will stand, links followed; raises UsageError or WaSessionsError before anything is done."""
+    """Raises UsageError or WaSessionsError before anything is done."""
     if str(file) == "-":
         raise UsageError("a backup is read back after it is written, which stdout cannot be: name a file")
-    target = Path(os.path.realpath(file))
-    if target.is_dir():
-        raise WaSessionsError(f"{file} is a folder: name a file in it")
-    if target.exists():
-        if not force:
-            raise WaSessionsError(f"{file} exists already: name another file, or say --force to overwrite it")
-        if not target.is_file():
-            raise WaSessionsError(f"{file} is no ordinary file, so a backup could not be read back from it")
-    if not target.parent.is_dir():
-        raise WaSessionsError(f"there is no folder {file.parent}: make it first")
-    return target
-
-
-@contextlib.contextmanager
-def _part_of(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """A new file beside the target, of its owner alone, that goes again unless it was renamed."""
-    path = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.part")
-    with _file_errors(target):
-        out = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-    try:
-        yield path, out
-    finally:
-        with contextlib.suppress(OSError):
-            out.close()
-        path.unlink(missing_ok=True)
-
-
-def _to_disk(out: BinaryIO) -> None:
-    out.flush()
-    os.fsync(out.fileno())
-    out.close()
-
-
-def _publish(path: Path, target: Path, *, force: bool) -> None:
-    """Give the file its name, for good."""
-    _target(target, force=force)
-    path.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-@contextlib.contextmanager
-def _file_errors(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise WaSessionsError(f"cannot write {file}: {error.strerror or error}; no backup was made") from None
+    return whole_file.target(file, force=force)

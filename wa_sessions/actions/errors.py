@@ -1,7 +1,7 @@
 """The error counters and how they came about."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,10 +11,9 @@ from wa_sessions.actions.sessions import fleet
 from wa_sessions.actions.stats import SessionErrorStats, session_stats
 from wa_sessions.db import migrate, monitoring, phones
 from wa_sessions.db.health import Event
+from wa_sessions.health.entry_kinds import KEPT, REPAIRED
 from wa_sessions.keys.phone_ref import PhoneRef
 
-REPAIRED = ("session_quarantined", "sender_key_quarantined", "collection_quarantined")
-KEPT = ("session_kept", "sender_key_kept", "collection_kept")
 KINDS = (
     "error_counted",
     "counter_reset",
@@ -79,8 +78,15 @@ def errors(
     return Errors(listed, [Entry(event, numbers.get(event.phone_id)) for event in found])
 
 
-def follow(opened: Opened, phone: PhoneRef | None, organization_id: int | None, *, since: datetime) -> Iterator[Entry]:
-    """Entries since then, and each new one within a second of its commit, once, for ever.
+def follow(
+    opened: Opened,
+    phone: PhoneRef | None,
+    organization_id: int | None,
+    *,
+    since: datetime,
+    kinds: Collection[str] | None = KINDS,
+) -> Iterator[Entry]:
+    """Entries since then, and each new one within a second of its commit, once, for ever; of all ``kinds`` with None.
 
     Raises what ``errors`` raises.
     """
@@ -90,7 +96,7 @@ def follow(opened: Opened, phone: PhoneRef | None, organization_id: int | None, 
         with opened.database.transaction() as conn:
             found = monitoring.history(
                 conn,
-                KINDS,
+                kinds,
                 since=since,
                 since_id=floor,
                 phone_id=phone_id,

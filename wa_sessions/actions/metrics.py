@@ -20,13 +20,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.errors import REPAIRED
 from wa_sessions.actions.sessions import Session, fleet
 from wa_sessions.db import monitoring
 from wa_sessions.db.monitoring import Total
 from wa_sessions.errors import PermissionMissing, SchemaMissing, WaSessionsError
+from wa_sessions.health.entry_kinds import CLOSES, ENDS, REPAIRED
 from wa_sessions.health.limits import ErrorKind
-from wa_sessions.health.reconnect import End, Status
+from wa_sessions.health.reconnect import Status
 from wa_sessions.worker.metrics import Timing, Work, timings
 
 PREFIX = "wa_sessions_"
@@ -34,15 +34,11 @@ PHONE = ("phone", "organization", "id")
 OTHER = "other"
 KEYS_EVERY = 300.0  # seconds between counts of all keys by a worker
 _TYPES = frozenset({"baileys", "neonize", "waba"})
-_ENDS = frozenset({"disconnected", *End} - {End.STORE_DOWN})
-_CLOSES = {f"session_closed.{kind.value}": kind.value for kind in ErrorKind} | {
-    "force_closed": "forced",
-    "backend_closed": "backend",
-}
 _BOUNDED = {
     "errors": tuple(kind.value for kind in ErrorKind),
     "repairs": tuple(kind.removesuffix("_quarantined") for kind in REPAIRED),
-    "closes": tuple(_CLOSES.values()),
+    "closes": tuple(CLOSES.values()),
+    "ends": tuple(map(str, ENDS)),
 }
 """Sums that begin at 0, so that the first error counts as an increase."""
 
@@ -185,8 +181,7 @@ def _keys(sessions: list[Session]) -> Iterator[Metric]:
 def _history(found: Snapshot) -> Iterator[Metric]:
     phones = {one.stats.phone_id: _phone(one) for one in found.sessions}
     sums = {name: _zeros(found.sessions, values) for name, values in _BOUNDED.items()}
-    connections: dict[Labels, float] = {}
-    ends: dict[Labels, float] = {}
+    connections: dict[Labels, float] = {_phone(one): 0 for one in found.sessions if one.store is not None}
     recovery = SummaryMetricFamily(
         f"{PREFIX}message_recovery_seconds", "From a message's first failure to a copy that decrypted.", labels=PHONE
     )
@@ -199,12 +194,12 @@ def _history(found: Snapshot) -> Iterator[Metric]:
             sums["errors"][(*labels, error_kind)] = total.times
         elif name in REPAIRED:
             sums["repairs"][(*labels, name.removesuffix("_quarantined"))] = total.times
-        elif total.kind in _CLOSES:
-            sums["closes"][(*labels, _CLOSES[total.kind])] = total.times
+        elif total.kind in CLOSES:
+            sums["closes"][(*labels, CLOSES[total.kind])] = total.times
         elif name == "connected":
             connections[labels] = total.times
-        elif name in _ENDS:
-            ends[(*labels, name)] = total.times
+        elif name in ENDS:
+            sums["ends"][(*labels, name)] = total.times
         elif name == "message_recovered":
             recovery.add_metric(labels, total.times, total.seconds or 0)
     yield _counter("counted_errors", "Errors that were counted.", (*PHONE, "kind"), sums["errors"])
@@ -216,7 +211,7 @@ def _history(found: Snapshot) -> Iterator[Metric]:
         sums["closes"],
     )
     yield _counter("connections", "Logins.", PHONE, connections)
-    yield _counter("connection_ends", "Connections that ended.", (*PHONE, "reason"), ends)
+    yield _counter("connection_ends", "Connections that ended.", (*PHONE, "reason"), sums["ends"])
     yield recovery
 
 

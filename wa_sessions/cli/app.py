@@ -15,6 +15,8 @@ _COMMANDS = {
     "sessions": ("stats.sessions", "wa-sessions sessions --org 1 --unhealthy"),
     "check": ("check.check", "wa-sessions check --all --freshness 5m"),
     "errors": ("errors.errors", "wa-sessions errors 77051234567 --since 1h"),
+    "timeline": ("timeline.timeline", "wa-sessions timeline 77051234567 --since 7d"),
+    "report": ("report.report", "wa-sessions report --since 7d --html report.html"),
     "metrics": ("metrics.metrics", "wa-sessions metrics --textfile /var/lib/node_exporter/wa_sessions.prom"),
     "logs": ("logs.logs", "wa-sessions logs --pm2 messenger-backend"),
     "keys": ("keys.keys", "wa-sessions keys 77051234567 --list --type session"),
@@ -41,7 +43,7 @@ _COMMANDS = {
 
 _HELP = "Keep WhatsApp sessions alive: see Bad MAC and Bad Decrypt, mend with the least damage, undo every deletion."
 _GROUPS = {"db": "db.app", "quarantine": "history.app", "alerts": "alerts.app"}
-_WITHOUT_ARGUMENTS = frozenset({"run", "sessions", "check", "errors", "metrics", "operations", "demo"})
+_WITHOUT_ARGUMENTS = frozenset({"run", "sessions", "check", "errors", "report", "metrics", "operations", "demo"})
 
 
 def tree(words: Iterable[str] = ()) -> typer.Typer:

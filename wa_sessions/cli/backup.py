@@ -19,6 +19,7 @@ from wa_sessions.cli.options import (
 )
 from wa_sessions.cli.times import iso
 from wa_sessions.errors import UsageError
+from wa_sessions.health.story import counted
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
@@ -96,8 +97,8 @@ def backup(
         "verified": done.verified,
         "without_phone": done.without_phone,
     }
-    to = f"encrypted to {_counted(done.recipients, 'recipient')}" if done.encrypted else "NOT ENCRYPTED"
-    what = f"{_counted(done.phones, 'phone')} and {_counted(done.keys, 'key')}"
+    to = f"encrypted to {counted(done.recipients, 'recipient')}" if done.encrypted else "NOT ENCRYPTED"
+    what = f"{counted(done.phones, 'phone')} and {counted(done.keys, 'key')}"
     lines = [
         f"saved {what} to {terminal.plain(str(done.file))}",
         f"{_size(done.bytes)}, {to}, read back and compared",
@@ -105,7 +106,7 @@ def backup(
     ]
     terminal.show(output, data, lines)
     if done.without_phone:
-        terminal.say(f"left out {_counted(done.without_phone, 'auth key')} of numbers that no phone has")
+        terminal.say(f"left out {counted(done.without_phone, 'auth key')} of numbers that no phone has")
 
 
 def backup_key(
@@ -168,7 +169,7 @@ def bring_back(
         many, made = len(planned.phones), f"{planned.contents.header.made_at:%Y-%m-%d %H:%M:%S} UTC"
         subject = planned.phones[0].phone.number if many == 1 else f"{many} phones"
         question = (
-            f"Restore {_counted(planned.keys, 'key')} of {subject} from {file}, made at {made}, and put what they have "
+            f"Restore {counted(planned.keys, 'key')} of {subject} from {file}, made at {made}, and put what they have "
             "now into quarantine?"
         )
         if many > 1:
@@ -227,13 +228,13 @@ _RESTORED = ("phone_id", "phone", "organization_id", "status", "matched", "quara
 
 
 def _restored_lines(done: "FileRestored") -> list[str]:
-    subject = done.phones[0].phone.number if len(done.phones) == 1 else _counted(len(done.phones), "phone")
+    subject = done.phones[0].phone.number if len(done.phones) == 1 else counted(len(done.phones), "phone")
     verbs = ("would bring", "would go") if done.dry_run else ("brought", "went")
-    lines = [f"{verbs[0]} {_counted(done.restored, 'key')} of {subject} back"]
+    lines = [f"{verbs[0]} {counted(done.restored, 'key')} of {subject} back"]
     if done.quarantined:
-        lines += [f"{_counted(done.quarantined, 'key')} that stood there {verbs[1]} to quarantine"]
+        lines += [f"{counted(done.quarantined, 'key')} that stood there {verbs[1]} to quarantine"]
     if done.skipped:
-        lines += [f"left {_counted(done.skipped, 'phone')} alone, as the file has no session of them"]
+        lines += [f"left {counted(done.skipped, 'phone')} alone, as the file has no session of them"]
     if done.dry_run:
         return [*lines, "nothing was changed"]
     if done.undo:
@@ -264,10 +265,6 @@ def _readers(texts: list[str], file: Path | None, *, plain: bool) -> "list[Recip
     if not found:
         raise UsageError(f"{file} has no recipient: write age1… or ssh-ed25519 … lines into it")
     return found
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _size(size: float) -> str:

@@ -1,22 +1,20 @@
 """``errors``: the counters, and the history behind them."""
 
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, age, chosen
+from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, long_ago
 from wa_sessions.cli.table import Column, table
-from wa_sessions.cli.times import when
-from wa_sessions.errors import UsageError
+from wa_sessions.cli.times import iso, when
+from wa_sessions.health.story import sentence
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.connection import Opened
     from wa_sessions.actions.errors import Entry, Errors
     from wa_sessions.actions.stats import SessionErrorStats
-    from wa_sessions.keys.phone_ref import PhoneRef
 
 _COUNTERS = (
     "phone_id",
@@ -78,49 +76,24 @@ def errors(
     Replaces: `pm2 logs messenger-backend | grep -E "(Bad MAC error #|Bad Decrypt error #)"`.
     """
     output, ref = chosen(output, json=json), parse_phone(phone) if phone else None
-    oldest = datetime.now(UTC) - _back(since)
+    oldest = long_ago(since)
     from wa_sessions.actions import errors as action
 
     with terminal.opened(database_url) as opened:
         if follow:
-            _follow(opened, ref, org, oldest, output)
+            entries = action.follow(opened, ref, org, since=oldest)
+            terminal.stream(output, _ENTRY, ((entry.as_dict(), ["  ".join(_line(entry))]) for entry in entries))
             return
         found = action.errors(opened, ref, org, since=oldest, limit=limit)
     match output:
         case Output.JSON:
             phones = [{name: one.as_dict()[name] for name in _COUNTERS} for one in found.phones]
             history = [entry.as_dict() for entry in found.history]
-            start = oldest.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            terminal.write(terminal.as_json({"since": start, "phones": phones, "history": history}))
+            terminal.write(terminal.as_json({"since": iso(oldest), "phones": phones, "history": history}))
         case Output.TSV:
             terminal.write(*terminal.tsv([entry.as_dict() for entry in found.history], _ENTRY))
         case Output.TABLE:
             terminal.write(*_shown(found, since))
-
-
-def _back(since: str) -> timedelta:
-    back = age(since)
-    if back > timedelta(days=3_660):
-        raise UsageError(f"--since {since} is further back than any history: at most 3660d")
-    return back
-
-
-def _follow(opened: "Opened", ref: "PhoneRef | None", org: int | None, oldest: datetime, output: Output) -> None:
-    import sys
-
-    from wa_sessions.actions import errors as action
-
-    if output is Output.TSV:
-        terminal.write("\t".join(_ENTRY))
-    for entry in action.follow(opened, ref, org, since=oldest):
-        match output:
-            case Output.JSON:
-                terminal.write(terminal.as_json(entry.as_dict(), indent=None))
-            case Output.TSV:
-                terminal.write(terminal.tsv([entry.as_dict()], _ENTRY)[1])
-            case Output.TABLE:
-                terminal.write("  ".join(_line(entry)))
-        sys.stdout.flush()
 
 
 def _shown(found: "Errors", since: str) -> list[str]:
@@ -150,25 +123,5 @@ def _counters(one: "SessionErrorStats", now: datetime) -> tuple[str, ...]:
 
 def _line(entry: "Entry") -> tuple[str, ...]:
     at = f"{entry.event.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-    return at, entry.phone or f"#{entry.event.phone_id}", terminal.plain(_what(entry.event.kind, entry.event.detail))
-
-
-def _what(kind: str, detail: dict[str, Any]) -> str:
-    """What happened, with as much of the detail as fits a line."""
-    label = {"bad_mac": "Bad MAC", "bad_decrypt": "Bad Decrypt"}.get(str(detail.get("error_kind")), "")
-    match kind:
-        case "error_counted":
-            return f"{label} error {detail.get('count')} of {detail.get('limit')}"
-        case "counter_reset":
-            return f"{label} counter reset"
-        case "session_closed":
-            return f"session closed at {detail.get('count')} of {detail.get('limit')} {label}"
-        case "backend_closed":
-            return f"closed by the Node backend: {detail.get('reason')}"
-        case "message_pending":
-            return f"message {detail.get('message_id')} pending ({detail.get('cause')})"
-        case "message_recovered" | "message_lost":
-            return f"message {detail.get('message_id')} {kind.partition('_')[2]} after {detail.get('seconds')} s"
-        case _:
-            subject = kind.replace("_", " ")
-            return f"{subject}, {detail['keys']} keys" if "keys" in detail else subject
+    text = sentence(entry.event.kind, entry.event.detail)
+    return at, entry.phone or f"#{entry.event.phone_id}", terminal.plain(text)

@@ -1,7 +1,7 @@
 """Arguments and options that mean the same on every command."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,6 +11,7 @@ from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
 
 LONGEST_WINDOW = timedelta(days=1)
+LONGEST_HISTORY = timedelta(days=3_660)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -136,3 +137,11 @@ def age(text: str) -> timedelta:
     if not match:
         raise typer.BadParameter(f"{text[:40]!r} is no age: write it as in 30m, 12h, 14d or 8w")
     return timedelta(seconds=int(match[1]) * _AGES[match[2]])
+
+
+def long_ago(since: str) -> datetime:
+    """The moment that lies ``12h`` or ``7d`` back; raises a usage error."""
+    back = age(since)
+    if back > LONGEST_HISTORY:
+        raise UsageError(f"--since {since} is further back than any history: at most {LONGEST_HISTORY.days}d")
+    return datetime.now(UTC) - back

@@ -93,6 +93,22 @@ def show(output: Output, data: Mapping[str, Any], lines: Iterable[str]) -> None:
             write(*lines)
 
 
+def stream(output: Output, names: Sequence[str], results: Iterable[tuple[Mapping[str, Any], Iterable[str]]]) -> None:
+    """Results as they come: each an object on one line, a row below one header, or its lines for people."""
+    if output is Output.TSV:
+        write("\t".join(names))
+    for data, lines in results:
+        match output:
+            case Output.JSON:
+                write(as_json(data, indent=None))
+            case Output.TSV:
+                write(tsv([data], names)[1])
+            case Output.TABLE:
+                write(*lines)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+
+
 def write(*lines: str) -> None:
     """Data to stdout."""
     if sys.stdout is not None and lines:

@@ -26,6 +26,15 @@ def when(moment: datetime | None, now: datetime) -> str:
     return _on_a_day(moment.astimezone(now.tzinfo), now)
 
 
+def day(moment: datetime) -> str:
+    """A moment in its own zone, for a headline.
+
+    >>> day(datetime(2026, 1, 5, 8, 30, tzinfo=UTC))
+    '5 Jan 2026 08:30'
+    """
+    return f"{moment.day} {moment:%b %Y %H:%M}"
+
+
 def iso(moment: datetime | None) -> str | None:
     """A moment for programs: ISO 8601 in UTC, to the millisecond.
 

@@ -32,7 +32,7 @@ def ages(conn: Connection, phone_id: int | None = None) -> dict[int, timedelta]:
 
 def history(
     conn: Connection,
-    kinds: Collection[str],
+    kinds: Collection[str] | None,
     *,
     since: datetime,
     since_id: int = 0,
@@ -40,9 +40,9 @@ def history(
     organization_id: int | None = None,
     limit: int,
 ) -> list[Event]:
-    """The newest entries of these kinds from a moment and after an entry, in order."""
+    """The newest entries, of these kinds or of all, from a moment and after an entry, in order."""
     values = {
-        "kinds": list(kinds),
+        "kinds": None if kinds is None else list(kinds),
         "since": since,
         "since_id": since_id,
         "phone_id": phone_id,

@@ -1,6 +1,7 @@
 """Operations: what was done to phones and their keys, by whom and why. Rows in quarantine belong to one each."""
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -102,6 +103,12 @@ def add_phone(
     }
     conn.execute(_SQL.add_phone, values)
     return Part(operation_id, phone.id)
+
+
+def undoable(conn: Connection, phone_id: int, operation_ids: Collection[str]) -> set[str]:
+    """Those of these operations whose part of a phone can still be undone."""
+    rows = conn.execute(_SQL.undoable, {"phone_id": phone_id, "ids": list(operation_ids)})
+    return {row["operation_id"] for row in rows}
 
 
 def discard(conn: Connection, part: Part) -> None:

@@ -203,7 +203,7 @@ class PhoneSession:
             self.journal.set_state(State.WAITING_FOR_STORE, "the database does not answer")
         message = "the database does not answer: socket closed, WhatsApp keeps the messages"
         log.error(message, phone=self.number, event="store_lost")
-        self.journal.note("store_lost")
+        began = time.monotonic()
         back = asyncio.create_task(self._store_back())
         try:
             while not back.done():
@@ -216,6 +216,7 @@ class PhoneSession:
             await back
         finally:
             back.cancel()
+            self.journal.note("store_lost", down_seconds=round(time.monotonic() - began, 1))
         self.journal.note("store_back", "the database answers again")
         if then is None:
             return await self._first_plan()

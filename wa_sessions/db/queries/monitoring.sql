@@ -12,7 +12,7 @@ WHERE %(phone_id)s::int IS NULL OR phone_id = %(phone_id)s;
 -- name: history
 SELECT * FROM (
     SELECT * FROM wa_sessions.event
-    WHERE kind = ANY(%(kinds)s) AND id > %(since_id)s AND at >= %(since)s
+    WHERE (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s)) AND id > %(since_id)s AND at >= %(since)s
       AND (%(phone_id)s::int IS NULL OR phone_id = %(phone_id)s)
       AND (%(organization_id)s::int IS NULL OR organization_id = %(organization_id)s)
     ORDER BY id DESC LIMIT %(limit)s

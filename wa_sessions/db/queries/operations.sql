@@ -17,6 +17,11 @@ SELECT * FROM wa_sessions.operation WHERE id = %(id)s;
 -- name: phones_of
 SELECT * FROM wa_sessions.operation_phone WHERE operation_id = ANY(%(ids)s) ORDER BY phone_id;
 
+-- name: undoable
+SELECT operation_id FROM wa_sessions.operation_phone
+WHERE phone_id = %(phone_id)s AND operation_id = ANY(%(ids)s)
+  AND restored_at IS NULL AND unlinked_at IS NULL AND purged_at IS NULL;
+
 -- name: lock_phone
 SELECT * FROM wa_sessions.operation_phone
 WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s FOR UPDATE;

@@ -18,7 +18,7 @@ WITH gone AS (
         WHERE at < clock_timestamp() - make_interval(secs => %(age)s) AND kind <> 'history_pruned'
         ORDER BY id LIMIT %(batch)s FOR UPDATE SKIP LOCKED
     )
-    RETURNING phone_id, organization_id, kind, detail
+    RETURNING at, phone_id, organization_id, kind, detail
 ), before AS (
     DELETE FROM wa_sessions.event
     WHERE kind = 'history_pruned' AND phone_id IN (SELECT phone_id FROM gone)
@@ -37,7 +37,11 @@ WITH gone AS (
 ), noted AS (
     INSERT INTO wa_sessions.event (phone_id, organization_id, kind, detail)
     SELECT phone_id, (SELECT max(organization_id) FROM gone WHERE gone.phone_id = counted.phone_id), 'history_pruned',
-           jsonb_build_object('totals', jsonb_object_agg(kind, jsonb_build_array(times, seconds)))
+           jsonb_build_object(
+               'totals', jsonb_object_agg(kind, jsonb_build_array(times, seconds)),
+               'until', (SELECT to_char(max(at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') FROM gone
+                         WHERE gone.phone_id = counted.phone_id)
+           )
     FROM counted GROUP BY phone_id
 )
 SELECT count(*) AS rows FROM gone;

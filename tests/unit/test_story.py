@@ -1,0 +1,141 @@
+"""The history in words."""
+
+import doctest
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wa_sessions.cli.timeline import shown
+from wa_sessions.health import story
+from wa_sessions.health.story import Happened, Line, sentence
+
+HISTORY = Path(__file__).parents[2] / "docs" / "reference" / "history.md"
+START = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=4,
+)
+NAMES = [
+    "actor",
+    "from",
+    "to",
+    "reason",
+    "down_seconds",
+    "message_id",
+    "cause",
+    "sender",
+    "seconds",
+    "error_kind",
+    "count",
+]
+NAMES += [
+    "limit",
+    "collection",
+    "chat",
+    "keys",
+    "logout",
+    "status",
+    "file",
+    "quarantined",
+    "device",
+    "waiting",
+    "totals",
+]
+DETAILS = st.dictionaries(st.sampled_from(NAMES), JSON | st.sampled_from(["bad_mac", "baileys"]))
+HISTORIES = st.lists(st.tuples(st.sampled_from(sorted(story.KINDS)), st.integers(0, 5_000), st.booleans()), max_size=30)
+
+
+def documented() -> set[str]:
+    table = HISTORY.read_text(encoding="utf-8").partition("## Events")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    return {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
+
+
+def after(seconds: float, kind: str, undo: str | None = None, **detail: object) -> Happened:
+    return Happened(START + timedelta(seconds=seconds), kind, detail, undo)
+
+
+def texts(*entries: Happened) -> list[str]:
+    return [line.text for line in story.story(entries)]
+
+
+def test_examples_in_docstrings() -> None:
+    failed, tried = doctest.testmod(story)
+    assert (failed, tried > 1) == (0, True)
+
+
+def test_every_documented_kind_has_a_sentence_of_its_own() -> None:
+    assert documented() == story.KINDS
+    assert len({sentence(kind, {}) for kind in story.KINDS}) == len(story.KINDS)
+    assert sentence("not_yet_known", {}) == "not yet known"
+
+
+@given(st.sampled_from(sorted(story.KINDS)), DETAILS)
+def test_no_detail_breaks_a_sentence(kind: str, detail: dict[str, object]) -> None:
+    assert sentence(kind, detail).strip()
+
+
+@given(HISTORIES)
+def test_a_story_leaves_nothing_out_and_never_folds_what_can_be_undone(history: list[tuple[str, int, bool]]) -> None:
+    entries, at = [], 0
+    for number, (kind, pause, undoable) in enumerate(history):
+        at += pause
+        entries.append(after(at, kind, f"op-{number}" if undoable else None))
+    lines = list(story.story(entries))
+    assert sum(line.times for line in lines) == len(entries)
+    assert [line.undo for line in lines if line.undo] == [entry.undo for entry in entries if entry.undo]
+    assert [line.at for line in lines] == sorted(line.at for line in lines)
+    assert all(line.at <= line.until for line in lines)
+
+
+def test_what_is_said() -> None:
+    error = {"error_kind": "bad_mac", "count": 2, "limit": 3, "sender": "99@lid"}
+    assert sentence("error_counted", error) == "Bad MAC error 2 of 3, from 99@lid: the next one closes the session"
+    assert sentence("message_recovered", {"message_id": "A", "seconds": 1.25}) == (
+        "message A recovered after 1.2 s: a later copy decrypted"
+    )
+    assert sentence("restored", {"actor": "ops", "keys": 1}) == "undone by ops: 1 key brought back from quarantine"
+    assert sentence("assigned", {"from": "baileys", "to": "neonize"}) == "handed from the Node backend to wa-sessions"
+    assert sentence("banned", {"reason": "banned by WhatsApp until 5"}).endswith("it connects by itself then")
+    assert sentence("banned", {"reason": "banned"}).endswith("it stays down until wa-sessions restart")
+    totals = {"connected": [3, None], "message_recovered": [2, 1.5]}
+    assert sentence("history_pruned", {"totals": totals}) == "5 older entries pruned"
+
+
+def test_runs_of_what_is_alike_are_one_line() -> None:
+    pairs = [after(n, f"message_{outcome}") for n in range(12) for outcome in ("pending", "recovered")]
+    assert texts(*pairs, after(20, "message_lost")) == ["12 messages did not decrypt at first, 12 recovered, 1 lost"]
+    assert texts(*(after(n, "connected" if n % 2 else "disconnected") for n in range(4))) == [
+        "the connection is unsteady: connection lost 2 times, connected again 2 times"
+    ]
+    assert texts(*(after(n, "handler_failed", error="KeyError") for n in range(3))) == [
+        "3 times, at last: the message handler failed with KeyError on a message"
+    ]
+    assert len(texts(*pairs[:2])) == 2
+    assert len(texts(*(after(n * 4_000, "message_lost") for n in range(3)))) == 3
+
+
+def test_days_gaps_and_undoing_stand_between_the_lines() -> None:
+    lines = [
+        Line(START, START, "connected"),
+        Line(START + timedelta(hours=3), START + timedelta(hours=3, minutes=2), "12 messages lost", times=12),
+        Line(START + timedelta(days=1), START + timedelta(days=1), "x " * 50, undo="op-1"),
+    ]
+    assert list(shown(lines, START + timedelta(days=1, hours=5), 60)) == [
+        "Thursday 15 January 2026",
+        "  03:00:00  connected",
+        "  … quiet for 3 h",
+        "  06:00:00  12 messages lost, within 2 min",
+        "  … quiet for 20 h",
+        "",
+        "Friday 16 January 2026",
+        "  03:00:00  " + "x " * 23 + "x",
+        "            " + "x " * 23 + "x",
+        "            x x",
+        "            undo: wa-sessions restore op-1",
+        "  … quiet since then, for 5 h",
+    ]
