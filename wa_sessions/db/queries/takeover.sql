@@ -16,7 +16,7 @@ ORDER BY operation.at DESC LIMIT 1;
 -- name: uses_seven
 SELECT EXISTS (
     SELECT FROM {auth_table} WHERE "organizationId" = %(organization_id)s
-    AND ("key" LIKE 'lid-mapping-%%' OR "key" LIKE 'device-list-%%')
+    AND (starts_with("key", 'lid-mapping-') OR starts_with("key", 'device-list-'))
 ) AS present;
 
 -- name: store_version
