@@ -1,0 +1,199 @@
+"""``adopt`` and ``return`` on keys that real Baileys wrote: wholly or not at all, undone while nobody has used them."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support import corpus
+from support.corpus import BUFFERS, LOGGED_OUT, PAIRED, PENDING, SEVENTH, SEVENTH_PAIRED, SHAPES, WABA
+from support.fleet import Fleet
+
+LINKED = {BUFFERS, PAIRED, SEVENTH, SEVENTH_PAIRED, LOGGED_OUT}
+STOPPED = ("--process-stopped", "--yes")
+STORE = ("whatsmeow_device", "whatsmeow_sessions", "whatsmeow_sender_keys", "whatsmeow_pre_keys")
+NOT_CARRIED = {"sender-key-memory", "device-list"}
+
+
+def _store(fleet: Fleet) -> dict[str, int]:
+    return {table: int(fleet.sql(f"SELECT count(*) AS n FROM whatsmeow.{table}")[0]["n"]) for table in STORE}
+
+
+def _everything(fleet: Fleet) -> tuple[object, ...]:
+    return *fleet.everything(), _store(fleet)
+
+
+def _types(fleet: Fleet) -> dict[str, str]:
+    rows = fleet.sql("""SELECT "phoneJid", "connectionType" AS type FROM "OrganizationPhone" """)
+    return {row["phoneJid"].split("@")[0].split(":")[0]: row["type"] for row in rows}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_all_go_over_and_come_back(fleet: Fleet, shape: str) -> None:
+    with fleet.database.transaction() as conn:
+        conn.execute('DELETE FROM "OrganizationPhone"')
+        corpus.load(conn, shape)
+    before, keys, phones = _everything(fleet), fleet.keys(), fleet.phones()
+    planned = fleet("adopt", "all", "--dry-run", "--json")
+    assert planned.code == 1
+    assert _everything(fleet) == before
+    answer = fleet("adopt", "--all", "--json", *STOPPED)
+    assert (answer.code, f"1 of 6 phones stay as they are: {PENDING} stays" in answer.err) == (1, True)
+    done, plan = json.loads(answer.out), json.loads(planned.out)
+    assert {phone["phone"] for phone in done["phones"]} == LINKED
+    assert [failed["phone"] for failed in done["failed"]] == [PENDING]
+    assert done["phones"] == plan["phones"]
+    assert {name: kind for name, kind in _types(fleet).items() if kind == "neonize"}.keys() == LINKED
+    assert fleet.sql(f"""SELECT "key" FROM "{fleet.auth}" WHERE "key" = 'creds' AND "phoneJid" <> %s""", PENDING) == []
+    for phone in done["phones"]:
+        counted = fleet.json("keys", phone["phone"])
+        assert counted["by_type"] == phone["keys_after"]
+        assert {remark["key"] for remark in phone["left_out"]} <= NOT_CARRIED
+        carried = {kind: n for kind, n in phone["keys_before"].items() if kind in ("session", "pre-key", "creds")}
+        assert carried.items() <= phone["keys_after"].items()
+    restored = fleet.json("restore", done["operation"], "--process-stopped")
+    assert restored["keys"] == sum(sum(phone["keys_before"].values()) for phone in done["phones"])
+    assert (fleet.keys(), _store(fleet)) == (keys, before[-1])
+    assert [_without_qr(row) for row in fleet.phones()] == [_without_qr(row) for row in phones]
+
+
+def _without_qr(row: dict[str, Any]) -> dict[str, Any]:
+    return row["row"] | {"qrCode": None}
+
+
+def test_once_the_keys_were_used_only_return_leads_back(fleet: Fleet) -> None:
+    adopted = fleet.json("adopt", SEVENTH, *STOPPED)
+    fleet.sql("UPDATE whatsmeow.whatsmeow_sessions SET session = session || ' '::bytea")
+    stays = fleet("restore", adopted["operation"], "--process-stopped")
+    assert (stays.code, "wa-sessions return 79269876543 converts" in stays.err) == (1, True)
+    returned = fleet.json("return", SEVENTH, "--yes")
+    assert _types(fleet)[SEVENTH] == "baileys"
+    [phone] = returned["phones"]
+    assert fleet.json("keys", SEVENTH)["by_type"] == phone["keys_after"]
+    assert _store(fleet) == dict.fromkeys(STORE, 0)
+    stays = fleet("restore", adopted["operation"], "--process-stopped")
+    assert (stays.code, "is a baileys phone by now" in stays.err) == (1, True)
+    fleet.json("restore", returned["operation"], "--process-stopped")
+    assert _types(fleet)[SEVENTH] == "neonize"
+    undone = fleet.json("operations", SEVENTH)["operations"]
+    assert [one["action"] for one in undone] == ["undo_return", "return", "adopt"]
+    again = fleet("restore", undone[0]["operation"], "--process-stopped")
+    assert (again.code, "do it again with wa-sessions return" in again.err) == (1, True)
+
+
+def test_the_way_back_has_what_stood_in_creds_before(fleet: Fleet) -> None:
+    """Much of ``creds`` has no place in whatsmeow's store; a phone that nobody used comes back as it was."""
+
+    def creds() -> dict[str, Any]:
+        [row] = fleet.sql("""SELECT "value" FROM baileys_auth WHERE "phoneJid" = %s AND "key" = 'creds'""", PAIRED)
+        value: dict[str, Any] = json.loads(base64.b64decode(row["value"]))
+        return value
+
+    before = creds()
+    fleet.json("adopt", PAIRED, *STOPPED)
+    fleet.json("return", PAIRED, "--yes")
+    changed = {name for name, value in creds().items() if value != before.get(name)}
+    assert changed <= {"firstUnuploadedPreKeyId", "nextPreKeyId"}
+    assert creds().keys() == before.keys()
+
+
+def _halves(creds: dict[str, Any]) -> None:
+    creds["noiseKey"]["public"] = creds["signedIdentityKey"]["public"]
+
+
+def _signature(creds: dict[str, Any]) -> None:
+    creds["signedPreKey"]["signature"]["data"] = base64.b64encode(bytes(64)).decode()
+
+
+def _account(creds: dict[str, Any]) -> None:
+    creds["account"]["deviceSignature"] = {"type": "Buffer", "data": base64.b64encode(bytes(64)).decode()}
+
+
+def _unpaired(creds: dict[str, Any]) -> None:
+    del creds["me"], creds["account"]
+
+
+def _another(creds: dict[str, Any]) -> None:
+    creds["me"]["id"] = "77050000000:3@s.whatsapp.net"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_halves, "the halves of noiseKey do not belong together"),
+        (_signature, "the signature of the signed pre-key is wrong"),
+        (_account, "this device's signature of the account is wrong"),
+        (_unpaired, "the phone was never paired"),
+        (_another, "its keys are those of another number (77050000000)"),
+    ],
+)
+def test_bad_keys_are_refused_with_a_reason(fleet: Fleet, damage: Callable[[dict[str, Any]], None], words: str) -> None:
+    [row] = fleet.sql("""SELECT "value" FROM baileys_auth WHERE "phoneJid" = %s AND "key" = 'creds'""", PAIRED)
+    creds = json.loads(base64.b64decode(row["value"]))
+    damage(creds)
+    value = base64.b64encode(json.dumps(creds).encode()).decode()
+    fleet.sql("""UPDATE baileys_auth SET "value" = %s WHERE "phoneJid" = %s AND "key" = 'creds'""", value, PAIRED)
+    _refused(fleet, 1, words, "adopt", PAIRED, *STOPPED)
+
+
+def _refused(fleet: Fleet, code: int, words: str, *arguments: str) -> None:
+    before = _everything(fleet)
+    answer = fleet(*arguments)
+    assert (answer.code, words in answer.err, answer.out) == (code, True, ""), answer
+    assert _everything(fleet) == before
+
+
+def test_what_stands_in_the_way_is_refused(fleet: Fleet) -> None:
+    _refused(fleet, 5, "--process-stopped", "adopt", PAIRED, "--yes")
+    _refused(fleet, 6, "not confirmed", "adopt", PAIRED, "--process-stopped")
+    _refused(fleet, 5, "waba phone", "adopt", WABA, *STOPPED)
+    _refused(fleet, 5, "nothing of ours", "return", PAIRED, "--yes")
+    _refused(fleet, 2, "which phone?", "adopt", *STOPPED)
+    _refused(fleet, 2, "--run takes one phone", "adopt", "all", "--run", *STOPPED)
+    _refused(fleet, 3, "no phone 77050000001", "adopt", "77050000001", *STOPPED)
+    fleet.sql("UPDATE whatsmeow.whatsmeow_version SET version = 99")
+    _refused(fleet, 4, "of version 99", "adopt", PAIRED, *STOPPED)
+    fleet.sql("UPDATE whatsmeow.whatsmeow_version SET version = 15")
+    fleet.json("adopt", PAIRED, *STOPPED)
+    _refused(fleet, 5, "ours already", "adopt", PAIRED, *STOPPED)
+    fleet.sql("""UPDATE "OrganizationPhone" SET "connectionType" = 'baileys' WHERE id = 3""")
+    _refused(fleet, 1, "there is no such row", "adopt", PAIRED, *STOPPED)
+
+
+def test_a_device_that_is_there_and_keys_that_are_there_are_refused(fleet: Fleet) -> None:
+    row = """INSERT INTO baileys_auth SELECT * FROM kept"""
+    fleet.sql('CREATE TABLE kept AS SELECT * FROM baileys_auth WHERE "phoneJid" = %s', PAIRED)
+    fleet.json("adopt", PAIRED, *STOPPED)
+    fleet.sql(row)
+    _refused(fleet, 1, "two sets of keys are one too many", "return", PAIRED, "--yes")
+    fleet.sql("""UPDATE "OrganizationPhone" SET "connectionType" = 'baileys' WHERE id = 3""")
+    _refused(fleet, 1, "the store has a device of it already", "adopt", PAIRED, *STOPPED)
+
+
+def test_a_map_of_lids(fleet: Fleet, tmp_path) -> None:
+    file = tmp_path / "lids.csv"
+    file.write_text("# LID, number\n99000000001,77019990053\n99000000002@lid\t77019990054@s.whatsapp.net\n")
+    fleet.json("adopt", PAIRED, "--lid-map", str(file), *STOPPED)
+    pairs = fleet.sql("SELECT lid, pn FROM whatsmeow.whatsmeow_lid_map WHERE lid LIKE '9900000000_' ORDER BY 1")
+    assert [tuple(pair.values()) for pair in pairs] == [("99000000001", "77019990053"), ("99000000002", "77019990054")]
+    file.write_text("hello\n")
+    _refused(fleet, 2, "line 1: write a LID and a number", "adopt", BUFFERS, "--lid-map", str(file), *STOPPED)
+
+
+def test_the_node_process_is_stopped_and_started_around_it(fleet: Fleet, tmp_path) -> None:
+    log = tmp_path / "log"
+    node = ("--stop-command", f"echo stop >> {log}", "--start-command", f"echo start >> {log}", "--yes")
+    fleet.json("adopt", PAIRED, *node)
+    fleet.json("return", PAIRED, *node)
+    assert log.read_text().split() == ["stop", "start", "stop", "start"]
+
+
+@pytest.mark.parametrize("output", ["table", "tsv"])
+def test_for_people(fleet: Fleet, output: str) -> None:
+    shown = fleet("adopt", PAIRED, "-o", output, *STOPPED)
+    assert shown.code == 0
+    assert max(map(len, shown.out.splitlines())) <= 80 or output == "tsv"
+    assert f"connect: wa-sessions run {PAIRED}" in shown.err
+    story = fleet("timeline", PAIRED).out
+    assert "taken over from the Node backend" in story
