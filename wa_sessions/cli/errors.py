@@ -150,10 +150,10 @@ def _counters(one: "SessionErrorStats", now: datetime) -> tuple[str, ...]:
 
 def _line(entry: "Entry") -> tuple[str, ...]:
     at = f"{entry.event.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-    return at, entry.phone or f"#{entry.event.phone_id}", terminal.plain(_what(entry.event.kind, entry.event.detail))
+    return at, entry.phone or f"#{entry.event.phone_id}", terminal.plain(what(entry.event.kind, entry.event.detail))
 
 
-def _what(kind: str, detail: dict[str, Any]) -> str:
+def what(kind: str, detail: dict[str, Any]) -> str:
     """What happened, with as much of the detail as fits a line."""
     label = {"bad_mac": "Bad MAC", "bad_decrypt": "Bad Decrypt"}.get(str(detail.get("error_kind")), "")
     match kind:

@@ -52,6 +52,20 @@ def history(
     return [Event(**row) for row in conn.execute(_SQL.history, values)]
 
 
+def errors_by_minute(
+    conn: Connection, minutes: int, organization_id: int | None = None
+) -> dict[int, tuple[int, ...]]:
+    """How many errors were counted in each of the last so many minutes, the oldest first, by phone id.
+
+    The last one ends now. Phones without any are left out. It reads no entry that is a minute older than these.
+    """
+    found: dict[int, list[int]] = {}
+    for row in conn.execute(_SQL.errors_by_minute, {"minutes": minutes, "organization_id": organization_id}):
+        counts = found.setdefault(row["phone_id"], [0] * minutes)
+        counts[minutes - 1 - min(max(row["minutes_ago"], 0), minutes - 1)] += row["errors"]
+    return {phone_id: tuple(counts) for phone_id, counts in found.items()}
+
+
 def totals(conn: Connection) -> list[Total]:
     """Sums of the whole history, of what was pruned too, so that they never go down."""
     return [Total(**row) for row in conn.execute(_SQL.totals)]
