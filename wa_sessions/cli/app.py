@@ -14,6 +14,7 @@ _COMMANDS = {
     "stats": ("stats.stats", "wa-sessions stats 77051234567 --json"),
     "sessions": ("stats.sessions", "wa-sessions sessions --org 1 --unhealthy"),
     "check": ("check.check", "wa-sessions check --all --freshness 5m"),
+    "top": ("top.top", "wa-sessions top --org 1"),
     "errors": ("errors.errors", "wa-sessions errors 77051234567 --since 1h"),
     "metrics": ("metrics.metrics", "wa-sessions metrics --textfile /var/lib/node_exporter/wa_sessions.prom"),
     "logs": ("logs.logs", "wa-sessions logs --pm2 messenger-backend"),
@@ -39,7 +40,7 @@ _COMMANDS = {
 
 _HELP = "Keep WhatsApp sessions alive: see Bad MAC and Bad Decrypt, mend with the least damage, undo every deletion."
 _GROUPS = {"db": "db.app", "quarantine": "history.app", "alerts": "alerts.app"}
-_WITHOUT_ARGUMENTS = frozenset({"run", "sessions", "check", "errors", "metrics", "operations", "demo"})
+_WITHOUT_ARGUMENTS = frozenset({"run", "sessions", "check", "top", "errors", "metrics", "operations", "demo"})
 
 
 def tree(words: Iterable[str] = ()) -> typer.Typer:

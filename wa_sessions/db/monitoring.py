@@ -52,9 +52,7 @@ def history(
     return [Event(**row) for row in conn.execute(_SQL.history, values)]
 
 
-def errors_by_minute(
-    conn: Connection, minutes: int, organization_id: int | None = None
-) -> dict[int, tuple[int, ...]]:
+def errors_by_minute(conn: Connection, minutes: int, organization_id: int | None = None) -> dict[int, tuple[int, ...]]:
     """How many errors were counted in each of the last so many minutes, the oldest first, by phone id.
 
     The last one ends now. Phones without any are left out. It reads no entry that is a minute older than these.

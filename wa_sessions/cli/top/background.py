@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 from textual.app import App
 
+from wa_sessions.errors import WaSessionsError
+
 ResultT = TypeVar("ResultT")
 
 
@@ -22,10 +24,9 @@ class Background:
         self,
         call: Callable[[], ResultT],
         done: Callable[[ResultT], None],
-        failed: Callable[[Exception], None] | None = None,
-        expected: type[Exception] = Exception,
+        failed: Callable[[WaSessionsError], None],
     ) -> None:
-        """Begin a call. Later ``done`` gets its result; ``failed`` an ``expected`` error, and any other ends the view.
+        """Begin a call. Later ``done`` gets its result, or ``failed`` its error; ``broken`` one that nobody foresaw.
 
         Of a view that has ended nobody is told.
         """
@@ -33,8 +34,10 @@ class Background:
         def work() -> None:
             try:
                 result = call()
+            except WaSessionsError as error:
+                self._tell(failed, error)
             except Exception as error:  # noqa: BLE001  # it belongs into the view's thread
-                self._tell(failed if failed and isinstance(error, expected) else self._broken, error)
+                self._tell(self._broken, error)
             else:
                 self._tell(done, result)
 
