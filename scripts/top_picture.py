@@ -16,6 +16,7 @@ from support import watched  # noqa: E402
 
 from wa_sessions.actions.connection import Opened  # noqa: E402
 from wa_sessions.cli.top.app import TopApp  # noqa: E402
+from wa_sessions.cli.top.fleet_table import FleetTable  # noqa: E402
 from wa_sessions.db import backend, migrate  # noqa: E402
 from wa_sessions.db.embedded import EmbeddedServer  # noqa: E402
 from wa_sessions.db.gateway import Database  # noqa: E402
@@ -48,9 +49,10 @@ async def picture(opened: Opened) -> str:
     """The screen once the fleet is read, without the fonts that an SVG would fetch from elsewhere."""
     view = TopApp(opened)
     async with view.run_test(size=SIZE) as pilot:
-        while not view.query("FleetTable") or not view.screen.query_one("FleetTable").row_count:
+        for _ in range(200):
             await pilot.pause(0.05)
-        await pilot.pause()
+            if view.screen.query_one(FleetTable).row_count:
+                break
         drawn = view.export_screenshot(title="wa-sessions top")
     return re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
 

@@ -1,5 +1,6 @@
 """PURE: which phones the view shows, and in which order."""
 
+import re
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from wa_sessions.actions.top import Row, Standing
 from wa_sessions.cli.stats import place
 
+_ORGANIZATION = re.compile(r"\borg *([0-9]{1,10})\b", re.IGNORECASE)
 _WORST = list(Standing)
 _ILL = frozenset({Standing.DOWN, Standing.CRITICAL, Standing.WARNING})
 
@@ -33,23 +35,27 @@ def arranged(
 ) -> list[Row]:
     """The rows that are asked for, sorted; equal ones by organization and number.
 
-    Every one of ``words`` has to stand somewhere in a row, in either case. ``unhealthy``: only those that are down,
-    critical or warning.
+    Every one of ``words`` has to stand somewhere in a row, in either case; ``org 7`` is that organization alone.
+    ``unhealthy``: only those that are down, critical or warning.
     """
-    wanted = words.casefold().split()
-    kept = [row for row in rows if (not unhealthy or row.standing in _ILL) and _has(row, wanted)]
+    organizations = {int(number) for number in _ORGANIZATION.findall(words)}
+    wanted = _ORGANIZATION.sub(" ", words).casefold().split()
+    kept = [
+        row
+        for row in rows
+        if (not unhealthy or row.standing in _ILL)
+        and (not organizations or row.stats.organization_id in organizations)
+        and _has(row, wanted)
+    ]
     kept.sort(key=lambda row: (row.stats.organization_id, row.stats.phone))
     kept.sort(key=_KEYS[order], reverse=backwards)
     return kept
 
 
 def _has(row: Row, wanted: list[str]) -> bool:
-    if not wanted:
-        return True
     stats = row.stats
     texts = (
         stats.phone,
-        f"org {stats.organization_id}",
         stats.display_name or "",
         stats.connection_type,
         stats.status,

@@ -13,31 +13,25 @@ from wa_sessions.actions.top import MINUTES
 
 HELP = f"""\
 [b]Keys[/b]
-  arrows, PgUp, PgDn, Home, End   choose a phone
-  Enter        its history, live; Esc goes back
-  s, S         sort by the next thing; turn the order round
-  /            filter: words that a row must have (number, name, type,
-               status, health, worker, org 7); Esc shows all again
-  u            only phones that are down, critical or warning
-  r            relink: show a QR for a phone without keys
-  c            close the session; its keys are kept
-  q, Ctrl-C    quit
-
-[b]Health[/b], the worst first
-  down         logged out, no worker, or its worker cannot connect it
-  critical     the next error of that kind closes the session
-  warning      an error was counted
-  unknown      nobody observes it
-  ok           observed, and no counted error
-
+  Enter     the phone's history, live; Esc goes back
+  s, S      sort by the next thing; turn the order round
+  /         filter by words of a row (number, name, status, org 7, …)
+  u         only phones that are down, critical or warning
+  Esc       all phones again
+  r         relink: a QR for a phone that has no keys any more
+  c         close the session, its keys are kept; both ask first
+  q         quit
+[b]Health[/b]
+  down      logged out, no worker, or its worker cannot connect it
+  critical  the next error of that kind closes the session
+  warning   an error was counted
+  unknown   nobody observes it
 [b]Columns[/b]
-  MAC, DEC     counted Bad MAC and Bad Decrypt errors, and their limits
-  P/L          messages that wait for a retry (pending), messages lost
-  ERR/MIN      counted errors a minute in the last {MINUTES} minutes; a bar is
-               the worst of its minutes, the highest bar the worst of all
-  LAST ERR     kind and age of the last counted error
-
-Esc closes this"""
+  MAC, DEC  counted Bad MAC and Bad Decrypt errors, and their limits
+  P/L       messages that wait for a retry (pending), messages lost
+  ERR/MIN   counted errors a minute, the last {MINUTES} minutes; a bar is
+            the worst of its minutes, a full bar the fleet's worst
+  LAST ERR  kind and age of the last counted error"""
 
 
 class Confirm(ModalScreen[bool]):

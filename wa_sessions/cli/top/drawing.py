@@ -1,14 +1,15 @@
 """PURE: the view's lines, as text with styles of the terminal's own sixteen colours."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.text import Text
 
 from wa_sessions.actions.advice import next_step
+from wa_sessions.actions.stats import SessionErrorStats
 from wa_sessions.actions.top import MINUTES, Row, Standing
 from wa_sessions.cli import terminal
 from wa_sessions.cli.stats import KINDS, doing, place
@@ -26,6 +27,7 @@ STYLES = {
 }
 _SHORT_KINDS = {"bad_mac": "MAC", "bad_decrypt": "DEC"}
 _AGES = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "m"), (timedelta(seconds=1), "s"))
+_NOT_KNOWN = "-"  # silence is not health
 _NAME_AT_LEAST, _NAME_AT_MOST = 8, 32
 
 
@@ -93,7 +95,7 @@ def summary(rows: Sequence[Row], now: datetime, width: int) -> Text:
     for standing in Standing:
         if counts[standing]:
             text.append("  ").append(f" {counts[standing]} {standing} ", style=STYLES[standing])
-    return _ends(text, f"{now.astimezone(UTC):%H:%M:%S} UTC", width)
+    return _ends(text, _clock(now), width)
 
 
 def errors_line(rows: Sequence[Row], asked: str, width: int) -> Text:
@@ -102,27 +104,47 @@ def errors_line(rows: Sequence[Row], asked: str, width: int) -> Text:
     room = MINUTES if width >= 100 else MINUTES // 2
     bars = sparkline(total, room, max(total))
     text = Text("errors/min ").append(bars, style="red" if any(total) else "dim")
-    text.append(f"  {total[-1]} in the last minute, {sum(total)} in {MINUTES}")
+    text.append(f"  {total[-1]} in the last{' minute' if width >= 100 else ''}, {sum(total)} in {MINUTES} min")
     return _ends(text, asked, width)
 
 
+def alarm(why: str) -> Text:
+    """Why what is shown is not of now."""
+    return Text(terminal.plain(why), style="bold red reverse")
+
+
+def headline(row: Row, now: datetime, width: int) -> Text:
+    """How one phone stands, and the time."""
+    stats = row.stats
+    text = Text(f"{stats.phone}  ", style="bold").append(f" {row.standing} ", style=STYLES[row.standing])
+    text.append(f"  Bad MAC {stats.bad_mac_errors} of {stats.max_bad_mac_errors}")
+    text.append(f", Bad Decrypt {stats.bad_decrypt_errors} of {stats.max_bad_decrypt_errors}")
+    return _ends(text, _clock(now), width)
+
+
 def details(row: Row, now: datetime) -> Text:
-    """All about one phone, and what to do next."""
+    """What to do next about one phone, and what else is known of it."""
     stats = row.stats
     name = f"  {terminal.plain(stats.display_name)}" if stats.display_name else ""
-    text = Text(stats.phone, style="bold").append(name, style="bold")
-    text.append(f"  organization {stats.organization_id}, {terminal.plain(stats.connection_type)}, status ")
-    text.append(f"{terminal.plain(stats.status)}\n")
-    facts = [terminal.plain(doing(stats, now))] if stats.state else []
+    text = Text(f"{stats.phone}{name}", style="bold")
+    text.append(f"  organization {stats.organization_id}, {terminal.plain(stats.connection_type)}\n", style="not bold")
+    advice = next_step(stats)
+    text.append(f"next: {terminal.plain(advice)}\n" if advice else "all is well\n", style="not bold")
+    return text.append("; ".join(_facts(stats, now)), style="not bold")
+
+
+def _facts(stats: SessionErrorStats, now: datetime) -> Iterator[str]:
+    if stats.state:
+        yield terminal.plain(doing(stats, now))
+    yield f"status {terminal.plain(stats.status)}"
     if stats.last_error_at:
         kind = KINDS.get(stats.last_error_kind or "", stats.last_error_kind or "")
-        facts.append(f"last error {terminal.plain(kind)} {when(stats.last_error_at, now)}")
-    if stats.messages_pending or stats.messages_lost:
-        facts.append(f"{stats.messages_pending} wait for a retry, {stats.messages_lost} lost")
-    facts.append(f"worker {terminal.plain(place(stats.worker))}" if stats.worker else "no worker")
-    text.append("; ".join(facts) + "\n")
-    advice = next_step(stats)
-    return text.append(f"next: {terminal.plain(advice)}", style="bold") if advice else text.append("all is well")
+        yield f"last error {terminal.plain(kind)} {when(stats.last_error_at, now)}"
+    if stats.messages_pending:
+        yield f"{stats.messages_pending} pending"
+    if stats.messages_lost:
+        yield f"{stats.messages_lost} lost"
+    yield f"worker {terminal.plain(place(stats.worker))}" if stats.worker else "no worker"
 
 
 def age(moment: datetime | None, now: datetime) -> str:
@@ -138,6 +160,10 @@ def age(moment: datetime | None, now: datetime) -> str:
     return next((f"{distance // unit}{letter}" for unit, letter in _AGES if distance >= unit), "0s")
 
 
+def _clock(now: datetime) -> str:
+    return f"{now.astimezone(UTC):%H:%M:%S} UTC"
+
+
 def _ends(left: Text, right: str, width: int) -> Text:
     """Something at the left and something at the right of a line; the left gives way."""
     room = width - cell_len(right) - 1
@@ -147,7 +173,7 @@ def _ends(left: Text, right: str, width: int) -> Text:
 
 def _fitted(text: Text, width: int) -> Text:
     shown = cut(text.plain, width)
-    return Text(set_cell_size(shown, width) + " " * GAP, style=text.style, end="")
+    return Text.assemble((shown, text.style), " " * (width - cell_len(shown) + GAP))
 
 
 def _phone(row: Row, _width: int, _moment: Moment) -> Text:
@@ -171,19 +197,23 @@ def _standing(row: Row, _width: int, _moment: Moment) -> Text:
 
 
 def _bad_mac(row: Row, _width: int, _moment: Moment) -> Text:
-    return _counted(row.stats.bad_mac_errors, row.stats.max_bad_mac_errors)
+    return _counted(row, row.stats.bad_mac_errors, row.stats.max_bad_mac_errors)
 
 
 def _bad_decrypt(row: Row, _width: int, _moment: Moment) -> Text:
-    return _counted(row.stats.bad_decrypt_errors, row.stats.max_bad_decrypt_errors)
+    return _counted(row, row.stats.bad_decrypt_errors, row.stats.max_bad_decrypt_errors)
 
 
 def _pending_lost(row: Row, _width: int, _moment: Moment) -> Text:
     pending, lost = row.stats.messages_pending, row.stats.messages_lost
+    if not (row.stats.observed or pending or lost):
+        return Text(_NOT_KNOWN, style="dim")
     return Text(f"{pending}/{lost}", style="yellow" if pending else "" if lost else "dim")
 
 
 def _errors(row: Row, width: int, moment: Moment) -> Text:
+    if not (row.stats.observed or any(row.errors)):
+        return Text("")
     return Text(sparkline(row.errors, width, moment.peak), style="red" if any(row.errors) else "dim")
 
 
@@ -205,6 +235,8 @@ def _name_of(row: Row) -> str:
     return f"{row.stats.organization_id} {terminal.plain(row.stats.display_name or '')}".rstrip()
 
 
-def _counted(count: int, limit: int) -> Text:
+def _counted(row: Row, count: int, limit: int) -> Text:
+    if not (row.stats.observed or count):
+        return Text(_NOT_KNOWN, style="dim")
     style = "dim" if not count else "bold red" if count >= limit - 1 else "bold yellow"
     return Text(f"{count}/{limit}", style=style)

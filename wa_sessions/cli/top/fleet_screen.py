@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Footer, Input, Static
@@ -55,17 +54,12 @@ class FleetScreen(View):
 
     def show(self) -> None:
         """Draw the fleet."""
-        rows, now, width = self.reading.rows, self.now(), self.size.width
+        rows, now, width, alarm = self.reading.rows, self.now(), self.size.width, self.reading.alarm
         table, nothing = self.query_one(FleetTable), self.query_one("#nothing", Static)
         shown = arranged(rows, self._order, backwards=self._backwards, words=self._words, unhealthy=self._unhealthy)
         self.query_one("#summary", Static).update(drawing.summary(rows, now, width))
-        alarm = self.reading.alarm
-        errors = self.query_one("#errors", Static)
-        errors.set_class(bool(alarm), "alarm")
-        errors.update(
-            Text(terminal.plain(alarm), style="bold red reverse")
-            if alarm
-            else drawing.errors_line(rows, self._asked_for(), width)
+        self.query_one("#errors", Static).update(
+            drawing.alarm(alarm) if alarm else drawing.errors_line(rows, self._asked_for(), width)
         )
         table.show(shown, Moment(now, max((max(row.errors) for row in rows), default=0)), width - 1)
         table.display = bool(shown)

@@ -17,7 +17,7 @@ class FleetTable(DataTable[Text]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "app.timeline", "history", key_display="Enter")]
 
     def __init__(self) -> None:
-        super().__init__(cursor_type="row", cell_padding=0)
+        super().__init__(cursor_type="row", cursor_foreground_priority="renderable", cell_padding=0)
         self._columns: list[tuple[str, int]] = []
         self._phones: list[int] = []
         self._cells: list[list[Text]] = []
@@ -41,7 +41,7 @@ class FleetTable(DataTable[Text]):
     def _update(self, drawn: list[list[Text]]) -> None:
         for row, (before, after) in enumerate(zip(self._cells, drawn, strict=True)):
             for column, (old, new) in enumerate(zip(before, after, strict=True)):
-                if (old.plain, old.style) != (new.plain, new.style):
+                if old != new:
                     self.update_cell(str(self._phones[row]), self._columns[column][0], new)
 
     def _rebuild(self, phones: list[int], shown: list[Column], drawn: list[list[Text]]) -> None:

@@ -41,7 +41,7 @@ class TimelineScreen(View):
 
     def compose(self) -> ComposeResult:
         """The phone, its history, what became of an order, keys."""
-        yield Static(id="alarm", classes="alarm")
+        yield Static(id="summary")
         yield Static(id="details")
         with VerticalScroll():
             yield Static("reading its history …", id="history")
@@ -59,11 +59,10 @@ class TimelineScreen(View):
 
     def show(self) -> None:
         """Draw the phone as it is now."""
-        row, alarm = self.chosen, self.query_one("#alarm", Static)
-        alarm.update(Text(terminal.plain(self.reading.alarm or ""), style="bold red reverse"))
-        alarm.display = self.reading.alarm is not None
-        details = drawing.details(row, self.now()) if row else Text("this phone is there no more")
-        self.query_one("#details", Static).update(details)
+        row, now, alarm = self.chosen, self.now(), self.reading.alarm
+        known = drawing.headline(row, now, self.size.width) if row else Text("this phone is there no more")
+        self.query_one("#summary", Static).update(drawing.alarm(alarm) if alarm else known)
+        self.query_one("#details", Static).update(drawing.details(row, now) if row else "")
 
     def take(self, history: Sequence[Event]) -> None:
         """Draw the history where it has grown; who reads at its end stays there, who has scrolled up stays too."""
