@@ -28,7 +28,7 @@ def top(*, org: Organization = None, database_url: DatabaseUrl = None) -> None:
     Replaces: `watch wa-sessions sessions`.
     """
     if not _full_screen():
-        raise UsageError("top needs a terminal that it can draw on; for pipes and files: wa-sessions sessions")
+        raise UsageError("top needs a terminal; for pipes and files: wa-sessions sessions")
     try:
         from wa_sessions.cli.top.app import TopApp
     except ModuleNotFoundError as error:

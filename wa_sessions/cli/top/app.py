@@ -83,12 +83,12 @@ class TopApp(App[None]):
         """The keys."""
         self.push_screen(Help())
 
-    def action_timeline(self) -> None:
+    async def action_timeline(self) -> None:
         """A phone's history."""
         row = self._chosen()
         if row and not isinstance(self.view, TimelineScreen):
             screen = TimelineScreen(self._reading, row.stats.phone_id)
-            self.push_screen(screen)
+            await self.push_screen(screen)
             self._look_back(screen)
 
     def action_relink(self) -> None:

@@ -28,7 +28,7 @@ STYLES = {
 _SHORT_KINDS = {"bad_mac": "MAC", "bad_decrypt": "DEC"}
 _AGES = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "m"), (timedelta(seconds=1), "s"))
 _NOT_KNOWN = "-"  # silence is not health
-_NAME_AT_LEAST, _NAME_AT_MOST = 8, 32
+_NAME, _NAME_AT_MOST = 8, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def columns(rows: Sequence[Row], width: int) -> list[Column]:
     longest = max((len(row.stats.phone) for row in rows), default=0)
     shown = [
         Column("PHONE", max(longest, 11), _phone),
-        Column("NAME", _NAME_AT_LEAST, _name),
+        Column("NAME", _NAME, _name),
         Column("TYPE", 7, _type),
         Column("STATUS", 12, _condition),
         Column("HEALTH", 8, _standing),
@@ -78,7 +78,7 @@ def columns(rows: Sequence[Row], width: int) -> list[Column]:
         if more <= left:
             wider[title], left = wanted, left - more
     names = max((cell_len(_name_of(row)) for row in rows), default=0)
-    wider["NAME"] = min(_NAME_AT_LEAST + max(left, 0), max(names, _NAME_AT_LEAST), _NAME_AT_MOST)
+    wider["NAME"] = min(max(_NAME + left, len("NAME")), max(names, _NAME), _NAME_AT_MOST)
     kept = [column for column in shown if column.title not in ("TYPE", "WORKER") or column.title in wider]
     return [Column(column.title, wider.get(column.title, column.width), column.cell) for column in kept]
 

@@ -52,7 +52,7 @@ class FleetScreen(View):
         """The phone under the cursor."""
         return self.reading.row(self.query_one(FleetTable).chosen)
 
-    def show(self) -> None:
+    def draw(self) -> None:
         """Draw the fleet."""
         rows, now, width, alarm = self.reading.rows, self.now(), self.size.width, self.reading.alarm
         table, nothing = self.query_one(FleetTable), self.query_one("#nothing", Static)

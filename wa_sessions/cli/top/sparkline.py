@@ -11,7 +11,7 @@ def sparkline(counts: Sequence[int], width: int, peak: int = 0) -> str:
     """So many bars, each the highest of its share of the counts; a full one is ``peak``, and no number but 0 is flat.
 
     >>> sparkline([0, 0, 1, 0, 4, 8], 6, 8)
-    '▁▁▂▁▄█'
+    '▁▁▂▁▅█'
     >>> sparkline([0, 0, 1, 0, 4, 8], 3, 8)
     '▁▂█'
     """

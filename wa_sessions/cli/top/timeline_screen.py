@@ -57,7 +57,7 @@ class TimelineScreen(View):
         """The phone whose history it is."""
         return self.reading.row(self.phone_id)
 
-    def show(self) -> None:
+    def draw(self) -> None:
         """Draw the phone as it is now."""
         row, now, alarm = self.chosen, self.now(), self.reading.alarm
         known = drawing.headline(row, now, self.size.width) if row else Text("this phone is there no more")

@@ -1,8 +1,10 @@
 """What both screens have: a phone that is meant, and a line for what became of an order."""
 
+import contextlib
 from datetime import UTC, datetime
 
 from rich.text import Text
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -23,15 +25,21 @@ class View(Screen[None]):
         """The phone that an order would be for."""
         raise NotImplementedError
 
-    def show(self) -> None:
+    def draw(self) -> None:
         """Draw what is known now."""
         raise NotImplementedError
 
+    def show(self) -> None:
+        """Draw what is known now, unless the screen is still being built, or being closed."""
+        with contextlib.suppress(NoMatches):
+            self.draw()
+
     def say(self, message: str, *, bad: bool = False) -> None:
         """One line about an order; an empty one is taken away."""
-        line = self.query_one("#message", Static)
-        line.update(Text(terminal.plain(message), style="bold red" if bad else "bold"))
-        line.display = bool(message)
+        with contextlib.suppress(NoMatches):
+            line = self.query_one("#message", Static)
+            line.update(Text(terminal.plain(message), style="bold red" if bad else "bold"))
+            line.display = bool(message)
 
     def on_mount(self) -> None:
         """Draw at once, and the time every second."""
