@@ -9,11 +9,12 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.top import MINUTES
 from wa_sessions.cli.top import app, reading
 from wa_sessions.cli.top.app import TopApp
 from wa_sessions.cli.top.dialogs import Confirm
 from wa_sessions.cli.top.fleet_table import FleetTable
-from wa_sessions.db import backend, health
+from wa_sessions.db import backend, health, monitoring
 from wa_sessions.db.gateway import Database
 
 Story = Callable[["Viewer"], Awaitable[None]]
@@ -69,6 +70,20 @@ def play(opened: Opened, story: Story, *, organization: int | None = None) -> To
 
     asyncio.run(whole())
     return view
+
+
+def test_errors_a_minute(opened: Opened) -> None:
+    with opened.database.transaction() as conn:
+        conn.execute("DELETE FROM wa_sessions.event")
+        for seconds, phone_id in ((0, 1), (59, 1), (61, 1), (29 * 60 + 59, 1), (30 * 60 + 1, 1), (86_400, 1), (119, 7)):
+            id_ = health.record_event(conn, phone_id, 1 if phone_id == 1 else 3, "error_counted", {})
+            conn.execute(
+                "UPDATE wa_sessions.event SET at = now() - %s * interval '1 second' WHERE id = %s", (seconds, id_)
+            )
+        health.record_event(conn, 1, 1, "counter_reset", {})
+        counted = monitoring.errors_by_minute(conn, MINUTES)
+        assert counted == {1: (1, *[0] * 27, 1, 2), 7: (*[0] * 28, 1, 0)}
+        assert monitoring.errors_by_minute(conn, MINUTES, 3) == {7: counted[7]}
 
 
 def test_sorting_and_filtering(opened: Opened) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from rich.cells import cell_len
-from rich.text import Text
+from rich.text import Span, Text
 
 from wa_sessions.actions.advice import next_step
 from wa_sessions.actions.stats import SessionErrorStats
@@ -39,7 +39,8 @@ class Moment:
     peak: int
 
 
-Cell = Callable[[Row, int, Moment], Text]
+Shown = tuple[str, str]  # a text and its style
+Cell = Callable[[Row, int, Moment], Shown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,60 +172,62 @@ def _ends(left: Text, right: str, width: int) -> Text:
     return left.append(" ").append(right)
 
 
-def _fitted(text: Text, width: int) -> Text:
-    shown = cut(text.plain, width)
-    return Text.assemble((shown, text.style), " " * (width - cell_len(shown) + GAP))
+def _fitted(shown: Shown, width: int) -> Text:
+    text, style = shown
+    text = cut(text, width)
+    padding = " " * (width - cell_len(text) + GAP)
+    return Text(text + padding, spans=[Span(0, len(text), style)] if style else None)
 
 
-def _phone(row: Row, _width: int, _moment: Moment) -> Text:
-    return Text(row.stats.phone, style="bold" if row.standing in (Standing.DOWN, Standing.CRITICAL) else "")
+def _phone(row: Row, _width: int, _moment: Moment) -> Shown:
+    return row.stats.phone, "bold" if row.standing in (Standing.DOWN, Standing.CRITICAL) else ""
 
 
-def _name(row: Row, _width: int, _moment: Moment) -> Text:
-    return Text(_name_of(row))
+def _name(row: Row, _width: int, _moment: Moment) -> Shown:
+    return _name_of(row), ""
 
 
-def _type(row: Row, _width: int, _moment: Moment) -> Text:
-    return Text(terminal.plain(row.stats.connection_type))
+def _type(row: Row, _width: int, _moment: Moment) -> Shown:
+    return terminal.plain(row.stats.connection_type), ""
 
 
-def _condition(row: Row, _width: int, _moment: Moment) -> Text:
-    return Text(terminal.plain(row.condition), style="red" if row.standing is Standing.DOWN else "")
+def _condition(row: Row, _width: int, _moment: Moment) -> Shown:
+    return terminal.plain(row.condition), "red" if row.standing is Standing.DOWN else ""
 
 
-def _standing(row: Row, _width: int, _moment: Moment) -> Text:
-    return Text(row.standing, style=STYLES[row.standing])
+def _standing(row: Row, _width: int, _moment: Moment) -> Shown:
+    return row.standing, STYLES[row.standing]
 
 
-def _bad_mac(row: Row, _width: int, _moment: Moment) -> Text:
+def _bad_mac(row: Row, _width: int, _moment: Moment) -> Shown:
     return _counted(row, row.stats.bad_mac_errors, row.stats.max_bad_mac_errors)
 
 
-def _bad_decrypt(row: Row, _width: int, _moment: Moment) -> Text:
+def _bad_decrypt(row: Row, _width: int, _moment: Moment) -> Shown:
     return _counted(row, row.stats.bad_decrypt_errors, row.stats.max_bad_decrypt_errors)
 
 
-def _pending_lost(row: Row, _width: int, _moment: Moment) -> Text:
+def _pending_lost(row: Row, _width: int, _moment: Moment) -> Shown:
     pending, lost = row.stats.messages_pending, row.stats.messages_lost
     if not (row.stats.observed or pending or lost):
-        return Text(_NOT_KNOWN, style="dim")
-    return Text(f"{pending}/{lost}", style="yellow" if pending else "" if lost else "dim")
+        return _NOT_KNOWN, "dim"
+    return f"{pending}/{lost}", "yellow" if pending else "" if lost else "dim"
 
 
-def _errors(row: Row, width: int, moment: Moment) -> Text:
+def _errors(row: Row, width: int, moment: Moment) -> Shown:
     if not (row.stats.observed or any(row.errors)):
-        return Text("")
-    return Text(sparkline(row.errors, width, moment.peak), style="red" if any(row.errors) else "dim")
+        return "", ""
+    return sparkline(row.errors, width, moment.peak), "red" if any(row.errors) else "dim"
 
 
-def _last_error(row: Row, _width: int, moment: Moment) -> Text:
+def _last_error(row: Row, _width: int, moment: Moment) -> Shown:
     stats = row.stats
     kind = _SHORT_KINDS.get(stats.last_error_kind or "", "")
-    return Text(f"{kind} {age(stats.last_error_at, moment.now)}".strip())
+    return f"{kind} {age(stats.last_error_at, moment.now)}".strip(), ""
 
 
-def _worker(row: Row, _width: int, _moment: Moment) -> Text:
-    return Text(_where(row))
+def _worker(row: Row, _width: int, _moment: Moment) -> Shown:
+    return _where(row), ""
 
 
 def _where(row: Row) -> str:
@@ -235,8 +238,8 @@ def _name_of(row: Row) -> str:
     return f"{row.stats.organization_id} {terminal.plain(row.stats.display_name or '')}".rstrip()
 
 
-def _counted(row: Row, count: int, limit: int) -> Text:
+def _counted(row: Row, count: int, limit: int) -> Shown:
     if not (row.stats.observed or count):
-        return Text(_NOT_KNOWN, style="dim")
+        return _NOT_KNOWN, "dim"
     style = "dim" if not count else "bold red" if count >= limit - 1 else "bold yellow"
-    return Text(f"{count}/{limit}", style=style)
+    return f"{count}/{limit}", style

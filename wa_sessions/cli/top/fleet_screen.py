@@ -53,23 +53,28 @@ class FleetScreen(View):
         return self.reading.row(self.query_one(FleetTable).chosen)
 
     def draw(self) -> None:
-        """Draw the fleet."""
-        rows, now, width, alarm = self.reading.rows, self.now(), self.size.width, self.reading.alarm
+        """Draw the rows that are asked for."""
+        rows = self.reading.rows
         table, nothing = self.query_one(FleetTable), self.query_one("#nothing", Static)
         shown = arranged(rows, self._order, backwards=self._backwards, words=self._words, unhealthy=self._unhealthy)
+        peak = max((max(row.errors) for row in rows), default=0)
+        table.show(shown, Moment(self.now(), peak), self.size.width - 1)
+        table.display, nothing.display = bool(shown), not shown
+        nothing.update(self._nothing())
+
+    def draw_time(self) -> None:
+        """Draw header and details."""
+        rows, now, width, alarm = self.reading.rows, self.now(), self.size.width, self.reading.alarm
         self.query_one("#summary", Static).update(drawing.summary(rows, now, width))
         self.query_one("#errors", Static).update(
             drawing.alarm(alarm) if alarm else drawing.errors_line(rows, self._asked_for(), width)
         )
-        table.show(shown, Moment(now, max((max(row.errors) for row in rows), default=0)), width - 1)
-        table.display = bool(shown)
-        nothing.display = not shown
-        nothing.update(self._nothing())
-        self._show_details()
+        row = self.chosen
+        self.query_one("#details", Static).update(drawing.details(row, now) if row else "")
 
     def on_data_table_row_highlighted(self) -> None:
         """Another phone is under the cursor."""
-        self._show_details()
+        self.tick()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """The rows narrow with every letter."""
@@ -126,7 +131,3 @@ class FleetScreen(View):
         if self._words.strip():
             return "no phone has these words; Esc shows all"
         return "nothing is wrong; Esc shows all"
-
-    def _show_details(self) -> None:
-        row = self.chosen
-        self.query_one("#details", Static).update(drawing.details(row, self.now()) if row else "")

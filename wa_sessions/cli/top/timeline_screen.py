@@ -58,6 +58,9 @@ class TimelineScreen(View):
         return self.reading.row(self.phone_id)
 
     def draw(self) -> None:
+        """Its history is drawn as it comes."""
+
+    def draw_time(self) -> None:
         """Draw the phone as it is now."""
         row, now, alarm = self.chosen, self.now(), self.reading.alarm
         known = drawing.headline(row, now, self.size.width) if row else Text("this phone is there no more")

@@ -29,10 +29,20 @@ class View(Screen[None]):
         """Draw what is known now."""
         raise NotImplementedError
 
+    def draw_time(self) -> None:
+        """Draw what changes with time alone."""
+        raise NotImplementedError
+
     def show(self) -> None:
         """Draw what is known now, unless the screen is still being built, or being closed."""
         with contextlib.suppress(NoMatches):
             self.draw()
+            self.draw_time()
+
+    def tick(self) -> None:
+        """A second has passed."""
+        with contextlib.suppress(NoMatches):
+            self.draw_time()
 
     def say(self, message: str, *, bad: bool = False) -> None:
         """One line about an order; an empty one is taken away."""
@@ -45,7 +55,7 @@ class View(Screen[None]):
         """Draw at once, and the time every second."""
         self.say("")
         self.show()
-        self.set_interval(1.0, self.show)
+        self.set_interval(1.0, self.tick)
 
     def on_resize(self) -> None:
         """Draw what fits now."""

@@ -31,9 +31,7 @@ GROUP BY phone_id, kind;
 -- name: errors_by_minute
 SELECT phone_id, floor(extract(epoch FROM now() - at) / 60)::int AS minutes_ago, count(*)::int AS errors
 FROM wa_sessions.event
-WHERE kind = 'error_counted' AND at > now() - make_interval(mins => %(minutes)s::int)
-  AND id > (
-      SELECT coalesce(max(id), 0) FROM wa_sessions.event WHERE at < now() - make_interval(mins => %(minutes)s::int + 1)
-  )
+WHERE id > (SELECT max(id) FROM wa_sessions.event) - %(newest)s::bigint
+  AND kind = 'error_counted' AND at > now() - make_interval(mins => %(minutes)s::int)
   AND (%(organization_id)s::int IS NULL OR organization_id = %(organization_id)s)
 GROUP BY phone_id, minutes_ago;
