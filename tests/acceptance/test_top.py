@@ -19,7 +19,7 @@ from wa_sessions.db.gateway import Database
 from wa_sessions.db.settings import Target
 
 EXPECTED = """\
-9 phones   2 down    1 critical    2 warning    2 unknown    2 ok   TI:ME:NO UTC
+9 phones  2 down   1 critical   2 warning   2 unknown   2 ok        TI:ME:NO UTC
 errors/min ▁▁▁▁▃▁▁▃▃▁▆▁▃▃█  3 in the last, 14 in 30 min                by health
 PHONE        NAME      STATUS       HEALTH   MAC DEC P/L   ERR/MIN    LAST ERR
 77471239876  2 Delive… pairing exp… down     0/3 0/5 0/0   ▁▁▁▁▁▃▁▁▁▁ MAC 12m
@@ -54,7 +54,9 @@ def environment(database: Database, database_url: str) -> dict[str, str]:
 
 
 def _environment(url: str, **more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLORTERM")}
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLORTERM", "COLUMNS", "LINES")
+    }
     return kept | {"WA_SESSIONS_DATABASE_URL": url, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"} | more
 
 

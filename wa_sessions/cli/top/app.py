@@ -39,6 +39,7 @@ class TopApp(App[None]):
         Binding("c", "close", "close"),
         Binding("question_mark", "help", "help", key_display="?"),
         Binding("q", "quit", "quit"),
+        Binding("ctrl+z", "suspend_process", "suspend", show=False, priority=True),
         Binding("ctrl+c", "interrupt", "interrupt", show=False, priority=True),
     ]
 

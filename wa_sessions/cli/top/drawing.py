@@ -95,7 +95,7 @@ def summary(rows: Sequence[Row], now: datetime, width: int) -> Text:
     text = Text(f"{len(rows)} {'phone' if len(rows) == 1 else 'phones'}", style="bold")
     for standing in Standing:
         if counts[standing]:
-            text.append("  ").append(f" {counts[standing]} {standing} ", style=STYLES[standing])
+            text.append(" ").append(f" {counts[standing]} {standing} ", style=STYLES[standing])
     return _ends(text, _clock(now), width)
 
 
