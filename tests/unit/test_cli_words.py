@@ -19,7 +19,7 @@ from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import when
 
 COMMANDS = tuple(name.removeprefix("wa-sessions ") for name, _ in reference.commands())
-HEAVY = {"psycopg", "rich", "neonize", "phonenumbers", "asyncio", "pydantic", "segno", "pyrage"}
+HEAVY = {"psycopg", "rich", "neonize", "phonenumbers", "asyncio", "pydantic", "segno", "pyrage", "textual"}
 Capture = pytest.CaptureFixture[str]
 
 

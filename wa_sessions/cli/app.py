@@ -14,6 +14,7 @@ _COMMANDS = {
     "stats": ("stats.stats", "wa-sessions stats 77051234567 --json"),
     "sessions": ("stats.sessions", "wa-sessions sessions --org 1 --unhealthy"),
     "check": ("check.check", "wa-sessions check --all --freshness 5m"),
+    "top": ("top.top", "wa-sessions top --org 1"),
     "errors": ("errors.errors", "wa-sessions errors 77051234567 --since 1h"),
     "timeline": ("timeline.timeline", "wa-sessions timeline 77051234567 --since 7d"),
     "report": ("report.report", "wa-sessions report --since 7d --html report.html"),
@@ -43,7 +44,7 @@ _COMMANDS = {
 
 _HELP = "Keep WhatsApp sessions alive: see Bad MAC and Bad Decrypt, mend with the least damage, undo every deletion."
 _GROUPS = {"db": "db.app", "quarantine": "history.app", "alerts": "alerts.app"}
-_WITHOUT_ARGUMENTS = frozenset({"run", "sessions", "check", "errors", "report", "metrics", "operations", "demo"})
+_WITHOUT_ARGUMENTS = frozenset({"run", "sessions", "check", "top", "errors", "report", "metrics", "operations", "demo"})
 
 
 def tree(words: Iterable[str] = ()) -> typer.Typer:

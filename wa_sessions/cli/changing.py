@@ -25,6 +25,8 @@ _COLUMNS = (
     Column("LEFT", right=True),
 )
 
+IN_MEMORY = "it has in memory what was changed"
+
 
 @dataclass(frozen=True, slots=True)
 class How:
@@ -47,9 +49,9 @@ def perform(opened: "Opened", change: "Change", who: PhoneRef | None, organizati
     needless = change.status is None and not change.removes_phone and not planned.keys
     if not (how.dry_run or needless):
         if planned.everyone:
-            terminal.confirm_count(_question(planned), len(touched), yes=how.yes)
+            terminal.confirm_count(question(planned), len(touched), yes=how.yes)
         else:
-            terminal.confirm(_question(planned), yes=how.yes)
+            terminal.confirm(question(planned), yes=how.yes)
     with terminal.progress("phones", wanted=planned.everyone) as progress:
         changed = changes.carry_out(opened, planned, node=how.node, dry_run=how.dry_run, progress=progress)
     _show(changed, change, planned, how)
@@ -59,7 +61,8 @@ def perform(opened: "Opened", change: "Change", who: PhoneRef | None, organizati
         raise WaSessionsError(_failures(changed))
 
 
-def _question(planned: "Plan") -> str:
+def question(planned: "Plan") -> str:
+    """What an operator is asked before it is made."""
     touched = planned.touched
     by_worker = sum(1 for one in touched if one.owner)
     if planned.everyone:
@@ -103,7 +106,13 @@ def _show(changed: "Changed", change: "Change", planned: "Plan", how: How) -> No
             terminal.write(*_lines(changed, change, planned, undo))
     if not changed.dry_run and not (how.node and planned.touches_node) and _in_node(changed, change):
         verb = "start the Node process again" if how.process_stopped else "restart the Node process"
-        terminal.say(f"{verb}: it has in memory what was changed")
+        terminal.say(f"{verb}: {IN_MEMORY}")
+
+
+def outcome(changed: "Changed", change: "Change", planned: "Plan") -> list[str]:
+    """What was done, as lines for a person, and the command that undoes it."""
+    lines = list(_lines(changed, change, planned, _undo(changed, change, planned)))
+    return [*lines, f"restart the Node process: {IN_MEMORY}"] if _in_node(changed, change) else lines
 
 
 _NAMES = (

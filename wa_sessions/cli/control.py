@@ -85,5 +85,9 @@ def relink(
 
     with terminal.opened(database_url) as opened:
         found = action(opened, ref, org)
-    lines = [f'{found.number} shows a QR now: in its worker\'s terminal, and raw in "OrganizationPhone"."qrCode"']
-    terminal.show(output, {"phone_id": found.id, "phone": found.number, "pairing": True}, lines)
+    terminal.show(output, {"phone_id": found.id, "phone": found.number, "pairing": True}, [shows_qr(found.number)])
+
+
+def shows_qr(number: str) -> str:
+    """What an operator is told when a phone is to be linked again."""
+    return f'{number} shows a QR now: in its worker\'s terminal, and raw in "OrganizationPhone"."qrCode"'

@@ -20,7 +20,7 @@ MOST_ADVICE = 10
 _WORKER = ("id", "host", "pid", "since")
 _KEYS = ("store", "keys", "keys_by_type")
 _COLOURS = {"ok": "32", "warning": "33", "critical": "1;31", "unknown": "2"}
-_KINDS = {"bad_mac": "Bad MAC", "bad_decrypt": "Bad Decrypt"}
+KINDS = {"bad_mac": "Bad MAC", "bad_decrypt": "Bad Decrypt"}
 _LABEL = 13
 _COMMAND, _HARD_SPACE = "wa-sessions ", "\xa0"
 
@@ -138,11 +138,11 @@ def _facts(found: "SessionErrorStats", now: datetime) -> Iterator[tuple[str, str
     yield "Bad MAC", f"{found.bad_mac_errors} of {found.max_bad_mac_errors}"
     yield "Bad Decrypt", f"{found.bad_decrypt_errors} of {found.max_bad_decrypt_errors}"
     if found.last_error_at:
-        kind = _KINDS.get(found.last_error_kind or "", found.last_error_kind or "")
+        kind = KINDS.get(found.last_error_kind or "", found.last_error_kind or "")
         yield "last error", f"{kind}, {when(found.last_error_at, now)}"
     yield "status", f"{found.status}, last connected {when(found.last_connected_at, now)}"
     if found.state:
-        yield "session", _state(found, now)
+        yield "session", doing(found, now)
     if found.retry_at and found.observed:
         yield ("QR until" if found.state == "pairing" else "next attempt"), when(found.retry_at, now)
     ends = f"{found.messages_recovered} recovered, {found.messages_lost} lost"
@@ -151,7 +151,8 @@ def _facts(found: "SessionErrorStats", now: datetime) -> Iterator[tuple[str, str
     yield "phone", f"#{found.phone_id}, organization {found.organization_id}, {found.connection_type}"
 
 
-def _state(found: "SessionErrorStats", now: datetime) -> str:
+def doing(found: "SessionErrorStats", now: datetime) -> str:
+    """What a phone's worker said last that it does, and since when."""
     detail = f" ({found.state_detail})" if found.state_detail else ""
     state = (found.state or "").replace("_", " ")
     earlier = "" if found.observed else "when last seen: "
@@ -163,10 +164,11 @@ def _worker(found: "SessionErrorStats", now: datetime) -> str:
         return f"none; the Node backend's logs were read {when(found.logs_read_at, now)}"
     if found.worker is None:
         return "none"
-    return f"{_place(found.worker)}, started {when(found.worker.since, now)}"
+    return f"{place(found.worker)}, started {when(found.worker.since, now)}"
 
 
-def _place(worker: "Worker") -> str:
+def place(worker: "Worker") -> str:
+    """Where a worker runs."""
     return f"{worker.host}/{worker.pid}" if worker.host else worker.id
 
 
@@ -206,7 +208,7 @@ def _row(found: "Session", now: datetime) -> tuple[str, ...]:
         "-" if found.keys is None else str(found.keys),
         when(stats.last_connected_at, now),
         found.store or "",
-        _place(stats.worker) if stats.worker else "",
+        place(stats.worker) if stats.worker else "",
     )
 
 

@@ -9,6 +9,7 @@ from wa_sessions.db.health import Event
 from wa_sessions.db.sql import queries
 
 _SQL = queries("monitoring")
+NEWEST = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,20 @@ def history(
         "limit": limit,
     }
     return [Event(**row) for row in conn.execute(_SQL.history, values)]
+
+
+def errors_by_minute(conn: Connection, minutes: int, organization_id: int | None = None) -> dict[int, tuple[int, ...]]:
+    """How many errors were counted in each of the last so many minutes, the oldest first, by phone id.
+
+    The last one ends now. Phones without any are left out. Only the newest ``NEWEST`` entries of the history are read,
+    as it has no index by time.
+    """
+    values = {"minutes": minutes, "organization_id": organization_id, "newest": NEWEST}
+    found: dict[int, list[int]] = {}
+    for row in conn.execute(_SQL.errors_by_minute, values):
+        counts = found.setdefault(row["phone_id"], [0] * minutes)
+        counts[minutes - 1 - min(max(row["minutes_ago"], 0), minutes - 1)] += row["errors"]
+    return {phone_id: tuple(counts) for phone_id, counts in found.items()}
 
 
 def totals(conn: Connection) -> list[Total]:

@@ -29,3 +29,11 @@ FROM (
     FROM wa_sessions.event, jsonb_each(detail -> 'totals') AS total WHERE kind = 'history_pruned'
 ) AS counted
 GROUP BY phone_id, kind;
+
+-- name: errors_by_minute
+SELECT phone_id, floor(extract(epoch FROM now() - at) / 60)::int AS minutes_ago, count(*)::int AS errors
+FROM wa_sessions.event
+WHERE id > (SELECT max(id) FROM wa_sessions.event) - %(newest)s::bigint
+  AND kind = 'error_counted' AND at > now() - make_interval(mins => %(minutes)s::int)
+  AND (%(organization_id)s::int IS NULL OR organization_id = %(organization_id)s)
+GROUP BY phone_id, minutes_ago;
