@@ -1,0 +1,67 @@
+"""Drives ``tests/node/client.mjs``: real Baileys clients from npm, as a Node backend runs them."""
+
+import fcntl
+import hashlib
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from support.clients import Clients
+from support.house import House
+from support.pairing import Party, link
+
+FOLDER = Path(__file__).parents[1] / "node"
+VERSIONS = (6, 7)
+ORGANIZATION = 1
+
+
+def install() -> None:
+    """``npm ci`` into ``tests/node``, once for each lock file, whoever of several test processes comes first."""
+    lock_file = FOLDER / "package-lock.json"
+    with lock_file.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wanted, stamp = hashlib.sha256(lock.read()).hexdigest(), FOLDER / "node_modules" / ".installed"
+        if stamp.is_file() and stamp.read_text() == wanted:
+            return
+        done = subprocess.run(
+            ["npm", "ci", "--prefer-offline"], cwd=FOLDER, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"npm ci failed in {FOLDER}: {done.stderr}"
+        stamp.write_text(wanted)
+
+
+class Baileys(Clients):
+    """Clients of one version. Those with an organization keep their keys in the backend's table, others in memory."""
+
+    def __init__(self, version: int, environment: dict[str, str], folder: Path, database_url: str) -> None:
+        command = ["node", str(FOLDER / "client.mjs"), str(version)]
+        super().__init__(command, environment | {"DATABASE_URL": database_url}, folder)
+
+    def end(self, client: str) -> None:
+        """Close the connection and wait until all that was left to write is written."""
+        self.do("end", client)
+
+    def modify(self, client: str, jid: str, change: dict[str, Any]) -> None:
+        """Change the account's app state, as in ``{"mute": <until, in ms> | None}``."""
+        self.do("modify", client, jid=jid, change=change)
+
+    def name_contact(self, client: str, jid: str, name: str) -> None:
+        """Put a contact into the account's address book."""
+        self.do("contact", client, jid=jid, name=name)
+
+
+def node_phone(house: House, baileys: Baileys, number: str) -> Party:
+    """A phone of the Node backend, linked by its QR code, whose keys are in the backend's table."""
+    house.add(number)
+    house.cli("assign", number, "baileys")
+    party = link(house.emu, baileys, number, house.phones[number], number=number, organization=ORGANIZATION)
+    house.devices[number] = party.device
+    return party
+
+
+def reconnect(party: Party) -> None:
+    """The same client again, from the rows that it has written; it must need no QR code."""
+    since = party.clients.lines.mark()
+    party.clients.add(party.name, number=party.number, organization=ORGANIZATION)
+    party.clients.event(party.name, "Connected", since=since)
+    assert party.clients.count(party.name, "QR", since=since) == 0
