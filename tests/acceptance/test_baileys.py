@@ -60,7 +60,8 @@ def test_app_state_goes_both_ways(house: House, node: Baileys) -> None:
     assert node.event(ALICE, "Chat", since=since)["id"] == "77050000001@s.whatsapp.net"
     node.modify(ALICE, "77050000002@s.whatsapp.net", {"mute": 4102444800000})
     node.name_contact(ALICE, "77050000003@s.whatsapp.net", "Dana")
-    assert (alice.phone.app_state.version(name), alice.phone.app_state.version("critical_unblock_low")) == (2, 1)
+    node.forget_contact(ALICE, "77050000003@s.whatsapp.net")
+    assert (alice.phone.app_state.version(name), alice.phone.app_state.version("critical_unblock_low")) == (2, 2)
 
     node.end(ALICE)
     house.emu.mute(alice.phone, "77050000004")

@@ -259,6 +259,7 @@ const commands = {
   send: ({ client, to, server = 's.whatsapp.net', text }) => clients.get(client).send(`${to}@${server}`, text),
   modify: ({ client, jid, change }) => clients.get(client).socket.chatModify(change, jid),
   contact: ({ client, jid, name }) => clients.get(client).socket.addOrEditContact(jid, { fullName: name }),
+  forget: ({ client, jid }) => clients.get(client).socket.removeContact(jid),
   resync: ({ client, names }) => clients.get(client).socket.resyncAppState(names, false),
   end: ({ client }) => clients.get(client).end(),
 }

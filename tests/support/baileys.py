@@ -49,6 +49,10 @@ class Baileys(Clients):
         """Put a contact into the account's address book."""
         self.do("contact", client, jid=jid, name=name)
 
+    def forget_contact(self, client: str, jid: str) -> None:
+        """Take a contact out of it again: a patch that removes."""
+        self.do("forget", client, jid=jid)
+
 
 def node_phone(house: House, baileys: Baileys, number: str) -> Party:
     """A phone of the Node backend, linked by its QR code, whose keys are in the backend's table."""
