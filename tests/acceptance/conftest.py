@@ -64,7 +64,12 @@ def node(
     request: pytest.FixtureRequest, emu: Emulator, database_url: str, tmp_path: Path, _npm_packages: None
 ) -> Iterator[Baileys]:
     """A process of Baileys clients, of one version after the other."""
-    folder = tmp_path / "node"
-    folder.mkdir()
-    with Baileys(request.param, emu.client_env(), folder, database_url) as clients:
+    with Baileys(request.param, emu.client_env(), tmp_path, database_url) as clients:
+        yield clients
+
+
+@pytest.fixture
+def node7(emu: Emulator, database_url: str, tmp_path: Path, _npm_packages: None) -> Iterator[Baileys]:
+    """Another such process, for a crowd of peers."""
+    with Baileys(7, emu.client_env(), tmp_path, database_url) as clients:
         yield clients

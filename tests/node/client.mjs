@@ -261,6 +261,7 @@ const commands = {
   contact: ({ client, jid, name }) => clients.get(client).socket.addOrEditContact(jid, { fullName: name }),
   forget: ({ client, jid }) => clients.get(client).socket.removeContact(jid),
   resync: ({ client, names }) => clients.get(client).socket.resyncAppState(names, false),
+  renew: ({ client, jid }) => clients.get(client).socket.assertSessions([jid], true),
   end: ({ client }) => clients.get(client).end(),
 }
 

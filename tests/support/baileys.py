@@ -34,6 +34,7 @@ class Baileys(Clients):
     """Clients of one version. Those with an organization keep their keys in the backend's table, others in memory."""
 
     def __init__(self, version: int, environment: dict[str, str], folder: Path, database_url: str) -> None:
+        self.version = version
         command = ["node", str(FOLDER / "client.mjs"), str(version)]
         super().__init__(command, environment | {"DATABASE_URL": database_url}, folder)
 
@@ -52,6 +53,10 @@ class Baileys(Clients):
     def forget_contact(self, client: str, jid: str) -> None:
         """Take a contact out of it again: a patch that removes."""
         self.do("forget", client, jid=jid)
+
+    def renew(self, client: str, party: Party) -> None:
+        """Begin a new session with a peer, as a client does that has lost the old one."""
+        self.do("renew", client, jid=str(party.device.lid))
 
 
 def node_phone(house: House, baileys: Baileys, number: str) -> Party:

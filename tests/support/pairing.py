@@ -1,6 +1,7 @@
 """Phones of the emulator with real clients linked to them."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,21 @@ def link(emu: Emulator, clients: Clients, name: str, phone: Phone | None = None,
     device = emu.scan(clients.event(name, "QR", since=since)["code"], phone)
     clients.event(name, "Connected", since=since)
     return Party(name, phone, device, clients)
+
+
+def link_all(emu: Emulator, clients: Clients, names: Sequence[str]) -> list[Party]:
+    """Link many clients at once, each to a new phone."""
+    since = clients.lines.mark()
+    phones = [emu.add_phone(new_number(), name) for name in names]
+    added = [clients.begin("add", name) for name in names]
+    for number in added:
+        clients.answer(number)
+    devices = []
+    for name, phone in zip(names, phones, strict=True):
+        devices.append(emu.scan(clients.event(name, "QR", since=since, timeout=60)["code"], phone))
+    for name in names:
+        clients.event(name, "Connected", since=since, timeout=60)
+    return [Party(*of, clients) for of in zip(names, phones, devices, strict=True)]
 
 
 def folder(parent: Path, name: str) -> Path:
