@@ -26,6 +26,7 @@ from wa_sessions.db.settings import LIBPQ_VARIABLES, URL_VARIABLES, Target
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
 TEMPLATE = "wa_template"
 _SETTINGS = (*LIBPQ_VARIABLES, *URL_VARIABLES, "PGPASSWORD", "WA_SESSIONS_DATA_DIR", "WA_SESSIONS_STORE_URL")
+_PROGRAMS = ("fish", "node", "npm", "zsh")  # those that tests are marked with
 _numbers = itertools.count(1)
 
 hypothesis.settings.register_profile("suite", database=None, deadline=None)  # the machine may be busy
@@ -38,6 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "program(name): about a program that many machines do not have")
 
 
+def pytest_report_header() -> list[str]:
+    """Say which tests this machine cannot run."""
+    lacking = [name for name in _PROGRAMS if shutil.which(name) is None]
+    return [f"left out: the tests that need {', '.join(lacking)}, which this machine lacks"] if lacking else []
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what this user or machine cannot do; the suite is run as root and as an ordinary user."""
     left_out = "ordinary_user" if os.geteuid() == 0 else "root"
@@ -47,7 +54,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _lacks_program(item: pytest.Item) -> bool:
-    return any(shutil.which(marker.args[0]) is None for marker in item.iter_markers("program"))
+    names = [marker.args[0] for marker in item.iter_markers("program")]
+    assert set(names) <= set(_PROGRAMS)
+    return any(shutil.which(name) is None for name in names)
 
 
 @pytest.fixture(autouse=True)

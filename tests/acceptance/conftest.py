@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import baileys
+from support.baileys import Baileys
 from support.house import House
 from support.standin import Standin
 
@@ -50,3 +52,24 @@ def own_server(open_folder: Path) -> Iterator[EmbeddedServer]:
 @pytest.fixture
 def own_server_url(own_server: EmbeddedServer) -> str:
     return f"postgresql://postgres@/postgres?host={own_server.socket_dir}&port=5432"
+
+
+@pytest.fixture(scope="session")
+def _npm_packages() -> None:
+    baileys.install()
+
+
+@pytest.fixture(params=baileys.VERSIONS, ids="baileys{}".format)
+def node(
+    request: pytest.FixtureRequest, emu: Emulator, database_url: str, tmp_path: Path, _npm_packages: None
+) -> Iterator[Baileys]:
+    """A process of Baileys clients, of one version after the other."""
+    with Baileys(request.param, emu.client_env(), tmp_path, database_url) as clients:
+        yield clients
+
+
+@pytest.fixture
+def node7(emu: Emulator, database_url: str, tmp_path: Path, _npm_packages: None) -> Iterator[Baileys]:
+    """Another such process, for a crowd of peers."""
+    with Baileys(7, emu.client_env(), tmp_path, database_url) as clients:
+        yield clients

@@ -233,6 +233,22 @@ def test_messages_wait_for_an_offline_client_in_order(emu, alice, tmp_path):
         emu.wait_delivered(gina.device)
 
 
+def test_late_messages_are_overtaken_and_arrive(emu, standin, alice, bob):
+    alice.send(bob, "before the late ones")
+    bob.gets("before the late ones")
+    since, delay = standin.lines.mark(), emu.delay_messages(bob.phone, sender=alice.phone, count=2)
+    texts = ["late 1", "late 2", "in time"]
+    for text in texts:
+        alice.send(bob, text)
+    bob.gets("in time", since=since)
+    assert (delay.hits, standin.texts("bob", since=since)) == (2, ["in time"])
+    emu.release(delay)
+    bob.gets("late 2", since=since)
+    assert standin.texts("bob", since=since) == ["in time", "late 1", "late 2"]
+    ids = {line["id"] for line in standin.lines.since(since) if line.get("event") == "Message"}
+    assert not ids & {asked for asked, _ in emu.retry_receipts(bob.device)}
+
+
 def test_a_client_that_logs_out_is_unlinked(emu, standin, alice):
     gone = link(emu, standin, "gone")
     standin.do("logout", "gone")

@@ -1,9 +1,12 @@
-"""Phones of the emulator with clients of a stand-in linked to them."""
+"""Phones of the emulator with real clients linked to them."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from support.clients import Clients
 from support.standin import Standin
 
 from wa_sessions.emulator import Device, Emulator, Phone
@@ -18,21 +21,21 @@ class Party:
     name: str
     phone: Phone
     device: Device
-    standin: Standin
+    clients: Clients
 
     @property
     def number(self) -> str:
         return self.phone.number
 
     def send(self, to: "Party", text: str) -> str:
-        return self.standin.send(self.name, to.number, text)
+        return self.clients.send(self.name, to.number, text)
 
     def send_to(self, to: str, text: str, **more: str) -> str:
         """Write to any number or (``server="g.us"``) group."""
-        return self.standin.send(self.name, to, text, **more)
+        return self.clients.send(self.name, to, text, **more)
 
     def gets(self, text: str, *, since: int = 0, timeout: float = 20) -> None:
-        self.standin.message(self.name, text, since=since, timeout=timeout)
+        self.clients.message(self.name, text, since=since, timeout=timeout)
 
     def restart(self, standin: Standin) -> "Party":
         """The same client again, in this process."""
@@ -45,14 +48,29 @@ def new_number() -> str:
     return str(next(_numbers))
 
 
-def link(emu: Emulator, standin: Standin, name: str, phone: Phone | None = None) -> Party:
+def link(emu: Emulator, clients: Clients, name: str, phone: Phone | None = None, **more: Any) -> Party:
     """Start a client and link it to a phone, a new one if none is given."""
     phone = phone or emu.add_phone(new_number(), name)
-    since = standin.lines.mark()
-    standin.add(name)
-    device = emu.scan(standin.event(name, "QR", since=since)["code"], phone)
-    standin.event(name, "Connected", since=since)
-    return Party(name, phone, device, standin)
+    since = clients.lines.mark()
+    clients.add(name, **more)
+    device = emu.scan(clients.event(name, "QR", since=since)["code"], phone)
+    clients.event(name, "Connected", since=since)
+    return Party(name, phone, device, clients)
+
+
+def link_all(emu: Emulator, clients: Clients, names: Sequence[str]) -> list[Party]:
+    """Link many clients at once, each to a new phone."""
+    since = clients.lines.mark()
+    phones = [emu.add_phone(new_number(), name) for name in names]
+    added = [clients.begin("add", name) for name in names]
+    for number in added:
+        clients.answer(number)
+    devices = []
+    for name, phone in zip(names, phones, strict=True):
+        devices.append(emu.scan(clients.event(name, "QR", since=since, timeout=60)["code"], phone))
+    for name in names:
+        clients.event(name, "Connected", since=since, timeout=60)
+    return [Party(*of, clients) for of in zip(names, phones, devices, strict=True)]
 
 
 def folder(parent: Path, name: str) -> Path:

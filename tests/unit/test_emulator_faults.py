@@ -2,6 +2,7 @@
 
 import random
 from contextlib import suppress
+from copy import deepcopy
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from wa_sessions.emulator import AppStateDamage, Emulator, EmulatorError, LoginF
 from wa_sessions.emulator.accounts import Phone
 from wa_sessions.emulator.app_state import HASH_SIZE, AppState, lthash
 from wa_sessions.emulator.errors import Malformed
-from wa_sessions.emulator.faults import AppStateFault, Faults, MessageFault, Refusal, damaged, mac_place
+from wa_sessions.emulator.faults import AppStateFault, Delay, Faults, MessageFault, Refusal, damaged, mac_place
 from wa_sessions.emulator.mailbox import Mailbox
 from wa_sessions.emulator.media import SHELF_SIZE, MediaShelf
 from wa_sessions.emulator.neonize_files import action, sync
@@ -185,6 +186,51 @@ def test_app_state_counts_versions_and_replaces_values():
     assert state.version("regular") == 3
     assert len(state.patches_since("regular", 1)) == 2
     assert len(sync.SyncdSnapshot.FromString(state.snapshot("regular")).records) == 1
+
+
+def test_a_clients_patch_is_kept_if_it_builds_upon_the_newest_version():
+    phone = AppState()
+    phone.append("regular", ["mute", "x"], action.SyncActionValue())
+    client = deepcopy(phone)
+    client.append("regular", ["mute", "x"], action.SyncActionValue())
+    client.append("regular", ["mute", "y"], action.SyncActionValue())
+    first, second = client.patches_since("regular", 1)
+    assert not phone.accept("regular", 0, first)
+    assert [phone.accept("regular", version, patch) for version, patch in ((1, first), (2, second))] == [True, True]
+    assert phone.version("regular") == 3
+    assert phone.append("regular", ["mute", "z"], action.SyncActionValue()) == 4
+    assert sorted(phone.patches_since("regular", 0)[:3]) == sorted(client.patches_since("regular", 0))
+
+
+def test_a_clients_patch_may_take_values_out():
+    phone = AppState()
+    phone.append("regular", ["mute", "x"], action.SyncActionValue())
+    removal = sync.SyncdPatch.FromString(phone.patches_since("regular", 0)[0])
+    removal.mutations[0].operation = sync.SyncdMutation.REMOVE
+    removal.version.version = 2
+    phone._sign(removal, "regular", bytes(HASH_SIZE))
+    assert phone.accept("regular", 1, removal.SerializeToString())
+    assert sync.SyncdSnapshot.FromString(phone.snapshot("regular")).records == []
+
+
+def test_a_clients_patch_of_another_key_is_malformed():
+    phone, stranger = AppState(), AppState()
+    stranger.append("regular", ["mute", "x"], action.SyncActionValue())
+    for patch in (*stranger.patches_since("regular", 0), b"\xff"):
+        with pytest.raises(Malformed):
+            phone.accept("regular", 0, patch)
+    assert phone.version("regular") == 0
+
+
+def test_a_delay_keeps_the_next_messages_of_a_sender():
+    faults, delay = Faults(), Delay(ALICE, BOB, count=2)
+    faults.add_delay(delay)
+    assert faults.delay(ALICE, CAROL) is faults.delay(BOB, BOB) is None
+    for _ in range(2):
+        assert faults.delay(ALICE, BOB) is delay
+        delay.keep(None, message("msg"))
+    assert faults.delay(ALICE, BOB) is None
+    assert len(delay.kept) == 2
 
 
 @pytest.mark.parametrize("damage", list(AppStateDamage))

@@ -11,7 +11,7 @@ from wa_sessions.emulator.errors import (
     PairingRefused,
     UnsupportedPlatform,
 )
-from wa_sessions.emulator.faults import Fault, LoginFailure, Silence
+from wa_sessions.emulator.faults import Delay, Fault, LoginFailure, Silence
 from wa_sessions.emulator.network import Course, Stanza
 from wa_sessions.emulator.stanza import JID, Node
 
@@ -19,6 +19,7 @@ __all__ = [
     "JID",
     "AppStateDamage",
     "Course",
+    "Delay",
     "Device",
     "Emulator",
     "EmulatorError",

@@ -10,9 +10,11 @@ from enum import StrEnum
 from typing import Any
 
 from wa_sessions.emulator.crypto import aes_cbc, flip, hkdf, hmac_sha256, hmac_sha512
-from wa_sessions.emulator.neonize_files import action, sync
+from wa_sessions.emulator.errors import Malformed
+from wa_sessions.emulator.neonize_files import action, parse, sync
 
 HASH_SIZE = 128
+MAC_SIZE = 32  # it ends the blob of a value
 CIPHERTEXT_BYTE = 20  # behind the 16 bytes of the IV
 UNKNOWN_KEY = bytes.fromhex("0000deadbeef")
 COLLECTIONS = ("critical_block", "critical_unblock_low", "regular_high", "regular", "regular_low")
@@ -68,7 +70,6 @@ class Entry:
 
     patch: Any
     hash_before: bytes
-    value_mac: bytes
 
 
 @dataclass
@@ -76,8 +77,32 @@ class Collection:
     version: int = 0
     hash: bytes = bytes(HASH_SIZE)
     entries: list[Entry] = field(default_factory=list)
-    value_macs: dict[bytes, bytes] = field(default_factory=dict)
     records: dict[bytes, Any] = field(default_factory=dict)
+
+    def hash_after(self, patch: Any) -> bytes:
+        """The hash once this patch is kept."""
+        indices = {mutation.record.index.blob for mutation in patch.mutations}
+        replaced = [_value_mac(self.records[index]) for index in indices & self.records.keys()]
+        return lthash(self.hash, replaced, (_value_mac(m.record) for m in patch.mutations if _sets(m)))
+
+    def keep(self, patch: Any, state: bytes) -> int:
+        """Add a patch, and the hash that it leads to; returns the new version."""
+        self.entries.append(Entry(patch, self.hash))
+        self.hash, self.version = state, self.version + 1
+        for mutation in patch.mutations:
+            if _sets(mutation):
+                self.records[mutation.record.index.blob] = mutation.record
+            else:
+                self.records.pop(mutation.record.index.blob, None)
+        return self.version
+
+
+def _sets(mutation: Any) -> bool:
+    return bool(mutation.operation == sync.SyncdMutation.SET)
+
+
+def _value_mac(record: Any) -> bytes:
+    return bytes(record.value.blob[-MAC_SIZE:])
 
 
 class AppState:
@@ -95,21 +120,31 @@ class AppState:
         """Add one valid patch that sets one value; returns the collection's new version."""
         collection = self._collections[name]
         written = json.dumps(list(index), separators=(",", ":")).encode()
-        index_mac = hmac_sha256(self._keys.index, written)
-        blob, value_mac = self._seal(written, value)
-        before, old = collection.hash, collection.value_macs.get(index_mac)
-        collection.hash = lthash(before, [] if old is None else [old], [value_mac])
-        collection.version += 1
-        collection.value_macs[index_mac] = value_mac
         patch = sync.SyncdPatch()
-        patch.version.version, patch.keyID.ID = collection.version, self.key_id
+        patch.version.version, patch.keyID.ID = collection.version + 1, self.key_id
         mutation = patch.mutations.add(operation=sync.SyncdMutation.SET)
-        mutation.record.index.blob, mutation.record.value.blob = index_mac, blob + value_mac
+        mutation.record.index.blob = hmac_sha256(self._keys.index, written)
+        mutation.record.value.blob = self._seal(written, value)
         mutation.record.keyID.ID = self.key_id
-        self._sign(patch, name, collection.hash, value_mac)
-        collection.entries.append(Entry(patch, before, value_mac))
-        collection.records[index_mac] = mutation.record
-        return collection.version
+        state = collection.hash_after(patch)
+        self._sign(patch, name, state)
+        return collection.keep(patch, state)
+
+    def accept(self, name: str, version: int, data: bytes) -> bool:
+        """Keep a patch that a client has made; False if ``version``, which it builds upon, is not the newest.
+
+        Raises Malformed where it is signed for another key or state than the phone's, which a phone would not sync.
+        """
+        collection, patch = self._collections[name], parse(sync.SyncdPatch, data)
+        if version != collection.version:
+            return False
+        patch.version.version = version + 1
+        state, told = collection.hash_after(patch), (bytes(patch.snapshotMAC), bytes(patch.patchMAC))
+        self._sign(patch, name, state)
+        if told != (patch.snapshotMAC, patch.patchMAC):
+            raise Malformed(f"a patch of {name} for another key or another state than the phone's")
+        collection.keep(patch, state)
+        return True
 
     def patches_since(self, name: str, version: int, damage: AppStateDamage | None = None) -> list[bytes]:
         """The patches that a client at this version lacks, each damaged in that way if there is one."""
@@ -130,23 +165,23 @@ class AppState:
             snapshot.mac = flip(snapshot.mac, 0)
         return bytes(snapshot.SerializeToString())
 
-    def _seal(self, index: bytes, value: Any) -> tuple[bytes, bytes]:
-        """The encrypted value and the MAC that authenticates it (``generateContentMAC``)."""
+    def _seal(self, index: bytes, value: Any) -> bytes:
+        """The encrypted value, with the MAC that authenticates it (``generateContentMAC``)."""
         value.timestamp = int(time.time() * 1000)
         data = action.SyncActionData(index=index, value=value, padding=b"", version=2).SerializeToString()
         iv = os.urandom(16)
         blob = iv + aes_cbc(self._keys.value, iv, data)
         length = struct.pack(">Q", len(self.key_id) + 1)
-        return blob, hmac_sha512(self._keys.value_mac, b"\x01", self.key_id, blob, length)[:32]
+        return blob + hmac_sha512(self._keys.value_mac, b"\x01", self.key_id, blob, length)[:MAC_SIZE]
 
     def _snapshot_mac(self, name: str, version: int, state: bytes) -> bytes:
         return hmac_sha256(self._keys.snapshot_mac, state, struct.pack(">Q", version), name.encode())
 
-    def _sign(self, patch: Any, name: str, state: bytes, value_mac: bytes) -> None:
+    def _sign(self, patch: Any, name: str, state: bytes) -> None:
         version = patch.version.version
         patch.snapshotMAC = self._snapshot_mac(name, version, state)
-        packed = struct.pack(">Q", version)
-        patch.patchMAC = hmac_sha256(self._keys.patch_mac, patch.snapshotMAC, value_mac, packed, name.encode())
+        parts = (*(_value_mac(m.record) for m in patch.mutations), struct.pack(">Q", version), name.encode())
+        patch.patchMAC = hmac_sha256(self._keys.patch_mac, patch.snapshotMAC, *parts)
 
     def _damaged(self, entry: Entry, name: str, damage: AppStateDamage) -> Any:
         patch = sync.SyncdPatch()
@@ -157,7 +192,7 @@ class AppState:
         elif damage is AppStateDamage.INDEX_MAC:
             # An index that nobody has seen replaces nothing: the hash must agree, or LTHash fails first.
             record.index.blob = flip(record.index.blob, 0)
-            self._sign(patch, name, lthash(entry.hash_before, [], [entry.value_mac]), entry.value_mac)
+            self._sign(patch, name, lthash(entry.hash_before, [], [_value_mac(record)]))
         elif damage is AppStateDamage.LTHASH:
             patch.snapshotMAC = flip(patch.snapshotMAC, 0)
         elif damage is AppStateDamage.PATCH_MAC:

@@ -11,6 +11,7 @@ from wa_sessions.emulator.errors import NotConnected
 from wa_sessions.emulator.faults import (
     ENCRYPTED_KINDS,
     AppStateFault,
+    Delay,
     Fault,
     LoginFailure,
     MessageFault,
@@ -23,7 +24,7 @@ from wa_sessions.emulator.network import Course, Stanza
 from wa_sessions.emulator.pairing import PairingFault
 from wa_sessions.emulator.running import Running
 from wa_sessions.emulator.server import REPLACED
-from wa_sessions.emulator.stanza import GROUP, JID, Attrs, Node
+from wa_sessions.emulator.stanza import GROUP, JID, Node
 
 UNAVAILABLE = Node("stream:error", {"code": 503})
 UNKNOWN_ERROR = Node("stream:error", {"code": 500})
@@ -112,12 +113,7 @@ class Emulator(Running):
 
     def notify_app_state(self, device: Device, name: str) -> None:
         """Tell a client that a collection has changed; it then fetches what it lacks."""
-
-        def put() -> None:
-            attrs: Attrs = {"name": name, "version": device.phone.app_state.version(name)}
-            self._network.notify(device, "server_sync", Node("collection", attrs))
-
-        self._thread.call(put)
+        self._thread.call(lambda: self._network.notify_app_state(device, name))
 
     # Faults
 
@@ -150,6 +146,16 @@ class Emulator(Running):
         self._thread.call(lambda: self._network.faults.add_message(fault))
         return fault
 
+    def delay_messages(self, to: Phone, *, sender: Phone | None = None, count: int) -> Delay:
+        """Keep the next ``count`` messages towards a phone back until ``release``; later ones overtake them."""
+        delay = Delay(to, sender, count)
+        self._thread.call(lambda: self._network.faults.add_delay(delay))
+        return delay
+
+    def release(self, delay: Delay) -> None:
+        """What has been kept back arrives now."""
+        self._thread.call(lambda: self._network.release(delay))
+
     def damage_app_state(self, phone: Phone, name: str, damage: AppStateDamage, *, count: int | None = None) -> Fault:
         """Damage what the next ``count`` syncs of a collection are answered with (all until healed, if None)."""
         fault = AppStateFault(phone, name, damage, count)
@@ -157,7 +163,7 @@ class Emulator(Running):
         return fault
 
     def heal(self) -> None:
-        """End every fault: damage, refused logins, deafness, withheld messages, silence."""
+        """End every fault: damage, delays, refused logins, deafness, withheld messages, silence."""
         self._thread.call(self._network.heal)
 
     def refuse_login(self, phone: Phone, failure: LoginFailure, *, expire_seconds: int | None = None) -> None:

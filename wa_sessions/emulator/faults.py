@@ -13,7 +13,7 @@ from wa_sessions.emulator.wire import spans
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from wa_sessions.emulator.accounts import Phone
+    from wa_sessions.emulator.accounts import Device, Phone
     from wa_sessions.emulator.app_state import AppStateDamage
 
 ENCRYPTED_KINDS = ("msg", "pkmsg", "skmsg")
@@ -126,6 +126,23 @@ class MessageFault(Fault):
         return damaged(part)
 
 
+class Delay(Fault):
+    """Keeps messages on their way to a phone's devices back, so that those sent later overtake them."""
+
+    def __init__(self, to: Phone, sender: Phone | None, count: int) -> None:
+        super().__init__(count)
+        self.to, self.sender = to, sender
+        self.kept: list[tuple[Device, Node]] = []
+
+    def meant(self, to: Phone, sender: Phone) -> bool:
+        """Whether a message from this sender is kept back."""
+        return not self.healed() and to is self.to and self.sender in (None, sender)
+
+    def keep(self, device: Device, message: Node) -> None:
+        self.strike()
+        self.kept.append((device, message))
+
+
 class AppStateFault(Fault):
     """Damages what a collection's syncs are answered with."""
 
@@ -140,6 +157,7 @@ class Faults:
     def __init__(self) -> None:
         self._messages: list[MessageFault] = []
         self._app_state: list[AppStateFault] = []
+        self.delays: list[Delay] = []
         self.refusals: dict[Phone, Refusal] = {}
 
     def add_message(self, fault: MessageFault) -> None:
@@ -148,6 +166,13 @@ class Faults:
     def add_app_state(self, fault: AppStateFault) -> None:
         kept = [old for old in _alive(self._app_state) if (old.phone, old.name) != (fault.phone, fault.name)]
         self._app_state = [*kept, fault]
+
+    def add_delay(self, delay: Delay) -> None:
+        self.delays = [*(old for old in self.delays if old.kept or not old.healed()), delay]
+
+    def delay(self, to: Phone, sender: Phone) -> Delay | None:
+        """What keeps a message from this sender back, if anything does."""
+        return next((delay for delay in self.delays if delay.meant(to, sender)), None)
 
     def damage(self, to: Phone, sender: Phone, message: Node) -> Node:
         for fault in self._messages:
@@ -162,6 +187,7 @@ class Faults:
             fault.heal()
         self._messages.clear()
         self._app_state.clear()
+        self.delays.clear()
         self.refusals.clear()
 
 

@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from wa_sessions.emulator.errors import UnsupportedPlatform
+from google.protobuf.message import DecodeError
+
+from wa_sessions.emulator.errors import Malformed, UnsupportedPlatform
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -41,6 +43,16 @@ def _load(*modules: str) -> list[Any]:
         return [importlib.import_module(module) for module in modules]
     finally:
         sys.path.remove(folder)
+
+
+def parse(kind: Any, data: bytes) -> Any:
+    """A protobuf message of this class, or ``Malformed``."""
+    message = kind()
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise Malformed(f"not a {kind.__name__}") from error
+    return message
 
 
 adv, cert, e2e, sync, action, wa6 = _load(

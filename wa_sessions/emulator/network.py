@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from wa_sessions.emulator.accounts import FEW_PREKEYS, Device, Phone, PreKey
 from wa_sessions.emulator.errors import EmulatorError
-from wa_sessions.emulator.faults import Faults, Silence
+from wa_sessions.emulator.faults import Delay, Faults, Silence
 from wa_sessions.emulator.media import MediaShelf
 from wa_sessions.emulator.stanza import JID, SERVER_JID, Attrs, Node
 
@@ -95,12 +95,28 @@ class Network:
             return
         if node.tag == "message" and sender is not None:
             node = self.faults.damage(device.phone, sender, node)
-        device.mailbox.put(node)
+        delay = self.faults.delay(device.phone, sender) if node.tag == "message" and sender is not None else None
+        if delay is None:
+            device.mailbox.put(node)
+        else:
+            delay.keep(device, node)
         self.changes.announce()
+
+    def release(self, delay: Delay) -> None:
+        """End a delay: what it has kept arrives now, late."""
+        delay.heal()
+        for device, node in delay.kept:
+            device.mailbox.put(node)
+        delay.kept.clear()
 
     def notify(self, device: Device, kind: str, content: Node, origin: JID = SERVER_JID) -> None:
         attrs: Attrs = {"type": kind, "from": origin, "id": self.new_id(), "t": int(time.time())}
         self.deliver(device, Node("notification", attrs, [content]))
+
+    def notify_app_state(self, device: Device, name: str) -> None:
+        """Tell a client that a collection has changed."""
+        attrs: Attrs = {"name": name, "version": device.phone.app_state.version(name)}
+        self.notify(device, "server_sync", Node("collection", attrs))
 
     def devices_changed(self, phone: Phone) -> None:
         """Whoever remembers the phone's devices forgets them, and asks again before the next message."""
@@ -127,6 +143,8 @@ class Network:
 
     def heal(self) -> None:
         """End every fault."""
+        for delay in self.faults.delays:
+            self.release(delay)
         self.faults.heal()
         self.silence = None
         for phone in set(self._phones.values()):

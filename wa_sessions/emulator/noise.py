@@ -9,11 +9,10 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from google.protobuf.message import DecodeError
 
 from wa_sessions.emulator.crypto import KeyPair, hkdf
 from wa_sessions.emulator.errors import Malformed
-from wa_sessions.emulator.neonize_files import cert, wa6
+from wa_sessions.emulator.neonize_files import cert, parse, wa6
 
 PATTERN = b"Noise_XX_25519_AESGCM_SHA256\0\0\0\0"
 HEADER_MAGIC = b"WA\x06"
@@ -144,16 +143,6 @@ class Responder:
         payload = parse(wa6.ClientPayload, self._state.decrypt(finish.payload))
         theirs, ours = self._state.split()
         return Hello(payload, noise_key, Direction(theirs), Direction(ours))
-
-
-def parse(kind: Any, data: bytes) -> Any:
-    """A protobuf message of this class, or ``Malformed``."""
-    message = kind()
-    try:
-        message.ParseFromString(data)
-    except DecodeError as error:
-        raise Malformed(f"not a {kind.__name__}") from error
-    return message
 
 
 def _agree(key: KeyPair, public: bytes) -> bytes:

@@ -48,9 +48,14 @@ class Queries:
         return Node("iq", attrs | {"type": "result"}, content or None)
 
     def _encrypt(self, device: Device, iq: Node) -> list[Node]:
-        """Prekeys: how many are left, new ones, or other devices' (whatsmeow: ``prekeys.go``)."""
+        """Prekeys: how many are left, which, new ones, or other devices' (whatsmeow: ``prekeys.go``)."""
         if iq.child("count"):
             return [Node("count", {"value": self._prekey_count(device)})]
+        if iq.child("digest"):
+            return [_digest(device)]
+        if rotated := iq.child("rotate"):
+            device.signed_prekey = _read_prekey(rotated.need("skey"))
+            return []
         if iq.text("type") == "set":
             device.prekeys.extend(map(_read_prekey, iq.need("list").children))
             device.signed_prekey = _read_prekey(iq.need("skey"))
@@ -118,13 +123,26 @@ class Queries:
 
     def _app_state(self, device: Device, iq: Node) -> list[Node]:
         collections = iq.need("sync").children
-        return [Node("sync", {}, [self._collection(device.phone, asked) for asked in collections])]
+        return [Node("sync", {}, [self._app_state_of(device, asked) for asked in collections])]
+
+    def _app_state_of(self, device: Device, asked: Node) -> Node:
+        """A client either brings a patch of its own, which the account's other devices then hear of, or asks."""
+        phone, name = device.phone, asked.text("name")
+        if name not in COLLECTIONS:
+            raise Malformed(f"no app state {name!r}")
+        if not asked.child("patch"):
+            return self._collection(phone, asked)
+        if not phone.app_state.accept(name, asked.number("version"), asked.data("patch")):
+            conflict = Node("error", {"code": 409, "text": "conflict"})
+            return Node("collection", {"name": name, "type": "error", "has_more_patches": "true"}, [conflict])
+        for other in phone.devices:
+            if other is not device:
+                self._network.notify_app_state(other, name)
+        return Node("collection", {"name": name, "version": phone.app_state.version(name)})
 
     def _collection(self, phone: Phone, asked: Node) -> Node:
         """What a collection's sync is answered with: a snapshot if it is wanted and there is one, or patches."""
         name = asked.text("name")
-        if name not in COLLECTIONS:
-            raise Malformed(f"no app state {name!r}")
         version, fault = phone.app_state.version(name), self._network.faults.app_state(phone, name)
         damage = fault.damage if fault else None
         snapshots = self._network.snapshots or (damage is not None and damage.needs_snapshot)
@@ -171,6 +189,19 @@ class Queries:
     def _media_hosts(self, _device: Device, _iq: Node) -> list[Node]:
         attrs: Attrs = {"auth": "emulated", "ttl": 300, "auth_ttl": 300, "max_buckets": 12}
         return [Node("media_conn", attrs, [Node("host", {"hostname": MEDIA_HOST})])]
+
+
+def _digest(device: Device) -> Node:
+    """What the server holds of a device, so that the device can compare (Baileys 7 asks after every login)."""
+    prekeys = [Node("id", {}, prekey.id) for prekey in device.prekeys]
+    parts = [
+        Node("registration", {}, device.registration_id),
+        Node("type", {}, CURVE_TYPE),
+        Node("identity", {}, device.identity),
+        _write_prekey("skey", device.signed_prekey),
+        Node("list", {}, prekeys),
+    ]
+    return Node("digest", {}, parts)
 
 
 def _read_prekey(node: Node) -> PreKey:

@@ -16,6 +16,7 @@ from wa_sessions.emulator.server import Server
 
 HOOK = Path(__file__).parent / "hook"
 NOISE_ROOT = "WA_SESSIONS_EMULATOR_NOISE_ROOT"
+WEBSOCKET = "WA_SESSIONS_EMULATOR_WEBSOCKET"
 
 
 class Running:
@@ -67,7 +68,11 @@ class Running:
         return self._server.network
 
     def client_env(self) -> dict[str, str]:
-        """What a client's environment needs before the client starts: the Go runtime reads it only once."""
+        """What a client's environment needs before the client starts: the Go runtime reads it only once.
+
+        neonize needs no more. A client in another language takes its WebSocket's URL and the root of the Noise
+        certificates (32 bytes in hex) from it by itself.
+        """
         host = f"[{self._host}]" if ":" in self._host else self._host
         proxy = f"http://{host}:{self._server.proxy_port}"
         existing = os.environ.get("PYTHONPATH")
@@ -79,6 +84,7 @@ class Running:
             "SSL_CERT_FILE": str(self._server.authority),
             "PYTHONPATH": os.pathsep.join([str(HOOK), existing] if existing else [str(HOOK)]),
             NOISE_ROOT: self._server.identity.root.public.hex(),
+            WEBSOCKET: f"ws://{host}:{self._server.plain_port}/ws/chat",
         }
 
     def wait_until(self, is_so: Callable[[], bool], timeout: float = 20, what: str = "it") -> None:

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from http import HTTPStatus
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
 from websockets.asyncio.server import Server as WebSocketServer
@@ -35,6 +36,9 @@ WEBSOCKET_LOGGER = logging.getLogger("wa_sessions.emulator.websocket")
 WEBSOCKET_LOGGER.setLevel(logging.CRITICAL)  # garbage on a socket is no news
 WEBSOCKET_PATH = "/ws/"
 LARGEST_FRAME = 1 << 24
+PLAIN_PAUSE = (
+    0.05  # Baileys 6 loses what comes before it has derived its keys (``finishInit``): seconds, as on a network
+)
 REPLACED = Node("stream:error", {}, [Node("conflict", {"type": "replaced"})])
 REMOVED = Node("stream:error", {"code": 401}, [Node("conflict", {"type": "device_removed"})])
 RECONNECT = Node("stream:error", {"code": 515})
@@ -51,21 +55,30 @@ class Server:
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
-        self._websockets: WebSocketServer | None = None
+        self._websockets: list[WebSocketServer] = []
         self._proxy: Proxy | None = None
-        self.authority = Path()
+        self.authority, self.plain_port = Path(), 0
 
     @property
     def proxy_port(self) -> int:
         return self._proxy.port if self._proxy else 0
 
     async def start(self, folder: Path) -> None:
+        """Listen with TLS behind the proxy, where neonize looks for WhatsApp, and without it for clients told to."""
         context, self.authority = make_context(folder)
-        self._websockets = await serve(
-            self._serve,
+        port = await self._listen_on_a_port(self._serve, context)
+        self.plain_port = await self._listen_on_a_port(self._serve_plain, None)
+        self._proxy = Proxy(self.network, self.host, port)
+        await self._proxy.start()
+
+    async def _listen_on_a_port(
+        self, serve_one: Callable[[ServerConnection], Awaitable[None]], tls: SSLContext | None
+    ) -> int:
+        websockets = await serve(
+            serve_one,
             self.host,
             0,
-            ssl=context,
+            ssl=tls,
             compression=None,
             ping_interval=None,
             open_timeout=None,
@@ -74,9 +87,8 @@ class Server:
             process_request=self._http,
             logger=WEBSOCKET_LOGGER,
         )
-        port = next(iter(self._websockets.sockets)).getsockname()[1]
-        self._proxy = Proxy(self.network, self.host, port)
-        await self._proxy.start()
+        self._websockets.append(websockets)
+        return int(next(iter(websockets.sockets)).getsockname()[1])
 
     async def stop(self) -> None:
         self._stopping.set()
@@ -84,9 +96,9 @@ class Server:
             await self._proxy.stop()
         for connection in tuple(self._connections):
             connection.abort()
-        if self._websockets:
-            self._websockets.close()
-            await self._websockets.wait_closed()
+        for websockets in self._websockets:
+            websockets.close()
+            await websockets.wait_closed()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -109,14 +121,18 @@ class Server:
         headers = Headers({"Content-Length": str(len(body or b"")), "Connection": "close"})
         return Response(status.value, status.phrase, headers, body or b"")
 
-    async def _serve(self, websocket: ServerConnection) -> None:
+    async def _serve_plain(self, websocket: ServerConnection) -> None:
+        await self._serve(websocket, PLAIN_PAUSE)
+
+    async def _serve(self, websocket: ServerConnection, pause: float = 0) -> None:
+        """Serve a client, to which the first word after the handshake comes after this pause (seconds)."""
         connection = Connection(websocket, self._codec, self._sent)
         self._connections.add(connection)
         try:
             if self.network.silence is Silence.NOISE:
                 await websocket.wait_closed()
             else:
-                await self._converse(connection)
+                await self._converse(connection, pause)
         except ConnectionClosed:
             LOGGER.debug("%s went away", connection.name)
         except Malformed as error:
@@ -129,8 +145,9 @@ class Server:
             self._connections.discard(connection)
             self.pairing.end(connection)
 
-    async def _converse(self, connection: Connection) -> None:
+    async def _converse(self, connection: Connection, pause: float) -> None:
         hello = await connection.handshake(self.identity)
+        await asyncio.sleep(pause)
         if hello.payload.HasField("devicePairingData"):
             await self.pairing.begin(connection, hello.payload.devicePairingData)
             await self._listen(connection, None)
