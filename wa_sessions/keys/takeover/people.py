@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 
 from wa_sessions.keys.baileys.peers import LidMapping, SenderKeyMemory
 from wa_sessions.keys.baileys.rows import BaileysPhone
@@ -53,7 +52,7 @@ class People:
         domain = LID if address.domain == PN and self.is_lid(address.user) else address.domain
         if domain in (PN, HOSTED) and (lid := self.lids.get(address.user)):
             return Address(lid, LID if domain == PN else HOSTED_LID, address.device)
-        return replace(address, domain=domain)
+        return address if domain == address.domain else Address(address.user, domain, address.device)
 
     def is_lid(self, user: str) -> bool:
         """Whether a user of whom Baileys 6 says no more is a LID: known as one, or longer than a phone number."""
