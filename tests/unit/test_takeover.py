@@ -21,7 +21,6 @@ from wa_sessions.keys.fields import BadKey
 from wa_sessions.keys.phone_ref import number_of
 from wa_sessions.keys.takeover import app_state
 from wa_sessions.keys.whatsmeow.plain import AppStateKey, LidPair
-from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
 
 PAIRED = [number for (_, number) in corpus.rows() if number != corpus.PENDING]
 LID, NUMBER = "200000003000009", "77051110000"
@@ -420,7 +419,7 @@ def _carried(*states: Any) -> Any:
 
 
 def _returned(*states: Any) -> Session:
-    over: WhatsmeowPhone = there(with_records(phone(corpus.BUFFERS), session("7.0", *states))).phone
+    over = there(with_records(phone(corpus.BUFFERS), session("7.0", *states))).phone
     return _of(back(over).phone, Session)[0]
 
 
@@ -439,7 +438,7 @@ def _not_needed(source: BaileysPhone) -> set[tuple[str, int]]:
 
 
 def _learned(source: BaileysPhone) -> set[str]:
-    """What only whatsmeow knows of a phone of Baileys 7: our own LID, and the identity of whom there is a session with."""
+    """What only whatsmeow knows of a phone of Baileys 7: our own LID, and the identity behind each session."""
     assert source.creds.me
     if source.major == 6:
         return set()
