@@ -145,13 +145,26 @@ def test_no_change_to_whatsmeows_rows_raises_anything_else(data: st.DataObject) 
     assert WhatsmeowPhone.of_rows(read.rows()).rows() == read.rows()
 
 
-@pytest.mark.parametrize("depth", [20, 200, 100_000])
-def test_nesting_without_end_is_told_or_kept(depth: int) -> None:
+@pytest.mark.parametrize("depth", [40, 900, 100_000])
+def test_nesting_that_could_not_be_written_again_is_told(depth: int) -> None:
     deep = b"[" * depth + b"]" * depth
     creds = base64.b64decode(_one_of("creds").value)
-    for raw in (deep, creds.replace(b"{", b'{"new":' + deep + b",", 1)):
-        for key in ("creds", "session-1.0", "anything"):
-            _reads_or_tells(Row(key, base64.b64encode(raw), JSON))
+    for key, raw in (("creds", creds.replace(b"{", b'{"new":' + deep + b",", 1)), ("anything", deep)):
+        with pytest.raises(BadKey, match=r"nested too deeply|not JSON"):
+            decode(Row(key, base64.b64encode(raw), JSON))
+
+
+def test_a_key_of_another_length_and_a_session_at_another_place_are_told() -> None:
+    row = _one_of("pre-key")
+    value = json.loads(base64.b64decode(row.value))
+    with pytest.raises(BadKey, match="private has 31 bytes instead of 32"):
+        decode(_row(row.key, value | {"private": {"type": "Buffer", "data": [0] * 31}}))
+    row = _one_of("session")
+    value = json.loads(base64.b64decode(row.value))
+    entries = dict(zip(reversed(value["_sessions"]), value["_sessions"].values(), strict=True))
+    assert len(entries) > 1
+    with pytest.raises(BadKey, match="not under its own base key"):
+        decode(_row(row.key, value | {"_sessions": entries}))
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"1e999", b"1" * 5000])

@@ -179,6 +179,13 @@ def test_the_rows_of_a_number_and_its_lid_become_one(given: bool) -> None:
     assert _values(returned, Session) == _values(source, Session)
 
 
+def test_the_same_session_in_two_rows_is_as_it_is_where_it_is_open() -> None:
+    copy, used = state(10, used=9, closed=NOW), state(10, used=5, previous_counter=3)
+    rows = session(f"{NUMBER}.2", copy), session(f"{LID}.2", used)
+    over = there(with_records(phone(corpus.BUFFERS), *rows)).phone
+    assert [one.previous_counter for one in over.sessions[0].states] == [3]
+
+
 @pytest.mark.parametrize("other", ["another device", "another identity", "two numbers"])
 def test_rows_of_different_users_stay_apart(other: str) -> None:
     rows = [session(f"{NUMBER}.2", state(10)), session(f"{LID}.2", state(20))]
@@ -190,6 +197,7 @@ def test_rows_of_different_users_stay_apart(other: str) -> None:
         rows.append(session("77052220000.2", state(30)))
     over = there(with_records(phone(corpus.BUFFERS), *rows))
     assert len(over.phone.sessions) == len(rows)
+    assert over.phone.lid_map == ()
     assert any("which are one user is not known" in one.what for one in over.notices) == (other == "two numbers")
 
 
@@ -240,6 +248,14 @@ def test_a_peers_sender_key_comes_back_under_both_of_its_names() -> None:
     assert {one.address.baileys for one in _of(back(over, before=source).phone, SenderKey)} == {f"{NUMBER}.0"}
 
 
+def test_a_private_half_of_zeros_is_none() -> None:
+    """Go writes one for the key of a peer."""
+    made = _sender_key(NUMBER, _sender_state(1, private=bytes(32)))
+    over = there(with_records(phone(corpus.BUFFERS), made, without=(SenderKey,))).phone
+    assert [one.states[0].private for one in _of(back(over).phone, SenderKey)] == [None]
+    assert [one.states[0].private for one in _of(back(over, major=7).phone, SenderKey)] == [b""]
+
+
 def test_the_newest_sender_key_comes_first_in_go_and_last_in_node() -> None:
     made = _sender_key(NUMBER, _sender_state(1), _sender_state(2), _sender_state(3))
     over = there(with_records(phone(corpus.BUFFERS), made, without=(SenderKey,))).phone
@@ -272,9 +288,10 @@ def test_the_seed_of_a_group_message_passed_over_becomes_its_keys() -> None:
 
 def test_uploaded_are_the_pre_keys_below_the_first_that_is_not() -> None:
     source = phone(corpus.BUFFERS)
-    creds = replace(source.creds, first_unuploaded_pre_key_id=100)
+    first = sorted(one.id for one in _of(source, PreKey))[5]
+    creds = replace(source.creds, first_unuploaded_pre_key_id=first)
     for one in there(replace(source, creds=creds)).phone.pre_keys:
-        assert one.uploaded == (one.key_id < 100)
+        assert one.uploaded == (one.key_id < first)
 
 
 @pytest.mark.parametrize(("ids", "fresh"), [([3, 119], True), ([3, 120], False), ([], True)])
@@ -343,6 +360,15 @@ def test_a_session_built_after_the_takeover_closes_the_one_before() -> None:
     assert states[0].used > states[1].used
 
 
+def test_a_session_built_after_the_takeover_goes_where_baileys_looked_for_the_peer() -> None:
+    source = with_records(phone(corpus.BUFFERS), session(f"{NUMBER}.0", state(1)))
+    over = there(source, lid_map=[(LID, NUMBER)]).phone
+    new = replace(over.sessions[0].current, base_key=key(90))
+    over = replace(over, sessions=(replace(over.sessions[0], current=new),))
+    assert [one.key for one in _of(back(over, before=source).phone, Session)] == [f"session-{NUMBER}.0"]
+    assert [one.key for one in _of(back(over).phone, Session)] == [f"session-{LID}.0"]
+
+
 def test_nothing_is_taken_from_the_keys_of_another_pairing() -> None:
     over, other = there(phone(corpus.BUFFERS)).phone, phone(corpus.PAIRED)
     returned = back(over, before=other)
@@ -363,7 +389,7 @@ def test_what_whatsmeow_has_no_place_for_stays_with_the_phone() -> None:
 def test_baileys_6_has_no_place_for_tokens_and_an_empty_one_is_none() -> None:
     over = there(phone(corpus.SEVENTH)).phone
     assert [one.count for one in back(over).left_out if one.key == "tctoken"] == [len(over.privacy_tokens)]
-    empty = Token("1@lid", b"", None, 5)
+    empty = Token("1@lid", b"", 5, 5)
     made = there(with_records(phone(corpus.SEVENTH), empty, without=(Token,)))
     assert made.phone.privacy_tokens == ()
     assert empty.key in {one.key for one in made.left_out}
