@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from hypothesis import strategies as st
 from support import corpus
 
 from wa_sessions.keys.baileys.rows import BUFFER, BaileysPhone, Row
@@ -18,6 +19,22 @@ from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
 
 FRESH = b"\x11" * 32
 NOW = 1_800_000_000_000
+ODD_VALUES: list[Any] = [
+    None,
+    True,
+    -1,
+    2**70,
+    1.5,
+    "",
+    "é",
+    "AAAA",
+    [],
+    [[]],
+    {},
+    {"type": "Buffer"},
+    {"0": 300},
+    {"a": {}},
+]
 
 
 @cache
@@ -86,3 +103,14 @@ def _plain(value: Any) -> Any:
         data = value["data"]
         return base64.b64decode(data) if isinstance(data, str) else bytes(data)
     return {name: _plain(one) for name, one in value.items()}
+
+
+def changed(value: Any, data: st.DataObject) -> Any:
+    """The same with an odd value at one place, or without what stood there."""
+    if not (isinstance(value, dict | list) and value) or data.draw(st.integers(0, 5)) == 0:
+        return data.draw(st.sampled_from(ODD_VALUES))
+    place = data.draw(st.sampled_from(list(value))) if isinstance(value, dict) else 0
+    if isinstance(value, dict) and data.draw(st.integers(0, 9)) == 0:
+        return {name: one for name, one in value.items() if name != place}
+    inner = changed(value[place], data)
+    return value | {place: inner} if isinstance(value, dict) else [inner, *value[1:]]

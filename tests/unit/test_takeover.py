@@ -1,26 +1,31 @@
 """A phone goes over to whatsmeow and back, and each trap on the way has a rule."""
 
+import base64
 import hashlib
 import hmac
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import corpus
-from support.records import FRESH, NOW, back, key, phone, session, state, there, with_records
+from support.records import FRESH, NOW, back, changed, key, phone, session, state, there, with_records
 
 from wa_sessions.keys.baileys.app_state import AppStateVersion, Fingerprint
 from wa_sessions.keys.baileys.peers import DeviceList, IdentityKey, LidMapping, PreKey, SenderKeyMemory, Token
-from wa_sessions.keys.baileys.rows import BaileysPhone, OtherKey
+from wa_sessions.keys.baileys.rows import JSON, BaileysPhone, OtherKey, Row
 from wa_sessions.keys.baileys.sender_key import MessageSeed, SenderKey, SenderKeyState
 from wa_sessions.keys.baileys.session import RECEIVING, SENDING, Chain, PendingPreKey, Session
 from wa_sessions.keys.device_address import Address
 from wa_sessions.keys.fields import BadKey
+from wa_sessions.keys.key_types import key_type
 from wa_sessions.keys.phone_ref import number_of
 from wa_sessions.keys.takeover import app_state
+from wa_sessions.keys.takeover.refusals import refusals, refusals_to_return
 from wa_sessions.keys.whatsmeow.plain import AppStateKey, LidPair
+from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
 
 PAIRED = [number for (_, number) in corpus.rows() if number != corpus.PENDING]
 LID, NUMBER = "200000003000009", "77051110000"
@@ -208,6 +213,9 @@ def test_a_given_map_comes_before_what_the_keys_tell() -> None:
     assert [one.address.whatsmeow for one in over.phone.sessions] == [f"{LID}_1:0"]
     assert [one.key for one in over.notices if other in one.what] == [f"lid-mapping-{NUMBER}"]
     assert over.phone.lid_map == (LidPair(LID, NUMBER),)
+    odd = there(with_records(phone(corpus.BUFFERS)), lid_map=[("lid", "number"), ("", NUMBER)])
+    assert [one.key for one in odd.notices if "no LID or no phone number" in one.what] == ["the map of LIDs"] * 2
+    assert odd.phone.lid_map == ()
 
 
 @pytest.mark.parametrize("hosted", [("_128", "_129"), ("", "_1")])
@@ -413,6 +421,26 @@ def test_a_name_that_postgres_would_not_take_is_made_so_that_it_does() -> None:
 def test_a_phone_that_was_never_paired_cannot_be_converted() -> None:
     with pytest.raises(BadKey, match="never paired"):
         there(phone(corpus.PENDING))
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_no_phone_that_can_be_read_raises_on_the_way_there_and_back(data: st.DataObject) -> None:
+    rows = {key_type(row.key): row for row in phone(data.draw(st.sampled_from(PAIRED))).rows() if row.type == JSON}
+    for kind in data.draw(st.sets(st.sampled_from(sorted(rows)), min_size=1, max_size=3)):
+        value = changed(json.loads(base64.b64decode(rows[kind].value)), data)
+        rows[kind] = Row(rows[kind].key, base64.b64encode(json.dumps(value).encode()), JSON)
+    try:
+        source = BaileysPhone.of_rows(rows.values())
+        over = there(source).phone
+    except BadKey:  # of creds
+        return
+    refusals(source)
+    refusals_to_return(over)
+    assert WhatsmeowPhone.of_rows(over.rows()) == over
+    for major in (6, 7):
+        returned = back(over, major=major, before=source).phone
+        assert not BaileysPhone.of_rows(returned.rows()).damaged
 
 
 @given(

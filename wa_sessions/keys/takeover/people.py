@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from wa_sessions.keys.baileys.peers import LidMapping, SenderKeyMemory
 from wa_sessions.keys.baileys.rows import BaileysPhone
 from wa_sessions.keys.baileys.session import Session
-from wa_sessions.keys.device_address import HOSTED, HOSTED_LID, LID, LONGEST_NUMBER, PN, Address
+from wa_sessions.keys.device_address import HOSTED, HOSTED_LID, LID, LONGEST_NUMBER, PN, Address, is_user
 from wa_sessions.keys.phone_ref import number_of
 from wa_sessions.keys.takeover.remarks import Remarks
 
@@ -40,6 +40,9 @@ class People:
 
     def learn(self, lid: str, number: str, source: str) -> None:
         """Take a pair in, unless one of the two is known with another."""
+        if not (is_user(lid) and is_user(number)):
+            self._remarks.notice(source, "it names what is no LID or no phone number: this pair is not used")
+            return
         if self.lids.get(number, lid) != lid or self._numbers.get(lid, number) != number:
             self._remarks.notice(source, f"LID {lid} or number {number} is known with another: this pair is not used")
             return

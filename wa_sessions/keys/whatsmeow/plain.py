@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from wa_sessions.keys.baileys.creds import HIGHEST_PRE_KEY_ID
-from wa_sessions.keys.device_address import Address
+from wa_sessions.keys.device_address import Address, is_user
 from wa_sessions.keys.fields import I64, Fields, Json
 
 
@@ -184,7 +184,10 @@ class LidPair:
     def of_row(cls, row: Json) -> Self:
         """From a row; raises BadKey."""
         fields = Fields(row, "whatsmeow_lid_map")
-        return cls(fields.text("lid"), fields.text("pn"))
+        lid, pn = fields.text("lid"), fields.text("pn")
+        if not (is_user(lid) and is_user(pn)):
+            raise fields.bad("lid", "and pn are no LID and no phone number")
+        return cls(lid, pn)
 
     def row(self) -> Json:
         """The columns."""
