@@ -30,9 +30,11 @@ def test_the_store_takes_what_was_converted_and_gives_it_back(
         before = BaileysPhone.of_rows(Row(row["key"], row["value"], row["type"]) for row in rows)
         over = there(before).phone
         store.put_rows(conn, over.rows())
-        stored = WhatsmeowPhone.of_rows(store.all_rows(conn, over.rows()))
-    assert stored == over
-    returned = back(stored, major=before.major, before=before)
+        stored = store.all_rows(conn, over.rows())
+    assert {table: sorted(rows, key=repr) for table, rows in stored.items()} == {
+        table: sorted(rows, key=repr) for table, rows in over.rows().items()
+    }
+    returned = back(WhatsmeowPhone.of_rows(stored), major=before.major, before=before)
     assert returned.left_out == returned.notices == ()
     assert {row.key for row in returned.phone.rows()} >= {
         row["key"] for row in rows if not row["key"].startswith(("sender-key-memory", "device-list"))
