@@ -50,7 +50,9 @@ class Fields:
     def rest(self) -> Json:
         """The fields that were not taken, those of inner objects under the names of these."""
         rest = self._left
-        if rest and not shallow(rest):
+        if not (rest or self._inner):
+            return rest
+        if not shallow(rest):
             raise self.bad("a field", "is nested too deeply")
         if self._inner:
             for name, inner in self._inner.items():
