@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from wa_sessions.db import backend
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
+from wa_sessions.keys.baileys.rows import Row
 
 FILE = Path(__file__).parent.parent / "data" / "baileys_phones.sql.gz"
 SHAPES = ("BaileysAuth", "BaileysAuth-old", "baileys_auth")
@@ -68,6 +69,16 @@ def load(conn: Connection, shape: str, file: Path = FILE) -> Backend:
         """SELECT setval(pg_get_serial_sequence('"OrganizationPhone"', 'id'), max("id")) FROM "OrganizationPhone" """
     )
     return backend.detect(conn)
+
+
+def rows(file: Path = FILE) -> dict[tuple[int, str], list[Row]]:
+    """The auth keys of all phones by organization and number, as the newer shapes of the table hold them."""
+    found: dict[tuple[int, str], list[Row]] = {}
+    for table, _, lines in _blocks(file):
+        for line in lines.splitlines() if table == "BaileysAuth" else ():
+            organization, number, key, value, kind = line.split("\t")
+            found.setdefault((int(organization), number), []).append(Row(key, value, kind))
+    return found
 
 
 @cache

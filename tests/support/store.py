@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,20 @@ def put_sender_key(conn: Connection, jid: str, chat: str, address: str, record: 
 
 def put_lid(conn: Connection, lid: str, number: str) -> None:
     conn.execute("INSERT INTO whatsmeow.whatsmeow_lid_map (lid, pn) VALUES (%s, %s)", (lid, number))
+
+
+def put_rows(conn: Connection, tables: dict[str, list[dict[str, Any]]]) -> None:
+    for table, rows in tables.items():
+        for row in rows:
+            columns, values = SQL(", ").join(map(Identifier, row)), SQL(", ").join(map(Literal, row.values()))
+            conn.execute(SQL("INSERT INTO whatsmeow.{} ({}) VALUES ({})").format(Identifier(table), columns, values))
+
+
+def all_rows(conn: Connection, tables: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+    return {
+        table: [dict(row) for row in conn.execute(SQL("SELECT * FROM whatsmeow.{}").format(Identifier(table)))]
+        for table in tables
+    }
 
 
 def everything(conn: Connection) -> dict[str, list[tuple[Any, ...]]]:

@@ -56,3 +56,8 @@ class Address:
         if match is None or match[3] != point:
             raise BadKey(key, "its name is no address of a device")
         return cls(match[1], int(match[2] or 0), int(match[4]))
+
+
+def is_user(text: str) -> bool:
+    """Whether a text is a phone number or a LID, without device and server."""
+    return text.isascii() and text.isdigit() and len(text) <= 32

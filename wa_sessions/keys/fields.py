@@ -1,8 +1,8 @@
 """Reading the fields of a record that may hold anything: what is wrong is told by the key's name, never by a value."""
 
-import binascii
 import json
 import math
+from binascii import a2b_base64, b2a_base64
 from typing import Any, Final
 
 from wa_sessions.errors import WaSessionsError
@@ -50,7 +50,9 @@ class Fields:
     def rest(self) -> Json:
         """The fields that were not taken, those of inner objects under the names of these."""
         rest = self._left
-        if rest and not shallow(rest):
+        if not (rest or self._inner):
+            return rest
+        if not shallow(rest):
             raise self.bad("a field", "is nested too deeply")
         if self._inner:
             for name, inner in self._inner.items():
@@ -91,7 +93,13 @@ class Fields:
     def octets(self, name: str, *sizes: int) -> bytes:
         """Bytes in any form that a store has for them; with ``sizes``, of one of these lengths."""
         written = self._left.pop(name, None)
-        value = unbase64(written) if type(written) is str else octets(written)
+        if type(written) is str:  # nearly always, and there are thousands in a phone
+            try:
+                value: bytes | None = a2b_base64(written, strict_mode=True)
+            except ValueError:
+                value = None
+        else:
+            value = octets(written)
         if value is None:
             raise self.bad(name, "is not bytes")
         if sizes and len(value) not in sizes:
@@ -181,14 +189,14 @@ def shallow(value: object, levels: int = DEEPEST) -> bool:
 def unbase64(text: str | bytes) -> bytes | None:
     """Bytes from standard base64 with its padding; None where it is none."""
     try:
-        return binascii.a2b_base64(text, strict_mode=True)
+        return a2b_base64(text, strict_mode=True)
     except ValueError:
         return None
 
 
 def base64_text(data: bytes) -> str:
     """Standard base64 with its padding."""
-    return binascii.b2a_base64(data, newline=False).decode()
+    return b2a_base64(data, newline=False).decode()
 
 
 def optional_base64(data: bytes | None) -> str | None:

@@ -5,7 +5,7 @@ from typing import Any, Final, Self
 
 from wa_sessions.keys.baileys.app_state import long_integer
 from wa_sessions.keys.baileys.creds import HIGHEST_PRE_KEY_ID, KeyPair, buffer
-from wa_sessions.keys.device_address import Address
+from wa_sessions.keys.device_address import Address, is_user
 from wa_sessions.keys.fields import I64, BadKey, Fields, Json, merged, parse, written
 
 _REVERSE = "_reverse"
@@ -91,7 +91,7 @@ class LidMapping:
         """From the row's value; raises BadKey."""
         name = key.removeprefix("lid-mapping-")
         user = name.removesuffix(_REVERSE)
-        if not (isinstance(payload, str) and _digits(user) and _digits(payload)):
+        if not (isinstance(payload, str) and is_user(user) and is_user(payload)):
             raise BadKey(key, "it does not map a phone number and a LID")
         return cls(user, payload, user != name)
 
@@ -197,7 +197,3 @@ class IdentityKey:
     def value(self) -> bytes:
         """The row's value."""
         return self.public
-
-
-def _digits(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 32

@@ -1,9 +1,10 @@
 """What stood in the backend's rows before a phone was taken over: they tell where things go back to."""
 
 from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import Self
 
-from wa_sessions.keys.baileys.creds import Creds, KeyPair  # noqa: TC001
+from wa_sessions.keys.baileys.creds import Creds, KeyPair
 from wa_sessions.keys.baileys.peers import LidMapping, PreKey
 from wa_sessions.keys.baileys.rows import BaileysPhone, OtherKey, Record
 from wa_sessions.keys.baileys.sender_key import SenderKey
@@ -15,28 +16,28 @@ from wa_sessions.keys.takeover.sessions import BeforeState
 from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
 
 
+@dataclass(slots=True, repr=False)
 class Before:
-    """The rows by what whatsmeow calls their devices; all of it empty where nothing is known."""
+    """The rows by what whatsmeow calls their devices; all of it empty where nothing is known.
 
-    def __init__(self) -> None:
-        self.creds: Creds | None = None
-        self.buffers = False
-        self.pairs: dict[bytes, KeyPair] = {}
-        """Pre-keys by their private halves."""
-        self.states: dict[bytes, BeforeState] = {}
-        """Sessions by base key."""
-        self.sender_keys: defaultdict[tuple[str, Address], list[SenderKey]] = defaultdict(list)
-        self.kept: list[Record] = []
-        """What whatsmeow has no place for and nothing makes wrong."""
-        self._addresses: defaultdict[Address, list[Address]] = defaultdict(list)
+    ``pairs`` are pre-keys by their private halves, ``states`` sessions by base key; ``kept`` is what whatsmeow has no
+    place for and what nothing makes wrong.
+    """
+
+    creds: Creds | None = None
+    buffers: bool = False
+    pairs: dict[bytes, KeyPair] = field(default_factory=dict)
+    states: dict[bytes, BeforeState] = field(default_factory=dict)
+    sender_keys: defaultdict[tuple[str, Address], list[SenderKey]] = field(default_factory=lambda: defaultdict(list))
+    kept: list[Record] = field(default_factory=list)
+    _addresses: defaultdict[Address, list[Address]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
     def of(cls, before: BaileysPhone, phone: WhatsmeowPhone) -> Self:
         """From a phone's rows; they are of the same pairing."""
         people = People.of(before, [(pair.lid, pair.pn) for pair in phone.lid_map], Remarks())
         mapped = {user for pair in phone.lid_map for user in (pair.lid, pair.pn)}
-        found = cls()
-        found.creds, found.buffers = before.creds, before.buffers
+        found = cls(before.creds, before.buffers)
         for record in before.records:
             match record:
                 case PreKey():

@@ -2,12 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 
 from wa_sessions.keys.baileys.peers import LidMapping, SenderKeyMemory
 from wa_sessions.keys.baileys.rows import BaileysPhone
 from wa_sessions.keys.baileys.session import Session
-from wa_sessions.keys.device_address import HOSTED, HOSTED_LID, LID, LONGEST_NUMBER, PN, Address
+from wa_sessions.keys.device_address import HOSTED, HOSTED_LID, LID, LONGEST_NUMBER, PN, Address, is_user
 from wa_sessions.keys.phone_ref import number_of
 from wa_sessions.keys.takeover.remarks import Remarks
 
@@ -41,6 +40,9 @@ class People:
 
     def learn(self, lid: str, number: str, source: str) -> None:
         """Take a pair in, unless one of the two is known with another."""
+        if not (is_user(lid) and is_user(number)):
+            self._remarks.notice(source, "it names what is no LID or no phone number: this pair is not used")
+            return
         if self.lids.get(number, lid) != lid or self._numbers.get(lid, number) != number:
             self._remarks.notice(source, f"LID {lid} or number {number} is known with another: this pair is not used")
             return
@@ -53,7 +55,7 @@ class People:
         domain = LID if address.domain == PN and self.is_lid(address.user) else address.domain
         if domain in (PN, HOSTED) and (lid := self.lids.get(address.user)):
             return Address(lid, LID if domain == PN else HOSTED_LID, address.device)
-        return replace(address, domain=domain)
+        return address if domain == address.domain else Address(address.user, domain, address.device)
 
     def is_lid(self, user: str) -> bool:
         """Whether a user of whom Baileys 6 says no more is a LID: known as one, or longer than a phone number."""

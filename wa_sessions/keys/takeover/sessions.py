@@ -93,9 +93,11 @@ def _state_to_go(state: node.SessionState, identity: bytes, registration_id: int
         previous_counter=state.previous_counter & U32,
         sender=_chain_to_go(state.ratchet_public, state.ratchet_private, state.chains[state.ratchet_public]),
         receivers=tuple(
-            _chain_to_go(public, None, chain)
-            for age, (public, chain) in enumerate(receivers)
-            if age >= oldest or chain.message_keys
+            [
+                _chain_to_go(public, None, chain)
+                for age, (public, chain) in enumerate(receivers)
+                if age >= oldest or chain.message_keys
+            ]
         ),
         pending=go.PendingPreKey(pending.pre_key_id or None, pending.signed_key_id, pending.base_key)
         if pending
@@ -104,8 +106,9 @@ def _state_to_go(state: node.SessionState, identity: bytes, registration_id: int
 
 
 def _chain_to_go(public: bytes, private: bytes | None, chain: node.Chain) -> go.Chain:
-    keys = tuple(_message_keys(counter, seed) for counter, seed in sorted(chain.message_keys.items()))
-    return go.Chain(public, private, chain.key, chain.counter + 1, keys)
+    seeds = sorted(chain.message_keys.items())
+    keys = [_message_keys(counter, seed) for counter, seed in seeds]
+    return go.Chain(public, private, chain.key, chain.counter + 1, tuple(keys))
 
 
 def _message_keys(counter: int, seed: bytes) -> go.MessageKeys:

@@ -1,6 +1,5 @@
 """A device of whatsmeow's store becomes a phone of the Node backend."""
 
-from dataclasses import replace
 from typing import Any, Final, Literal
 
 from wa_sessions.keys.baileys.app_state import AppStateKey, AppStateVersion, Fingerprint
@@ -170,7 +169,7 @@ def _of_seven(phone: WhatsmeowPhone) -> list[Record]:
 
 def _address(address: Address, major: Major) -> Address:
     """Baileys 6 writes no domain."""
-    return address if major == 7 else replace(address, domain=PN)
+    return address if major == 7 or address.domain == PN else Address(address.user, PN, address.device)
 
 
 def _pair(private: bytes) -> KeyPair:

@@ -4,12 +4,22 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from wa_sessions.keys.baileys.creds import HIGHEST_PRE_KEY_ID
-from wa_sessions.keys.device_address import Address
+from wa_sessions.keys.device_address import Address, is_user
 from wa_sessions.keys.fields import I64, Fields, Json
 
 
+class _Columns:
+    """A record whose fields are columns."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def row(self) -> Json:
+        """The columns, without the device's JID where that is another's."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
 @dataclass(frozen=True, slots=True, repr=False)
-class Device:
+class Device(_Columns):
     """``whatsmeow_device``: a linked device; of its own keys only the private halves."""
 
     jid: str
@@ -58,10 +68,6 @@ class Device:
             facebook_uuid=fields.take("facebook_uuid"),
         )
 
-    def row(self) -> Json:
-        """All columns."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class IdentityKey:
@@ -83,7 +89,7 @@ class IdentityKey:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class PreKey:
+class PreKey(_Columns):
     """``whatsmeow_pre_keys``: the private half of a one-time key; ``uploaded``: WhatsApp gives it to peers."""
 
     key_id: int
@@ -97,13 +103,9 @@ class PreKey:
         key_id = fields.integer("key_id", 0, HIGHEST_PRE_KEY_ID)
         return cls(key_id, fields.octets("key", 32), fields.boolean("uploaded"))
 
-    def row(self) -> Json:
-        """The columns, without the device's."""
-        return {"key_id": self.key_id, "key": self.key, "uploaded": self.uploaded}
-
 
 @dataclass(frozen=True, slots=True, repr=False)
-class AppStateKey:
+class AppStateKey(_Columns):
     """``whatsmeow_app_state_sync_keys``; ``fingerprint`` is protobuf, ``timestamp`` Unix ms."""
 
     key_id: bytes
@@ -118,18 +120,9 @@ class AppStateKey:
         timestamp = fields.integer("timestamp", -I64 - 1, I64)
         return cls(fields.octets("key_id"), fields.octets("key_data"), timestamp, fields.octets("fingerprint"))
 
-    def row(self) -> Json:
-        """The columns, without the device's."""
-        return {
-            "key_id": self.key_id,
-            "key_data": self.key_data,
-            "timestamp": self.timestamp,
-            "fingerprint": self.fingerprint,
-        }
-
 
 @dataclass(frozen=True, slots=True, repr=False)
-class AppStateVersion:
+class AppStateVersion(_Columns):
     """``whatsmeow_app_state_version``: how far a collection is synced, and its hash."""
 
     name: str
@@ -142,13 +135,9 @@ class AppStateVersion:
         fields = Fields(row, "whatsmeow_app_state_version")
         return cls(fields.text("name"), fields.integer("version", 0, I64), fields.octets("hash", 128))
 
-    def row(self) -> Json:
-        """The columns, without the device's."""
-        return {"name": self.name, "version": self.version, "hash": self.hash}
-
 
 @dataclass(frozen=True, slots=True, repr=False)
-class MutationMac:
+class MutationMac(_Columns):
     """``whatsmeow_app_state_mutation_macs``: the MAC of a value by that of its index, and the patch that set it."""
 
     name: str
@@ -163,18 +152,9 @@ class MutationMac:
         name, version = fields.text("name"), fields.integer("version", 0, I64)
         return cls(name, version, fields.octets("index_mac", 32), fields.octets("value_mac", 32))
 
-    def row(self) -> Json:
-        """The columns, without the device's."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "index_mac": self.index_mac,
-            "value_mac": self.value_mac,
-        }
-
 
 @dataclass(frozen=True, slots=True)
-class LidPair:
+class LidPair(_Columns):
     """``whatsmeow_lid_map``: a LID and the phone number behind it. The table belongs to no device."""
 
     lid: str
@@ -184,15 +164,14 @@ class LidPair:
     def of_row(cls, row: Json) -> Self:
         """From a row; raises BadKey."""
         fields = Fields(row, "whatsmeow_lid_map")
-        return cls(fields.text("lid"), fields.text("pn"))
-
-    def row(self) -> Json:
-        """The columns."""
-        return {"lid": self.lid, "pn": self.pn}
+        lid, pn = fields.text("lid"), fields.text("pn")
+        if not (is_user(lid) and is_user(pn)):
+            raise fields.bad("lid", "and pn are no LID and no phone number")
+        return cls(lid, pn)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class PrivacyToken:
+class PrivacyToken(_Columns):
     """``whatsmeow_privacy_tokens``; when theirs came and ours went: Unix seconds."""
 
     their_jid: str
@@ -206,12 +185,3 @@ class PrivacyToken:
         fields = Fields(row, "whatsmeow_privacy_tokens")
         timestamp, sent = fields.integer("timestamp", 0, I64), fields.optional_integer("sender_timestamp", 0, I64)
         return cls(fields.text("their_jid"), fields.octets("token"), timestamp, sent)
-
-    def row(self) -> Json:
-        """The columns, without the device's."""
-        return {
-            "their_jid": self.their_jid,
-            "token": self.token,
-            "timestamp": self.timestamp,
-            "sender_timestamp": self.sender_timestamp,
-        }

@@ -64,7 +64,7 @@ class Chain:
             private=fields.optional_octets("SenderRatchetKeyPrivate", 32, 0),
             key=inner.optional_octets("Key", 32, 0),
             index=inner.integer("Index"),
-            message_keys=tuple(MessageKeys.read(one, key) for one in fields.items("MessageKeys")),
+            message_keys=tuple([MessageKeys.read(one, key) for one in fields.items("MessageKeys")]),
             rest=fields.rest(),
         )
 
@@ -136,7 +136,7 @@ class SessionState:
             root_key=fields.octets("RootKey", 32),
             previous_counter=fields.integer("PreviousCounter"),
             sender=None if sender is None else Chain.read(sender, key),
-            receivers=tuple(Chain.read(one, key) for one in fields.items("ReceiverChains")),
+            receivers=tuple([Chain.read(one, key) for one in fields.items("ReceiverChains")]),
             pending=PendingPreKey.read(pending) if pending else None,
             needs_refresh=fields.boolean("NeedsRefresh"),
             version=fields.integer("SessionVersion"),

@@ -1,0 +1,150 @@
+"""A phone moves from real Baileys to our worker and back: no QR, every message arrives, nobody asks for one again."""
+
+from typing import Any
+
+import pytest
+from support.baileys import Baileys, answer, node_phone, reconnect
+from support.house import House, Worker
+from support.pairing import Party, link
+from support.standin import Standin
+
+ALICE = "77051234567"
+GROUP = "120363000000000001"
+LATE_IN_GROUP = "late in the group"
+
+pytestmark = [pytest.mark.program("node"), pytest.mark.program("npm")]
+
+
+class Story:
+    """Alice, who moves, a neonize peer, a Baileys peer, and a group of all three."""
+
+    def __init__(self, house: House, node: Baileys, peers: Standin) -> None:
+        self.house, self.node = house, node
+        self.alice = node_phone(house, node, ALICE)
+        self.bob, self.carol = link(house.emu, peers, "bob"), link(house.emu, node, "carol")
+        house.emu.group(GROUP, [self.alice.phone, self.bob.phone, self.carol.phone])
+        self.peers = (self.bob, self.carol)
+
+    def writes(self, peer: Party, text: str) -> None:
+        """A peer writes to Alice: bob to her number, as whatsmeow knows her LID; carol's Baileys to the LID itself."""
+        if peer is self.carol:
+            answer(peer, self.alice, text)
+        else:
+            peer.send(self.alice, text)
+
+    def talk(self) -> None:
+        """Sessions both ways, a group, app state."""
+        for peer in self.peers:
+            for n in range(2):
+                self.writes(peer, f"{peer.name} {n}")
+                self.alice.gets(f"{peer.name} {n}")
+                answer(self.alice, peer, f"to {peer.name} {n}")
+                peer.gets(f"to {peer.name} {n}")
+        self.alice.send_to(GROUP, "to all", server="g.us")
+        for peer in self.peers:
+            peer.gets("to all")
+            peer.send_to(GROUP, f"{peer.name} to all", server="g.us")
+            self.alice.gets(f"{peer.name} to all")
+        self.house.emu.share_app_state_key(self.alice.device)
+        self.house.until("SELECT key FROM baileys_auth WHERE key LIKE 'app-state-sync-key-%'")
+        since = self.node.lines.mark()
+        self.house.emu.mute(self.alice.phone, "77050000001")
+        self.house.emu.notify_app_state(self.alice.device, "regular_high")
+        self.node.event(ALICE, "Chat", since=since)
+
+    def keep_back(self) -> list[Any]:
+        """Two messages of bob's, and one to the group, that WhatsApp delivers only later."""
+        emu, alice, bob = self.house.emu, self.alice, self.bob
+        kept = [emu.delay_messages(alice.phone, sender=bob.phone, count=2)]
+        for text in ("late 1", "late 2", "in time"):
+            bob.send(alice, text)
+        alice.gets("in time")
+        kept.append(emu.delay_messages(alice.phone, sender=bob.phone, count=1))
+        for text in (LATE_IN_GROUP, "in time in the group"):
+            bob.send_to(GROUP, text, server="g.us")
+        alice.gets("in time in the group")
+        return kept
+
+    def write_meanwhile(self) -> list[str]:
+        """What waits while nobody is connected: old acquaintances, a group, somebody new, app state."""
+        for peer in self.peers:
+            self.writes(peer, f"{peer.name} queued")
+        self.bob.send_to(GROUP, "queued in the group", server="g.us")
+        dave = link(self.house.emu, self.bob.clients, "dave")
+        dave.send(self.alice, "somebody new")
+        self.house.emu.mute(self.alice.phone, "77050000002")
+        return [*(f"{peer.name} queued" for peer in self.peers), "queued in the group", "somebody new"]
+
+    def end_node(self) -> None:
+        self.node.end(ALICE)
+        self.house.emu.wait_disconnected(self.alice.device)
+
+    def retries(self) -> int:
+        devices = [self.alice.device, *(peer.device for peer in self.peers)]
+        return sum(len(self.house.emu.retry_receipts(device)) for device in devices)
+
+    def version(self) -> int:
+        """How far the worker's app state is."""
+        [row] = self.house.sql("SELECT version FROM whatsmeow.whatsmeow_app_state_version WHERE name = 'regular_high'")
+        return int(row["version"])
+
+    def sends(self, to: str, text: str) -> None:
+        self.house.cli("send", ALICE, to, text)
+
+
+def test_there_and_back(house: House, node: Baileys, peers: Standin) -> None:
+    story = Story(house, node, peers)
+    story.talk()
+    kept, before = story.keep_back(), story.retries()
+    story.end_node()
+    queued = story.write_meanwhile()
+    house.cli("adopt", ALICE, "--yes")
+    version = story.version()
+
+    worker = house.run(ALICE)
+    worker.expect("connected", ALICE)
+    for text in queued:
+        worker.received(ALICE, text)
+    for delay in kept:
+        house.emu.release(delay)
+    for text in ("late 1", "late 2", LATE_IN_GROUP):
+        worker.received(ALICE, text)
+    _talk_on(story, worker)
+    house.emu.notify_app_state(story.alice.device, "regular_high")
+    house.until(
+        "SELECT 1 AS yes FROM whatsmeow.whatsmeow_app_state_version WHERE name = 'regular_high' AND version > %s",
+        version,
+    )
+    assert "Full sync" not in str(worker.lines.since(0))
+    assert (story.retries(), "qr" in worker.events(ALICE)) == (before, False)
+    assert house.stats(ALICE)["messages_pending"] == 0
+
+    house.cli("return", ALICE, "--yes")
+    assert worker.wait() == 0
+    queued = [f"{peer.name} queued again" for peer in story.peers]
+    for peer in story.peers:
+        story.writes(peer, f"{peer.name} queued again")
+    since = node.lines.mark()
+    reconnect(story.alice)
+    for text in queued:
+        story.alice.gets(text, since=since)
+    for peer in story.peers:
+        answer(story.alice, peer, f"Baileys again to {peer.name}")
+        peer.gets(f"Baileys again to {peer.name}")
+        peer.send_to(GROUP, f"{peer.name} to all again", server="g.us")
+        story.alice.gets(f"{peer.name} to all again")
+    assert story.retries() == before
+
+
+def _talk_on(story: Story, worker: Worker) -> None:
+    """Both ways, with each peer and in the group."""
+    for peer in story.peers:
+        story.sends(peer.number, f"ours to {peer.name}")
+        peer.gets(f"ours to {peer.name}")
+        story.writes(peer, f"{peer.name} answers")
+        worker.received(ALICE, f"{peer.name} answers")
+    story.sends(f"{GROUP}@g.us", "ours to all")
+    for peer in story.peers:
+        peer.gets("ours to all")
+        peer.send_to(GROUP, f"{peer.name} answers all", server="g.us")
+        worker.received(ALICE, f"{peer.name} answers all")
