@@ -1,5 +1,7 @@
 """A phone moves from real Baileys to our worker and back: no QR, every message arrives, nobody asks for one again."""
 
+import random
+import subprocess
 from typing import Any
 
 import pytest
@@ -8,9 +10,12 @@ from support.house import House, Worker
 from support.pairing import Party, link
 from support.standin import Standin
 
+from wa_sessions.emulator import LoginFailure
+
 ALICE = "77051234567"
 GROUP = "120363000000000001"
 LATE_IN_GROUP = "late in the group"
+KILLS = 2
 
 pytestmark = [pytest.mark.program("node"), pytest.mark.program("npm")]
 
@@ -148,3 +153,88 @@ def _talk_on(story: Story, worker: Worker) -> None:
         peer.gets("ours to all")
         peer.send_to(GROUP, f"{peer.name} answers all", server="g.us")
         worker.received(ALICE, f"{peer.name} answers all")
+
+
+def test_adopt_and_run_until_it_is_proven(house: House, node7: Baileys, peers: Standin) -> None:
+    story = Story(house, node7, peers)
+    story.talk()
+    story.end_node()
+    story.bob.send(story.alice, "queued")
+    worker = _adopt_and_run(house)
+    worker.expect("takeover_proven", ALICE)
+    worker.received(ALICE, "queued")
+    assert worker.stop() == 0
+    assert house.row(ALICE)["connectionType"] == "neonize"
+
+
+def test_what_does_not_connect_goes_back_with_its_old_keys(house: House, node7: Baileys, peers: Standin) -> None:
+    story = Story(house, node7, peers)
+    story.talk()
+    story.end_node()
+    keys = house.sql("SELECT * FROM baileys_auth ORDER BY key")
+    house.emu.refuse_login(story.alice.phone, LoginFailure.BAD_REQUEST)
+    worker = _adopt_and_run(house)
+    assert worker.wait() == 1
+    assert "is the Node backend's again (its old keys restored)" in _raw(worker)
+    assert house.sql("SELECT * FROM baileys_auth ORDER BY key") == keys
+    house.emu.accept_login(story.alice.phone)
+    _baileys_goes_on(story)
+
+
+def test_what_does_not_decrypt_goes_back_converted(house: House, node7: Baileys, peers: Standin) -> None:
+    story = Story(house, node7, peers)
+    story.talk()
+    story.end_node()
+    fault = house.emu.damage_messages(to=story.alice.phone, sender=story.bob.phone, count=1)
+    story.bob.send(story.alice, "damaged once")
+    worker = _adopt_and_run(house)
+    assert worker.wait() == 1
+    assert "is the Node backend's again (its keys as they are now, converted back)" in _raw(worker)
+    fault.heal()
+    _baileys_goes_on(story)
+
+
+def _adopt_and_run(house: House) -> Worker:
+    return house.run(ALICE, "--run", "--yes", "--process-stopped", command="adopt")
+
+
+def _raw(worker: Worker) -> str:
+    return " ".join(line["message"] for line in worker.lines.since(0) if line["event"] == "raw")
+
+
+def _baileys_goes_on(story: Story) -> None:
+    """The phone is the Node backend's, whole: no QR, both directions, the group."""
+    assert story.house.row(ALICE)["connectionType"] == "baileys"
+    assert story.house.sql("SELECT jid FROM whatsmeow.whatsmeow_device") == []
+    since = story.node.lines.mark()
+    reconnect(story.alice)
+    for peer in story.peers:
+        story.writes(peer, f"{peer.name} after all")
+        story.alice.gets(f"{peer.name} after all", since=since)
+        answer(story.alice, peer, f"after all to {peer.name}")
+        peer.gets(f"after all to {peer.name}")
+    story.bob.send_to(GROUP, "after all", server="g.us")
+    story.alice.gets("after all", since=since)
+
+
+def test_killed_at_any_moment_it_is_wholly_on_one_side(house: House, node7: Baileys, peers: Standin) -> None:
+    story, moments = Story(house, node7, peers), random.Random(7)
+    story.talk()
+    story.end_node()
+    for kill in range(KILLS):
+        story.bob.send(story.alice, f"queued {kill}")
+        worker = _adopt_and_run(house)
+        try:
+            worker.process.wait(moments.uniform(0.6, 2.4))
+        except subprocess.TimeoutExpired:
+            worker.kill()
+        if house.row(ALICE)["connectionType"] == "neonize":
+            assert house.sql("SELECT key FROM baileys_auth") == []
+            worker = house.run(ALICE)
+            worker.expect("connected", ALICE)
+            story.bob.send(story.alice, f"after kill {kill}")
+            worker.received(ALICE, f"after kill {kill}")
+            assert worker.stop() == 0
+            house.cli("return", ALICE, "--yes")
+        _baileys_goes_on(story)
+        story.end_node()

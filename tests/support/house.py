@@ -22,12 +22,12 @@ Line = dict[str, Any]
 
 
 class Worker:
-    """``wa-sessions run`` as a process; its log is read as it comes."""
+    """``wa-sessions run``, or another command that runs a session, as a process; its log is read as it comes."""
 
-    def __init__(self, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    def __init__(self, arguments: tuple[str, ...], environment: dict[str, str], command: str = "run") -> None:
         self.lines = Record[Line]()
         self.process = subprocess.Popen(
-            [str(PROGRAM), "run", *arguments, "--log-format", "json"],
+            [str(PROGRAM), command, *arguments, "--log-format", "json"],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -158,9 +158,9 @@ class House:
             self.cli("add", number, "--org", "1")
             self.phones[number] = self.emu.add_phone(number, f"phone {number}")
 
-    def run(self, *arguments: str, handler: bool = True, **environment: str) -> Worker:
+    def run(self, *arguments: str, handler: bool = True, command: str = "run", **environment: str) -> Worker:
         handlers = ("--on-message", HANDLER) if handler else ()
-        worker = Worker((*arguments, *handlers), self.environment(**environment))
+        worker = Worker((*arguments, *handlers), self.environment(**environment), command)
         self.workers.append(worker)
         return worker
 

@@ -13,6 +13,7 @@ from wa_sessions.cli.options import (
     DatabaseUrl,
     DryRun,
     Json,
+    LogFormat,
     Organization,
     Output,
     OutputOption,
@@ -25,7 +26,7 @@ from wa_sessions.cli.options import (
     duration,
     phone_or_all,
 )
-from wa_sessions.cli.run import OnMessage, OnMessageExec, StoreUrl
+from wa_sessions.cli.run import LogFormatOption, OnMessage, OnMessageExec, StoreUrl
 from wa_sessions.errors import UsageError, WaSessionsError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def adopt(
     ] = "60s",  # type: ignore[assignment]  # typer parses it
     on_message: OnMessage = None,
     on_message_exec: OnMessageExec = None,
+    log_format: LogFormatOption = LogFormat.TEXT,
     store_url: StoreUrl = None,
     stop_command: StopCommand = None,
     start_command: StartCommand = None,
@@ -100,7 +102,11 @@ def adopt(
     if not run and (on_message or on_message_exec):
         raise UsageError("--on-message is for --run")
     from wa_sessions.actions import adopt as action
+    from wa_sessions.actions.adopt_and_run import adopt_and_run
+    from wa_sessions.actions.limits import configured_limits
     from wa_sessions.actions.node_process import NodeProcess
+    from wa_sessions.actions.run import RunOptions
+    from wa_sessions.worker import log
 
     node = NodeProcess.configured(stop_command, start_command)
     how: dict[str, Any] = {"lid_map": _pairs(lid_map), "process_stopped": process_stopped, "node": node}
@@ -111,8 +117,16 @@ def adopt(
         if not dry_run:
             seen = action.adopt(opened, who, org, **(how | {"dry_run": True}))
             _ask(seen, "Take {} over from the Node backend?", yes=yes)
-        if run:
-            _run(opened, who, org, how, wait, on_message, on_message_exec, store_url)
+        if run and who is not None:
+            log.configure(log_format.value)
+            options = RunOptions(
+                limits=configured_limits(),
+                function=on_message,
+                command=on_message_exec,
+                store_url=store_url,
+                answer_timeout=wait.total_seconds(),
+            )
+            adopt_and_run(opened, who, org, options, **how)
             return
         with terminal.progress("phones", wanted=who is None) as progress:
             moved = action.adopt(opened, who, org, dry_run=dry_run, store_url=store_url, progress=progress, **how)
@@ -201,33 +215,6 @@ def _ask(seen: "Moved", question: str, *, yes: bool) -> None:
         terminal.confirm(question.format(seen.phones[0].phone.number), yes=yes)
     else:
         terminal.confirm_count(question.format(f"{len(seen.phones)} phones"), len(seen.phones), yes=yes)
-
-
-def _run(
-    opened: Any,
-    who: "PhoneRef | None",
-    org: int | None,
-    how: dict[str, Any],
-    wait: timedelta,
-    function: str | None,
-    command: str | None,
-    store_url: str | None,
-) -> None:
-    from wa_sessions.actions.adopt_and_run import adopt_and_run
-    from wa_sessions.actions.limits import configured_limits
-    from wa_sessions.actions.run import RunOptions
-    from wa_sessions.worker import log
-
-    assert who is not None
-    log.configure("text")
-    options = RunOptions(
-        limits=configured_limits(),
-        function=function,
-        command=command,
-        store_url=store_url,
-        answer_timeout=wait.total_seconds(),
-    )
-    adopt_and_run(opened, who, org, options, **how)
 
 
 def _show(moved: "Moved", output: Output, deed: str, *, everyone: bool) -> None:
