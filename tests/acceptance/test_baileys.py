@@ -2,7 +2,6 @@
 
 import pytest
 from support.baileys import Baileys, answer, node_phone, reconnect
-from support.crowd import SHAPES, Crowd, Step
 from support.house import House
 from support.pairing import link
 from support.standin import Standin
@@ -88,15 +87,3 @@ def test_messages_that_overtake_others_arrive_all(house: House, node: Baileys, p
     alice.gets("late 1")
     alice.gets("late 2")
     assert house.emu.retry_receipts(alice.device) == []
-
-
-def test_a_crowd_has_sessions_of_every_shape(house: House, node: Baileys, node7: Baileys) -> None:
-    crowd = Crowd(house.emu, node_phone(house, node, ALICE), node7, len(SHAPES))
-    crowd.live()
-    assert crowd.retries() == 0
-    since, late = node.lines.mark(), crowd.release()
-    for text in late:
-        node.message(ALICE, text, since=since)
-    groups = sum(peer.group is not None for peer in crowd.peers)
-    assert len(late) == sum(SHAPES[peer.shape].count(Step.LATE) for peer in crowd.peers) + groups
-    assert crowd.retries() == {6: 0, 7: groups}[node.version]  # 7 cannot read the keys that it keeps for late ones
