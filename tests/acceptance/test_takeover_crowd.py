@@ -16,8 +16,8 @@ from wa_sessions.keys.phone_ref import parse_phone
 
 ALICE = "77051234567"
 DAMAGING = "one still to come, of a closed session"
-"""A late message of an archived session damages the current one in whatsmeow's library, with no takeover at all: the peer's
-next message is asked for once, and heals."""
+"""A late message of an archived session damages the current one in whatsmeow's library, with no takeover at all: what
+the peer writes next is asked for once, and heals."""
 
 pytestmark = [pytest.mark.program("node"), pytest.mark.program("npm")]
 
