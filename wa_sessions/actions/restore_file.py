@@ -14,7 +14,7 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off, live_owners, named
-from wa_sessions.db import health, operations, phones, quarantine, restoring_file, rights
+from wa_sessions.db import health, operations, phones, quarantine, restoring_file, rights, takeover
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.quarantine import Taken
@@ -168,6 +168,8 @@ def carry_out(
             done.append(returned)
             progress(len(done), len(planned.phones))
         restoring_file.put_back(conn, opened.backend, _rows_of(planned), binary=planned.contents.header.auth_binary)
+        for one in planned.phones:
+            takeover.put_lid_map(conn, one.saved.phone.lid_map)
         for one, returned in zip(planned.phones, done, strict=True):
             _write_down(conn, opened, planned, one, returned, operation)
         if dry_run:
