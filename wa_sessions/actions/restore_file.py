@@ -1,6 +1,5 @@
 """Bringing phones back from a backup: the whole file is read and believed first, then one transaction changes all."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -168,8 +167,6 @@ def carry_out(
             done.append(returned)
             progress(len(done), len(planned.phones))
         restoring_file.put_back(conn, opened.backend, _rows_of(planned), binary=planned.contents.header.auth_binary)
-        for one in planned.phones:
-            takeover.put_lid_map(conn, one.saved.phone.lid_map)
         for one, returned in zip(planned.phones, done, strict=True):
             _write_down(conn, opened, planned, one, returned, operation)
         if dry_run:
@@ -296,18 +293,11 @@ def _make_room(
         for store in sorted(_stores(one))
     ]
     orphans = quarantine.under_devices(conn, part, one.saved.devices)
-    together = _together([*taken, Taken(sum(orphans.values()), orphans)])
+    together = quarantine.together([*taken, Taken(sum(orphans.values()), orphans)])
     if not together.quarantined and status is None:
         operations.discard(conn, part)
         return None, ReturnedPhone(phone, one.saved.keys, together, phone.status)
     return part.operation_id, ReturnedPhone(phone, one.saved.keys, together, status or phone.status)
-
-
-def _together(taken: Sequence[Taken]) -> Taken:
-    by_type: Counter[str] = Counter()
-    for part in taken:
-        by_type.update(part.by_type)
-    return Taken(sum(part.matched for part in taken), dict(by_type), sum(part.left for part in taken))
 
 
 def _rows_of(planned: FilePlan) -> Callable[[Callable[[SavedRow], None]], None]:
@@ -334,7 +324,8 @@ def _write_down(
     returned: ReturnedPhone,
     operation: str | None,
 ) -> None:
-    """The phone's row and its history."""
+    """The phone's row, the LIDs of those that it talks to, and its history."""
+    takeover.put_lid_map(conn, one.saved.phone.lid_map)
     phone, jid = returned.phone, one.saved.phone.phone_jid
     changed = returned.status != phone.status
     if changed or jid != phone.phone_jid:

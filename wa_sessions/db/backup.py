@@ -47,9 +47,7 @@ def source(conn: Connection, phones: Sequence[Phone]) -> Source:
 def saved(conn: Connection, found: Source, phone: Phone) -> SavedPhone:
     """A phone for the file."""
     pairs = {
-        (row["lid"], row["pn"])
-        for jid in found.devices.get(phone.number, [])
-        for row in takeover.lid_map_of(conn, jid)
+        (row["lid"], row["pn"]) for jid in found.devices.get(phone.number, []) for row in takeover.lid_map_of(conn, jid)
     }
     return SavedPhone(
         phone.organization_id,
