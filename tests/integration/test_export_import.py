@@ -1,27 +1,31 @@
 """A phone moves between two machines as a file: in its format or converted, wholly, and undone while that is safe."""
 
-from collections.abc import Callable
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import corpus
 from support.fleet import Fleet
-from support.saved import Key, new_key
+from support.saved import Key, new_key, opened
 from support.store import everything
+from tenacity import Retrying, stop_after_delay, wait_fixed
 
+from wa_sessions.actions.export_phone import export_phone
+from wa_sessions.actions.sealed import recipients
 from wa_sessions.db import backend, phones, takeover
 from wa_sessions.db.gateway import Database
+from wa_sessions.errors import Conflict
 from wa_sessions.keys.baileys.rows import BaileysPhone, Record
 from wa_sessions.keys.baileys.session import Session
+from wa_sessions.keys.key_types import key_type
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.takeover.to_baileys import to_baileys
 from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
 
 SEVENTH = corpus.SEVENTH_PAIRED
 LOST = ("operation", "undo", "dry_run")
-
-Away = Callable[..., Fleet]
 
 
 @pytest.fixture
@@ -130,15 +134,16 @@ def test_our_phone_becomes_nodes_on_the_way(fleet: Fleet, away: Fleet, file: str
     fleet.json("export", SEVENTH, file, "--keep")
     with fleet.database.transaction() as conn:
         device = WhatsmeowPhone.of_rows(takeover.device_rows(conn, f"{SEVENTH}:61@s.whatsapp.net"))
-    expected = to_baileys(device, major=7, before=None, pairing_key=bytes(32), now=0)
     came = away.json("import", file, "--as", "baileys", "--baileys", "7", "--yes")
     with away.database.transaction() as conn:
         there = backend.detect(conn)
         phone = phones.find(conn, there, PhoneRef(digits=SEVENTH))
         made = BaileysPhone.of_rows(takeover.auth_rows(conn, there, phone))
-    assert came["phones"][0]["keys_after"]["session"] > 1
+    now = max(state.used for one in made.records if isinstance(one, Session) for state in one.states)
+    expected = to_baileys(device, major=7, before=None, pairing_key=bytes(32), now=now)
+    assert came["phones"][0]["keys_after"] == {"creds": 1, **Counter(key_type(key) for key in _records(made))}
     assert _records(made) == _records(expected.phone)
-    assert made.creds.identity == device_identity(expected.phone)
+    assert made.creds.identity == expected.phone.creds.identity
     assert not away.sql("SELECT jid FROM whatsmeow.whatsmeow_device")
     back = away.json("restore", came["operation"])
     assert (back["keys"], auth(away, SEVENTH)) == (0, [])
@@ -230,14 +235,37 @@ def test_what_export_refuses(fleet: Fleet, file: str, tmp_path: Path) -> None:
         assert (fleet.everything(), Path(file).exists()) == (before, False)
 
 
+def test_keys_that_somebody_writes_meanwhile(fleet: Fleet, file: str, key: Key) -> None:
+    waiting = (
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'"
+    )
+    how = {"recipients": recipients([key.recipient]), "process_stopped": True}
+    with ThreadPoolExecutor() as pool:
+        with fleet.database.transaction() as conn:
+            conn.execute('LOCK TABLE "OrganizationPhone" IN SHARE MODE')  # its keys are taken, its status is not set
+            leaving = pool.submit(
+                export_phone, opened(fleet.database), PhoneRef(digits=SEVENTH), Path(file), None, **how
+            )
+            for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.02), reraise=True):
+                with attempt:
+                    assert fleet.sql(waiting) == [{"n": 1}]
+            conn.execute("INSERT INTO baileys_auth VALUES (7, %s, 'session-1.0', 'e30=', 'base64_json')", (SEVENTH,))
+        with pytest.raises(Conflict, match="were written meanwhile"):
+            leaving.result()
+    assert "session-1.0" in [row[1] for row in auth(fleet, SEVENTH)]
+    assert len(auth(fleet, SEVENTH)) > 1
+    assert list(Path(file).parent.glob("*phone.age*")) == []
+
+
 def test_what_import_refuses(fleet: Fleet, away: Fleet, file: str, key: Key, tmp_path: Path) -> None:
     fleet.json("export", SEVENTH, file, "--keep")
     fleet.json("backup", "all", f"{file}.all")
     Path(f"{file}.cut").write_bytes(Path(file).read_bytes()[:-200])
     stranger = str(new_key(tmp_path, "stranger").file)
     fleet.sql(
-        """UPDATE baileys_auth SET "value" = (SELECT "value" FROM baileys_auth WHERE "key" = 'creds' AND "phoneJid" = %s)
-        WHERE "key" = 'creds' AND "phoneJid" = %s""",
+        """UPDATE baileys_auth SET "value" =
+               (SELECT "value" FROM baileys_auth WHERE "key" = 'creds' AND "phoneJid" = %s)
+           WHERE "key" = 'creds' AND "phoneJid" = %s""",
         corpus.PAIRED,
         corpus.LOGGED_OUT,
     )
@@ -281,9 +309,5 @@ def test_no_secret_is_shown(fleet: Fleet, away: Fleet, file: str, key: Key) -> N
     assert not [value for value in (*values, secret) if value in events]
 
 
-def device_identity(phone: BaileysPhone) -> object:
-    return phone.creds.identity
-
-
 def _records(phone: BaileysPhone) -> dict[str, Record]:
-    return {record.key: record for record in phone.records if not isinstance(record, Session)}
+    return {record.key: record for record in phone.records}
