@@ -29,14 +29,6 @@ LOST = ("operation", "undo", "dry_run")
 
 
 @pytest.fixture
-def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Key:
-    made = new_key(tmp_path)
-    monkeypatch.setenv("WA_SESSIONS_BACKUP_RECIPIENT", made.recipient)
-    monkeypatch.setenv("WA_SESSIONS_BACKUP_IDENTITY", str(made.file))
-    return made
-
-
-@pytest.fixture
 def file(tmp_path: Path, key: Key) -> str:
     return str(tmp_path / "phone.age")
 
@@ -221,6 +213,7 @@ def test_what_export_refuses(fleet: Fleet, file: str, tmp_path: Path) -> None:
         (corpus.WABA, file, "--yes"): (5, "official API"),
         (corpus.LOGGED_OUT, file, "--yes"): (1, "there is nothing to export"),
         (SEVENTH, file, "--yes"): (5, "--process-stopped"),
+        (SEVENTH, file): (5, "--process-stopped"),
         (SEVENTH, file, "--process-stopped"): (6, "not confirmed"),
         (SEVENTH, file, "--process-stopped", "--keep", "--dry-run"): (2, "--keep"),
         (SEVENTH, "-", "--process-stopped", "--yes"): (2, "stdout"),

@@ -90,6 +90,11 @@ def export_phone(
     return replace(done, saved=saved)
 
 
+def require_stopped(opened: Opened, who: PhoneRef, organization_id: int | None = None) -> None:
+    """Raise OwnedByAnother where, by its status, the Node process runs the phone; and what ``export_phone`` raises."""
+    _meant(opened, who, organization_id, stopped=False)
+
+
 def _meant(
     opened: Opened, who: PhoneRef, organization_id: int | None, *, stopped: bool
 ) -> tuple[Phone, WorkerInfo | None]:

@@ -65,9 +65,10 @@ def backup(
 ) -> None:
     """Save phones and all their keys to an encrypted file. restore --file brings them back.
     \f
-    The file holds the phone's row and every key of it in both key stores, as of one moment, and is read back and
-    compared before it gets its name: a file that is there is whole. It is made with mode 0600. Only SELECT is
-    needed, and nothing is changed. `all --org N` saves one organization.
+    The file holds the phone's row and every key of it in both key stores, as of one moment, with the pairs of LID and
+    number of those that it talks to, and is read back and compared before it gets its name: a file that is there is
+    whole. It is made with mode 0600. Only SELECT is needed, and nothing is changed. `all --org N` saves one
+    organization.
 
     It is encrypted with [age](https://age-encryption.org) to each recipient, so that the machine that makes backups
     cannot read them. As recipients can only encrypt, one more key is made for every run, in memory, to read the

@@ -98,7 +98,7 @@ def export(
     to_whom = [] if dry_run else readers(recipient or [], recipients_file, plain=no_encryption)
     where: dict[str, Any] = {"recipients": to_whom, "plain": no_encryption, "force": force}
     from wa_sessions.actions.backup import backup
-    from wa_sessions.actions.export_phone import export_phone
+    from wa_sessions.actions.export_phone import export_phone, require_stopped
     from wa_sessions.actions.node_process import NodeProcess, ending_raises
 
     node = NodeProcess.configured(stop_command, start_command)
@@ -107,6 +107,8 @@ def export(
         if keep:
             _show_copy(backup(opened, ref, file, org, **where), output)
             return
+        if not (dry_run or node or process_stopped):
+            require_stopped(opened, ref, org)
         done = export_phone(opened, ref, file, org, dry_run=True, **where, **how)
         if not dry_run:
             question = f"Move {done.phone.number} and its {counted(done.taken.matched, 'key')} into {file}?"
