@@ -304,3 +304,12 @@ def test_no_secret_is_shown(fleet: Fleet, away: Fleet, file: str, key: Key) -> N
 
 def _records(phone: BaileysPhone) -> dict[str, Record]:
     return {record.key: record for record in phone.records}
+
+
+def test_neonize_makes_its_tables_first(fleet: Fleet, file: str) -> None:
+    fleet.json("export", SEVENTH, file, "--process-stopped", "--yes")
+    fleet.sql("DROP SCHEMA whatsmeow CASCADE")
+    tried = fleet.json("import", file, "--as", "neonize", "--dry-run")["phones"][0]
+    assert not fleet.sql("SELECT nspname FROM pg_namespace WHERE nspname = 'whatsmeow'")
+    assert fleet.json("import", file, "--as", "neonize", "--yes")["phones"][0] == tried
+    assert len(fleet.sql("SELECT their_id FROM whatsmeow.whatsmeow_sessions")) == tried["keys_after"]["session"]
