@@ -94,7 +94,8 @@ def backup(
 
     with ending_raises(), terminal.opened(database_url) as opened, terminal.progress("saving") as progress:
         done = action(opened, ref, file, org, recipients=to_whom, plain=no_encryption, force=force, progress=progress)
-    data = file_data(done) | {"phones": done.phones, "without_phone": done.without_phone}
+    heads = {"file": str(done.file), "phones": done.phones}
+    data = heads | file_data(done) | {"without_phone": done.without_phone}
     what = f"{counted(done.phones, 'phone')} and {counted(done.keys, 'key')}"
     lines = [
         f"saved {what} to {terminal.plain(str(done.file))}",
