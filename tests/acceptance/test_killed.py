@@ -5,10 +5,12 @@ import random
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from support.corpus import BUFFERS, SEVENTH
 from support.fleet import Fleet
+from support.saved import new_key
 from support.terminal import PROGRAM
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
@@ -69,28 +71,47 @@ def test_a_killed_command_is_done_wholly_or_not_at_all(fleet: Fleet, arguments: 
     took = time.monotonic() - began
     assert "nothing was changed" in ended
     assert _state(fleet) == before
-    moments = random.Random(took)
-    for _ in range(KILLS):
-        process = _start(fleet, *arguments, "--process-stopped", "--yes")
-        try:
-            process.wait(moments.uniform(0.3, 1.1) * took)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-        process.communicate()
-        _settled(fleet)
-        if (after := _state(fleet)) != before:
-            break
-    else:
-        last = _start(fleet, *arguments, "--process-stopped", "--yes")
-        last.communicate()
-        assert last.returncode == 0
-        after = _state(fleet)
+    after = _killed(fleet, before, [*arguments, "--process-stopped", "--yes"], took, (0.3, 1.1))
     assert after[:2] == expected
     assert _all(after) == _all(before)
     assert not fleet.sql(
         """SELECT id FROM wa_sessions.operation
            WHERE NOT EXISTS (SELECT FROM wa_sessions.operation_phone WHERE operation_id = id)"""
     )
+
+
+def test_a_killed_export_leaves_the_phone_whole_or_its_file(fleet: Fleet, tmp_path: Path) -> None:
+    key = new_key(tmp_path)
+    fleet.sql(SLOW)
+    before, began = _state(fleet), time.monotonic()
+    words = ("export", SEVENTH, str(tmp_path / "phone.age"), "--process-stopped", "--recipient", key.recipient)
+    assert b"nothing was changed" in _start(fleet, *words, "--dry-run").communicate()[0]
+    took = time.monotonic() - began
+    after = _killed(fleet, before, [*words, "--yes", "--force"], took, (0.5, 2.2))
+    assert _all(after) == _all(before)
+    fleet.json("import", str(tmp_path / "phone.age"), "--identity", str(key.file), "--yes")
+    assert fleet.keys() == before[0]
+
+
+def _killed(
+    fleet: Fleet, before: tuple[object, ...], words: list[str], took: float, between: tuple[float, float]
+) -> tuple[object, ...]:
+    """What the database holds when a command was killed after it had done something, or has ended unharmed."""
+    moments = random.Random(took)
+    for _ in range(KILLS):
+        process = _start(fleet, *words)
+        try:
+            process.wait(moments.uniform(*between) * took)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
+        _settled(fleet)
+        if (after := _state(fleet)) != before:
+            return after
+    last = _start(fleet, *words)
+    last.communicate()
+    assert last.returncode == 0
+    return _state(fleet)
 
 
 def _there_and_back(fleet: Fleet, arguments: tuple[str, ...]) -> tuple[object, ...]:

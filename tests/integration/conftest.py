@@ -1,11 +1,13 @@
-"""A database that many tests use one after another: emptying one costs a tenth of making one."""
+"""A database that many tests use one after another, as emptying one costs a tenth of making one; a key for files."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
+from support.saved import Key, new_key
 
 from wa_sessions.db import backend
 from wa_sessions.db.embedded import EmbeddedServer
@@ -41,3 +43,12 @@ def emptied_url(server: EmbeddedServer, emptied: Database) -> str:
     """The URL of ``emptied``, for ``--database-url``."""
     name = conninfo_to_dict(emptied.target.conninfo)["dbname"]
     return f"postgresql://postgres@/{name}?host={server.socket_dir}&port=5432"
+
+
+@pytest.fixture
+def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Key:
+    """An age key that commands find in the environment."""
+    made = new_key(tmp_path)
+    monkeypatch.setenv("WA_SESSIONS_BACKUP_RECIPIENT", made.recipient)
+    monkeypatch.setenv("WA_SESSIONS_BACKUP_IDENTITY", str(made.file))
+    return made

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support import corpus
-from support.saved import Called, Key, all_keys, caller, lose_keys, new_key
+from support.saved import Called, Key, all_keys, caller, lose_keys
 
 from wa_sessions.db.gateway import Database
 
@@ -18,14 +18,6 @@ def call(emptied: Database, emptied_url: str, capsys: pytest.CaptureFixture[str]
     with emptied.transaction() as conn:
         corpus.load(conn, "BaileysAuth-old")
     return caller(emptied_url, capsys)
-
-
-@pytest.fixture
-def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Key:
-    made = new_key(tmp_path)
-    monkeypatch.setenv("WA_SESSIONS_BACKUP_RECIPIENT", made.recipient)
-    monkeypatch.setenv("WA_SESSIONS_BACKUP_IDENTITY", str(made.file))
-    return made
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ values = st.recursive(
     max_leaves=8,
 )
 objects = st.dictionaries(texts, values, max_size=4)
-phones = st.builds(SavedPhone, st.integers(), texts, texts, texts, texts, objects)
+pairs = st.lists(st.tuples(texts, texts), max_size=2).map(tuple)
+phones = st.builds(SavedPhone, st.integers(), texts, texts, texts, texts, objects, pairs)
 rows = st.lists(st.tuples(st.sampled_from(["baileys_auth", "whatsmeow_sessions"]), objects), max_size=4)
 sections = st.lists(st.tuples(phones, rows), max_size=3)
 Sections = list[tuple[SavedPhone, list[tuple[str, dict[str, Any]]]]]
@@ -99,6 +100,20 @@ def test_a_newer_format_asks_for_a_newer_program() -> None:
     header = Writer().header(HEADER).replace(b'"version": 1', b'"version": 2')
     with pytest.raises(BadBackup, match="install a newer wa-sessions"):
         read(header)
+
+
+def test_a_file_from_before_lids_were_kept_is_read() -> None:
+    line = Writer().phone(PHONE)
+    older = line.replace(b', "lid_map": []', b"")
+    assert older != line
+    assert list(Reader().feed(Writer().header(HEADER) + older)) == [HEADER, PHONE]
+
+
+@pytest.mark.parametrize("pairs", ["7", '{"1": "2"}', '[["1"]]', '[["1", 2]]', '["12"]', "null"])
+def test_lids_of_another_form_are_damage(pairs: str) -> None:
+    line = Writer().phone(PHONE).replace(b'"lid_map": []', b'"lid_map": ' + pairs.encode())
+    with pytest.raises(BadBackup, match="damaged"):
+        list(Reader().feed(Writer().header(HEADER) + line))
 
 
 def test_other_files_are_told_at_once() -> None:

@@ -20,7 +20,7 @@ from wa_sessions.db.phones import Phone
 from wa_sessions.errors import DatabaseError, OwnedByAnother, UsageError, WaSessionsError
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.baileys.rows import BaileysPhone
-from wa_sessions.keys.phone_ref import PhoneRef, number_of
+from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.takeover.refusals import refusals
 from wa_sessions.keys.takeover.remarks import Converted, Remark
@@ -157,10 +157,7 @@ def _adopt(
 
 def _judged(conn: Connection, phone: Phone, before: BaileysPhone, pairs: Pairs) -> Converted[WhatsmeowPhone]:
     """The phone converted; raises Refused with every reason why it may not be."""
-    reasons = list(refusals(before))
-    me = before.creds.me
-    if me is not None and number_of(me.jid) != phone.number:
-        reasons.append(Remark("creds", f"its keys are those of another number ({number_of(me.jid)})"))
+    reasons = list(refusals(before, phone.number))
     if devices := whatsmeow.device_of(conn, phone.number):
         reasons.append(Remark("whatsmeow_device", f"the store has a device of it already ({', '.join(devices)})"))
     if reasons:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -60,9 +61,32 @@ def backup(
     whole and verified, or not at all. Raises UsageError, PhoneNotFound, AmbiguousPhone, PermissionMissing,
     DatabaseError, and WaSessionsError where the file cannot be written.
     """
+    with written(
+        opened, phone, file, organization_id, recipients=recipients, plain=plain, force=force, progress=progress
+    ) as done:
+        pass
+    return done
+
+
+@contextmanager
+def written(
+    opened: Opened,
+    phone: PhoneRef | None,
+    file: Path,
+    organization_id: int | None = None,
+    *,
+    recipients: "Sequence[Recipient]",
+    plain: bool = False,
+    force: bool = False,
+    progress: Progress = lambda _done, _all: None,
+) -> Iterator[BackedUp]:
+    """A backup that is on the disk and verified; it gets its name when the block ends, and is gone if that raises.
+
+    Raises what ``backup`` raises.
+    """
     if bool(recipients) == plain:
         raise UsageError("a backup is either encrypted to recipients or, explicitly, plain text")
-    target = _target(file, force=force)
+    target = place_of(file, force=force)
     witness = _Witness(plain=plain)
     with whole_file.part_of(target, NOT_MADE) as (path, out):
         with opened.database.snapshot() as conn:
@@ -76,11 +100,19 @@ def backup(
         size = path.stat().st_size
         with whole_file.file_errors(file, NOT_MADE):
             witness.verify(path, lines.totals, progress)
+        done = lines.totals
+        yield BackedUp(
+            file, done.phones, done.keys, size, not plain, len(recipients), done.sha256, source.at, True, missed
+        )
+        with whole_file.file_errors(file, NOT_MADE):
             whole_file.publish(path, target, force=force)
-    done = lines.totals
-    return BackedUp(
-        file, done.phones, done.keys, size, not plain, len(recipients), done.sha256, source.at, True, missed
-    )
+
+
+def place_of(file: Path, *, force: bool) -> Path:
+    """Where a backup will stand; raises UsageError or WaSessionsError before anything is done."""
+    if str(file) == "-":
+        raise UsageError("a backup is read back after it is written, which stdout cannot be: name a file")
+    return whole_file.target(file, force=force)
 
 
 class _Lines:
@@ -105,7 +137,7 @@ class _Lines:
             )
         )
         for done, phone in enumerate(self._source.phones, 1):
-            yield writer.phone(saving.saved(self._source, phone))
+            yield writer.phone(saving.saved(self._conn, self._source, phone))
             for table, row in saving.keys(self._conn, self._backend, self._source, phone):
                 yield writer.row(table, row)
             self._progress(done, many)
@@ -163,10 +195,3 @@ def _without_phone(conn: Connection, opened: Opened, organization_id: int | None
     if organization_id is not None:
         return 0
     return saving.keys_without_phone(conn, opened.backend, phones.list_phones(conn, opened.backend))
-
-
-def _target(file: Path, *, force: bool) -> Path:
-    """Raises UsageError or WaSessionsError before anything is done."""
-    if str(file) == "-":
-        raise UsageError("a backup is read back after it is written, which stdout cannot be: name a file")
-    return whole_file.target(file, force=force)

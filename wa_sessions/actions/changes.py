@@ -1,6 +1,5 @@
 """Changes that operators make to phones and their keys: planned, then made, as one operation that can be undone."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -119,11 +118,7 @@ class Changed:
     @property
     def taken(self) -> Taken:
         """What was taken at all phones together."""
-        by_type: Counter[str] = Counter()
-        for changed in self.phones:
-            by_type.update(changed.taken.by_type)
-        parts = [changed.taken for changed in self.phones]
-        return Taken(sum(t.matched for t in parts), dict(by_type), sum(t.left for t in parts))
+        return quarantine.together(changed.taken for changed in self.phones)
 
 
 def plan(

@@ -13,7 +13,7 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners, named
-from wa_sessions.actions.takeover import BACK, MADE, UNDONE, unmake
+from wa_sessions.actions.takeover import MOVES, UNDONE, refuse_exported, unmake, way_on
 from wa_sessions.db import health, operations, phones, restoring, rights
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
@@ -100,7 +100,7 @@ def restore(
     )
     if not look.pending:
         return Restored(look.done.id, (), (), None, already=True, dry_run=dry_run)
-    baileys = any(part.keys and _in_node(look, part) for part in look.pending)
+    baileys = any(part.phone_id in look.changed and _in_node(look, part) for part in look.pending)
     restored: list[RestoredPhone] = []
     failed: list[FailedPhone] = []
     with node.stopped() if node and baileys and not dry_run else nullcontext():
@@ -124,12 +124,16 @@ def restore(
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """An operation, its parts that are to be undone, its phones as they are now, and the workers that run some."""
+    """An operation, its parts that are to be undone, its phones as they are now, and the workers that run some.
+
+    ``changed``: the phones whose keys change; an import may have met none and made some.
+    """
 
     done: Operation
     pending: list[OperationPhone]
     phones: dict[int, Phone]
     owners: dict[int, WorkerInfo]
+    changed: set[int]
     stopped: bool
 
 
@@ -155,22 +159,25 @@ def _look(
                 found[part.phone_id] = phones.find(conn, opened.backend, PhoneRef(phone_id=part.phone_id))
         if len(pending) == 1 and not found and done.action != "remove":
             raise PhoneNotFound(f"the phone {pending[0].number} (#{pending[0].phone_id}) of {done.id} is gone")
-        stores = {one.connection_type for one in found.values()} if done.keys else set()
-        on_keys = ("SELECT", "INSERT", *(("DELETE",) if overwrite else ()))
+        changed = {part.phone_id for part in pending if part.keys or done.action in MOVES}
+        stores = {one.connection_type for one in found.values() if one.id in changed}
+        on_keys = ("SELECT", "INSERT", *(("DELETE",) if overwrite or done.action in MOVES else ()))
         on_phones = ("UPDATE", *(("INSERT",) if done.action == "remove" else ()))
         rights.require(conn, opened.backend, stores, keys=on_keys, phones=on_phones)
         if not stopped:
-            refuse_running(conn, [found[part.phone_id] for part in pending if part.keys and part.phone_id in found])
+            refuse_running(conn, [phone for phone in found.values() if phone.id in changed])
         owners = {id_: owner for id_, owner in live_owners(conn).items() if id_ in found}
         if done.action in UNDONE:
             raise Conflict(f"{done.id} undid a move: do it again with wa-sessions {UNDONE[done.action]}")
-        if done.action in MADE and owners:
+        if pending and not overwrite:
+            refuse_exported(done)
+        if done.action in MOVES and owners:
             owned = found[next(iter(owners))]
             raise OwnedByAnother(
                 f"{named(owners[owned.id])} runs {owned.number}: its session goes on, so its old keys would break it; "
-                f"wa-sessions {BACK[done.action]} {owned.number} converts them as they are now"
+                f"{way_on(done, owned)}"
             )
-    return _Look(done, pending, found, owners, stopped)
+    return _Look(done, pending, found, owners, changed, stopped)
 
 
 def _pending(done: Operation, phone: PhoneRef | None, organization_id: int | None) -> list[OperationPhone]:
@@ -236,9 +243,9 @@ def _ours(conn: Connection, opened: Opened, look: _Look, part: OperationPhone, r
     done = look.done
     if part.phone_id in look.phones and part.phone_id not in look.owners:
         phone = keep_workers_off(conn, opened, part.phone_id)
-        if part.keys and not look.stopped:
+        if part.phone_id in look.changed and not look.stopped:
             refuse_running(conn, [phone])
-        if done.action in MADE and part.restored_at is None:
+        if done.action in MOVES and part.restored_at is None:
             unmake(conn, opened, done, phone)
     try:
         back = restoring.restore(conn, opened.backend, done, part.phone_id, actor=operator(), overwrite=room)

@@ -1,6 +1,5 @@
 """Bringing phones back from a backup: the whole file is read and believed first, then one transaction changes all."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off, live_owners, named
-from wa_sessions.db import health, operations, phones, quarantine, restoring_file, rights
+from wa_sessions.db import health, operations, phones, quarantine, restoring_file, rights, takeover
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.quarantine import Taken
@@ -294,18 +293,11 @@ def _make_room(
         for store in sorted(_stores(one))
     ]
     orphans = quarantine.under_devices(conn, part, one.saved.devices)
-    together = _together([*taken, Taken(sum(orphans.values()), orphans)])
+    together = quarantine.together([*taken, Taken(sum(orphans.values()), orphans)])
     if not together.quarantined and status is None:
         operations.discard(conn, part)
         return None, ReturnedPhone(phone, one.saved.keys, together, phone.status)
     return part.operation_id, ReturnedPhone(phone, one.saved.keys, together, status or phone.status)
-
-
-def _together(taken: Sequence[Taken]) -> Taken:
-    by_type: Counter[str] = Counter()
-    for part in taken:
-        by_type.update(part.by_type)
-    return Taken(sum(part.matched for part in taken), dict(by_type), sum(part.left for part in taken))
 
 
 def _rows_of(planned: FilePlan) -> Callable[[Callable[[SavedRow], None]], None]:
@@ -332,7 +324,8 @@ def _write_down(
     returned: ReturnedPhone,
     operation: str | None,
 ) -> None:
-    """The phone's row and its history."""
+    """The phone's row, the LIDs of those that it talks to, and its history."""
+    takeover.put_lid_map(conn, one.saved.phone.lid_map)
     phone, jid = returned.phone, one.saved.phone.phone_jid
     changed = returned.status != phone.status
     if changed or jid != phone.phone_jid:

@@ -1,5 +1,6 @@
-"""What ``adopt`` and ``return`` have in common: what is told of a phone that moves, and undoing the move."""
+"""What ``adopt``, ``return`` and ``import`` have in common: what is told of a phone that moves, and undoing it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,18 +9,19 @@ from wa_sessions.actions.operator import operator
 from wa_sessions.db import phones, quarantine, takeover
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import Operation
-from wa_sessions.db.phones import Phone
+from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.errors import Conflict, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.takeover.remarks import Remark
 
-ADOPT, RETURN = "adopt", "return"
-MADE: Final = {ADOPT: "neonize", RETURN: "baileys"}
-"""The operations that move a phone, and whose it is after them."""
+ADOPT, RETURN, IMPORT, EXPORT = "adopt", "return", "import", "export"
+MOVES: Final = frozenset({ADOPT, RETURN, IMPORT})
+"""The operations that put keys where the phone had others or none, and so are undone only while nobody used them."""
 
-BACK: Final = {ADOPT: RETURN, RETURN: ADOPT}
-UNDONE: Final = {f"undo_{action}": action for action in MADE}
+UNDONE: Final = {f"undo_{action}": action for action in MOVES}
+_SIDES: Final = {ADOPT: ("neonize", "baileys"), RETURN: ("baileys", "neonize")}
+"""Whose a phone is after them and before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +95,46 @@ def unmake(conn: Connection, opened: Opened, done: Operation, phone: Phone) -> P
     Raises Conflict where the phone has moved on or its keys were used since: with the old keys the session would be
     broken.
     """
-    back = f"wa-sessions {BACK[done.action]} {phone.number} converts the keys as they are now"
-    if phone.connection_type != MADE[done.action]:
+    noted = takeover.noted(conn, done.id, phone.id)
+    made, before = _sides(done, noted)
+    if phone.connection_type != made:
         raise Conflict(f"{phone.number} is a {phone.connection_type} phone by now: {done.id} has nothing to undo")
-    if takeover.mark(conn, opened.backend, phone) != takeover.mark_of(conn, done.id, phone.id):
+    if takeover.mark(conn, opened.backend, phone) != noted.get("mark"):
         raise Conflict(
-            f"the session of {phone.number} went on since {done.id}, and its old keys would break it: {back}"
+            f"the session of {phone.number} went on since {done.id}, and its old keys would break it: "
+            f"{way_on(done, phone)}"
         )
     reason = f"made way for {done.id}"
     part = quarantine.begin(conn, opened.backend, phone, action=f"undo_{done.action}", reason=reason, actor=operator())
     quarantine.take(conn, opened.backend, part, phone, EVERYTHING)
-    phones.assign(conn, opened.backend, phone, MADE[BACK[done.action]])
+    phones.assign(conn, opened.backend, phone, before)
+    was = next((part.phone_jid_before for part in done.phones if part.phone_id == phone.id), None)
+    phones.set_status(conn, opened.backend, phone.id, KEEP, phone_jid=was or KEEP)
     return phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
+
+
+def way_on(done: Operation, phone: Phone) -> str:
+    """What to do instead of undoing a move whose keys were used since."""
+    match done.action:
+        case "import":
+            return f"wa-sessions export {phone.number} FILE takes them along as they are now"
+        case "adopt":
+            return f"wa-sessions return {phone.number} converts the keys as they are now"
+        case _:
+            return f"wa-sessions adopt {phone.number} converts the keys as they are now"
+
+
+def refuse_exported(done: Operation) -> None:
+    """Raise Conflict for an operation that let phones go to another machine, which may use their keys by now."""
+    if done.action == EXPORT:
+        raise Conflict(
+            f"{done.id} let the phone go: where its file was imported, these keys are old and would break the session. "
+            "Export it there and import it here; only where the file was never imported, say --overwrite"
+        )
+
+
+def _sides(done: Operation, noted: Mapping[str, Any]) -> tuple[str, str]:
+    return _SIDES.get(done.action) or (str(noted.get("connection_type")), str(noted.get("connection_type_before")))
 
 
 def _plain(remark: Remark) -> dict[str, Any]:

@@ -34,6 +34,8 @@ _COMMANDS = {
     "restore": ("history.restore", "wa-sessions restore op-20260115-7f3k9q"),
     "adopt": ("takeover.adopt", "wa-sessions adopt 77051234567 --process-stopped"),
     "return": ("takeover.give_back", "wa-sessions return 77051234567"),
+    "export": ("transfer.export", "wa-sessions export 77051234567 phone.age --recipients-file recipients.txt"),
+    "import": ("transfer.import_", "wa-sessions import phone.age --identity key.txt"),
     "backup": ("backup.backup", "wa-sessions backup all phones.age --recipients-file recipients.txt"),
     "backup-key": ("backup.backup_key", "wa-sessions backup-key backup-key.txt"),
     "unlink": ("unlink.unlink", "wa-sessions unlink op-20260115-7f3k9q"),

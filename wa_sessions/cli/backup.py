@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,11 +23,30 @@ from wa_sessions.health.story import counted
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
+    from wa_sessions.actions.backup import BackedUp
     from wa_sessions.actions.node_process import NodeProcess
     from wa_sessions.actions.restore_file import FileRestored
     from wa_sessions.actions.sealed import Identity, Recipient
 
 RECIPIENT_VARIABLE, IDENTITY_VARIABLE = "WA_SESSIONS_BACKUP_RECIPIENT", "WA_SESSIONS_BACKUP_IDENTITY"
+RecipientKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipient",
+        metavar="KEY",
+        help="Encrypt to this age1… or ssh-ed25519 key; repeatable. Else WA_SESSIONS_BACKUP_RECIPIENT.",
+    ),
+]
+RecipientsFile = Annotated[
+    Path | None, typer.Option("--recipients-file", metavar="FILE", help="Encrypt to the keys in it, one a line.")
+]
+NoEncryption = Annotated[
+    bool, typer.Option("--no-encryption", help="Write plain text: who reads the file owns the sessions.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite a file.")]
+IdentityFiles = Annotated[
+    list[str] | None, typer.Option("--identity", metavar="KEYFILE", help="The age key that opens the backup.")
+]
 UNITS = ("bytes", "KiB", "MiB", "GiB")
 
 
@@ -35,21 +54,10 @@ def backup(
     phone: PhoneOrAll,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make.")],
     *,
-    recipient: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--recipient",
-            metavar="KEY",
-            help="Encrypt to this age1… or ssh-ed25519 key; repeatable. Else WA_SESSIONS_BACKUP_RECIPIENT.",
-        ),
-    ] = None,
-    recipients_file: Annotated[
-        Path | None, typer.Option("--recipients-file", metavar="FILE", help="Encrypt to the keys in it, one a line.")
-    ] = None,
-    no_encryption: Annotated[
-        bool, typer.Option("--no-encryption", help="Write plain text: who reads the file owns the sessions.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file.")] = False,
+    recipient: RecipientKeys = None,
+    recipients_file: RecipientsFile = None,
+    no_encryption: NoEncryption = False,
+    force: Force = False,
     org: Organization = None,
     output: OutputOption = Output.TABLE,
     json: Json = False,
@@ -57,9 +65,10 @@ def backup(
 ) -> None:
     """Save phones and all their keys to an encrypted file. restore --file brings them back.
     \f
-    The file holds the phone's row and every key of it in both key stores, as of one moment, and is read back and
-    compared before it gets its name: a file that is there is whole. It is made with mode 0600. Only SELECT is
-    needed, and nothing is changed. `all --org N` saves one organization.
+    The file holds the phone's row and every key of it in both key stores, as of one moment, with the pairs of LID and
+    number of those that it talks to, and is read back and compared before it gets its name: a file that is there is
+    whole. It is made with mode 0600. Only SELECT is needed, and nothing is changed. `all --org N` saves one
+    organization.
 
     It is encrypted with [age](https://age-encryption.org) to each recipient, so that the machine that makes backups
     cannot read them. As recipients can only encrypt, one more key is made for every run, in memory, to read the
@@ -79,29 +88,18 @@ def backup(
     """
     output = chosen(output, json=json)
     ref = phone_or_all(phone)
-    readers = _readers(recipient or [], recipients_file, plain=no_encryption)
+    to_whom = readers(recipient or [], recipients_file, plain=no_encryption)
     from wa_sessions.actions.backup import backup as action
     from wa_sessions.actions.node_process import ending_raises
 
     with ending_raises(), terminal.opened(database_url) as opened, terminal.progress("saving") as progress:
-        done = action(opened, ref, file, org, recipients=readers, plain=no_encryption, force=force, progress=progress)
-    data = {
-        "file": str(done.file),
-        "phones": done.phones,
-        "keys": done.keys,
-        "bytes": done.bytes,
-        "encrypted": done.encrypted,
-        "recipients": done.recipients,
-        "sha256": done.sha256,
-        "made_at": iso(done.made_at),
-        "verified": done.verified,
-        "without_phone": done.without_phone,
-    }
-    to = f"encrypted to {counted(done.recipients, 'recipient')}" if done.encrypted else "NOT ENCRYPTED"
+        done = action(opened, ref, file, org, recipients=to_whom, plain=no_encryption, force=force, progress=progress)
+    heads = {"file": str(done.file), "phones": done.phones}
+    data = heads | file_data(done) | {"without_phone": done.without_phone}
     what = f"{counted(done.phones, 'phone')} and {counted(done.keys, 'key')}"
     lines = [
         f"saved {what} to {terminal.plain(str(done.file))}",
-        f"{_size(done.bytes)}, {to}, read back and compared",
+        file_line(done),
         f"to bring them back: wa-sessions restore --file {terminal.plain(str(done.file))}",
     ]
     terminal.show(output, data, lines)
@@ -137,6 +135,26 @@ def backup_key(
     terminal.show(output, {"file": str(file), "recipient": recipient}, lines)
 
 
+def file_data(done: "BackedUp") -> dict[str, Any]:
+    """The facts of a file that was written, for machines."""
+    return {
+        "file": str(done.file),
+        "keys": done.keys,
+        "bytes": done.bytes,
+        "encrypted": done.encrypted,
+        "recipients": done.recipients,
+        "sha256": done.sha256,
+        "made_at": iso(done.made_at),
+        "verified": done.verified,
+    }
+
+
+def file_line(done: "BackedUp") -> str:
+    """The same for people."""
+    to = f"encrypted to {counted(done.recipients, 'recipient')}" if done.encrypted else "NOT ENCRYPTED"
+    return f"{size_of(done.bytes)}, {to}, read back and compared"
+
+
 def bring_back(
     file: Path,
     *,
@@ -153,7 +171,7 @@ def bring_back(
 ) -> None:
     """What ``restore --file`` does: read the file, ask, restore, show."""
     ref = parse_phone(phone) if phone is not None else None
-    keys = _identities(identity)
+    keys = identities_of(identity)
     from wa_sessions.actions.restore_file import carry_out, plan
 
     with terminal.opened(database_url) as opened:
@@ -181,7 +199,7 @@ def bring_back(
     _show_restored(done, output)
 
 
-def _identities(files: list[str]) -> "list[Identity]":
+def identities_of(files: list[str]) -> "list[Identity]":
     named = files or [word for word in [os.environ.get(IDENTITY_VARIABLE, "").strip()] if word]
     if not named:
         return []
@@ -247,7 +265,7 @@ def _restored_lines(done: "FileRestored") -> list[str]:
     return lines
 
 
-def _readers(texts: list[str], file: Path | None, *, plain: bool) -> "list[Recipient]":
+def readers(texts: list[str], file: Path | None, *, plain: bool) -> "list[Recipient]":
     if plain:
         if texts or file:
             raise UsageError("--no-encryption excludes --recipient and --recipients-file")
@@ -267,10 +285,10 @@ def _readers(texts: list[str], file: Path | None, *, plain: bool) -> "list[Recip
     return found
 
 
-def _size(size: float) -> str:
+def size_of(size: float) -> str:
     """Bytes as people say them.
 
-    >>> [_size(size) for size in (999, 20_000, 3_500_000)]
+    >>> [size_of(size) for size in (999, 20_000, 3_500_000)]
     ['999 bytes', '19.5 KiB', '3.3 MiB']
     """
     for unit in UNITS:

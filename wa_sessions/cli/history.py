@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.backup import bring_back
+from wa_sessions.cli.backup import IdentityFiles, bring_back
 from wa_sessions.cli.options import (
     DatabaseUrl,
     DryRun,
@@ -92,9 +92,7 @@ def restore(
     *,
     file: Annotated[str | None, typer.Option("--file", metavar="FILE", help="Restore from a backup instead.")] = None,
     phone: Annotated[str | None, typer.Option("--phone", metavar="PHONE", help="Only this phone.")] = None,
-    identity: Annotated[
-        list[str] | None, typer.Option("--identity", metavar="KEYFILE", help="The age key that opens the backup.")
-    ] = None,
+    identity: IdentityFiles = None,
     overwrite: Overwrite = False,
     stop_command: StopCommand = None,
     start_command: StartCommand = None,

@@ -39,6 +39,10 @@ PhoneOrNone = Annotated[
     str | None, typer.Argument(metavar="[PHONE|all]", help="A number, a JID, '#ID' (in quotes), or all.")
 ]
 All = Annotated[bool, typer.Option("--all", help="The same as all.")]
+Baileys = Annotated[
+    int | None,
+    typer.Option("--baileys", metavar="6|7", min=6, max=7, help="The backend's version of Baileys, if it is not seen."),
+]
 _MOST_REMARKS = 20
 _PAIR = re.compile(r"\s*\"?(\d{5,20})(?:@lid)?\"?\s*[,;:\t ]\s*\"?\+?(\d{5,20})(?:@s\.whatsapp\.net)?\"?\s*,?\s*")
 
@@ -130,7 +134,7 @@ def adopt(
             return
         with terminal.progress("phones", wanted=who is None) as progress:
             moved = action.adopt(opened, who, org, dry_run=dry_run, store_url=store_url, progress=progress, **how)
-    _show(moved, output, "taken over", everyone=who is None)
+    show_moved(moved, output, "taken over", everyone=who is None)
     if not dry_run and moved.phones:
         _say_next(moved, node, process_stopped=process_stopped)
     _raise_failures(moved)
@@ -140,12 +144,7 @@ def give_back(
     phone: PhoneOrNone = None,
     *,
     all_: All = False,
-    baileys: Annotated[
-        int | None,
-        typer.Option(
-            "--baileys", metavar="6|7", min=6, max=7, help="The backend's version of Baileys, if it is not seen."
-        ),
-    ] = None,
+    baileys: Baileys = None,
     stop_command: StopCommand = None,
     start_command: StartCommand = None,
     reason: Reason = None,
@@ -180,7 +179,7 @@ def give_back(
             _ask(seen, "Give {} back to the Node backend?", yes=yes)
         with terminal.progress("phones", wanted=who is None) as progress:
             moved = action.give_back(opened, who, org, dry_run=dry_run, progress=progress, **how)
-    _show(moved, output, "given back", everyone=who is None)
+    show_moved(moved, output, "given back", everyone=who is None)
     if not dry_run and moved.phones and node is None:
         terminal.say("start the Node backend again: it takes up its phones when it starts")
     _raise_failures(moved)
@@ -217,7 +216,7 @@ def _ask(seen: "Moved", question: str, *, yes: bool) -> None:
         terminal.confirm_count(question.format(f"{len(seen.phones)} phones"), len(seen.phones), yes=yes)
 
 
-def _show(moved: "Moved", output: Output, deed: str, *, everyone: bool) -> None:
+def show_moved(moved: "Moved", output: Output, deed: str, *, everyone: bool) -> None:
     match output:
         case Output.JSON:
             terminal.write(terminal.as_json(moved.as_dict()))

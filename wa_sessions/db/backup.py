@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from wa_sessions.db import whatsmeow
+from wa_sessions.db import takeover, whatsmeow
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
@@ -44,8 +44,11 @@ def source(conn: Connection, phones: Sequence[Phone]) -> Source:
     return Source(at, tuple(phones), {row["id"]: row["row"] for row in rows}, dict(devices))
 
 
-def saved(found: Source, phone: Phone) -> SavedPhone:
+def saved(conn: Connection, found: Source, phone: Phone) -> SavedPhone:
     """A phone for the file."""
+    pairs = {
+        (row["lid"], row["pn"]) for jid in found.devices.get(phone.number, []) for row in takeover.lid_map_of(conn, jid)
+    }
     return SavedPhone(
         phone.organization_id,
         phone.number,
@@ -53,6 +56,7 @@ def saved(found: Source, phone: Phone) -> SavedPhone:
         phone.status,
         phone.connection_type,
         found.rows.get(phone.id, {}),
+        tuple(sorted(pairs)),
     )
 
 

@@ -1,7 +1,7 @@
 """Every deletion of keys: one statement takes rows out of their table and puts them, whole, into quarantine."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal
@@ -151,6 +151,16 @@ def by_kind(rows: Mapping[str, int]) -> dict[str, int]:
     """Counts of rows by the name of their table, as counts of keys by type; tables without an owner are left out."""
     kinds = {table.name: table.kind for table in TABLES}
     return {kinds[name]: count for name, count in rows.items() if count and name in kinds}
+
+
+def together(parts: Iterable[Taken]) -> Taken:
+    """What was taken in several stores, as one."""
+    matched = left = 0
+    by_type: Counter[str] = Counter()
+    for part in parts:
+        matched, left = matched + part.matched, left + part.left
+        by_type.update(part.by_type)
+    return Taken(matched, dict(by_type), left)
 
 
 def phone_row(conn: Connection, part: Part) -> int:

@@ -70,8 +70,18 @@ def device_rows(conn: Connection, jid: str) -> dict[str, list[dict[str, Any]]]:
     for table in whatsmeow.existing_tables(conn):
         statement = _SQL.device_rows.format(table=whatsmeow.qualified(table), owner=Identifier(table.owner))
         rows[table.name] = conn.execute(statement, {"device": jid}).fetchall()
-    rows[LID_MAP] = conn.execute(_SQL.lid_map_of_device, {"device": jid}).fetchall()
+    rows[LID_MAP] = lid_map_of(conn, jid)
     return rows
+
+
+def lid_map_of(conn: Connection, jid: str) -> list[dict[str, Any]]:
+    """The rows of ``whatsmeow_lid_map`` of those that a device talks to."""
+    return conn.execute(_SQL.lid_map_of_device, {"device": jid}).fetchall()
+
+
+def put_lid_map(conn: Connection, pairs: Iterable[tuple[str, str]]) -> None:
+    """Put pairs of LID and number into the store; those that it knows already stay."""
+    put_device(conn, {LID_MAP: [{"lid": lid, "pn": number} for lid, number in pairs]})
 
 
 def put_device(conn: Connection, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -109,10 +119,10 @@ def mark(conn: Connection, backend: Backend, phone: Phone) -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
-def mark_of(conn: Connection, operation_id: str, phone_id: int) -> str | None:
-    """The mark that was noted when an operation had moved a phone."""
-    row = conn.execute(_SQL.mark, {"operation": operation_id, "phone_id": phone_id}).fetchone()
-    return str(row["mark"]) if row else None
+def noted(conn: Connection, operation_id: str, phone_id: int) -> dict[str, Any]:
+    """What the history has of an operation that moved a phone, its ``mark`` with it; empty where it has nothing."""
+    row = conn.execute(_SQL.noted, {"operation": operation_id, "phone_id": phone_id}).fetchone()
+    return dict(row["detail"]) if row else {}
 
 
 def _auth_table(backend: Backend) -> AuthTable:

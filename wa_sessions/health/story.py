@@ -333,6 +333,11 @@ _SENTENCES: Mapping[str, str | Callable[[Detail], str]] = {
     "backend_closed": lambda detail: f"the Node backend closed the session{_why(detail)}",
     "adopted": lambda detail: _moved(detail, "taken over from the Node backend"),
     "returned": lambda detail: _moved(detail, "given back to the Node backend"),
+    "exported": lambda detail: (
+        f"moved into the file {_said(detail, 'file', '-')}{_by(detail)}{_why(detail)}; "
+        f"{_keys(detail)} put into quarantine here"
+    ),
+    "imported": lambda detail: _moved(detail, f"brought in from the file {_said(detail, 'file', '-')}"),
     "keys_quarantined": _cleaned,
     "force_closed": _force_closed,
     "status_reset": lambda detail: (

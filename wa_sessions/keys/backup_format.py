@@ -39,7 +39,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class SavedPhone:
-    """A phone as it was; ``row`` is its whole row in "OrganizationPhone"."""
+    """A phone as it was; ``row`` is its whole row in "OrganizationPhone".
+
+    ``lid_map``: pairs of LID and number of those that it talks to, which no device owns; older files have none.
+    """
 
     organization_id: int
     number: str
@@ -47,6 +50,7 @@ class SavedPhone:
     status: str
     connection_type: str
     row: dict[str, Any]
+    lid_map: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +188,24 @@ def _phone(line: bytes) -> SavedPhone:
                 "status": str(status),
                 "connection_type": str(connection_type),
                 "row": dict(row),
-            }
+            } as phone
         }:
-            return SavedPhone(organization_id, number, phone_jid, status, connection_type, row)
+            pairs = _pairs(phone.get("lid_map", []))
+            return SavedPhone(organization_id, number, phone_jid, status, connection_type, row, pairs)
         case _:
             raise BadBackup("is damaged: a line cannot be read")
+
+
+def _pairs(found: Any) -> tuple[tuple[str, str], ...]:
+    match found:
+        case [*pairs] if all(_is_pair(pair) for pair in pairs):
+            return tuple((lid, number) for lid, number in pairs)
+        case _:
+            raise BadBackup("is damaged: a line cannot be read")
+
+
+def _is_pair(pair: Any) -> bool:
+    return isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
 
 
 def _end(totals: Totals) -> bytes:

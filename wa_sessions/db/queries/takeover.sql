@@ -52,6 +52,6 @@ FROM (SELECT md5(found::text) AS row FROM {table} AS found WHERE {condition}) AS
 -- name: of_number
 "organizationId" = %(organization_id)s AND "phoneJid" = %(number)s
 
--- name: mark
-SELECT detail ->> 'mark' AS mark FROM wa_sessions.event
+-- name: noted
+SELECT detail FROM wa_sessions.event
 WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s AND detail ? 'mark' ORDER BY id DESC LIMIT 1;

@@ -6,6 +6,7 @@ from typing import Final
 from wa_sessions.keys.baileys.creds import Account, Creds, KeyPair
 from wa_sessions.keys.baileys.peers import PreKey
 from wa_sessions.keys.baileys.rows import BaileysPhone
+from wa_sessions.keys.phone_ref import number_of
 from wa_sessions.keys.takeover.crypto import DJB_TYPE, bare, is_signed, public_half
 from wa_sessions.keys.takeover.remarks import Remark
 from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
@@ -20,12 +21,17 @@ _AGAIN: Final = "pair the phone anew"
 _SHOWN: Final = 5
 
 
-def refusals(phone: BaileysPhone) -> tuple[Remark, ...]:
-    """Why a phone of the Node backend cannot be taken over; empty where it can. All reasons are given."""
+def refusals(phone: BaileysPhone, number: str | None = None) -> tuple[Remark, ...]:
+    """Why a phone of the Node backend (with ``number``: that one) cannot be taken over; empty where it can.
+
+    All reasons are given.
+    """
     creds = phone.creds
     if creds.me is None or creds.account is None:
         return (Remark(Creds.key, "the phone was never paired: there is nothing to take over"),)
     found = []
+    if number is not None and (other := number_of(creds.me.jid)) != number:
+        found.append(Remark(Creds.key, f"its keys are those of another number ({other})"))
     if not _LINKED.fullmatch(creds.me.jid):
         found.append(Remark(Creds.key, "me.id is not the JID of a linked device, as in 77051234567:12@s.whatsapp.net"))
     if creds.me.lid and not _OWN_LID.fullmatch(creds.me.lid):

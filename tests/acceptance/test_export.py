@@ -1,0 +1,30 @@
+"""``export`` and ``import`` of a phone that a worker runs: the same linked device goes on, without a QR."""
+
+from pathlib import Path
+
+from support.house import House
+from support.pairing import link
+from support.saved import new_key
+from support.standin import Standin
+
+ALICE = "77051234567"
+
+
+def test_a_worker_lets_the_phone_go_and_it_goes_on_elsewhere(house: House, peers: Standin, tmp_path: Path) -> None:
+    worker = house.paired(ALICE)
+    bob = link(house.emu, peers, "bob")
+    bob.send_to(ALICE, "before the move")
+    worker.received(ALICE, "before the move")
+    key, file = new_key(tmp_path), str(tmp_path / "phone.age")
+    left = house.json("export", ALICE, file, "--recipient", key.recipient, "--yes")
+    worker.expect("released", ALICE)
+    assert worker.wait() == 0  # it was its only phone
+    assert (left["left"], house.row(ALICE)["status"]) == (0, "disconnected")
+    assert not house.emu.connected(house.devices[ALICE])
+    bob.send_to(ALICE, "on the way")
+    house.json("import", file, "--identity", str(key.file), "--yes")
+    again = house.run(ALICE)
+    again.expect("connected", ALICE)
+    again.received(ALICE, "on the way")
+    assert "qr" not in again.events(ALICE)
+    assert house.json("stats", ALICE)["bad_mac_errors"] == 0
