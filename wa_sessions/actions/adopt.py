@@ -4,7 +4,6 @@ import asyncio
 import os
 import secrets
 from collections.abc import Iterable
-from contextlib import nullcontext
 
 from wa_sessions.actions import counters
 from wa_sessions.actions.changes import Progress
@@ -13,11 +12,11 @@ from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off
 from wa_sessions.actions.run import STORE_VARIABLE
-from wa_sessions.actions.takeover import ADOPT, Moved, MovedPhone, NotMoved, Refused
+from wa_sessions.actions.takeover import ADOPT, Moved, MovedPhone, Refused, each
 from wa_sessions.db import health, phones, quarantine, rights, settings, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import DatabaseError, OwnedByAnother, UsageError, WaSessionsError
+from wa_sessions.errors import OwnedByAnother, UsageError
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.baileys.rows import BaileysPhone
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -59,23 +58,16 @@ def adopt(
     if not dry_run:
         make_store(opened, store_url)
     stopped = process_stopped or node is not None or dry_run
-    pairs, operation = tuple(lid_map), None
-    done: list[MovedPhone] = []
-    failed: list[NotMoved] = []
-    with node.stopped() if node and not dry_run else nullcontext():
-        for number, phone in enumerate(found, 1):
-            try:
-                with opened.database.transaction() as conn:
-                    operation, moved = _adopt(conn, opened, phone, pairs, reason, operation, stopped=stopped)
-                    if dry_run:
-                        conn.rollback()
-                done.append(moved)
-            except WaSessionsError as error:
-                if who is not None or isinstance(error, DatabaseError):
-                    raise
-                failed.append(NotMoved(phone, error))
-            progress(number, len(found))
-    return Moved(None if dry_run else operation, tuple(done), tuple(failed), dry_run)
+    pairs = tuple(lid_map)
+
+    def move(phone: Phone, operation: str | None) -> tuple[str, MovedPhone]:
+        with opened.database.transaction() as conn:
+            moved = _adopt(conn, opened, phone, pairs, reason, operation, stopped=stopped)
+            if dry_run:
+                conn.rollback()
+        return moved
+
+    return each(found, move, alone=who is not None, node=node, dry_run=dry_run, progress=progress)
 
 
 def require_stopped(opened: Opened, who: PhoneRef | None, organization_id: int | None = None) -> None:

@@ -3,7 +3,6 @@
 import secrets
 import time
 from collections import Counter
-from contextlib import nullcontext
 from typing import Literal
 
 from wa_sessions.actions import counters
@@ -12,12 +11,12 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners
-from wa_sessions.actions.takeover import RETURN, Moved, MovedPhone, NotMoved, Refused
+from wa_sessions.actions.takeover import RETURN, Moved, MovedPhone, Refused, each
 from wa_sessions.db import auth_keys, health, phones, quarantine, rights, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, UsageError, WaSessionsError
+from wa_sessions.errors import Conflict, OwnedByAnother, UsageError
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.baileys.rows import BaileysPhone
 from wa_sessions.keys.key_types import key_type
@@ -50,28 +49,19 @@ def give_back(
     SchemaMissing, DatabaseError; of many phones those that cannot be given back are ``failed``.
     """
     found, owners = _meant(opened, who, organization_id)
-    operation = None
-    done: list[MovedPhone] = []
-    failed: list[NotMoved] = []
-    with node.stopped() if node and not dry_run else nullcontext():
-        for number, phone in enumerate(found, 1):
-            try:
-                owner = owners.get(phone.id)
-                if owner and not dry_run:
-                    ask(opened, phone, owner, "release", ANSWER_TIMEOUT, reason=reason)
-                with opened.database.transaction() as conn:
-                    operation, moved = _give_back(
-                        conn, opened, phone, major, reason, operation, owned=owner is not None and dry_run
-                    )
-                    if dry_run:
-                        conn.rollback()
-                done.append(moved)
-            except WaSessionsError as error:
-                if who is not None or isinstance(error, DatabaseError):
-                    raise
-                failed.append(NotMoved(phone, error))
-            progress(number, len(found))
-    return Moved(None if dry_run else operation, tuple(done), tuple(failed), dry_run)
+
+    def move(phone: Phone, operation: str | None) -> tuple[str, MovedPhone]:
+        owner = owners.get(phone.id)
+        if owner and not dry_run:
+            ask(opened, phone, owner, "release", ANSWER_TIMEOUT, reason=reason)
+        with opened.database.transaction() as conn:
+            owned = owner is not None and dry_run
+            moved = _give_back(conn, opened, phone, major, reason, operation, owned=owned)
+            if dry_run:
+                conn.rollback()
+        return moved
+
+    return each(found, move, alone=who is not None, node=node, dry_run=dry_run, progress=progress)
 
 
 def _meant(

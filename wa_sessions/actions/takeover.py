@@ -1,16 +1,19 @@
 """What ``adopt``, ``return`` and ``import`` have in common: what is told of a phone that moves, and undoing it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
+from wa_sessions.actions.changes import Progress
 from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.node_process import NodeProcess
 from wa_sessions.actions.operator import operator
 from wa_sessions.db import phones, quarantine, takeover
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import Operation
 from wa_sessions.db.phones import KEEP, Phone
-from wa_sessions.errors import Conflict, WaSessionsError
+from wa_sessions.errors import Conflict, DatabaseError, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.takeover.remarks import Remark
@@ -79,6 +82,36 @@ class Moved:
             "phones": [phone.as_dict() for phone in self.phones],
             "failed": [phone.as_dict() for phone in self.failed],
         }
+
+
+def each(
+    found: Sequence[Phone],
+    move: Callable[[Phone, str | None], tuple[str, MovedPhone]],
+    *,
+    alone: bool,
+    node: NodeProcess | None,
+    dry_run: bool,
+    progress: Progress,
+) -> Moved:
+    """Move phones one after another, as one operation, while ``node`` is stopped.
+
+    ``move`` is given a phone and the operation to go on with, if there is one, and answers with its id. Of many phones
+    those that cannot be moved are ``failed``; where one is meant ``alone``, its error is raised.
+    """
+    operation: str | None = None
+    done: list[MovedPhone] = []
+    failed: list[NotMoved] = []
+    with node.stopped() if node and not dry_run else nullcontext():
+        for number, phone in enumerate(found, 1):
+            try:
+                operation, moved = move(phone, operation)
+                done.append(moved)
+            except WaSessionsError as error:
+                if alone or isinstance(error, DatabaseError):
+                    raise
+                failed.append(NotMoved(phone, error))
+            progress(number, len(found))
+    return Moved(None if dry_run else operation, tuple(done), tuple(failed), dry_run)
 
 
 class Refused(WaSessionsError):
