@@ -82,6 +82,18 @@ def test_once_the_keys_were_used_only_return_leads_back(fleet: Fleet) -> None:
     assert (again.code, "do it again with wa-sessions return" in again.err) == (1, True)
 
 
+def test_a_device_that_only_moved_is_not_unlinked(fleet: Fleet) -> None:
+    """It is the very device that the phone uses now."""
+    adopted = fleet.json("adopt", SEVENTH, *STOPPED)
+    fleet.json("restore", adopted["operation"], "--process-stopped")
+    fleet.json("adopt", SEVENTH, *STOPPED)
+    fleet.json("return", SEVENTH, "--yes")
+    moves = [one["operation"] for one in fleet.json("operations", SEVENTH)["operations"]]
+    assert len(moves) == 4
+    for operation in moves:
+        _refused(fleet, 1, "in use where it is now", "unlink", operation, "--yes")
+
+
 def test_the_way_back_has_what_stood_in_creds_before(fleet: Fleet) -> None:
     """Much of ``creds`` has no place in whatsmeow's store; a phone that nobody used comes back as it was."""
 

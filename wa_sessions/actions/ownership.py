@@ -105,8 +105,8 @@ def require_neonize(phone: Phone) -> None:
         raise OwnedByAnother(f"{phone.number} is a waba phone (the official API): it has no session to run")
     if phone.connection_type != "neonize":
         raise OwnedByAnother(
-            f"{phone.number} is a {phone.connection_type} phone, which the Node backend runs: hand it over with "
-            f"wa-sessions assign {phone.number} neonize"
+            f"{phone.number} is a {phone.connection_type} phone, which the Node backend runs: take it over with "
+            f"wa-sessions adopt {phone.number} (no QR) or wa-sessions assign {phone.number} neonize (a new QR)"
         )
 
 

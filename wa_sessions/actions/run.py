@@ -117,7 +117,7 @@ def _chosen(conn: Connection, opened: Opened, refs: Sequence[PhoneRef], organiza
         org = organization_id if organization_id is not None else "N"
         raise UsageError(
             f"there is no neonize phone{where}: add one with wa-sessions add PHONE --org {org}, or take one over "
-            "from the Node backend with wa-sessions assign PHONE neonize"
+            "from the Node backend with wa-sessions adopt PHONE"
         )
     return ours
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from wa_sessions.actions.changes import Progress
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
+from wa_sessions.actions.takeover import EXPORT, MOVES, UNDONE
 from wa_sessions.db import health, operations, rights, settings, unlinking, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import Operation, Part
@@ -87,6 +88,8 @@ def unlink(
 
 
 def _unlinkable(conn: Connection, done: Operation, organization_id: int | None = None) -> list[KeptDevice]:
+    if done.action in MOVES or done.action in UNDONE or done.action == EXPORT:
+        raise Conflict(f"{done.id} ({done.action}) only moved its device, which is in use where it is now")
     parts = {part.phone_id: part for part in done.phones if organization_id in (None, part.organization_id)}
     purged = [part.purged_at for part in parts.values() if part.purged_at]
     kept = [device for device in unlinking.devices(conn, done.id) if device.phone_id in parts]
