@@ -22,7 +22,7 @@ demo: $(STAMP) ## See a session break and mend itself, on this machine alone (un
 	$(BIN)/wa-sessions demo
 
 test: $(STAMP) ## Run the whole test suite (under 5 minutes)
-	$(BIN)/python -m pytest -m 'not long' -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m 'not long' -n 4 --dist worksteal
 
 unit: $(STAMP) ## Run the fast tests only (seconds)
 	$(BIN)/python -m pytest tests/unit

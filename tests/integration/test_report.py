@@ -77,7 +77,7 @@ def test_figures(told: Fleet) -> None:
     assert phone["observed_seconds"] == pytest.approx(3 * 3_600, abs=60)
     assert phone["errors"] == {"bad_mac": 1, "bad_decrypt": 0}
     assert phone["repairs"] == {"session": 1, "sender_key": 0, "collection": 0}
-    assert phone["closes"] == {"bad_mac": 0, "bad_decrypt": 0, "forced": 0}
+    assert phone["closes"] == {"bad_mac": 0, "bad_decrypt": 0, "forced": 0, "backend": 0}
     assert phone["pairings"] == {"needed": 1, "scanned": 0, "expired": 0}
     assert phone["messages"] == {"recovered": 1, "lost": 0}
     assert phone["logins"] == 2
@@ -90,7 +90,7 @@ def test_figures(told: Fleet) -> None:
     assert by_id[3]["closes"]["bad_mac"] == 1
     assert by_id[1]["availability"] is None
     assert (by_id[99]["phone"], by_id[99]["closes"]["forced"]) == (None, 1)
-    assert everyone["total"]["closes"] == {"bad_mac": 1, "bad_decrypt": 0, "forced": 1}
+    assert everyone["total"]["closes"] == {"bad_mac": 1, "bad_decrypt": 0, "forced": 1, "backend": 0}
     assert [one["phone_id"] for one in told.json("report", "--org", "2")["phones"]][-1] == 99
     assert told("report", "77050000000").code == 3
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import alone, find, named
-from wa_sessions.db import health, phones
+from wa_sessions.db import health, phones, quarantine
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import OwnedByAnother, UsageError
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -35,18 +35,25 @@ def assign(opened: Opened, phone: PhoneRef, connection_type: str, organization_i
     if owner is not None:
         raise OwnedByAnother(f"{named(owner)} runs {found.number} now: stop it first, then assign the phone")
     with alone(opened, found.id) as (conn, current):
+        paired = quarantine.pairing_of(conn, opened.backend, current) is not None
         phones.assign(conn, opened.backend, current, connection_type)
         detail = {"actor": operator(), "from": current.connection_type, "to": connection_type}
         health.record_event(conn, current.id, current.organization_id, "assigned", detail)
-    note = _note(current, connection_type, seen=opened.backend.has_connection_type)
+    note = _note(current, connection_type, seen=opened.backend.has_connection_type, paired=paired)
     return Assigned(current, connection_type, current.connection_type, note)
 
 
-def _note(phone: Phone, connection_type: str, *, seen: bool) -> str | None:
+def _note(phone: Phone, connection_type: str, *, seen: bool, paired: bool) -> str | None:
     if not seen and connection_type == "neonize":
         return (
             'this backend\'s table has no column "connectionType", so the Node process cannot see the assignment and '
             "would start the phone too: take the phone out of its own list first"
+        )
+    if paired:
+        back, way = ("baileys", "adopt") if connection_type == "neonize" else ("neonize", "return")
+        return (
+            f"its keys stayed behind, so a new QR will be asked for; to move it without one: wa-sessions assign "
+            f"{phone.number} {back}, then wa-sessions {way} {phone.number}"
         )
     if connection_type == "baileys":
         return "start the Node backend again: it takes the phone up and shows its own QR"
