@@ -14,6 +14,8 @@ import psycopg
 from psycopg.rows import dict_row
 from support.waiting import Record
 
+from wa_sessions.actions.add import add_phone
+from wa_sessions.actions.connection import open_database
 from wa_sessions.emulator import Device, Emulator, Phone
 
 PROGRAM = Path(sys.executable).with_name("wa-sessions")
@@ -154,9 +156,10 @@ class House:
 
     def add(self, *numbers: str) -> None:
         """Make phones known to the database and to the WhatsApp server."""
-        for number in numbers:
-            self.cli("add", number, "--org", "1")
-            self.phones[number] = self.emu.add_phone(number, f"phone {number}")
+        with open_database(self.url) as opened:
+            for number in numbers:
+                add_phone(opened, number, 1)
+                self.phones[number] = self.emu.add_phone(number, f"phone {number}")
 
     def run(self, *arguments: str, handler: bool = True, command: str = "run", **environment: str) -> Worker:
         handlers = ("--on-message", HANDLER) if handler else ()
