@@ -187,12 +187,31 @@ def test_a_node_phone_whose_logs_are_read_is_observed(
     assert fleet.json("stats", corpus.BUFFERS)["unknown_because"] == "baileys"
 
 
+def test_a_container_whose_name_changes_reads_on(fleet: Fleet, logs: Logs) -> None:
+    logs.write("out", backend_logs.content("out")[:60_000])
+    logs.record(fleet)
+    fleet.sql("UPDATE wa_sessions.log_file SET host = 'another', device = device + 1")
+    assert logs.record(fleet)["recorded"]["entries"] == {}
+    fleet.sql("UPDATE wa_sessions.log_file SET host = 'another', tail = 'of another log'")
+    assert logs.record(fleet)["recorded"]["entries"]["error_counted"]
+
+
+def test_for_an_organization_or_for_all_but_not_both(fleet: Fleet, logs: Logs) -> None:
+    for stream in logs.names:
+        logs.write(stream, backend_logs.content(stream))
+    for organization, number in (("1", corpus.BUFFERS), ("2", corpus.SEVENTH)):
+        logs.record(fleet, "--org", organization)
+        assert _counters(fleet)[number][0] == backend_logs.TRUTH["phones"][number]["bad_mac"]["last_n"]
+    answer = fleet("logs", *logs.names.values(), "--record")
+    assert (answer.code, "is recorded for organization" in answer.err) == (2, True)
+
+
 def test_at_the_same_time_only_one_records(fleet: Fleet, logs: Logs) -> None:
     logs.write("out", backend_logs.content("out"))
     logs.record(fleet)
     fleet.sql(
         """CREATE FUNCTION public.meanwhile() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN NEW.version := NEW.version + 1; RETURN NEW; END $$"""
+        $$ BEGIN RETURN NULL; END $$"""
     )
     fleet.sql("CREATE TRIGGER t BEFORE UPDATE ON wa_sessions.log_file FOR EACH ROW EXECUTE FUNCTION public.meanwhile()")
     answer = fleet("logs", *logs.names.values(), "--record")

@@ -15,20 +15,22 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.health import HealthRow
 from wa_sessions.db.log_reading import LogWatch, ReadLog
 from wa_sessions.db.phones import Phone
+from wa_sessions.errors import UsageError
 from wa_sessions.health.alerting import after_event
 from wa_sessions.health.limits import ErrorKind, Limits
 from wa_sessions.health.observing import Counters, Entry, FailedCopy, Observed, observe
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.logs import facts, files
-from wa_sessions.logs.files import Step
 from wa_sessions.logs.following import growth
 from wa_sessions.logs.found import Found
-from wa_sessions.logs.positions import Position
+from wa_sessions.logs.positions import Position, holds
 
 NEWS = timedelta(hours=1)
 """What happened earlier is worth an entry in the history, but no alert."""
 
 REMEMBERED = timedelta(days=1)
+EVERYBODY = 0
+"""Logs that are read for all organizations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,37 +62,43 @@ def record(opened: Opened, names: Sequence[str], organization_id: int | None = N
     Whoever reads a process's logs observes the phones that it runs: all ``baileys`` phones, or those of an
     organization. Raises OSError, UsageError, Contended, SchemaMissing, PermissionMissing, DatabaseError.
     """
-    paths = {str(Path(name).absolute()): name for name in names}
+    paths = {str(Path(name).resolve()): name for name in names}
+    scope = organization_id or EVERYBODY
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
-        known = log_reading.positions(conn, list(paths))
+        known = _known(log_reading.positions(conn, list(paths)), scope)
     steps = files.read_on(list(paths), {path: _position(log) for path, log in known.items()})
     now = datetime.now(UTC)
     with opened.database.transaction() as conn:
-        entries, observed = _write(conn, opened, steps, known, organization_id, now)
+        whole = [_with_waiting(step.found, known.get(path)) for path, step in steps.items()]
+        waiting = facts.settled(whole, now)
+        for (path, step), rest in zip(steps.items(), waiting, strict=True):
+            log_reading.advance(conn, _read(path, scope, step.position, known.get(path), rest))
+        run = _Run(conn, opened, whole, configured_limits(), now)
+        listed = phones.list_phones(conn, opened.backend, organization_id)
+        for phone in listed:
+            if phone.connection_type == "baileys":
+                run.observe(phone, alone=sum(other.number == phone.number for other in listed) == 1)
+        log_reading.forget_failures(conn, now - REMEMBERED)
     lost = [paths[path] for path, step in steps.items() if step.lost]
-    return Recorded([step.found for step in steps.values()], observed, dict(entries), lost)
+    return Recorded([step.found for step in steps.values()], run.observed, dict(run.written), lost)
 
 
-def _write(
-    conn: Connection,
-    opened: Opened,
-    steps: dict[str, Step],
-    known: dict[str, ReadLog],
-    organization_id: int | None,
-    now: datetime,
-) -> tuple[Counter[str], int]:
-    whole = [_with_waiting(step.found, known.get(path)) for path, step in steps.items()]
-    waiting = facts.settled(whole, now)
-    for (path, step), rest in zip(steps.items(), waiting, strict=True):
-        log_reading.advance(conn, path, _read(step.position, known.get(path), rest))
-    run = _Run(conn, opened, whole, configured_limits(), now)
-    listed = phones.list_phones(conn, opened.backend, organization_id)
-    for phone in listed:
-        if phone.connection_type == "baileys":
-            run.observe(phone, alone=sum(other.number == phone.number for other in listed) == 1)
-    log_reading.forget_failures(conn, now - REMEMBERED)
-    return run.written, run.observed
+def _known(logs: Sequence[ReadLog], scope: int) -> dict[str, ReadLog]:
+    """Where to read on. A container's machine has another name each time, but the log has what was read of it.
+
+    Raises UsageError where the same log is read for an organization and for all: each line would count twice.
+    """
+    known: dict[str, ReadLog] = {}
+    for log in logs:
+        if not (log.ours or holds(log.path, _position(log))):
+            continue
+        if log.scope != scope and EVERYBODY in (log.scope, scope):
+            whom = f"organization {log.scope}" if log.scope else "all organizations"
+            raise UsageError(f"{log.path} is recorded for {whom} already: each line would count twice")
+        if log.scope == scope:
+            known.setdefault(log.path, log)
+    return known
 
 
 class _Run:
@@ -146,25 +154,27 @@ class _Run:
 
 
 def _with_waiting(found: Found, known: ReadLog | None) -> Found:
-    whole = facts.from_json(dict(known.waiting or {})) if known else Found()
+    whole = facts.from_json(dict(known.waiting)) if known else Found()
     whole.extend(found)
     return whole
 
 
 def _position(log: ReadLog) -> Position:
-    return Position(log.device, log.inode, log.read_to, bytes(log.tail), log.zone)
+    return Position(log.device, log.inode, log.read_to, log.tail, log.zone)
 
 
-def _read(position: Position, known: ReadLog | None, waiting: Found) -> ReadLog:
-    return ReadLog(
+def _read(path: str, scope: int, position: Position, known: ReadLog | None, waiting: Found) -> ReadLog:
+    log = ReadLog(
+        path=path,
+        scope=scope,
         device=position.device,
         inode=position.inode,
         read_to=position.read_to,
         tail=position.tail,
         zone=position.zone,
         waiting=facts.as_json(waiting),
-        version=known.version if known else 0,
     )
+    return replace(log, host=known.host, version=known.version) if known else log
 
 
 def _counters(row: HealthRow | None, watch: LogWatch | None) -> Counters:

@@ -61,7 +61,8 @@ def logs(
     cron can run it every minute; `--follow` does it as the logs grow, and every 30 seconds. Where the backend writes
     counter lines, they are the counters. Where it does not, a message of a certain phone counts as one Bad MAC when a
     retried copy fails too, and a later connection of the phone resets the counter; that needs both logs, and Bad
-    Decrypt is then of no certain phone. What is over an hour old makes no alert. It needs `wa-sessions db upgrade`.
+    Decrypt is then of no certain phone. What is over an hour old makes no alert. A log is recorded for all, or for each
+    organization by itself, not both. It needs `wa-sessions db upgrade`.
 
     JSON: `phones`, a list: `phone`, `bad_mac` and `bad_decrypt` (each `counter_lines`, `max_counter`, `last_counter`: 0
     after a reset; `messages`, `first_at`, `last_at`), `resets`, `closes` (by reason), `library`. `last_counter` is null

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,15 +17,26 @@ _SQL = queries("log_reading")
 
 @dataclass(frozen=True, slots=True)
 class ReadLog:
-    """Where reading a log of this machine ended. ``version`` is 0 for one that was never read."""
+    """Where reading a log ended, on which machine and for which organization (0: all of them).
 
-    device: int = 0
-    inode: int = 0
-    read_to: int = 0
-    tail: bytes = b""
-    zone: int | None = None
-    waiting: Mapping[str, Any] | None = None
+    ``version`` is 0 for one that was never read.
+    """
+
+    path: str
+    scope: int
+    device: int
+    inode: int
+    read_to: int
+    tail: bytes
+    zone: int | None
+    waiting: Mapping[str, Any]
+    host: str = field(default_factory=socket.gethostname)
     version: int = 0
+
+    @property
+    def ours(self) -> bool:
+        """Whether it was read on this machine, by its name."""
+        return self.host == socket.gethostname()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,35 +47,23 @@ class LogWatch:
     read_at: datetime
 
 
-def positions(conn: Connection, paths: Sequence[str]) -> dict[str, ReadLog]:
-    """How far logs of this machine were read, by path; those that never were are left out."""
+def positions(conn: Connection, paths: Sequence[str]) -> list[ReadLog]:
+    """How far logs of these names were read, those of this machine first."""
     rows = conn.execute(_SQL.positions, {"host": socket.gethostname(), "paths": list(paths)})
-    return {
-        row["path"]: ReadLog(
-            **{name: value for name, value in row.items() if name not in {"path", "device", "inode"}},
-            device=int(row["device"]),
-            inode=int(row["inode"]),
-        )
+    return [
+        ReadLog(**row | {"device": int(row["device"]), "inode": int(row["inode"]), "tail": bytes(row["tail"])})
         for row in rows
-    }
+    ]
 
 
-def advance(conn: Connection, path: str, log: ReadLog) -> None:
-    """Write how far a log was read, from ``log.version``. Raises Contended where another has read it meanwhile."""
-    values = {
-        "host": socket.gethostname(),
-        "path": path,
-        "device": log.device,
-        "inode": log.inode,
-        "read_to": log.read_to,
-        "tail": log.tail,
-        "zone": log.zone,
-        "waiting": Jsonb(dict(log.waiting or {})),
-        "version": log.version,
-    }
-    row = conn.execute(_SQL.advance, values).fetchone()
-    if row is None or row["version"] != log.version + 1:
-        raise Contended(f"another command records {path} at this moment: one is enough")
+def advance(conn: Connection, log: ReadLog) -> None:
+    """Write how far a log was read, on from ``log.version``; it is this machine's from now on.
+
+    Raises Contended where somebody else has read it meanwhile.
+    """
+    values = asdict(log) | {"host": socket.gethostname(), "before": log.host, "waiting": Jsonb(dict(log.waiting))}
+    if conn.execute(_SQL.advance if log.version else _SQL.begin, values).fetchone() is None:
+        raise Contended(f"another command records {log.path} at this moment: one is enough")
 
 
 def watch(conn: Connection, phone_id: int, *, own_lines: bool) -> None:

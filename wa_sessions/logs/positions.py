@@ -95,6 +95,15 @@ def unread(name: str, known: Position | None) -> Unread:
     return Unread(new.piece, new.position, new.begun, rest, lost=rest is None and known.read_to > 0)
 
 
+def holds(name: str, known: Position) -> bool:
+    """Whether a file has, before the position, what was read of it."""
+    try:
+        with Path(name).open("rb") as file:
+            return _continues(file, known, packed=file.read(len(GZIP)) == GZIP)
+    except OSError:
+        return False
+
+
 def _anew(name: str, file: BinaryIO, *, packed: bool, begun: bytes = b"") -> Unread:
     status = os.fstat(file.fileno())
     start = Position(status.st_dev, status.st_ino, 0, _digest(b""), begun=begun)

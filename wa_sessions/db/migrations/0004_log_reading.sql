@@ -3,6 +3,7 @@
 CREATE TABLE wa_sessions.log_file (
     host    text NOT NULL,
     path    text NOT NULL,
+    scope   integer NOT NULL,
     device  numeric NOT NULL,
     inode   numeric NOT NULL,
     read_to bigint NOT NULL,
@@ -11,8 +12,9 @@ CREATE TABLE wa_sessions.log_file (
     waiting jsonb NOT NULL,
     version bigint NOT NULL DEFAULT 1,
     read_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (host, path)
+    PRIMARY KEY (host, path, scope)
 );
+COMMENT ON COLUMN wa_sessions.log_file.scope IS 'The organization whose phones the log was read for; 0: all.';
 COMMENT ON COLUMN wa_sessions.log_file.tail IS 'SHA-256 of what stands before read_to: by it a log is known again that was renamed, copied or packed.';
 COMMENT ON COLUMN wa_sessions.log_file.waiting IS 'Failures whose other half was not there yet: senders, times, hashes of message ids. No text.';
 

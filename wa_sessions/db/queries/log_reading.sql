@@ -1,20 +1,25 @@
 -- name: positions
-SELECT path, device, inode, read_to, tail, zone, waiting, version FROM wa_sessions.log_file
-WHERE host = %(host)s AND path = ANY(%(paths)s);
+SELECT host, path, scope, device, inode, read_to, tail, zone, waiting, version FROM wa_sessions.log_file
+WHERE path = ANY(%(paths)s) ORDER BY host = %(host)s DESC, read_at DESC;
+
+-- name: begin
+INSERT INTO wa_sessions.log_file (host, path, scope, device, inode, read_to, tail, zone, waiting)
+VALUES (%(host)s, %(path)s, %(scope)s, %(device)s, %(inode)s, %(read_to)s, %(tail)s, %(zone)s, %(waiting)s)
+ON CONFLICT (host, path, scope) DO NOTHING
+RETURNING version;
 
 -- name: advance
-INSERT INTO wa_sessions.log_file (host, path, device, inode, read_to, tail, zone, waiting)
-VALUES (%(host)s, %(path)s, %(device)s, %(inode)s, %(read_to)s, %(tail)s, %(zone)s, %(waiting)s)
-ON CONFLICT (host, path) DO UPDATE SET
-    device = excluded.device,
-    inode = excluded.inode,
-    read_to = excluded.read_to,
-    tail = excluded.tail,
-    zone = excluded.zone,
-    waiting = excluded.waiting,
-    version = log_file.version + 1,
+UPDATE wa_sessions.log_file SET
+    host = %(host)s,
+    device = %(device)s,
+    inode = %(inode)s,
+    read_to = %(read_to)s,
+    tail = %(tail)s,
+    zone = %(zone)s,
+    waiting = %(waiting)s,
+    version = version + 1,
     read_at = clock_timestamp()
-WHERE log_file.version = %(version)s
+WHERE host = %(before)s AND path = %(path)s AND scope = %(scope)s AND version = %(version)s
 RETURNING version;
 
 -- name: watch
