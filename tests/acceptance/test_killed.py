@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.corpus import BUFFERS, SEVENTH
+from support.corpus import BUFFERS, PAIRED, SEVENTH
 from support.fleet import Fleet
 from support.saved import new_key
 from support.terminal import PROGRAM
@@ -84,7 +84,7 @@ def test_a_killed_export_leaves_the_phone_whole_or_its_file(fleet: Fleet, tmp_pa
     key = new_key(tmp_path)
     fleet.sql(SLOW)
     before, began = _state(fleet), time.monotonic()
-    words = ("export", SEVENTH, str(tmp_path / "phone.age"), "--process-stopped", "--recipient", key.recipient)
+    words = ("export", PAIRED, str(tmp_path / "phone.age"), "--process-stopped", "--recipient", key.recipient)
     assert b"nothing was changed" in _start(fleet, *words, "--dry-run").communicate()[0]
     took = time.monotonic() - began
     after = _killed(fleet, before, [*words, "--yes", "--force"], took, (0.5, 2.2))

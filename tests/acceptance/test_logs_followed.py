@@ -16,7 +16,7 @@ from support.terminal import PROGRAM
 from wa_sessions.logs.scanner import unfinished_from
 
 STREAMS = ("error", "out")
-KILLS = 5
+KILLS = 3
 DAWDLE = """
 CREATE FUNCTION wa_sessions.dawdle() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END';
