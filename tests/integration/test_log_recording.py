@@ -69,7 +69,9 @@ def _pino(at: int, message: str, number: str = PEER) -> bytes:
 def test_the_counters_are_what_the_backend_says(fleet: Fleet, logs: Logs) -> None:
     for stream in logs.names:
         logs.write(stream, backend_logs.content(stream))
-    recorded = logs.record(fleet)["recorded"]
+    told = logs.record(fleet)
+    recorded = told["recorded"]
+    assert told["library"] == backend_logs.LIBRARY
     truth = {number: backend_logs.TRUTH["phones"][number] for number in PHONES}
     assert _counters(fleet) == {
         number: (phone["bad_mac"]["last_n"], phone["bad_decrypt"]["last_n"]) for number, phone in truth.items()

@@ -21,7 +21,7 @@ from wa_sessions.health.limits import ErrorKind, Limits
 from wa_sessions.health.observing import Counters, Entry, FailedCopy, Observed, observe
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.logs import facts, files
-from wa_sessions.logs.following import growth
+from wa_sessions.logs.following import finished, growth
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.positions import Position, holds
 
@@ -81,7 +81,7 @@ def record(opened: Opened, names: Sequence[str], organization_id: int | None = N
                 run.observe(phone, alone=sum(other.number == phone.number for other in listed) == 1)
         log_reading.forget_failures(conn, now - REMEMBERED)
     lost = [paths[path] for path, step in steps.items() if step.lost]
-    return Recorded([step.found for step in steps.values()], run.observed, dict(run.written), lost)
+    return Recorded([finished(step.found) for step in steps.values()], run.observed, dict(run.written), lost)
 
 
 def _known(logs: Sequence[ReadLog], scope: int) -> dict[str, ReadLog]:

@@ -31,7 +31,7 @@ def follow(names: Sequence[str]) -> Iterator[list[Found]]:
             known[name] = step.position
         if (events := sum(found.events for found in whole)) != told:
             told = events
-            yield [_finished(found) for found in whole]
+            yield [finished(found) for found in whole]
 
 
 def growth(names: Sequence[str]) -> Iterator[None]:
@@ -59,7 +59,7 @@ def _marks(names: Sequence[str]) -> list[tuple[int, ...] | None]:
     return marks
 
 
-def _finished(found: Found) -> Found:
+def finished(found: Found) -> Found:
     """The same as it would be if no more came."""
     copy = Found()
     copy.extend(found)
