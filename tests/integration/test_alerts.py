@@ -95,23 +95,32 @@ def test_an_alert_is_rolled_back_with_what_it_tells_of(emptied: Database, two: t
 # ------------------------------------------------------------------------------------------------- delivery
 
 
-def test_down_then_slow_then_broken_twice(emptied: Database, two: tuple[Phone, Phone]) -> None:
+@pytest.mark.parametrize(
+    ("down", "slow", "pace"),
+    [
+        (0.3, 0.2, PACE),
+        pytest.param(20, 5, Pace(gather=0.5, interval=1, first_retry=1, longest_retry=5), marks=pytest.mark.long),
+    ],
+)
+def test_down_then_slow_then_broken_twice(
+    emptied: Database, two: tuple[Phone, Phone], down: float, slow: float, pace: Pace
+) -> None:
     with receivers.http() as place:
         port = place.port
     target = Webhook(f"http://127.0.0.1:{port}/alerts", "secret")
-    senders = Senders(emptied, [target], PACE)
+    senders = Senders(emptied, [target], pace)
     first, second = two
     _leave(emptied, first, "a", "b")
     senders.start()
-    time.sleep(0.3)
+    time.sleep(down)
     _leave(emptied, second, "c")
     with receivers.http(port) as hook:
-        hook.answers[:] = [(0.2, 200), (0.0, 500), (0.0, 500)]
-        hook.wait_for(2)
+        hook.answers[:] = [(slow, 200), (0.0, 500), (0.0, 500)]
+        hook.wait_for(2, timeout=40)
         _leave(emptied, first, "d")
-        hook.wait_for(3)
+        hook.wait_for(3, timeout=40)
         _leave(emptied, first, "e")
-        hook.wait_for(5)
+        hook.wait_for(5, timeout=40)
     senders.stop()
     assert _texts(hook.taken(), first) == ["a", "b", "d", "e"]
     assert _texts(hook.taken(), second) == ["c"]
