@@ -1,7 +1,9 @@
 """Reading on in a log that is cut anywhere, renamed, truncated and packed meanwhile: the same totals, nothing twice."""
 
 import gzip
+import os
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import backend_logs
 
+from wa_sessions.errors import UsageError
 from wa_sessions.logs import files
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.messages import of_senders
@@ -184,6 +187,121 @@ def test_the_log_of_another_process_is_not_taken_for_a_rotated_one(tmp_path: Pat
     path.write_bytes(b"hello\n")
     reader.look()
     assert total(reader.found) == WHOLE
+
+
+def _with_more(path: Path, reader: Reader) -> None:
+    path.write_bytes(LOG)
+    reader.look()
+
+
+def test_a_rotated_log_that_is_named_too_is_read_once(tmp_path: Path) -> None:
+    """As by ``logs ~/.pm2/logs/*.log --record`` from cron."""
+    path = tmp_path / "m-error.log"
+    known: dict = {}
+    found = Found()
+
+    def look() -> None:
+        names = [str(name) for name in sorted(tmp_path.glob("*.log"))]
+        for name, step in files.read_on(names, known).items():
+            found.extend(step.found)
+            known[name] = step.position
+
+    middle = LOG.index(b"\n", len(LOG) // 2) + 1
+    with Owner(path) as owner:
+        owner.write(LOG[:middle])
+        look()
+        owner.copy_and_truncate()
+        owner.write(LOG[middle:])
+        for _ in range(3):
+            look()
+    assert total(found) == WHOLE
+
+
+def test_two_rotations_between_two_looks(tmp_path: Path) -> None:
+    path = tmp_path / "m-error.log"
+    reader, third = Reader(path), len(LOG) // 3
+    cuts = [LOG.index(b"\n", at) + 1 for at in (third, third + 400, 2 * third)]
+    path.write_bytes(LOG[: cuts[0]])
+    reader.look()
+    for number, (begin, end) in enumerate(pairwise(cuts), 1):
+        with path.open("ab") as file:
+            file.write(LOG[begin:end])
+        aside = path.with_name(f"m-error__2026-11-2{number}_00-00-00.log")
+        path.rename(aside)
+        os.utime(aside, ns=(number * 10**9, number * 10**9))
+        path.touch()
+    path.write_bytes(LOG[cuts[2] :])
+    reader.look()
+    assert (total(reader.found), reader.lost) == (WHOLE, 0)
+
+
+def test_an_empty_log_has_no_predecessor(tmp_path: Path) -> None:
+    path = tmp_path / "m-error.log"
+    path.touch()
+    (tmp_path / "m-error.log.1").write_bytes(LOG)
+    reader = Reader(path)
+    reader.look()
+    path.unlink()
+    reader.look()
+    assert reader.found.events == 0
+
+
+def test_an_archive_that_is_only_half_written_is_not_looked_into(tmp_path: Path) -> None:
+    path = tmp_path / "m-error.log"
+    reader = Reader(path)
+    _with_more(path, reader)
+    (tmp_path / "m-error.log.1.gz").write_bytes(gzip.compress(LOG + LOG)[:-40])
+    path.write_bytes(b"")
+    reader.look()
+    path.write_bytes(b"hello\n")
+    reader.look()
+    assert total(reader.found) == WHOLE
+    with pytest.raises(UsageError, match="no whole gzip file"):
+        files.read_on([str(tmp_path / "m-error.log.1.gz")], {})
+
+
+def test_a_link_that_leads_to_the_next_log(tmp_path: Path) -> None:
+    """``current.log`` of rotating loggers."""
+    (tmp_path / "logs").mkdir()
+    first, second, link = tmp_path / "logs" / "a-1.log", tmp_path / "logs" / "a-2.log", tmp_path / "current.log"
+    middle = LOG.index(b"\n", len(LOG) // 2) + 1
+    first.write_bytes(LOG[:200])
+    link.symlink_to(first)
+    reader = Reader(link)
+    reader.look()
+    first.write_bytes(LOG[:middle])
+    second.write_bytes(LOG[middle:])
+    link.unlink()
+    link.symlink_to(second)
+    reader.look()
+    assert (total(reader.found), reader.lost) == (WHOLE, 0)
+
+
+def test_the_zone_of_newer_lines_counts(tmp_path: Path) -> None:
+    """Summer time ends while the process runs."""
+    path = tmp_path / "m-out.log"
+    line = '{}: {{"level":30,"time":{},"msg":"🔄 Счетчики ошибок сброшены для organizationPhoneId: 1"}}\n'
+    path.write_text(line.format("2026-10-20T20:42:35", 1792521755000))
+    reader = Reader(path)
+    reader.look()
+    assert reader.known[str(path)].zone == 2 * 3_600_000
+    with path.open("a") as file:
+        file.write(line.format("2026-11-20T19:42:35", 1795200155000))
+    reader.look()
+    assert reader.known[str(path)].zone == 3_600_000
+
+
+def test_a_pipe_cannot_be_read_on(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="name a file"):
+        files.read_on([str(tmp_path / "pipe")], {})
+
+
+def test_a_file_without_lines_is_read_in_time(tmp_path: Path) -> None:
+    path = tmp_path / "core"
+    path.write_bytes(bytes(60 * 2**20))
+    [step] = files.read_on([str(path)], {}).values()
+    assert step.position.read_to == path.stat().st_size
 
 
 _WHOLE = Found()

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from wa_sessions.errors import UsageError
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.lines import zone_of
-from wa_sessions.logs.positions import GZIP, Piece, Position, Unread, unread
+from wa_sessions.logs.positions import GZIP, Piece, Position, Unread, at_end, unread
 from wa_sessions.logs.scanner import FARTHEST_FRAME, Scanner
 
 STDIN = "-"
@@ -69,14 +69,32 @@ def read(names: Sequence[str]) -> list[Found]:
 
 
 def read_on(names: Sequence[str], known: Mapping[str, Position]) -> dict[str, Step]:
-    """What each file says behind its position, by whole lines; a message may go on. Raises OSError, UsageError."""
-    told = _told_zone(names, known)
-    zone = _local_zone() if told is None else told
-    steps = {}
+    """What each file says behind its position, by whole lines; a message may go on.
+
+    A log that was rotated is read to its end first, and has a step of its own, without anything found. Raises OSError,
+    UsageError (a pipe, a damaged gzipped file).
+    """
     for name in names:
-        what = unread(name, known.get(name))
+        if _is_stream(name):
+            raise UsageError(f"{name} cannot be read on later: name a file")
+    found: dict[str, Unread] = {}
+    for name in names:
+        with _whole_gzip(name):
+            found[name] = unread(name, known.get(name))
+    told = _told_zone(names, known, found.values())
+    zone = _local_zone() if told is None else told
+    rotated = {piece.name: piece for what in found.values() for piece in what.rotated}
+    steps = {}
+    for name, what in found.items():
+        if name not in known and str(Path(name).absolute()) in rotated:
+            continue
         steps[name] = Step(_read_unread(what, zone), replace(what.position, zone=told), what.lost)
-    return steps
+    for name in names:
+        if name not in steps:
+            steps[name] = Step(Found(), replace(at_end(rotated.pop(str(Path(name).absolute()))), zone=told))
+    return steps | {
+        name: Step(Found(), replace(at_end(piece), zone=told)) for name, piece in rotated.items() if name not in steps
+    }
 
 
 def of_pm2(name: str) -> list[str]:
@@ -94,8 +112,8 @@ def of_pm2(name: str) -> list[str]:
 
 def _read_unread(what: Unread, zone: int) -> Found:
     found = Found()
-    if what.rest:
-        found.extend(_read_piece(what.rest, zone))
+    for piece in what.rotated:
+        found.extend(_read_piece(piece, zone))
     if what.piece:
         found.extend(_read_piece(what.piece, zone, what.begun))
     return found
@@ -203,10 +221,19 @@ def _zone(names: Sequence[str]) -> int:
     return _local_zone() if told is None else told
 
 
-def _told_zone(names: Sequence[str], known: Mapping[str, Position]) -> int | None:
-    """What lines said earlier, or say at the beginning of a log."""
-    told = (known[name].zone for name in names if name in known)
-    return next((zone for zone in told if zone is not None), _zone_of(_heads(names)))
+def _told_zone(names: Sequence[str], known: Mapping[str, Position], found: Iterable[Unread]) -> int | None:
+    """What lines say that are new, else what lines said earlier, else what the beginning of a log says."""
+    if (told := _zone_of(_new_heads(found))) is not None:
+        return told
+    earlier = (known[name].zone for name in names if name in known)
+    return next((zone for zone in earlier if zone is not None), _zone_of(_heads(names)))
+
+
+def _new_heads(found: Iterable[Unread]) -> Iterator[bytes]:
+    for piece in (what.piece for what in found if what.piece and not what.piece.packed):
+        with Path(piece.name).open("rb") as file:
+            file.seek(piece.begin)
+            yield file.read(min(_HEAD, piece.end - piece.begin))
 
 
 def _heads(names: Sequence[str]) -> Iterator[bytes]:

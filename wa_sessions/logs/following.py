@@ -24,13 +24,15 @@ def follow(names: Sequence[str]) -> Iterator[list[Found]]:
     """All that the logs have said: at once, and again whenever they say more. Raises OSError, UsageError."""
     known: dict[str, Position] = {}
     whole = [Found() for _ in names]
-    told = -1
+    told: list[tuple[int, int, int]] = []
     for _ in growth(names):
-        for found, (name, step) in zip(whole, read_on(names, known).items(), strict=True):
-            found.extend(step.found)
-            known[name] = step.position
-        if (events := sum(found.events for found in whole)) != told:
-            told = events
+        steps = read_on(names, known)
+        known |= {name: step.position for name, step in steps.items()}
+        for found, name in zip(whole, names, strict=True):
+            found.extend(steps[name].found)
+        now = [(found.events, found.collections.total(), found.secrets) for found in whole]
+        if now != told:
+            told = now
             yield [finished(found) for found in whole]
 
 

@@ -7,13 +7,14 @@ another file, and a truncated log may have grown beyond the position again.
 import gzip
 import hashlib
 import os
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from wa_sessions.logs.scanner import unfinished_from
+from wa_sessions.logs.scanner import LONGEST_LINE, unfinished_from
 
 GZIP = b"\x1f\x8b"
 TAIL = 4096
@@ -53,7 +54,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """What is to be read next: the ``rest`` of a rotated log, then ``begun`` and the piece behind it.
+    """What is to be read next: the ``rotated`` logs, the oldest first, then ``begun`` and the piece behind it.
 
     ``position``: where one is after that. ``lost``: a log was truncated, and whether something in it was still unread
     is not known.
@@ -62,7 +63,7 @@ class Unread:
     piece: Piece | None
     position: Position
     begun: bytes = b""
-    rest: Piece | None = None
+    rotated: tuple[Piece, ...] = ()
     lost: bool = False
 
 
@@ -78,28 +79,39 @@ def unread(name: str, known: Position | None) -> Unread:
             packed = file.read(len(GZIP)) == GZIP
             if known is None:
                 return _anew(name, file, packed=packed)
-            if _continues(file, known, packed=packed):
-                return _further(name, file, known, packed=packed)
             same = (status.st_dev, status.st_ino) == (known.device, known.inode)
+            if (same or known.read_to) and _continues(file, known, packed=packed):
+                return _further(name, file, known, packed=packed)
             if status.st_size == 0 and not same:
                 return _renamed(name, known)
-            rest = _rotated(name, known)
+            rotated = _rotated(name, known)
             begun = b""
-            if same:
-                rest, begun = _whole_lines(rest) if rest else (None, known.begun + known.unfinished)
+            if same and rotated:
+                last, begun = _whole_lines(rotated[-1])
+                rotated = (*rotated[:-1], last)
+            elif same:
+                begun = known.begun + known.unfinished
             new = _anew(name, file, packed=packed, begun=begun)
     except FileNotFoundError:
         if known is None:
             raise
         return _renamed(name, known)
-    return Unread(new.piece, new.position, new.begun, rest, lost=rest is None and known.read_to > 0)
+    return Unread(new.piece, new.position, new.begun, rotated, lost=not rotated and known.read_to > 0)
+
+
+def at_end(piece: Piece) -> Position:
+    """Where one is after a rotated log was read to its end."""
+    with Path(piece.name).open("rb") as file:
+        status = os.fstat(file.fileno())
+        tail = _digest_before(piece.name, piece.end) if piece.packed else _tail(file, piece.end)
+    return Position(status.st_dev, status.st_ino, piece.end, tail or b"")
 
 
 def holds(name: str, known: Position) -> bool:
     """Whether a file has, before the position, what was read of it."""
     try:
         with Path(name).open("rb") as file:
-            return _continues(file, known, packed=file.read(len(GZIP)) == GZIP)
+            return known.read_to > 0 and _continues(file, known, packed=file.read(len(GZIP)) == GZIP)
     except OSError:
         return False
 
@@ -126,28 +138,62 @@ def _further(name: str, file: BinaryIO, known: Position, *, packed: bool) -> Unr
 
 def _renamed(name: str, known: Position) -> Unread:
     """The log is away, or its successor still empty: its owner may go on writing under the name that it has now."""
-    rest = _rotated(name, known)
-    if rest is None or rest.packed:
+    rotated = _rotated(name, known)
+    if len(rotated) != 1 or rotated[0].packed:
         return Unread(None, known)
-    with Path(rest.name).open("rb") as file:
-        return _further(rest.name, file, known, packed=False)
+    with Path(rotated[0].name).open("rb") as file:
+        return _further(rotated[0].name, file, known, packed=False)
 
 
-def _rotated(name: str, known: Position) -> Piece | None:
-    """Where in the same folder what was read of ``name`` stands now, with what follows it."""
-    for path in sorted(Path(name).absolute().parent.iterdir(), key=lambda path: not path.name.startswith(_stem(name))):
-        if str(path) == str(Path(name).absolute()) or not path.is_file():
+def _rotated(name: str, known: Position) -> tuple[Piece, ...]:
+    """Where what was read of ``name`` stands now, from the position on, and the logs that came between it and now."""
+    beside = _beside(name)
+    for path in sorted(beside, key=lambda path: _inode(path) != (known.device, known.inode)):
+        own = _inode(path) == (known.device, known.inode)
+        if not (own or (known.read_to and path.name.startswith(_stem(name)))):
             continue
         try:
             with path.open("rb") as file:
-                status = os.fstat(file.fileno())
                 packed = file.read(len(GZIP)) == GZIP
-                own = (status.st_dev, status.st_ino) == (known.device, known.inode)
-                if (own or path.name.startswith(_stem(name))) and _continues(file, known, packed=packed):
-                    return Piece(str(path), known.read_to, _length(str(path)) if packed else status.st_size, packed)
+                if _continues(file, known, packed=packed):
+                    size = _length(str(path)) if packed else os.fstat(file.fileno()).st_size
+                    return (Piece(str(path), known.read_to, size, packed), *_between(name, path, beside))
+        except (OSError, EOFError, zlib.error):  # it is being packed at this moment
+            continue
+    return ()
+
+
+def _between(name: str, oldest: Path, beside: Sequence[Path]) -> list[Piece]:
+    """The logs of the same name that were rotated after ``oldest``, in order."""
+    pattern = re.compile(rf"{re.escape(Path(name).name)}\.\d+(\.gz)?|{re.escape(_stem(name))}(__|[-_.])\d{{4}}.*")
+    after = oldest.stat().st_mtime_ns
+    later = [path for path in beside if pattern.fullmatch(path.name) and path.stat().st_mtime_ns > after]
+    pieces = []
+    for path in sorted(later, key=lambda path: path.stat().st_mtime_ns):
+        with path.open("rb") as file:
+            packed = file.read(len(GZIP)) == GZIP
+        pieces.append(Piece(str(path), 0, _length(str(path)) if packed else path.stat().st_size, packed))
+    return pieces
+
+
+def _beside(name: str) -> list[Path]:
+    """The other files of the log's folder, and of the folder that a link leads to."""
+    log = Path(name).absolute()
+    found = []
+    for folder in dict.fromkeys((log.parent, log.resolve().parent)):
+        try:
+            found += [path for path in folder.iterdir() if path not in (log, log.resolve()) and path.is_file()]
         except OSError:
             continue
-    return None
+    return found
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1
+    return status.st_dev, status.st_ino
 
 
 def _whole_lines(rest: Piece) -> tuple[Piece, bytes]:
@@ -209,7 +255,7 @@ def _readable_end(file: BinaryIO, begin: int, end: int) -> tuple[int, bytes]:
     """
     behind = b""
     at = end
-    while at > begin:
+    while at > begin and len(behind) < LONGEST_LINE:
         step = min(_BLOCK, at - begin)
         file.seek(at - step)
         behind = file.read(step) + behind
@@ -217,4 +263,6 @@ def _readable_end(file: BinaryIO, begin: int, end: int) -> tuple[int, bytes]:
         if found := unfinished_from(behind):
             rest = behind[found:]
             return at + found, rest if len(rest) <= _LONGEST_UNFINISHED else b""
+    if at > begin:
+        return end, b""  # no line is that long
     return begin, behind if len(behind) <= _LONGEST_UNFINISHED else b""
