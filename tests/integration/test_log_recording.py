@@ -1,6 +1,7 @@
 """``logs --record``: a Node backend's logs feed the counters, each line once, however a log is cut and read on."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -131,8 +132,12 @@ def test_without_counter_lines_a_retried_copy_that_fails_counts(fleet: Fleet, lo
     assert [alert["type"] for alert in fleet.json("alerts", "list")["alerts"]] == ["all_clear", "health_critical"]
 
 
-def test_two_halves_in_two_logs_are_joined_whenever_they_come(fleet: Fleet, logs: Logs) -> None:
-    """The reason stands in one log, the message's id in the other; each may be read without the other."""
+@pytest.mark.parametrize("timed", [True, False])
+def test_two_halves_in_two_logs_are_joined_whenever_they_come(fleet: Fleet, logs: Logs, *, timed: bool) -> None:
+    """The reason stands in one log, the message's id in the other; each may be read without the other.
+
+    pm2 writes no times unless it is told to, and then only Baileys' half has one.
+    """
     fleet.sql(
         'INSERT INTO baileys_auth ("organizationId", "phoneJid", "key", "value", "type")'
         " VALUES (1, %s, %s, '{}', 'base64_json')",
@@ -145,14 +150,15 @@ def test_two_halves_in_two_logs_are_joined_whenever_they_come(fleet: Fleet, logs
             " (extract(epoch FROM now()) * 1000)::bigint AS ms"
         )[0].values()
         undetermined = _pino(now, "A").replace(b"Bad MAC", b"No matching sessions found for message")
-        logs.write("out", f"{moment}: ".encode() + undetermined)
+        prefix = f"{moment}: " if timed else ""
+        logs.write("out", prefix.encode() + undetermined)
         logs.record(fleet)
         console = [
             "Failed to decrypt message with any known session...",
             "Session error:Error: Bad MAC Error: Bad MAC",
             f"    at async {PEER}.0 [as awaitable] (/srv/x.js:1:1)",
         ]
-        logs.write("error", "".join(f"{moment}: {line}\n" for line in console).encode())
+        logs.write("error", "".join(f"{prefix}{line}\n" for line in console).encode())
         logs.record(fleet)
     fleet.sql("UPDATE wa_sessions.log_file SET waiting = replace(waiting::text, %s, %s)::jsonb", *_ten_seconds_ago(now))
     logs.record(fleet)
@@ -176,6 +182,7 @@ def _ten_seconds_ago(now: int) -> tuple[str, str]:
 def test_a_node_phone_whose_logs_are_read_is_observed(
     fleet: Fleet, logs: Logs, status: str, code: int, line: str
 ) -> None:
+    logs.write("out", b"the backend says something\n")
     logs.record(fleet, "--org", "1")
     fleet.sql("""UPDATE "OrganizationPhone" SET status = %s WHERE id = 1""", status)
     found = fleet("check", corpus.BUFFERS)
@@ -189,12 +196,118 @@ def test_a_node_phone_whose_logs_are_read_is_observed(
     assert fleet.json("stats", corpus.BUFFERS)["unknown_because"] == "baileys"
 
 
+def _holding(fleet: Fleet, *, organizations: tuple[int, ...] = (1,)) -> int:
+    """A phone that holds the sender's session and has been connected for an hour; the time now, in ms."""
+    numbers = {1: corpus.BUFFERS, 2: corpus.SEVENTH}
+    for organization in organizations:
+        fleet.sql(
+            'INSERT INTO baileys_auth ("organizationId", "phoneJid", "key", "value", "type")'
+            " VALUES (%s, %s, %s, '{}', 'base64_json')",
+            *(organization, numbers[organization], f"session-{PEER}.0"),
+        )
+    fleet.sql("""UPDATE "OrganizationPhone" SET "lastConnectedAt" = now() - interval '1 hour'""")
+    return int(fleet.sql("SELECT extract(epoch FROM now()) * 1000 AS ms")[0]["ms"])
+
+
+def _counter(number: int, phone: str = corpus.BUFFERS, at: str = "") -> bytes:
+    return f"{at}⚠️ Bad MAC error #{number} для {phone}@s.whatsapp.net\n".encode()
+
+
+def test_after_an_upgrade_the_library_counts(fleet: Fleet, logs: Logs) -> None:
+    """The old backend wrote counter lines, the new one does not."""
+    now = _holding(fleet)
+    logs.write("out", _counter(1, at="2026-09-20T10:00:00Z: "))
+    for number in range(2):
+        logs.write("out", _pino(now - 60_000 + number, f"M{number}") + _pino(now - 50_000 + number, f"M{number}"))
+    logs.record(fleet)
+    assert _counters(fleet)[corpus.BUFFERS] == (2, 0)
+    fleet.sql("""UPDATE "OrganizationPhone" SET "lastConnectedAt" = now()""")
+    logs.record(fleet)
+    assert _counters(fleet)[corpus.BUFFERS] == (0, 0)
+
+
+def test_a_connection_between_two_copies_does_not_hide_the_second(fleet: Fleet, logs: Logs) -> None:
+    now = _holding(fleet)
+    logs.write("out", _pino(now - 7_200_000, "A") + _pino(now - 60_000, "A"))
+    logs.record(fleet)
+    assert _counters(fleet)[corpus.BUFFERS] == (1, 0)
+
+
+def test_in_an_organization_a_sender_of_two_is_of_its_phone(fleet: Fleet, logs: Logs) -> None:
+    now = _holding(fleet, organizations=(1, 2))
+    logs.write("out", _pino(now - 60_000, "A") + _pino(now - 50_000, "A"))
+    logs.record(fleet, "--org", "1")
+    assert _counters(fleet)[corpus.BUFFERS] == (1, 0)
+
+
+def test_old_lines_without_times_are_no_news(fleet: Fleet, logs: Logs) -> None:
+    close = f"🚪 Закрытие сессии для {corpus.BUFFERS}@s.whatsapp.net. Причина: Слишком много ошибок Bad MAC\n"
+    logs.write(
+        "out", _counter(3) + close.encode() + "🔄 Счетчики ошибок сброшены для organizationPhoneId: 1\n".encode()
+    )
+    logs.record(fleet)
+    assert fleet.json("alerts", "list")["alerts"] == []
+    logs.write(
+        "out", _counter(3) + close.encode() + "🔄 Счетчики ошибок сброшены для organizationPhoneId: 1\n".encode()
+    )
+    logs.record(fleet)
+    assert [alert["type"] for alert in fleet.json("alerts", "list")["alerts"]] == ["session_closed"]
+    kinds = [entry["kind"] for entry in fleet.json("timeline", corpus.BUFFERS)["entries"]]
+    assert kinds[-3:] == ["error_counted", "session_closed", "counter_reset"]
+
+
+def test_what_stands_critical_is_told_however_old_its_lines_are(fleet: Fleet, logs: Logs) -> None:
+    logs.write("out", _counter(2, at="2026-11-20T10:00:00Z: "))
+    logs.record(fleet)
+    logs.record(fleet)
+    assert [alert["type"] for alert in fleet.json("alerts", "list")["alerts"]] == ["health_critical"]
+    fleet.sql("""UPDATE "OrganizationPhone" SET status = 'logged_out', "updatedAt" = now() WHERE id = 1""")
+    logs.record(fleet)
+    assert [alert["type"] for alert in fleet.json("alerts", "list")["alerts"]] == ["logged_out", "health_critical"]
+
+
+def test_a_log_that_says_nothing_observes_nobody(fleet: Fleet, logs: Logs) -> None:
+    assert logs.record(fleet)["recorded"]["phones"] == 0
+    logs.write("out", b"hello\n")
+    assert logs.record(fleet)["recorded"]["phones"] == 6
+    os.utime(logs.names["out"], (1, 1))
+    assert logs.record(fleet)["recorded"]["phones"] == 0
+    Path(logs.names["out"]).unlink()
+    assert logs.record(fleet)["recorded"]["phones"] == 0
+
+
+def test_the_last_error_is_the_last_by_time(fleet: Fleet, logs: Logs) -> None:
+    decrypt = _counter(1, at="2026-11-20T10:00:00Z: ").replace(b"Bad MAC", b"Bad Decrypt")
+    logs.write("out", decrypt + _counter(1, at="2026-11-20T11:00:00Z: "))
+    logs.record(fleet)
+    stats = fleet.json("stats", corpus.BUFFERS)
+    assert (stats["last_error_kind"], stats["last_error_at"]) == ("bad_mac", "2026-11-20T11:00:00.000Z")
+    assert (stats["bad_mac_errors"], stats["bad_decrypt_errors"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\0\0\0" + _pino(1_795_200_155_987, "A", number="7\0"),
+        _pino(1_795_200_155_987, "A").replace(b"@s.whatsapp.net", b"\\u0000"),
+        _pino(1_795_200_155_987, "A").replace(b"async 7701", b"async \0701"),
+        b"0001-01-01T00:00:00+05:00: " + _counter(1),
+        b"9999-12-31T23:59:59-05:00: " + _counter(1),
+        _pino(10**15, "A"),
+    ],
+)
+def test_a_damaged_line_stops_nothing(fleet: Fleet, logs: Logs, line: bytes) -> None:
+    logs.write("out", line + _counter(2))
+    assert logs.record(fleet)["recorded"]["entries"]["error_counted"]
+    assert fleet("logs", *logs.names.values()).code == 0
+
+
 def test_a_container_whose_name_changes_reads_on(fleet: Fleet, logs: Logs) -> None:
     logs.write("out", backend_logs.content("out")[:60_000])
     logs.record(fleet)
-    fleet.sql("UPDATE wa_sessions.log_file SET host = 'another', device = device + 1")
+    fleet.sql("UPDATE wa_sessions.log_file SET host = 'another', device = device + 1 WHERE path LIKE '%out.log'")
     assert logs.record(fleet)["recorded"]["entries"] == {}
-    fleet.sql("UPDATE wa_sessions.log_file SET host = 'another', tail = 'of another log'")
+    fleet.sql("UPDATE wa_sessions.log_file SET host = 'another', tail = 'of it' WHERE path LIKE '%out.log'")
     assert logs.record(fleet)["recorded"]["entries"]["error_counted"]
 
 

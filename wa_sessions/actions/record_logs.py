@@ -16,11 +16,12 @@ from wa_sessions.db.health import HealthRow
 from wa_sessions.db.log_reading import LogWatch, ReadLog
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
-from wa_sessions.health.alerting import after_event
+from wa_sessions.health.alerting import after_event, node_logged_out, standing_at
 from wa_sessions.health.limits import ErrorKind, Limits
 from wa_sessions.health.observing import Counters, Entry, FailedCopy, Observed, observe
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.logs import facts, files
+from wa_sessions.logs.files import Step
 from wa_sessions.logs.following import finished, growth
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.positions import Position, holds
@@ -29,6 +30,9 @@ NEWS = timedelta(hours=1)
 """What happened earlier is worth an entry in the history, but no alert."""
 
 REMEMBERED = timedelta(days=1)
+SILENT = timedelta(days=1)
+"""A log to which nobody has written for so long observes nothing."""
+
 EVERYBODY = 0
 """Logs that are read for all organizations."""
 
@@ -62,7 +66,7 @@ def record(opened: Opened, names: Sequence[str], organization_id: int | None = N
     Whoever reads a process's logs observes the phones that it runs: all ``baileys`` phones, or those of an
     organization. Raises OSError, UsageError, Contended, SchemaMissing, PermissionMissing, DatabaseError.
     """
-    paths = {str(Path(name).resolve()): name for name in names}
+    paths = {str(Path(name).absolute()): name for name in names}
     scope = organization_id or EVERYBODY
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
@@ -74,14 +78,36 @@ def record(opened: Opened, names: Sequence[str], organization_id: int | None = N
         waiting = facts.settled(whole, now)
         for (path, step), rest in zip(steps.items(), waiting, strict=True):
             log_reading.advance(conn, _read(path, scope, step.position, known.get(path), rest))
-        run = _Run(conn, opened, whole, configured_limits(), now)
+        untimed = [_untimed(path, now, first=path not in known) for path in steps]
+        run = _Run(conn, opened, organization_id, whole, untimed, now)
         listed = phones.list_phones(conn, opened.backend, organization_id)
-        for phone in listed:
-            if phone.connection_type == "baileys":
-                run.observe(phone, alone=sum(other.number == phone.number for other in listed) == 1)
+        numbers = Counter(phone.number for phone in listed)
+        if any(_alive(path, step, now) for path, step in steps.items()):
+            for phone in listed:
+                if phone.connection_type == "baileys" and numbers[phone.number] == 1:
+                    run.observe(phone)
         log_reading.forget_failures(conn, now - REMEMBERED)
-    lost = [paths[path] for path, step in steps.items() if step.lost]
+    lost = [paths.get(path, path) for path, step in steps.items() if step.lost]
     return Recorded([finished(step.found) for step in steps.values()], run.observed, dict(run.written), lost)
+
+
+def _alive(path: str, step: Step, now: datetime) -> bool:
+    """Whether reading this log observes anything: it has ever said something, and not only long ago."""
+    try:
+        written = datetime.fromtimestamp(Path(path).stat().st_mtime, UTC)
+    except OSError:
+        return False
+    return step.position.read_to > 0 and now - written < SILENT
+
+
+def _untimed(path: str, now: datetime, *, first: bool) -> datetime:
+    """When lines without a time were written: just now, but for those of a log that was never read before."""
+    if not first:
+        return now
+    try:
+        return min(datetime.fromtimestamp(Path(path).stat().st_mtime, UTC), now - NEWS)
+    except OSError:
+        return now - NEWS
 
 
 def _known(logs: Sequence[ReadLog], scope: int) -> dict[str, ReadLog]:
@@ -104,27 +130,37 @@ def _known(logs: Sequence[ReadLog], scope: int) -> dict[str, ReadLog]:
 class _Run:
     """One run over all phones."""
 
-    def __init__(self, conn: Connection, opened: Opened, found: list[Found], limits: Limits, now: datetime) -> None:
+    def __init__(
+        self,
+        conn: Connection,
+        opened: Opened,
+        organization_id: int | None,
+        found: list[Found],
+        untimed: list[datetime],
+        now: datetime,
+    ) -> None:
         self.written = Counter[str]()
         self.observed = 0
-        self._conn, self._found, self._limits, self._now = conn, found, limits, now
+        self._conn, self._found, self._untimed, self._now = conn, found, untimed, now
+        self._limits = configured_limits()
         self._rows, self._watches = health.load_all(conn), log_reading.watches(conn)
         copies = facts.failed_copies(found, now)
         self._copies: dict[str, list[FailedCopy]] = defaultdict(list)
-        for sender, numbers in holders_of(conn, opened.backend, copies).items():
+        for sender, numbers in holders_of(conn, opened.backend, copies, organization_id).items():
             if len(numbers) == 1:
                 self._copies[next(iter(numbers))] += copies[sender]
 
-    def observe(self, phone: Phone, *, alone: bool) -> None:
-        """Fold what the logs say into one phone's counters. Of a number in two organizations they say nothing."""
+    def observe(self, phone: Phone) -> None:
+        """Fold what the logs say into one phone's counters."""
         row, watch = self._rows.get(phone.id), self._watches.get(phone.id)
         before = _counters(row, watch)
         standing = {kind: before.errors(kind) for kind in ErrorKind}
-        lines = facts.lines_of(self._found, phone.number, phone.id, standing, self._now) if alone else []
-        copies = self._copies[phone.number] if alone else []
+        lines = facts.lines_of(self._found, phone.number, phone.id, standing, self._untimed)
+        copies = self._copies[phone.number]
         known = log_reading.failures(self._conn, phone.id, {copy.message for copy in copies}) if copies else {}
         observed = observe(before, lines, copies, known, self._limits, phone.last_connected_at)
         self._save(phone, row, before, observed)
+        self._alert(phone, observed, known_before=row is not None)
         self.observed += 1
 
     def _save(self, phone: Phone, row: HealthRow | None, before: Counters, observed: Observed) -> None:
@@ -138,18 +174,30 @@ class _Run:
         }
         if young:
             log_reading.save_failures(self._conn, phone.id, young)
-        if counters != before:
+        if replace(counters, own_lines_at=before.own_lines_at) != before:
             health.save(self._conn, _health_row(phone, row, counters, self._limits, self._now))
-        if row and phone.status == Status.CONNECTED and not (counters.bad_mac or counters.bad_decrypt):
+        log_reading.watch(self._conn, phone.id, counters.own_lines_at)
+
+    def _alert(self, phone: Phone, observed: Observed, *, known_before: bool) -> None:
+        """Tell of trouble that stands now, however old its lines are, and of its end."""
+        counters = observed.counters
+        closed = any(entry.kind in ("session_closed", "backend_closed") for entry in observed.entries)
+        for kind in ErrorKind:
+            if alert := standing_at(kind, counters.errors(kind), self._limits.of(kind)):
+                alerts.leave(self._conn, phone, alert)
+        if phone.status == Status.LOGGED_OUT and phone.updated_at and phone.updated_at > self._now - NEWS:
+            alerts.leave(self._conn, phone, node_logged_out())
+        healthy = not (counters.bad_mac or counters.bad_decrypt or closed)
+        if known_before and healthy and phone.status == Status.CONNECTED:
             alerts.clear(self._conn, phone)
-        log_reading.watch(self._conn, phone.id, own_lines=counters.own_lines)
 
     def _enter(self, phone: Phone, entry: Entry) -> None:
         health.record_event(
             self._conn, phone.id, phone.organization_id, entry.kind, entry.detail, at=min(entry.at, self._now)
         )
         self.written[entry.kind] += 1
-        if entry.at > self._now - NEWS and (alert := after_event(entry.kind, entry.detail, phone.number)):
+        news = entry.at > self._now - NEWS and entry.kind == "session_closed"
+        if news and (alert := after_event(entry.kind, entry.detail, phone.number)):
             alerts.leave(self._conn, phone, alert)
 
 
@@ -178,16 +226,16 @@ def _read(path: str, scope: int, position: Position, known: ReadLog | None, wait
 
 
 def _counters(row: HealthRow | None, watch: LogWatch | None) -> Counters:
-    own_lines = watch is not None and watch.own_lines
+    own_lines_at = watch.own_lines_at if watch else None
     if row is None:
-        return Counters(own_lines=own_lines)
+        return Counters(own_lines_at=own_lines_at)
     return Counters(
         bad_mac=row.bad_mac_errors,
         bad_decrypt=row.bad_decrypt_errors,
         counted_senders=frozenset(row.counted_senders),
         last_error_at=row.last_error_at,
         last_error_kind=ErrorKind(row.last_error_kind) if row.last_error_kind else None,
-        own_lines=own_lines,
+        own_lines_at=own_lines_at,
     )
 
 

@@ -41,9 +41,9 @@ class ReadLog:
 
 @dataclass(frozen=True, slots=True)
 class LogWatch:
-    """A phone whose logs are read. ``own_lines``: the backend has written counter lines of it."""
+    """A phone whose logs are read. ``own_lines_at``: the backend's last counter line of it, while it writes any."""
 
-    own_lines: bool
+    own_lines_at: datetime | None
     read_at: datetime
 
 
@@ -66,15 +66,15 @@ def advance(conn: Connection, log: ReadLog) -> None:
         raise Contended(f"another command records {log.path} at this moment: one is enough")
 
 
-def watch(conn: Connection, phone_id: int, *, own_lines: bool) -> None:
+def watch(conn: Connection, phone_id: int, own_lines_at: datetime | None) -> None:
     """Say that a phone's logs were read up to now."""
-    conn.execute(_SQL.watch, {"phone_id": phone_id, "own_lines": own_lines})
+    conn.execute(_SQL.watch, {"phone_id": phone_id, "own_lines_at": own_lines_at})
 
 
 def watches(conn: Connection, phone_id: int | None = None) -> dict[int, LogWatch]:
     """The phones whose logs are, or were, read, by phone id."""
     rows = conn.execute(_SQL.watches, {"phone_id": phone_id})
-    return {row["phone_id"]: LogWatch(row["own_lines"], row["read_at"]) for row in rows}
+    return {row["phone_id"]: LogWatch(row["own_lines_at"], row["read_at"]) for row in rows}
 
 
 def failures(conn: Connection, phone_id: int, messages: Collection[int]) -> dict[int, bool]:

@@ -36,12 +36,15 @@ def history(
     kinds: Collection[str] | None,
     *,
     since: datetime,
-    since_id: int = 0,
+    since_id: int | None = None,
     phone_id: int | None = None,
     organization_id: int | None = None,
     limit: int,
 ) -> list[Event]:
-    """The newest entries, of these kinds or of all, from a moment and after an entry, in order."""
+    """The newest entries, of these kinds or of all, from a moment, in order of time.
+
+    With ``since_id`` those that were written after that entry, in the order in which they were written.
+    """
     values = {
         "kinds": None if kinds is None else list(kinds),
         "since": since,
@@ -50,7 +53,8 @@ def history(
         "organization_id": organization_id,
         "limit": limit,
     }
-    return [Event(**row) for row in conn.execute(_SQL.history, values)]
+    statement = _SQL.history if since_id is None else _SQL.history_after
+    return [Event(**row) for row in conn.execute(statement, values)]
 
 
 def errors_by_minute(conn: Connection, minutes: int, organization_id: int | None = None) -> dict[int, tuple[int, ...]]:

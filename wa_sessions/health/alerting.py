@@ -65,9 +65,7 @@ def after_event(kind: str, detail: Payload, number: str, operation: str | None =
     """The alert that an entry of the history is worth, if it is worth one."""
     match kind:
         case "error_counted" if detail["count"] == detail["limit"] - 1:
-            error = ErrorKind(detail["error_kind"])
-            text = f"{error.label} error {detail['count']} of {detail['limit']}: the next one closes the session"
-            return Alert(CRITICAL, Severity.CRITICAL, text, error, detail["count"], detail["limit"])
+            return standing_at(ErrorKind(detail["error_kind"]), detail["count"], detail["limit"])
         case "session_closed":
             return _closed(detail, operation)
         case "pairing_expired":
@@ -80,6 +78,20 @@ def after_event(kind: str, detail: Payload, number: str, operation: str | None =
             return Alert(kind, Severity.CRITICAL, f"{detail['reason']}; look with wa-sessions stats {number}")
         case _:
             return None
+
+
+def standing_at(error: ErrorKind, count: int, limit: int) -> Alert | None:
+    """The alert that a counter is worth as it stands."""
+    if not count or count < limit - 1:
+        return None
+    warning = ": the next one closes the session" if count == limit - 1 else ""
+    text = f"{error.label} error {count} of {limit}{warning}"
+    return Alert(CRITICAL, Severity.CRITICAL, text, error, count, limit)
+
+
+def node_logged_out() -> Alert:
+    """The Node backend's phone has lost its session."""
+    return Alert("logged_out", Severity.CRITICAL, "logged out: start the Node backend again and scan its QR")
 
 
 def is_clear(state: State, bad_mac: int, bad_decrypt: int) -> bool:

@@ -1,16 +1,19 @@
 """The counters of a phone that a Node backend runs, as its logs tell: what is counted of them, and what is reset.
 
-Either the backend writes counter lines of its own, and then they are what counts, or it does not, and then a message
-counts by the design's rule: one error when a retried copy fails too. What decrypts is in no log, so it is a later
-connection that resets those.
+While the backend writes counter lines of its own, they are what counts. Newer ones do not: then a message counts by the
+design's rule, one error when a retried copy fails too. What decrypts is in no log, so it is a later connection that
+resets those.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from wa_sessions.health.limits import ErrorKind, Limits
+
+SILENT_AFTER = timedelta(minutes=1)
+"""A message that fails so long after the last counter line shows that the backend writes none any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +46,14 @@ class FailedCopy:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What stands in a phone's counters. ``own_lines``: the backend has ever written counter lines of it."""
+    """What stands in a phone's counters. ``own_lines_at``: the backend's last counter line, while it writes any."""
 
     bad_mac: int = 0
     bad_decrypt: int = 0
     counted_senders: frozenset[str] = frozenset()
     last_error_at: datetime | None = None
     last_error_kind: ErrorKind | None = None
-    own_lines: bool = False
+    own_lines_at: datetime | None = None
 
     def errors(self, kind: ErrorKind) -> int:
         """The counter of one kind."""
@@ -88,33 +91,43 @@ def observe(
     ``lines`` are in order for each kind of error. ``known``: messages that failed earlier, and whether they were
     counted. ``connected_at``: the phone's last connection.
     """
-    speaks = any(isinstance(line, CounterLine) and line.number for line in lines)
-    counters, entries = replace(before, own_lines=before.own_lines or speaks), list[Entry]()
+    counters, entries = before, list[Entry]()
     for line in lines:
         if isinstance(line, BackendClose):
             entries.append(_closed(line, limits))
         else:
             counters = _told(counters, line, limits, entries)
+    copies = sorted(copies, key=lambda copy: copy.at)
+    spoken = counters.own_lines_at
+    if spoken is not None and copies and copies[-1].at > spoken + SILENT_AFTER:
+        copies = [copy for copy in copies if copy.at > spoken + SILENT_AFTER]
+        counters = replace(counters, own_lines_at=None)
     messages: dict[int, tuple[FailedCopy, bool]] = {}
-    if not counters.own_lines:
+    if counters.own_lines_at is None:
         counters = _connected(counters, connected_at, entries)
-        for copy in sorted(copies, key=lambda copy: copy.at):
-            if connected_at is not None and copy.at <= connected_at:
-                continue
+        for copy in copies:
             counted = messages[copy.message][1] if copy.message in messages else known.get(copy.message)
-            if counted is False:
+            stale = connected_at is not None and copy.at <= connected_at
+            if counted is False and not stale:
                 counters = _count(counters, copy, limits, entries)
             messages[copy.message] = copy, counted is not None
-    return Observed(counters, tuple(sorted(entries, key=lambda entry: entry.at)), messages)
+    return Observed(counters, tuple(sorted(entries, key=_order)), messages)
+
+
+def _order(entry: Entry) -> tuple[datetime, bool]:
+    """At one time a close stands before the reset that it brings."""
+    return entry.at, entry.kind == "counter_reset"
 
 
 def _told(counters: Counters, line: CounterLine, limits: Limits, entries: list[Entry]) -> Counters:
     """The backend's counter is what it says."""
     if line.number:
         entries.append(Entry(line.at, "error_counted", _detail(line.kind, line.number, limits)))
-        counters = replace(counters, last_error_at=line.at, last_error_kind=line.kind)
+        if counters.last_error_at is None or line.at >= counters.last_error_at:
+            counters = replace(counters, last_error_at=line.at, last_error_kind=line.kind)
     elif counters.errors(line.kind):
         entries.append(_reset(line.at, line.kind))
+    counters = replace(counters, own_lines_at=max(line.at, counters.own_lines_at or line.at))
     if line.kind is ErrorKind.BAD_MAC:
         return replace(counters, bad_mac=line.number, counted_senders=frozenset())
     return replace(counters, bad_decrypt=line.number)

@@ -1,6 +1,7 @@
 """What logs say of one phone after another, for its counters: each line and each failed copy once, in order."""
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,27 +17,30 @@ LONGEST_WAIT = 60_000
 """ms after which lines of a sender are taken as they are, even if its messages go on failing."""
 
 _A_SECOND = timedelta(seconds=1)
+_FIRST_MOMENT = 10**12
+"""ms since 1970; places in a file are smaller numbers."""
+
 _KINDS = {ErrorKind.BAD_MAC: Kind.BAD_MAC, ErrorKind.BAD_DECRYPT: Kind.BAD_DECRYPT}
 
 
 def lines_of(
-    files: Sequence[Found], number: str, phone_id: int, standing: dict[ErrorKind, int], now: datetime
+    files: Sequence[Found], number: str, phone_id: int, standing: dict[ErrorKind, int], otherwise: Sequence[datetime]
 ) -> list[CounterLine | BackendClose]:
     """The backend's own lines about a phone, each kind's in order.
 
-    ``standing``: its counters before. Lines without a time have ``now``.
+    ``standing``: its counters before. ``otherwise``: when lines without a time were written, in each file.
     """
     counted: dict[ErrorKind, list[CounterLine]] = {}
     resets = [found.resets.get(phone_id) for found in files]
     for kind, ours in _KINDS.items():
         counters = [found.counters.get((ours, number)) for found in files]
         ordered = in_order(counters, resets, standing[kind])
-        counted[kind] = [CounterLine(_moment(line.time, now), kind, line.number) for line in ordered]
+        counted[kind] = [CounterLine(_moment(line.time, otherwise[line.file]), kind, line.number) for line in ordered]
     lines: list[CounterLine | BackendClose] = [line for one in counted.values() for line in one]
-    for found in files:
+    for found, moment in zip(files, otherwise, strict=True):
         for (owner, reason), rows in found.closes.items():
             if owner == number:
-                lines += [_close(_moment(time, now), reason, counted) for time in rows.times]
+                lines += [_close(_moment(time, moment), reason, counted) for time in rows.times]
     return lines
 
 
@@ -69,7 +73,33 @@ def settled(files: Sequence[Found], now: datetime) -> list[Found]:
         found.failures, rest.failures = _parted(found.failures, begins)
         found.console, rest.console = _parted(found.console, begins)
         waiting.append(rest)
+    _keep_untimed(files, waiting, at)
     return waiting
+
+
+def _keep_untimed(files: Sequence[Found], waiting: Sequence[Found], at: int) -> None:
+    """Of console lines without a time as many stay as there are failures that they may explain, in order.
+
+    The others wait, for a minute, as the failures that they are about may wait or not be written yet. A row that waits
+    has in ``places`` when it was first seen.
+    """
+    open_ = Counter(
+        list(found.failures.names)[sender]
+        for found in files
+        for sender, kind in zip(found.failures.senders, found.failures.kinds, strict=True)
+        if kind == Kind.UNDETERMINED
+    )
+    for found, rest in zip(files, waiting, strict=True):
+        stays, names = Failures(), list(found.console.names)
+        columns = (found.console.senders, found.console.places, found.console.times, found.console.kinds)
+        for sender, place, time, kind in zip(*columns, strict=True):
+            name, seen = names[sender], place if place > _FIRST_MOMENT else at
+            if time != NO_TIME or open_[name]:
+                open_[name] -= time == NO_TIME
+                stays.add(name, place, time, 0, kind)
+            elif at - seen < LONGEST_WAIT:
+                rest.console.add(name, seen, time, 0, kind)
+        found.console = stays
 
 
 def as_json(waiting: Found) -> dict[str, Any]:
@@ -86,8 +116,8 @@ def from_json(data: dict[str, Any]) -> Found:
     """The same again."""
     found = Found()
     for name, rows in (("failures", found.failures), ("console", found.console)):
-        for sender, time, message, kind in data.get(name) or []:
-            rows.add(_bytes(sender), 0, time, message, kind)
+        for sender, place, time, message, kind in data.get(name) or []:
+            rows.add(_bytes(sender), place, time, message, kind)
     if stacks := data.get("open"):
         time, bad_mac, duplicate, sender = stacks
         found.open = Stacks(0, time, bad_mac, duplicate, _bytes(sender))
@@ -141,8 +171,8 @@ def _moment(time: int, now: datetime) -> datetime:
 
 def _rows(failures: Failures) -> list[list[Any]]:
     names = [_text(name) for name in failures.names]
-    columns = (failures.senders, failures.times, failures.ids, failures.kinds)
-    return [[names[sender], time, message, kind] for sender, time, message, kind in zip(*columns, strict=True)]
+    columns = (failures.senders, failures.places, failures.times, failures.ids, failures.kinds)
+    return [[names[sender], *row] for sender, *row in zip(*columns, strict=True)]
 
 
 def _text(name: bytes) -> str:

@@ -52,15 +52,15 @@ class Clock:
             moment = datetime.fromisoformat((match[1] + (match[2] or b"")).decode())
         except ValueError:
             return NO_TIME
-        return _ms(moment) - (0 if moment.tzinfo else self._zone)
+        return _sane(_ms(moment) - (0 if moment.tzinfo else self._zone))
 
 
 def pino_time(value: Any) -> int:
     """The time that a pino line has: ms since 1970, or ISO 8601; NO_TIME for anything else."""
-    if isinstance(value, int) and 0 <= value < 10**14:
-        return value
+    if isinstance(value, int):
+        return _sane(value)
     try:
-        return _ms(datetime.fromisoformat(value))
+        return _sane(_ms(datetime.fromisoformat(value)))
     except (ValueError, TypeError):
         return NO_TIME
 
@@ -91,6 +91,11 @@ def _text_of(match: re.Match[bytes]) -> bytes:
         return "\n".join(f"{moment}: {line}" for line in lines).encode("utf-8", "surrogateescape")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return match[0]
+
+
+def _sane(time: int) -> int:
+    """No log is from before 1970 or from after 2286."""
+    return time if 0 <= time < 10**13 else NO_TIME
 
 
 def _ms(moment: datetime) -> int:

@@ -78,6 +78,7 @@ _BAD_DECRYPT = (
 )
 _OF_COLLECTIONS = tuple(words for words, meaning in _WORDS.items() if meaning == _COLLECTION)
 _MISSING_KEY = "failed to find key"
+_SENDER = re.compile(rb"[0-9A-Za-z_.:@|+-]{1,160}")
 _ADDRESS = re.compile(rb"(\d+)(?::(\d+))?@(.*)")
 
 
@@ -165,7 +166,7 @@ class Scanner:
             if frame < 0 and not last and len(lines) < end + FARTHEST_FRAME:
                 return False
             if frame >= 0:
-                sender = lines[lines.rfind(b" ", end, frame) + 1 : frame]
+                sender = _sender(lines[lines.rfind(b" ", end, frame) + 1 : frame])
         if stacks is None:
             stacks = self.found.head = Stacks(self._place(), time)
         stacks.sender = stacks.sender or sender
@@ -224,7 +225,8 @@ class Scanner:
         else:
             sender = _address(who or chat)
         time = int(written) if written[:1] != b'"' and written.isdigit() else pino_time(written[1:-1].decode())
-        self.found.failures.add(sender, self._place(), time, hash(int.from_bytes(message, "big")), kind)
+        message_hash = hash(int.from_bytes(message, "big"))
+        self.found.failures.add(_sender(sender), self._place(), time, message_hash, kind)
 
     def _collection(self, lines: bytes, start: int, at: int, end: int) -> None:
         brace = lines.find(b"{", start, at)
@@ -306,6 +308,11 @@ def _collection_of(line: Any) -> tuple[str, str]:
             error = rest.get("error") or rest.get("err")
             return str(error.get("message") if isinstance(error, dict) else error), text
     return "", ""
+
+
+def _sender(name: bytes) -> bytes:
+    """A name as the libraries write them; empty for what a damaged line has in its place."""
+    return name if _SENDER.fullmatch(name) else b""
 
 
 def _address(jid: bytes) -> bytes:

@@ -1,5 +1,8 @@
 -- What was read of the Node backend's logs, so that each of their lines counts once, and whom that observes.
 
+-- The history by time: what is read from a log is older than what was written before it.
+CREATE INDEX event_at ON wa_sessions.event (at);
+
 CREATE TABLE wa_sessions.log_file (
     host    text NOT NULL,
     path    text NOT NULL,
@@ -19,11 +22,11 @@ COMMENT ON COLUMN wa_sessions.log_file.tail IS 'SHA-256 of what stands before re
 COMMENT ON COLUMN wa_sessions.log_file.waiting IS 'Failures whose other half was not there yet: senders, times, hashes of message ids. No text.';
 
 CREATE TABLE wa_sessions.log_watch (
-    phone_id  integer PRIMARY KEY,
-    own_lines boolean NOT NULL DEFAULT false,
-    read_at   timestamptz NOT NULL DEFAULT now()
+    phone_id     integer PRIMARY KEY,
+    own_lines_at timestamptz,
+    read_at      timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON COLUMN wa_sessions.log_watch.own_lines IS 'The backend writes counter lines of its own, so the library''s lines count nothing.';
+COMMENT ON COLUMN wa_sessions.log_watch.own_lines_at IS 'The backend''s last counter line of the phone, while it writes any: until then the library''s lines count nothing.';
 
 CREATE TABLE wa_sessions.log_failure (
     phone_id  integer NOT NULL,

@@ -23,12 +23,12 @@ WHERE host = %(before)s AND path = %(path)s AND scope = %(scope)s AND version = 
 RETURNING version;
 
 -- name: watch
-INSERT INTO wa_sessions.log_watch (phone_id, own_lines, read_at)
-VALUES (%(phone_id)s, %(own_lines)s, clock_timestamp())
-ON CONFLICT (phone_id) DO UPDATE SET own_lines = excluded.own_lines, read_at = excluded.read_at;
+INSERT INTO wa_sessions.log_watch (phone_id, own_lines_at, read_at)
+VALUES (%(phone_id)s, %(own_lines_at)s, clock_timestamp())
+ON CONFLICT (phone_id) DO UPDATE SET own_lines_at = excluded.own_lines_at, read_at = excluded.read_at;
 
 -- name: watches
-SELECT phone_id, own_lines, read_at FROM wa_sessions.log_watch WHERE %(phone_id)s::int IS NULL OR phone_id = %(phone_id)s;
+SELECT phone_id, own_lines_at, read_at FROM wa_sessions.log_watch WHERE %(phone_id)s::int IS NULL OR phone_id = %(phone_id)s;
 
 -- name: failures
 SELECT message, counted FROM wa_sessions.log_failure WHERE phone_id = %(phone_id)s AND message = ANY(%(messages)s);

@@ -12,6 +12,15 @@ WHERE %(phone_id)s::int IS NULL OR phone_id = %(phone_id)s;
 -- name: history
 SELECT * FROM (
     SELECT * FROM wa_sessions.event
+    WHERE (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s)) AND at >= %(since)s
+      AND (%(phone_id)s::int IS NULL OR phone_id = %(phone_id)s)
+      AND (%(organization_id)s::int IS NULL OR organization_id = %(organization_id)s)
+    ORDER BY at DESC, id DESC LIMIT %(limit)s
+) AS newest ORDER BY at, id;
+
+-- name: history_after
+SELECT * FROM (
+    SELECT * FROM wa_sessions.event
     WHERE (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s)) AND id > %(since_id)s AND at >= %(since)s
       AND (%(phone_id)s::int IS NULL OR phone_id = %(phone_id)s)
       AND (%(organization_id)s::int IS NULL OR organization_id = %(organization_id)s)
