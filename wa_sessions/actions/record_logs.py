@@ -165,8 +165,7 @@ class _Run:
 
     def _save(self, phone: Phone, row: HealthRow | None, before: Counters, observed: Observed) -> None:
         counters = observed.counters
-        for entry in observed.entries:
-            self._enter(phone, entry)
+        self._enter(phone, observed.entries)
         young = {
             message: (copy.at, counted)
             for message, (copy, counted) in observed.messages.items()
@@ -191,14 +190,15 @@ class _Run:
         if known_before and healthy and phone.status == Status.CONNECTED:
             alerts.clear(self._conn, phone)
 
-    def _enter(self, phone: Phone, entry: Entry) -> None:
-        health.record_event(
-            self._conn, phone.id, phone.organization_id, entry.kind, entry.detail, at=min(entry.at, self._now)
-        )
-        self.written[entry.kind] += 1
-        news = entry.at > self._now - NEWS and entry.kind == "session_closed"
-        if news and (alert := after_event(entry.kind, entry.detail, phone.number)):
-            alerts.leave(self._conn, phone, alert)
+    def _enter(self, phone: Phone, entries: Sequence[Entry]) -> None:
+        """Into the history; a close that is news is told too."""
+        rows = [(min(entry.at, self._now), entry.kind, entry.detail) for entry in entries]
+        health.record_events(self._conn, phone.id, phone.organization_id, rows)
+        self.written.update(entry.kind for entry in entries)
+        for entry in entries:
+            news = entry.at > self._now - NEWS and entry.kind == "session_closed"
+            if news and (alert := after_event(entry.kind, entry.detail, phone.number)):
+                alerts.leave(self._conn, phone, alert)
 
 
 def _with_waiting(found: Found, known: ReadLog | None) -> Found:

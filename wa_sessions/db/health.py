@@ -1,6 +1,6 @@
 """Counters, undecryptable messages and history of each phone."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -138,6 +138,18 @@ def record_event(
     }
     row = conn.execute(_SQL.record_event, values).fetchone()
     return int(row["id"]) if row else 0
+
+
+def record_events(
+    conn: Connection, phone_id: int, organization_id: int, entries: Iterable[tuple[datetime, str, Mapping[str, Any]]]
+) -> None:
+    """Add many entries to a phone's history: when, of which kind, and their detail."""
+    same = {"phone_id": phone_id, "organization_id": organization_id, "operation_id": None, "worker_id": None}
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            _SQL.record_event,
+            [same | {"at": at, "kind": kind, "detail": Jsonb(storable(detail))} for at, kind, detail in entries],
+        )
 
 
 def events(conn: Connection, phone_id: int, since_id: int = 0, limit: int = 1000) -> list[Event]:

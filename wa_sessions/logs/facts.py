@@ -83,12 +83,11 @@ def _keep_untimed(files: Sequence[Found], waiting: Sequence[Found], at: int) -> 
     The others wait, for a minute, as the failures that they are about may wait or not be written yet. A row that waits
     has in ``places`` when it was first seen.
     """
-    open_ = Counter(
-        list(found.failures.names)[sender]
-        for found in files
-        for sender, kind in zip(found.failures.senders, found.failures.kinds, strict=True)
-        if kind == Kind.UNDETERMINED
-    )
+    open_ = Counter[bytes]()
+    for rows in (found.failures for found in files):
+        names = list(rows.names)
+        kinds = zip(rows.senders, rows.kinds, strict=True)
+        open_.update(names[sender] for sender, kind in kinds if kind == Kind.UNDETERMINED)
     for found, rest in zip(files, waiting, strict=True):
         stays, names = Failures(), list(found.console.names)
         columns = (found.console.senders, found.console.places, found.console.times, found.console.kinds)
