@@ -3,12 +3,14 @@
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support import corpus
 from support.corpus import BUFFERS, LOGGED_OUT, PAIRED, PENDING, SEVENTH, SEVENTH_PAIRED, SHAPES, WABA
 from support.fleet import Fleet
+from support.saved import Key
 
 LINKED = {BUFFERS, PAIRED, SEVENTH, SEVENTH_PAIRED, LOGGED_OUT}
 STOPPED = ("--process-stopped", "--yes")
@@ -209,3 +211,47 @@ def test_for_people(fleet: Fleet, output: str) -> None:
     assert f"connect: wa-sessions run {PAIRED}" in shown.err
     story = fleet("timeline", PAIRED).out
     assert "taken over from the Node backend" in story
+
+
+def _closed_and_brought_back_from_a_file(fleet: Fleet, tmp_path: Path, start: str = "adopt") -> str:
+    """An adopted phone that was closed and came back from a backup: the close still has the same pairing."""
+    if start == "adopt":
+        fleet.json("adopt", SEVENTH, *STOPPED)
+    file = str(tmp_path / "backup.age")
+    fleet.json("backup", SEVENTH, file)
+    closed: str = fleet.json("force-close", SEVENTH, "--logout", *STOPPED)["operation"]
+    fleet.json("restore", "--file", file, "--overwrite", *STOPPED)
+    return closed
+
+
+@pytest.mark.parametrize("way", ["return", "export"])
+def test_keys_that_went_on_elsewhere_since_stay_in_quarantine(fleet: Fleet, key: Key, tmp_path: Path, way: str) -> None:
+    closed = _closed_and_brought_back_from_a_file(fleet, tmp_path)
+    words = (SEVENTH, str(tmp_path / "away.age")) if way == "export" else (SEVENTH,)
+    moved = fleet.json(way, *words, "--yes")["operation"]
+    for insisting in ((), ("--overwrite",)):
+        _refused(fleet, 1, f"went on since {closed}, in {moved}", "restore", closed, *insisting, *STOPPED)
+    _refused(fleet, 1, "in use where it is now", "unlink", closed, "--dry-run")
+
+
+def test_old_keys_do_not_come_back_over_an_adopted_phone(fleet: Fleet, key: Key, tmp_path: Path) -> None:
+    closed = _closed_and_brought_back_from_a_file(fleet, tmp_path, start="node")
+    adopted = fleet.json("adopt", SEVENTH, *STOPPED)["operation"]
+    for insisting in ((), ("--overwrite",)):
+        _refused(fleet, 1, f"went on since {closed}, in {adopted}", "restore", closed, *insisting, *STOPPED)
+
+
+def test_what_an_ordinary_operation_took_since_may_be_passed_over(fleet: Fleet, key: Key, tmp_path: Path) -> None:
+    closed = _closed_and_brought_back_from_a_file(fleet, tmp_path)
+    again = fleet.json("force-close", SEVENTH, "--logout", "--yes")["operation"]
+    _refused(fleet, 1, f"wa-sessions restore {again}", "restore", closed, "--yes")
+    assert fleet.json("restore", closed, "--overwrite", "--yes")["keys"] > 0
+
+
+def test_a_device_that_stands_in_the_node_backends_table_is_not_unlinked(fleet: Fleet) -> None:
+    fleet.sql('CREATE TABLE kept AS SELECT * FROM baileys_auth WHERE "phoneJid" = %s', SEVENTH)
+    fleet.json("adopt", SEVENTH, *STOPPED)
+    closed = fleet.json("force-close", SEVENTH, "--logout", "--yes")["operation"]
+    assert fleet.json("unlink", closed, "--dry-run")["device"] == f"{SEVENTH}:2@s.whatsapp.net"
+    fleet.sql("INSERT INTO baileys_auth SELECT * FROM kept WHERE key = 'creds'")
+    _refused(fleet, 1, "stands in the Node backend's table", "unlink", closed, "--dry-run")

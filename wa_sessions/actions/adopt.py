@@ -12,9 +12,10 @@ from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off
 from wa_sessions.actions.run import STORE_VARIABLE
-from wa_sessions.actions.takeover import ADOPT, Moved, MovedPhone, Refused, each
+from wa_sessions.actions.takeover import Moved, MovedPhone, Refused, each
 from wa_sessions.db import health, phones, quarantine, rights, settings, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
+from wa_sessions.db.operations import ADOPT
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import OwnedByAnother, UsageError
 from wa_sessions.health.reconnect import State, Status

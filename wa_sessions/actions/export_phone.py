@@ -13,10 +13,10 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owner
-from wa_sessions.actions.takeover import EXPORT
-from wa_sessions.db import health, phones, quarantine, rights
+from wa_sessions.db import health, phones, quarantine, rights, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
+from wa_sessions.db.operations import EXPORT
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.quarantine import Taken
 from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, WaSessionsError
@@ -125,13 +125,20 @@ def _let_go(
     part = quarantine.begin(
         conn, opened.backend, phone, action=EXPORT, reason=reason, actor=operator(), status_after=status
     )
+    devices = {*whatsmeow.device_of(conn, phone.number), *takeover.devices_in_node(conn, opened.backend, phone.number)}
     taken = quarantine.together(
         quarantine.take(conn, opened.backend, part, replace(phone, connection_type=store), EVERYTHING)
         for store in STORES
     )
     phones.set_status(conn, opened.backend, phone.id, status, qr_code=None)
     counters.clear(conn, phone, State.IDLE, f"exported to {file.name}")
-    detail = {"actor": operator(), "reason": reason, "keys": taken.quarantined, "file": file.name}
+    detail = {
+        "actor": operator(),
+        "reason": reason,
+        "keys": taken.quarantined,
+        "file": file.name,
+        "devices": sorted(devices),
+    }
     health.record_event(conn, phone.id, phone.organization_id, "exported", detail, operation_id=part.operation_id)
     gone = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
     return Exported(part.operation_id, gone, taken, None, dry_run=False)

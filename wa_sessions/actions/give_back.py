@@ -11,10 +11,11 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners
-from wa_sessions.actions.takeover import RETURN, Moved, MovedPhone, Refused, each
+from wa_sessions.actions.takeover import Moved, MovedPhone, Refused, each
 from wa_sessions.db import auth_keys, health, phones, quarantine, rights, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
+from wa_sessions.db.operations import RETURN
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import Conflict, OwnedByAnother, UsageError
 from wa_sessions.health.reconnect import State, Status
@@ -142,6 +143,7 @@ def _give_back(
         "reason": reason,
         "keys": taken.quarantined,
         "device": ours.device.jid,
+        "pairing": quarantine.pairing_of(conn, opened.backend, theirs),
         "mark": takeover.mark(conn, opened.backend, theirs),
     }
     health.record_event(conn, phone.id, phone.organization_id, "returned", detail, operation_id=part.operation_id)

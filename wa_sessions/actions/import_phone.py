@@ -16,9 +16,10 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off
-from wa_sessions.actions.takeover import IMPORT, Moved, MovedPhone, Refused
+from wa_sessions.actions.takeover import Moved, MovedPhone, Refused
 from wa_sessions.db import health, phones, quarantine, restoring_file, rights, takeover
 from wa_sessions.db.gateway import Connection
+from wa_sessions.db.operations import IMPORT
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import (
     AmbiguousPhone,
@@ -199,6 +200,7 @@ def _bring_in(
         "device": made.jid,
         "connection_type": target,
         "connection_type_before": phone.connection_type,
+        "pairing": quarantine.pairing_of(conn, opened.backend, ours),
         "mark": takeover.mark(conn, opened.backend, ours),
     }
     health.record_event(conn, phone.id, phone.organization_id, "imported", detail, operation_id=part.operation_id)

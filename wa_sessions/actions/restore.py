@@ -13,11 +13,11 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners, named
-from wa_sessions.actions.takeover import MOVES, UNDONE, refuse_exported, unmake, way_on
+from wa_sessions.actions.takeover import refuse_exported, unmake
 from wa_sessions.db import health, operations, phones, restoring, rights
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
-from wa_sessions.db.operations import Operation, OperationPhone
+from wa_sessions.db.operations import MOVES, UNDONE, Operation, OperationPhone, way_on
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.restoring import AlreadyRestored
 from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError
@@ -175,7 +175,7 @@ def _look(
             owned = found[next(iter(owners))]
             raise OwnedByAnother(
                 f"{named(owners[owned.id])} runs {owned.number}: its session goes on, so its old keys would break it; "
-                f"{way_on(done, owned)}"
+                f"{way_on(done.action, owned.number)}"
             )
     return _Look(done, pending, found, owners, changed, stopped)
 

@@ -11,18 +11,13 @@ from wa_sessions.actions.node_process import NodeProcess
 from wa_sessions.actions.operator import operator
 from wa_sessions.db import phones, quarantine, takeover
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.operations import Operation
+from wa_sessions.db.operations import ADOPT, EXPORT, RETURN, Operation, way_on
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.errors import Conflict, DatabaseError, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.takeover.remarks import Remark
 
-ADOPT, RETURN, IMPORT, EXPORT = "adopt", "return", "import", "export"
-MOVES: Final = frozenset({ADOPT, RETURN, IMPORT})
-"""The operations that put keys where the phone had others or none, and so are undone only while nobody used them."""
-
-UNDONE: Final = {f"undo_{action}": action for action in MOVES}
 _SIDES: Final = {ADOPT: ("neonize", "baileys"), RETURN: ("baileys", "neonize")}
 """Whose a phone is after them and before."""
 
@@ -135,7 +130,7 @@ def unmake(conn: Connection, opened: Opened, done: Operation, phone: Phone) -> P
     if takeover.mark(conn, opened.backend, phone) != noted.get("mark"):
         raise Conflict(
             f"the session of {phone.number} went on since {done.id}, and its old keys would break it: "
-            f"{way_on(done, phone)}"
+            f"{way_on(done.action, phone.number)}"
         )
     reason = f"made way for {done.id}"
     part = quarantine.begin(conn, opened.backend, phone, action=f"undo_{done.action}", reason=reason, actor=operator())
@@ -144,17 +139,6 @@ def unmake(conn: Connection, opened: Opened, done: Operation, phone: Phone) -> P
     was = next((part.phone_jid_before for part in done.phones if part.phone_id == phone.id), None)
     phones.set_status(conn, opened.backend, phone.id, KEEP, phone_jid=was or KEEP)
     return phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
-
-
-def way_on(done: Operation, phone: Phone) -> str:
-    """What to do instead of undoing a move whose keys were used since."""
-    match done.action:
-        case "import":
-            return f"wa-sessions export {phone.number} FILE takes them along as they are now"
-        case "adopt":
-            return f"wa-sessions return {phone.number} converts the keys as they are now"
-        case _:
-            return f"wa-sessions adopt {phone.number} converts the keys as they are now"
 
 
 def refuse_exported(done: Operation) -> None:

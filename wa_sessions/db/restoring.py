@@ -8,7 +8,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from wa_sessions.db import operations, phones, quarantine, whatsmeow
 from wa_sessions.db.backend import PHONES, AuthTable, Backend
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.operations import Operation, OperationPhone, Part
+from wa_sessions.db.operations import MOVES, MOVING, Operation, OperationPhone, Part, way_on
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import Conflict, PhoneNotFound
@@ -75,6 +75,8 @@ def _restore(
     phone = _phone(conn, backend, part)
     kept = _kept(conn, backend, part)
     whole = _is_whole(conn, part, kept)
+    if whole and done.action not in MOVES:
+        _refuse_gone_on(conn, done, before, insisted=overwrite is not None)
     status = _status(phone, before)
     replaced = 0
     if overwrite:
@@ -106,6 +108,21 @@ def _refuse_ended(done: Operation, before: OperationPhone) -> None:
             f"the device of {before.number} in {done.id} was unlinked at WhatsApp at "
             f"{before.unlinked_at:%Y-%m-%d %H:%M:%S} UTC: its keys are of no use any more, link the phone by QR"
         )
+
+
+def _refuse_gone_on(conn: Connection, done: Operation, before: OperationPhone, *, insisted: bool) -> None:
+    """Raise Conflict for a pairing that was in use after it was taken, as from a backup: it is older than what follows.
+
+    ``insisted`` passes over all but what moved it.
+    """
+    later = operations.went_on(conn, done, before.number, (before.pairing or "").split(",")) if before.pairing else None
+    if later is None:
+        return
+    stale = f"the session of {before.number} went on since {done.id}, in {later.id} ({later.action}), and its old keys"
+    if later.action in MOVING:
+        raise Conflict(f"{stale} would break it: {way_on(later.action, before.number)}")
+    if not insisted:
+        raise Conflict(f"{stale} would break it: wa-sessions restore {later.id}; {_INSIST}")
 
 
 def _phone(conn: Connection, backend: Backend, part: Part) -> Phone:

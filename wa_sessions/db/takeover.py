@@ -1,5 +1,6 @@
 """A phone's keys, whole: read out of one store, put into the other, and a mark by which a change of them is seen."""
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -7,13 +8,15 @@ from uuid import uuid4
 
 from psycopg.sql import SQL, Composable, Identifier, Placeholder
 
-from wa_sessions.db import auth_keys, whatsmeow
+from wa_sessions.db import auth_keys, phones, whatsmeow
 from wa_sessions.db.backend import AuthTable, Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import DatabaseError
-from wa_sessions.keys.baileys.rows import Row
+from wa_sessions.keys.baileys.creds import Creds
+from wa_sessions.keys.baileys.rows import Row, decode
+from wa_sessions.keys.fields import BadKey
 from wa_sessions.keys.whatsmeow.rows import LID_MAP, WHATSMEOW_SCHEMA_VERSION
 
 _SQL = queries("takeover")
@@ -50,6 +53,22 @@ def kept_auth_rows(conn: Connection, phone: Phone) -> list[Row]:
         return []
     values = {"operation": found["id"], "phone_id": phone.id}
     return [_row(row) for row in conn.execute(_SQL.kept_auth_rows, values)]
+
+
+def devices_in_node(conn: Connection, backend: Backend, number: str) -> set[str]:
+    """The JIDs of the devices of a number whose ``creds`` stand, readable, in the Node backend's table."""
+    if backend.auth is None or "type" not in backend.auth.columns:
+        return set()
+    statement = _SQL.creds.format(auth_table=backend.auth.identifier)
+    found = set()
+    for organization in phones.organizations_with_keys(conn, backend, number):
+        values = {"organization_id": organization, "number": number}
+        for row in conn.execute(statement, values):
+            with contextlib.suppress(BadKey):
+                creds = decode(_row(row))
+                if isinstance(creds, Creds) and creds.me:
+                    found.add(creds.me.jid)
+    return found
 
 
 def uses_seven(conn: Connection, backend: Backend, organization_id: int) -> bool:

@@ -2,6 +2,10 @@
 SELECT "key", "value", "type" FROM {auth_table}
 WHERE "organizationId" = %(organization_id)s AND "phoneJid" = %(number)s ORDER BY "key";
 
+-- name: creds
+SELECT "key", "value", "type" FROM {auth_table}
+WHERE "organizationId" = %(organization_id)s AND "phoneJid" = %(number)s AND "key" = 'creds';
+
 -- name: kept_auth_rows
 SELECT row ->> 'key' AS "key", row ->> 'value' AS "value", row ->> 'type' AS "type"
 FROM wa_sessions.quarantine
