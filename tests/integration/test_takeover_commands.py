@@ -255,3 +255,43 @@ def test_a_device_that_stands_in_the_node_backends_table_is_not_unlinked(fleet: 
     assert fleet.json("unlink", closed, "--dry-run")["device"] == f"{SEVENTH}:2@s.whatsapp.net"
     fleet.sql("INSERT INTO baileys_auth SELECT * FROM kept WHERE key = 'creds'")
     _refused(fleet, 1, "stands in the Node backend's table", "unlink", closed, "--dry-run")
+
+
+@pytest.mark.parametrize("insisting", [(), ("--overwrite",)])
+def test_old_keys_of_the_node_backend_stay_away_from_our_phone(fleet: Fleet, insisting: tuple[str, ...]) -> None:
+    cleaned = fleet.json("clean-sessions", SEVENTH, *STOPPED)["operation"]
+    fleet.json("adopt", SEVENTH, *STOPPED)
+    _refused(fleet, 1, f"adopted since: wa-sessions return {SEVENTH} first", "restore", cleaned, *insisting, *STOPPED)
+
+
+def test_the_backup_of_before_leads_back(fleet: Fleet, key: Key, tmp_path: Path) -> None:
+    """The way of docs/how-to/move-from-node.md."""
+    file, keys = str(tmp_path / "before.age"), fleet.keys()
+    fleet.json("backup", "all", file)
+    fleet.json("adopt", SEVENTH, *STOPPED)
+    back = ("restore", "--file", file, "--phone", SEVENTH, "--overwrite", *STOPPED)
+    _refused(fleet, 1, f"adopted since: wa-sessions return {SEVENTH} first", *back)
+    fleet.json("force-close", SEVENTH, "--logout", "--yes")
+    _refused(fleet, 1, f"wa-sessions assign {SEVENTH} baileys first", *back)
+    fleet.json("assign", SEVENTH, "baileys")
+    fleet.json(*back)
+    assert (fleet.keys(), _types(fleet)[SEVENTH]) == (keys, "baileys")
+
+
+def test_without_the_column_the_node_backend_does_not_see_it(fleet: Fleet) -> None:
+    fleet.sql('ALTER TABLE "OrganizationPhone" DROP COLUMN "connectionType"')
+    said = fleet("adopt", SEVENTH, *STOPPED).err
+    assert "take the phone out of its own list first" in said
+    assert "can be started again" not in said
+
+
+def test_a_dry_run_refuses_what_the_run_refuses(fleet: Fleet) -> None:
+    fleet.sql("UPDATE whatsmeow.whatsmeow_version SET version = 99")
+    _refused(fleet, 4, "of version 99", "adopt", PAIRED, "--dry-run")
+
+
+def test_what_undoing_needs_is_not_pruned(fleet: Fleet) -> None:
+    adopted = fleet.json("adopt", SEVENTH, *STOPPED)["operation"]
+    fleet.sql("UPDATE wa_sessions.event SET at = now() - interval '1 year'")
+    fleet.json("db", "prune", "--older-than", "90d", "--yes")
+    assert fleet.json("restore", adopted, "--process-stopped")["keys"] > 0

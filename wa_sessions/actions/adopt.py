@@ -56,8 +56,7 @@ def adopt(
         rights.require(conn, opened.backend, {"baileys"}, keys=("SELECT", "DELETE"), phones=("UPDATE",))
     if not (process_stopped or node or dry_run):
         require_stopped(opened, who, organization_id)
-    if not dry_run:
-        make_store(opened, store_url)
+    make_store(opened, store_url, dry_run=dry_run)
     stopped = process_stopped or node is not None or dry_run
     pairs = tuple(lid_map)
 
@@ -78,15 +77,21 @@ def require_stopped(opened: Opened, who: PhoneRef | None, organization_id: int |
         refuse_running(conn, found)
 
 
-def make_store(opened: Opened, store_url: str | None) -> None:
-    """Let neonize make its tables where it has not, and see that they are those that we know. Raises DatabaseError."""
+def make_store(opened: Opened, store_url: str | None, *, dry_run: bool = False) -> None:
+    """Let neonize make its tables where it has not (no ``dry_run`` does), and see that they are those that we know.
+
+    Raises DatabaseError, PermissionMissing.
+    """
     with opened.database.transaction() as conn:
         if takeover.store_version(conn) is None:
+            if dry_run:
+                return
             whatsmeow.ensure_schema(conn)
             override = store_url or os.environ.get(STORE_VARIABLE) or None
             url = settings.store_url(conn, opened.database.target, override)
         else:
             takeover.require_store(conn)
+            rights.require(conn, opened.backend, {"neonize"}, keys=("SELECT", "INSERT"))
             return
     asyncio.run(prepare_store(url))
     with opened.database.transaction() as conn:

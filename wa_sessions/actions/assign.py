@@ -1,6 +1,7 @@
 """Handing a phone over from the Node backend to our worker, or back."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
@@ -9,6 +10,11 @@ from wa_sessions.db import health, phones, quarantine
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import OwnedByAnother, UsageError
 from wa_sessions.keys.phone_ref import PhoneRef
+
+NOT_SEEN: Final = (
+    'this backend\'s table has no column "connectionType", so the Node process cannot see the assignment and would '
+    "start the phone too: take the phone out of its own list first"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +51,7 @@ def assign(opened: Opened, phone: PhoneRef, connection_type: str, organization_i
 
 def _note(phone: Phone, connection_type: str, *, seen: bool, paired: bool) -> str | None:
     if not seen and connection_type == "neonize":
-        return (
-            'this backend\'s table has no column "connectionType", so the Node process cannot see the assignment and '
-            "would start the phone too: take the phone out of its own list first"
-        )
+        return NOT_SEEN
     if paired:
         back, way = ("baileys", "adopt") if connection_type == "neonize" else ("neonize", "return")
         return (

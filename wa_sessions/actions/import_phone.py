@@ -120,8 +120,8 @@ def import_phone(
         rights.require(
             conn, opened.backend, {target}, keys=("SELECT", "INSERT", "DELETE"), phones=("SELECT", "INSERT", "UPDATE")
         )
-    if target == "neonize" and not dry_run:
-        make_store(opened, store_url)
+    if target == "neonize":
+        make_store(opened, store_url, dry_run=dry_run)
     stopped = process_stopped or node is not None or dry_run
     with (
         node.stopped() if node and target == "baileys" and not dry_run else nullcontext(),
@@ -147,7 +147,7 @@ def _read(file: Path, identities: "Sequence[Identity]", who: PhoneRef | None) ->
     [saved] = meant
     if not saved.stores:
         raise WaSessionsError(f"{file} has {saved.phone.number} without a single key: there is nothing to import")
-    used = saved.phone.connection_type if saved.phone.connection_type in saved.stores else min(saved.stores)
+    used = saved.store
     rows: list[SavedRow] = []
 
     def take(at: int, row: SavedRow) -> None:
@@ -174,6 +174,7 @@ def _bring_in(
     if not stopped:
         refuse_running(conn, [phone])
     _refuse_paired(conn, opened, phone)
+    _refuse_old(conn, read, phone)
     made = _made(conn, opened, read, phone, target, major)
     status, file = Status.DISCONNECTED.value, read.contents.file.name
     part = quarantine.begin(
@@ -231,6 +232,19 @@ def _refuse_paired(conn: Connection, opened: Opened, phone: Phone) -> None:
                 f"a pairing of {phone.number} stands here already ({store}): if the file shall take its place, "
                 f"wa-sessions force-close {phone.number} --logout puts it into quarantine first"
             )
+
+
+def _refuse_old(conn: Connection, read: _Read, phone: Phone) -> None:
+    """Raise Conflict where the phone went on here after the file was made, or came in with this file before."""
+    file, made_at = read.contents.file, read.contents.header.made_at
+    made = f"{file} was made at {made_at:%Y-%m-%d %H:%M:%S} UTC"
+    old = "its keys are old and would break the session: import the newest file"
+    if phone.last_connected_at and phone.last_connected_at > made_at:
+        raise Conflict(
+            f"{made}, and {phone.number} connected here at {phone.last_connected_at:%Y-%m-%d %H:%M:%S} UTC: {old}"
+        )
+    if later := takeover.moved_after(conn, phone.id, made_at):
+        raise Conflict(f"{made}, and {phone.number} was {later.kind} here since, as {later.operation}: {old}")
 
 
 def _made(conn: Connection, opened: Opened, read: _Read, phone: Phone, target: Format, major: Major | None) -> _Made:

@@ -30,7 +30,6 @@ from wa_sessions.cli.run import LogFormatOption, OnMessage, OnMessageExec, Store
 from wa_sessions.errors import UsageError, WaSessionsError
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.node_process import NodeProcess
     from wa_sessions.actions.takeover import Moved, MovedPhone
     from wa_sessions.keys.phone_ref import PhoneRef
     from wa_sessions.keys.takeover.remarks import Remark
@@ -136,7 +135,7 @@ def adopt(
             moved = action.adopt(opened, who, org, dry_run=dry_run, store_url=store_url, progress=progress, **how)
     show_moved(moved, output, "taken over", everyone=who is None)
     if not dry_run and moved.phones:
-        _say_next(moved, node, process_stopped=process_stopped)
+        _say_next(moved, seen=opened.backend.has_connection_type, stopped=node is None and process_stopped)
     _raise_failures(moved)
 
 
@@ -265,8 +264,13 @@ def _wrapped(text: str, indent: str) -> list[str]:
     return textwrap.wrap(terminal.plain(text), terminal.width(), initial_indent=indent, subsequent_indent=f"{indent}  ")
 
 
-def _say_next(moved: "Moved", node: "NodeProcess | None", *, process_stopped: bool) -> None:
-    if node is None and process_stopped:
+def _say_next(moved: "Moved", *, seen: bool, stopped: bool) -> None:
+    """``seen``: the Node process sees whose a phone is; ``stopped``: somebody has stopped it by hand."""
+    from wa_sessions.actions.assign import NOT_SEEN
+
+    if not seen:
+        terminal.say(NOT_SEEN)
+    elif stopped:
         terminal.say("the Node process can be started again: it finds no keys of what was taken over")
     only = f" {moved.phones[0].phone.number}" if len(moved.phones) == 1 else ""
     terminal.say(f"connect: wa-sessions run{only}")

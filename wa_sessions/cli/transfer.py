@@ -184,7 +184,7 @@ def import_(
             moved = import_phone(opened, file, **how)
     show_moved(moved, output, "imported", everyone=False)
     if not dry_run:
-        _say_next(moved, started=node is not None)
+        _say_next(moved, seen=opened.backend.has_connection_type, started=node is not None)
 
 
 def _show_copy(done: "BackedUp", output: Output) -> None:
@@ -232,9 +232,13 @@ def _question(moved: "Moved", file: Path) -> str:
     return f"{what} It must run nowhere else."
 
 
-def _say_next(moved: "Moved", *, started: bool) -> None:
+def _say_next(moved: "Moved", *, seen: bool, started: bool) -> None:
+    from wa_sessions.actions.assign import NOT_SEEN
+
     [one] = moved.phones
     if one.phone.connection_type == "neonize":
+        if not seen:
+            terminal.say(NOT_SEEN)
         terminal.say(f"connect: wa-sessions run {one.phone.number}")
     elif not started:
         terminal.say("start the Node backend again: it takes up its phones when it starts")

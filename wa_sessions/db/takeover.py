@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -142,6 +144,20 @@ def noted(conn: Connection, operation_id: str, phone_id: int) -> dict[str, Any]:
     """What the history has of an operation that moved a phone, its ``mark`` with it; empty where it has nothing."""
     row = conn.execute(_SQL.noted, {"operation": operation_id, "phone_id": phone_id}).fetchone()
     return dict(row["detail"]) if row else {}
+
+
+@dataclass(frozen=True, slots=True)
+class MovedAfter:
+    """How a phone left (``exported``) or came (``imported``), and the operation."""
+
+    kind: str
+    operation: str
+
+
+def moved_after(conn: Connection, phone_id: int, made_at: datetime) -> MovedAfter | None:
+    """How a phone left after a file was made, or came with that or a newer file, where that was not undone."""
+    row = conn.execute(_SQL.moved_after, {"phone_id": phone_id, "made_at": made_at}).fetchone()
+    return MovedAfter(row["kind"], row["operation"]) if row else None
 
 
 def _auth_table(backend: Backend) -> AuthTable:
