@@ -1,16 +1,33 @@
 """``adopt`` and ``return`` on keys that real Baileys wrote: wholly or not at all, undone while nobody has used them."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from support import corpus
 from support.corpus import BUFFERS, LOGGED_OUT, PAIRED, PENDING, SEVENTH, SEVENTH_PAIRED, SHAPES, WABA
 from support.fleet import Fleet
-from support.saved import Key
+from support.saved import Key, opened
+from tenacity import Retrying, stop_after_delay, wait_fixed
+
+from wa_sessions.actions.adopt import adopt
+from wa_sessions.actions.give_back import give_back
+from wa_sessions.db import backend, phones, takeover
+from wa_sessions.db.phones import Phone
+from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother
+from wa_sessions.health.model import Limits
+from wa_sessions.keys.baileys.rows import Row
+from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.worker import orders
+from wa_sessions.worker.context import SessionOptions
+from wa_sessions.worker.plans import Order, Stop
+from wa_sessions.worker.supervisor import Supervisor
 
 LINKED = {BUFFERS, PAIRED, SEVENTH, SEVENTH_PAIRED, LOGGED_OUT}
 STOPPED = ("--process-stopped", "--yes")
@@ -295,3 +312,157 @@ def test_what_undoing_needs_is_not_pruned(fleet: Fleet) -> None:
     fleet.sql("UPDATE wa_sessions.event SET at = now() - interval '1 year'")
     fleet.json("db", "prune", "--older-than", "90d", "--yes")
     assert fleet.json("restore", adopted, "--process-stopped")["keys"] > 0
+
+
+def _in_organization_99(fleet: Fleet, kind: str) -> None:
+    """A second row of a number that organization 7 has."""
+    fleet.sql(
+        """INSERT INTO "OrganizationPhone" ("organizationId", "phoneJid", status, "updatedAt", "connectionType")
+           VALUES (99, %s, 'disconnected', now(), %s)""",
+        f"{SEVENTH_PAIRED}@s.whatsapp.net",
+        kind,
+    )
+
+
+def test_a_number_is_ours_in_one_row_only(fleet: Fleet, key: Key, tmp_path: Path) -> None:
+    """The store has keys by number: with two rows it would be one device for both."""
+    file, org7, org99 = str(tmp_path / "phone.age"), ("--org", "7"), ("--org", "99")
+    fleet.json("export", SEVENTH_PAIRED, file, "--keep")
+    _in_organization_99(fleet, "neonize")
+    words = "as a neonize phone, #15 of organization 99"
+    _refused(fleet, 5, words, "adopt", SEVENTH_PAIRED, *org7, *STOPPED)
+    _refused(fleet, 5, words, "export", SEVENTH_PAIRED, str(tmp_path / "x.age"), *org7, *STOPPED)
+    _refused(fleet, 5, words, "assign", SEVENTH_PAIRED, "neonize", *org7)
+    fleet.sql('DELETE FROM baileys_auth WHERE "phoneJid" = %s', SEVENTH_PAIRED)
+    _refused(fleet, 5, words, "import", file, "--as", "neonize", *STOPPED)
+    fleet.json("assign", SEVENTH_PAIRED, "baileys", *org99)
+    fleet.json("import", file, "--as", "neonize", *STOPPED)
+    fleet.sql("""UPDATE "OrganizationPhone" SET "connectionType" = 'neonize' WHERE id = 15""")
+    _refused(fleet, 5, "as a neonize phone, #10 of organization 7", "return", SEVENTH_PAIRED, *org99, "--yes")
+
+
+def _supervisor(fleet: Fleet, kind: type[Supervisor] = Supervisor) -> Supervisor:
+    with fleet.database.transaction() as conn:
+        found = backend.detect(conn)
+    return kind(fleet.database, found, SessionOptions(store_url="unused"), Limits(bad_mac=1, bad_decrypt=1))
+
+
+def _phone(fleet: Fleet, number: str) -> Phone:
+    with fleet.database.transaction() as conn:
+        return phones.find(conn, backend.detect(conn), PhoneRef(digits=number))
+
+
+def test_a_worker_takes_no_lease_of_what_is_not_ours_by_now(fleet: Fleet) -> None:
+    fleet.json("adopt", SEVENTH, *STOPPED)
+    fleet.json("adopt", SEVENTH_PAIRED, *STOPPED)
+    chosen, twice = _phone(fleet, SEVENTH), _phone(fleet, SEVENTH_PAIRED)
+    fleet.json("return", SEVENTH, "--yes")
+    _in_organization_99(fleet, "neonize")
+
+    async def take() -> None:
+        worker = _supervisor(fleet)
+        for phone, words in ((chosen, "is a baileys phone by now"), (twice, "#15 of organization 99")):
+            with pytest.raises(OwnedByAnother, match=words):
+                await worker._take_all([phone], skip_owned=False)
+            worker._lock.close()
+
+    asyncio.run(take())
+    assert fleet.sql("SELECT phone_id FROM wa_sessions.lease WHERE expires_at > clock_timestamp()") == []
+
+
+class _Unanswering(Supervisor):
+    async def answer(self, order: Order, result: object) -> None:
+        raise DatabaseError("the database is gone")
+
+
+def test_a_phone_that_was_let_go_is_not_connected_again_whoever_is_told(fleet: Fleet) -> None:
+    fleet.json("adopt", SEVENTH, *STOPPED)
+
+    async def release() -> tuple[object, object]:
+        worker = _supervisor(fleet, _Unanswering)
+        await worker._take_all([phone := _phone(fleet, SEVENTH)], skip_owned=False)
+        session = worker._sessions[phone.id]
+        plan = await orders.obey(session, Order(1, "release", "me@here", {"reason": "test"}))
+        worker._lock.close()
+        return plan, worker._sessions
+
+    assert asyncio.run(release()) == (Stop(), {})
+    assert fleet.sql("SELECT phone_id FROM wa_sessions.lease WHERE expires_at > clock_timestamp()") == []
+
+
+@pytest.mark.parametrize("status", ["reconnecting", "loading"])
+def test_a_phone_that_node_tries_to_connect_does_not_move(fleet: Fleet, tmp_path: Path, status: str) -> None:
+    fleet.sql("""UPDATE "OrganizationPhone" SET status = %s WHERE id = 3""", status)
+    file = str(tmp_path / "x.age")
+    _refused(fleet, 5, f"a baileys phone and {status}", "adopt", PAIRED, "--yes")
+    _refused(fleet, 5, f"a baileys phone and {status}", "export", PAIRED, file, "--no-encryption", "--yes")
+    assert fleet("clean-sessions", PAIRED, "--yes").code == 0
+
+
+def test_undoing_a_move_stops_and_starts_the_node_process(fleet: Fleet, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    node = ("--stop-command", f"echo stop >> {log}", "--start-command", f"echo start >> {log}")
+    adopted = fleet.json("adopt", PAIRED, *STOPPED)["operation"]
+    fleet.json("restore", adopted, *node)
+    assert log.read_text().split() == ["stop", "start"]
+
+
+def test_keys_that_stand_there_already_are_not_passed_over(fleet: Fleet) -> None:
+    """Node's fresh creds, written between the look and the deed."""
+    phone = _phone(fleet, PAIRED)
+    with fleet.database.transaction() as conn, pytest.raises(Conflict, match="1 keys were written by somebody else"):
+        takeover.put_auth_keys(conn, backend.detect(conn), phone, [Row("creds", "e30=", "base64_json")])
+
+
+def test_what_is_converted_is_what_was_taken(fleet: Fleet) -> None:
+    """Node writes a session after the last look at the keys, and before they are taken."""
+    with ThreadPoolExecutor() as pool:
+        with fleet.database.transaction() as conn:
+            conn.execute("LOCK TABLE wa_sessions.operation IN SHARE MODE")
+            adopting = pool.submit(adopt, opened(fleet.database), PhoneRef(digits=SEVENTH), process_stopped=True)
+            _until_waiting(fleet)
+            conn.execute(
+                """INSERT INTO baileys_auth SELECT "organizationId", "phoneJid", 'session-77000000001.0', value, type
+                   FROM baileys_auth WHERE "phoneJid" = %s AND key LIKE 'session-%%' LIMIT 1""",
+                (SEVENTH,),
+            )
+        adopting.result()
+    assert fleet.sql("SELECT 1 AS yes FROM whatsmeow.whatsmeow_sessions WHERE their_id LIKE '77000000001%'")
+
+
+def _until_waiting(fleet: Fleet) -> None:
+    waiting = "SELECT 1 AS yes FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'"
+    for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.02), reraise=True):
+        with attempt:
+            assert fleet.sql(waiting)
+
+
+def test_a_worker_keeps_a_phone_that_cannot_be_given_back(fleet: Fleet) -> None:
+    fleet.json("adopt", SEVENTH, *STOPPED)
+    phone = _phone(fleet, SEVENTH)
+    fleet.sql("INSERT INTO baileys_auth VALUES (%s, %s, 'creds', 'x', 'creds')", phone.organization_id, SEVENTH)
+    worker = uuid4()
+    fleet.sql("INSERT INTO wa_sessions.worker (id, host, pid, version) VALUES (%s, 'elsewhere', 1, '1')", worker)
+    fleet.sql(
+        "INSERT INTO wa_sessions.lease VALUES (%s, %s, 1, now() + interval '1 hour') ON CONFLICT (phone_id) DO"
+        " UPDATE SET worker_id = excluded.worker_id, expires_at = excluded.expires_at",
+        phone.id,
+        worker,
+    )
+    answer = give_back(opened(fleet.database), None)
+    assert [str(one.error) for one in answer.failed] == [
+        f"auth keys of {SEVENTH} stand in the Node backend's table already: two sets of keys are one too many"
+    ]
+    assert fleet.sql("SELECT verb FROM wa_sessions.command") == []
+
+
+def test_a_value_that_looks_like_bytes(fleet: Fleet) -> None:
+    fleet.sql("""UPDATE baileys_auth SET value = E'\\\\xzz' WHERE key = 'creds' AND "phoneJid" = %s""", PAIRED)
+    _refused(fleet, 1, "creds", "adopt", PAIRED, *STOPPED)
+
+
+def test_a_map_of_lids_that_cannot_be_read(fleet: Fleet, tmp_path: Path) -> None:
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe")
+    for file in (tmp_path / "none", tmp_path, binary):
+        _refused(fleet, 2, "--lid-map: ", "adopt", PAIRED, "--lid-map", str(file), *STOPPED)

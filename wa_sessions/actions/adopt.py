@@ -17,7 +17,7 @@ from wa_sessions.db import health, phones, quarantine, rights, settings, takeove
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import ADOPT
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import OwnedByAnother, UsageError
+from wa_sessions.errors import Conflict, OwnedByAnother, UsageError
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.baileys.rows import BaileysPhone
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -74,7 +74,7 @@ def require_stopped(opened: Opened, who: PhoneRef | None, organization_id: int |
     """Raise OwnedByAnother where, by their status, the Node process runs one of the phones that are meant."""
     found = _meant(opened, who, organization_id)
     with opened.database.transaction() as conn:
-        refuse_running(conn, found)
+        refuse_running(conn, found, moves=True)
 
 
 def make_store(opened: Opened, store_url: str | None, *, dry_run: bool = False) -> None:
@@ -124,11 +124,8 @@ def _adopt(
     phone = keep_workers_off(conn, opened, phone.id)
     _require_baileys(phone)
     if not stopped:
-        refuse_running(conn, [phone])
-    before = BaileysPhone.of_rows(takeover.auth_rows(conn, opened.backend, phone))
-    known = takeover.lid_map(conn) if takeover.store_version(conn) is not None else []
-    converted = _judged(conn, phone, before, (*known, *pairs))
-    device = converted.phone.device.jid
+        refuse_running(conn, [phone], moves=True)
+    phones.require_alone(conn, opened.backend, phone)
     part = quarantine.begin(
         conn,
         opened.backend,
@@ -140,6 +137,12 @@ def _adopt(
         operation_id=operation,
     )
     taken = quarantine.take(conn, opened.backend, part, phone, EVERYTHING)
+    if taken.left:
+        raise Conflict(f"keys of {phone.number} were written meanwhile: stop what runs it; nothing was changed")
+    before = BaileysPhone.of_rows(takeover.kept_rows(conn, part.operation_id, phone))
+    known = takeover.lid_map(conn) if takeover.store_version(conn) is not None else []
+    converted = _judged(conn, phone, before, (*known, *pairs))
+    device = converted.phone.device.jid
     phones.assign(conn, opened.backend, phone, "neonize")
     phones.set_status(conn, opened.backend, phone.id, Status.DISCONNECTED.value, qr_code=None, phone_jid=device)
     counters.clear(conn, phone, State.IDLE, "taken over from the Node backend")
@@ -166,8 +169,10 @@ def _judged(conn: Connection, phone: Phone, before: BaileysPhone, pairs: Pairs) 
 def _require_baileys(phone: Phone) -> None:
     if phone.connection_type == "waba":
         raise OwnedByAnother(f"{phone.number} is a waba phone (the official API): it has no session to take over")
-    if phone.connection_type != "baileys":
+    if phone.connection_type == "neonize":
         raise OwnedByAnother(f"{phone.number} is ours already: wa-sessions run {phone.number}")
+    if phone.connection_type != "baileys":
+        raise OwnedByAnother(f"{phone.number} is a {phone.connection_type} phone: only a baileys phone is taken over")
 
 
 def _counted(phone: WhatsmeowPhone) -> dict[str, int]:

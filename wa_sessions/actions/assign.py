@@ -30,8 +30,8 @@ class Assigned:
 def assign(opened: Opened, phone: PhoneRef, connection_type: str, organization_id: int | None = None) -> Assigned:
     """Make a phone ``neonize`` or ``baileys``.
 
-    Raises OwnedByAnother while a worker runs it, UsageError for other types and for waba phones, PhoneNotFound,
-    AmbiguousPhone, SchemaMissing.
+    Raises OwnedByAnother while a worker runs it, or where another row of its number is ours; UsageError for other types
+    and for waba phones, PhoneNotFound, AmbiguousPhone, SchemaMissing.
     """
     if connection_type not in ("neonize", "baileys"):
         raise UsageError(f"{connection_type[:40]!r} is no connection type: write neonize or baileys")
@@ -41,6 +41,8 @@ def assign(opened: Opened, phone: PhoneRef, connection_type: str, organization_i
     if owner is not None:
         raise OwnedByAnother(f"{named(owner)} runs {found.number} now: stop it first, then assign the phone")
     with alone(opened, found.id) as (conn, current):
+        if connection_type == "neonize":
+            phones.require_alone(conn, opened.backend, current)
         paired = quarantine.pairing_of(conn, opened.backend, current) is not None
         phones.assign(conn, opened.backend, current, connection_type)
         detail = {"actor": operator(), "from": current.connection_type, "to": connection_type}

@@ -13,6 +13,7 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owner
+from wa_sessions.actions.takeover import with_words
 from wa_sessions.db import health, phones, quarantine, rights, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
@@ -77,7 +78,8 @@ def export_phone(
         try:
             with opened.database.transaction() as conn:
                 if not (process_stopped or node):
-                    refuse_running(conn, [phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))])
+                    found = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
+                    refuse_running(conn, [found], moves=True)
                 done = _let_go(conn, opened, phone, file, reason)
                 with written(opened, PhoneRef(phone_id=phone.id), file, **how) as saved:
                     if saved.keys != done.taken.quarantined:
@@ -106,7 +108,7 @@ def _meant(
         if not any(_count(conn, opened, phone, store) for store in STORES):
             raise WaSessionsError(f"{phone.number} has no keys: there is nothing to export")
         if not stopped:
-            refuse_running(conn, [phone])
+            refuse_running(conn, [phone], moves=True)
         return phone, live_owner(conn, phone.id)
 
 
@@ -121,6 +123,7 @@ def _let_go(
     """Take all keys of both stores. Until the end of the transaction others see them, but cannot change them."""
     if not owned:
         phone = keep_workers_off(conn, opened, phone.id)
+    phones.require_alone(conn, opened.backend, phone)
     status = Status.DISCONNECTED.value
     part = quarantine.begin(
         conn, opened.backend, phone, action=EXPORT, reason=reason, actor=operator(), status_after=status
@@ -152,5 +155,5 @@ def _told(error: WaSessionsError, phone: Phone, file: Path, *, whole: bool, rele
             f"wa-sessions operations {phone.number} has the export"
         )
     if released:
-        return type(error)(f"{error}; its worker has let {phone.number} go: wa-sessions run {phone.number}")
+        return with_words(error, f"its worker has let {phone.number} go: wa-sessions run {phone.number}")
     return error

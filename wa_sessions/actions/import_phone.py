@@ -172,7 +172,9 @@ def _bring_in(
 ) -> tuple[str, MovedPhone]:
     phone = _row(conn, opened, read, organization_id)
     if not stopped:
-        refuse_running(conn, [phone])
+        refuse_running(conn, [phone], moves=True)
+    if target == "neonize":
+        phones.require_alone(conn, opened.backend, phone)
     _refuse_paired(conn, opened, phone)
     _refuse_old(conn, read, phone)
     made = _made(conn, opened, read, phone, target, major)

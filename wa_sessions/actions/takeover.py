@@ -1,6 +1,6 @@
 """What ``adopt``, ``return`` and ``import`` have in common: what is told of a phone that moves, and undoing it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
@@ -109,6 +109,12 @@ def each(
     return Moved(None if dry_run else operation, tuple(done), tuple(failed), dry_run)
 
 
+def with_words(error: WaSessionsError, words: str) -> WaSessionsError:
+    """The same error, which says more."""
+    error.args = (f"{error}; {words}",)
+    return error
+
+
 class Refused(WaSessionsError):
     """A phone's keys cannot be moved; the message has every reason."""
 
@@ -124,7 +130,7 @@ def unmake(conn: Connection, opened: Opened, done: Operation, phone: Phone) -> P
     broken.
     """
     noted = takeover.noted(conn, done.id, phone.id)
-    made, before = _sides(done, noted)
+    made, before = sides(conn, done, phone)
     if phone.connection_type != made:
         raise Conflict(f"{phone.number} is a {phone.connection_type} phone by now: {done.id} has nothing to undo")
     if takeover.mark(conn, opened.backend, phone) != noted.get("mark"):
@@ -150,7 +156,9 @@ def refuse_exported(done: Operation) -> None:
         )
 
 
-def _sides(done: Operation, noted: Mapping[str, Any]) -> tuple[str, str]:
+def sides(conn: Connection, done: Operation, phone: Phone) -> tuple[str, str]:
+    """Whose a phone was after a move, and before: ``neonize`` or ``baileys``."""
+    noted = takeover.noted(conn, done.id, phone.id)
     return _SIDES.get(done.action) or (str(noted.get("connection_type")), str(noted.get("connection_type_before")))
 
 

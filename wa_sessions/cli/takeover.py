@@ -194,8 +194,14 @@ def _pairs(file: Path | None) -> list[tuple[str, str]]:
     """LIDs and numbers from a file: ``lid,number`` lines, or a JSON object with one pair a line."""
     if file is None:
         return []
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--lid-map: cannot read {file}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--lid-map: {file} is no UTF-8 text") from None
     pairs = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip(" {}[]\t") or line.startswith("#"):
             continue
         match = _PAIR.fullmatch(line)

@@ -9,7 +9,7 @@ WHERE "organizationId" = %(organization_id)s AND "phoneJid" = %(number)s AND "ke
 -- name: kept_auth_rows
 SELECT row ->> 'key' AS "key", row ->> 'value' AS "value", row ->> 'type' AS "type"
 FROM wa_sessions.quarantine
-WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s AND store = 'baileys' ORDER BY seq;
+WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s AND store = 'baileys' ORDER BY "key";
 
 -- name: last_adoption
 SELECT part.operation_id AS id
