@@ -17,6 +17,7 @@ from support.saved import Key, opened
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from wa_sessions.actions.adopt import adopt
+from wa_sessions.actions.adopt_and_run import Trial
 from wa_sessions.actions.give_back import give_back
 from wa_sessions.db import backend, phones, takeover
 from wa_sessions.db.phones import Phone
@@ -466,3 +467,60 @@ def test_a_map_of_lids_that_cannot_be_read(fleet: Fleet, tmp_path: Path) -> None
     binary.write_bytes(b"\xff\xfe")
     for file in (tmp_path / "none", tmp_path, binary):
         _refused(fleet, 2, "--lid-map: ", "adopt", PAIRED, "--lid-map", str(file), *STOPPED)
+
+
+def test_what_was_moved_is_said_though_node_does_not_start(fleet: Fleet, key: Key, tmp_path: Path) -> None:
+    node, file = ("--stop-command", "true", "--start-command", "false", "--yes"), str(tmp_path / "x.age")
+    for words in (("adopt", PAIRED), ("return", PAIRED), ("export", PAIRED, file), ("import", file)):
+        said = fleet(*words, *node).err
+        [last] = fleet.json("operations", PAIRED, "--limit", "1")["operations"]
+        assert f"{PAIRED} was moved all the same: wa-sessions restore {last['operation']}" in said
+        assert "THE NODE PROCESS IS DOWN" in said
+        assert last["action"] == words[0]
+
+
+@pytest.mark.parametrize(
+    ("events", "failure"),
+    [
+        (["time_over"], "it did not connect within 7 s"),
+        (["crashed", "time_over"], "it did not connect within 7 s (crashed)"),
+        (["waiting_for_store", "time_over"], "it did not connect within 7 s (waiting for store)"),
+        (["login_refused"], "it did not connect (login refused)"),
+        (["connected", "crashed", "time_over"], None),
+        (["connected", "decrypted", "logged_out"], None),
+    ],
+)
+def test_a_takeover_on_trial(events: list[str], failure: str | None) -> None:
+    trial = Trial(7)
+    ended = [trial.told(PAIRED, event, {}) for event in events]
+    assert (trial.failure, any(ended)) == (failure, failure is not None)
+
+
+_HANDLER = """import psycopg
+with psycopg.connect({dsn!r}) as conn:
+    conn.execute({sql!r})
+raise {error}
+"""
+_LEASED = """INSERT INTO wa_sessions.lease VALUES (3, gen_random_uuid(), 1, now() + interval '1 hour')
+    ON CONFLICT (phone_id) DO UPDATE SET worker_id = excluded.worker_id, expires_at = excluded.expires_at"""
+
+
+@pytest.mark.parametrize(
+    ("sql", "error", "words"),
+    [
+        ("SELECT 1", "KeyboardInterrupt", "(its old keys restored): it was ended before it had connected"),
+        (_LEASED, "ValueError('no handler')", "AND IT COULD NOT GO BACK"),
+    ],
+)
+def test_a_takeover_that_does_not_even_begin_to_run(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sql: str, error: str, words: str
+) -> None:
+    """The operator's handler is imported after the takeover, and before the worker takes signals."""
+    module = f"shop_{error[:5].lower()}"
+    (tmp_path / f"{module}.py").write_text(_HANDLER.format(dsn=fleet.database.target.conninfo, sql=sql, error=error))
+    monkeypatch.syspath_prepend(tmp_path)
+    answer = fleet("adopt", PAIRED, "--run", "--on-message", f"{module}:take", *STOPPED)
+    assert (answer.code, words in answer.err) == (1, True), answer.err
+    assert _types(fleet)[PAIRED] == ("neonize" if sql == _LEASED else "baileys")
+    [adopted] = [one for one in fleet.json("operations", PAIRED)["operations"] if one["action"] == "adopt"]
+    assert f"wa-sessions restore {adopted['operation']}" in answer.err

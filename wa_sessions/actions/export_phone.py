@@ -13,7 +13,7 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owner
-from wa_sessions.actions.takeover import with_words
+from wa_sessions.actions.takeover import moved_all_the_same, with_words
 from wa_sessions.db import health, phones, quarantine, rights, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
@@ -71,24 +71,46 @@ def export_phone(
         return replace(done, operation=None, dry_run=True)
     place_of(file, force=force)
     how: dict[str, Any] = {"recipients": recipients, "plain": plain, "force": force, "progress": progress}
+    stopped = process_stopped or node is not None
+    done: Exported | None = None
+    try:
+        with node.stopped() if node and phone.connection_type == "baileys" else nullcontext():
+            done = _leave(opened, phone, owner, file, reason, how, stopped=stopped)
+    except WaSessionsError as error:
+        if done is None or done.operation is None:
+            raise
+        raise moved_all_the_same(error, [phone.number], f"{done.operation} --overwrite") from None
+    return done
+
+
+def _leave(
+    opened: Opened,
+    phone: Phone,
+    owner: WorkerInfo | None,
+    file: Path,
+    reason: str,
+    how: dict[str, Any],
+    *,
+    stopped: bool,
+) -> Exported:
+    """Have its worker let the phone go, take its keys and make the file; only once that is there they are gone."""
     whole = False
-    with node.stopped() if node and phone.connection_type == "baileys" else nullcontext():
-        if owner:
-            ask(opened, phone, owner, "release", ANSWER_TIMEOUT, reason=reason)
-        try:
-            with opened.database.transaction() as conn:
-                if not (process_stopped or node):
-                    found = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
-                    refuse_running(conn, [found], moves=True)
-                done = _let_go(conn, opened, phone, file, reason)
-                with written(opened, PhoneRef(phone_id=phone.id), file, **how) as saved:
-                    if saved.keys != done.taken.quarantined:
-                        raise Conflict(
-                            f"keys of {phone.number} were written meanwhile: stop what runs it; nothing was changed"
-                        )
-                whole = True
-        except WaSessionsError as error:
-            raise _told(error, phone, file, whole=whole, released=owner is not None) from None
+    if owner:
+        ask(opened, phone, owner, "release", ANSWER_TIMEOUT, reason=reason)
+    try:
+        with opened.database.transaction() as conn:
+            if not stopped:
+                found = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
+                refuse_running(conn, [found], moves=True)
+            done = _let_go(conn, opened, phone, file, reason)
+            with written(opened, PhoneRef(phone_id=phone.id), file, **how) as saved:
+                if saved.keys != done.taken.quarantined:
+                    raise Conflict(
+                        f"keys of {phone.number} were written meanwhile: stop what runs it; nothing was changed"
+                    )
+            whole = True
+    except WaSessionsError as error:
+        raise _told(error, phone, file, whole=whole, released=owner is not None) from None
     return replace(done, saved=saved)
 
 

@@ -16,7 +16,7 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off
-from wa_sessions.actions.takeover import Moved, MovedPhone, Refused
+from wa_sessions.actions.takeover import Moved, MovedPhone, Refused, moved_all_the_same
 from wa_sessions.db import health, phones, quarantine, restoring_file, rights, takeover
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import IMPORT
@@ -123,14 +123,21 @@ def import_phone(
     if target == "neonize":
         make_store(opened, store_url, dry_run=dry_run)
     stopped = process_stopped or node is not None or dry_run
-    with (
-        node.stopped() if node and target == "baileys" and not dry_run else nullcontext(),
-        opened.database.transaction() as conn,
-    ):
-        operation, moved = _bring_in(conn, opened, read, target, organization_id, major, reason, stopped=stopped)
-        if dry_run:
-            conn.rollback()
-    return Moved(None if dry_run else operation, (moved,), (), dry_run)
+    done: Moved | None = None
+    try:
+        with node.stopped() if node and target == "baileys" and not dry_run else nullcontext():
+            with opened.database.transaction() as conn:
+                operation, moved = _bring_in(
+                    conn, opened, read, target, organization_id, major, reason, stopped=stopped
+                )
+                if dry_run:
+                    conn.rollback()
+            done = Moved(None if dry_run else operation, (moved,), (), dry_run)
+    except WaSessionsError as error:
+        if done is None:
+            raise
+        raise moved_all_the_same(error, [moved.phone.number], operation) from None
+    return done
 
 
 def _read(file: Path, identities: "Sequence[Identity]", who: PhoneRef | None) -> _Read:

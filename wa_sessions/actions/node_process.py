@@ -50,7 +50,7 @@ class NodeProcess:
                 self._run(self.stop, "the stop command failed, so nothing was changed")
                 yield
             finally:
-                with _undisturbed():
+                with undisturbed():
                     self._run(self.start, "THE NODE PROCESS IS DOWN: the start command failed; start it by hand")
 
     def _run(self, command: str, complaint: str) -> None:
@@ -99,7 +99,7 @@ def ending_raises() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Let no signal end what has to be done to its end. A handler that does nothing is not passed on to children."""
     with _handled(lambda _number, _frame: None, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         yield

@@ -96,16 +96,21 @@ def each(
     operation: str | None = None
     done: list[MovedPhone] = []
     failed: list[NotMoved] = []
-    with node.stopped() if node and not dry_run else nullcontext():
-        for number, phone in enumerate(found, 1):
-            try:
-                operation, moved = move(phone, operation)
-                done.append(moved)
-            except WaSessionsError as error:
-                if alone or isinstance(error, DatabaseError):
-                    raise
-                failed.append(NotMoved(phone, error))
-            progress(number, len(found))
+    try:
+        with node.stopped() if node and not dry_run else nullcontext():
+            for number, phone in enumerate(found, 1):
+                try:
+                    operation, moved = move(phone, operation)
+                    done.append(moved)
+                except WaSessionsError as error:
+                    if alone or isinstance(error, DatabaseError):
+                        raise
+                    failed.append(NotMoved(phone, error))
+                progress(number, len(found))
+    except WaSessionsError as error:
+        if operation is None or dry_run:
+            raise
+        raise moved_all_the_same(error, [moved.phone.number for moved in done], operation) from None
     return Moved(None if dry_run else operation, tuple(done), tuple(failed), dry_run)
 
 
@@ -113,6 +118,12 @@ def with_words(error: WaSessionsError, words: str) -> WaSessionsError:
     """The same error, which says more."""
     error.args = (f"{error}; {words}",)
     return error
+
+
+def moved_all_the_same(error: WaSessionsError, numbers: Sequence[str], operation: str) -> WaSessionsError:
+    """The error of something that went wrong after phones had moved, and which."""
+    who = f"{numbers[0]} was" if len(numbers) == 1 else f"{len(numbers)} phones ({numbers[0]}, …) were"
+    return with_words(error, f"{who} moved all the same: wa-sessions restore {operation} undoes that")
 
 
 class Refused(WaSessionsError):

@@ -127,9 +127,8 @@ def adopt(
                 function=on_message,
                 command=on_message_exec,
                 store_url=store_url,
-                answer_timeout=wait.total_seconds(),
             )
-            adopt_and_run(opened, who, org, options, **how)
+            adopt_and_run(opened, who, org, options, wait=wait.total_seconds(), **how)
             return
         with terminal.progress("phones", wanted=who is None) as progress:
             moved = action.adopt(opened, who, org, dry_run=dry_run, store_url=store_url, progress=progress, **how)

@@ -72,6 +72,8 @@ class Supervisor:
         Raises OwnedByAnother if another worker has one of them (all of them, with ``skip_owned``), DatabaseError if the
         database cannot be reached at the start.
         """
+        if self._options.told_after is not None:
+            asyncio.get_running_loop().call_later(self._options.told_after, self._time_over)
         await asyncio.to_thread(self._register)
         try:
             await self._take_all(chosen, skip_owned=skip_owned)
@@ -97,6 +99,10 @@ class Supervisor:
     def stop(self) -> None:
         """End all sessions gracefully."""
         self._stopping.set()
+
+    def _time_over(self) -> None:
+        if self._options.on_told("", "time_over", {}):
+            self.stop()
 
     async def give_up(self, session: PhoneSession) -> None:
         """Give a phone back to whoever takes it next; it stays ours where the database does not answer."""
