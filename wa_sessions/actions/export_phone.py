@@ -66,9 +66,9 @@ def export_phone(
     phone, owner = _meant(opened, who, organization_id, stopped=process_stopped or dry_run or node is not None)
     if dry_run:
         with opened.database.transaction() as conn:
-            done = _let_go(conn, opened, phone, file, reason, owned=owner is not None)
+            seen = _let_go(conn, opened, phone, file, reason, owned=owner is not None)
             conn.rollback()
-        return replace(done, operation=None, dry_run=True)
+        return replace(seen, operation=None, dry_run=True)
     place_of(file, force=force)
     how: dict[str, Any] = {"recipients": recipients, "plain": plain, "force": force, "progress": progress}
     stopped = process_stopped or node is not None

@@ -84,13 +84,15 @@ def adopt(
     go into quarantine, so that a stray start of the Node process finds none, and the phone becomes a `neonize` phone.
     Chats, groups, queued and late messages go on. The Node process has to be stopped meanwhile. Then `wa-sessions run`
     takes it up, or `--run` does at once: it is a worker until Ctrl-C, and if the session does not connect within
-    `--wait`, or its first message does not decrypt, the phone goes back to the Node backend and the exit code is 1.
+    `--wait`, or its first message does not decrypt, the phone goes back to the Node backend and the exit code is 1;
+    where no commands are given, start that again by hand.
 
     `--dry-run` converts through the same code and tells what converts, what is left out and why, and what somebody may
     notice. `restore` undoes it while nobody has used the keys since; afterwards `return` is the way back. Refused are
     keys whose halves differ or whose signatures are wrong, a phone that was never paired, a device that the store has
-    already, and tables of neonize of an unknown version. Of `all` those that are refused stay as they are. Read
-    [moving from Node](../how-to/move-from-node.md) first.
+    already, a number that is a `neonize` phone in another row too, a phone that is `connected`, `reconnecting` or
+    `loading` while nobody stops Node, and tables of neonize of an unknown version. Of `all` those that are refused stay
+    as they are. Read [moving from Node](../how-to/move-from-node.md) first.
 
     JSON: `operation`, `dry_run`, `undo`, `phones` (each `phone_id`, `phone`, `organization_id`, `device`,
     `keys_before`, `keys_after` (by type), `left_out` and `notices`: each `key`, `what`, `count`), `failed` (`phone_id`,
