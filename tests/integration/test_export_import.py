@@ -340,6 +340,18 @@ def test_an_import_that_was_undone_can_be_made_again(fleet: Fleet, away: Fleet, 
     away.json("import", file, "--yes")
 
 
+def test_an_export_comes_back_after_an_import_that_was_undone(fleet: Fleet, file: str) -> None:
+    fleet.json("adopt", SEVENTH, "--process-stopped", "--yes")
+    before = store(fleet)
+    left = fleet.json("export", SEVENTH, file, "--yes")["operation"]
+    came = fleet.json("import", file, "--yes")["operation"]
+    refused = fleet("restore", left, "--overwrite", "--yes")
+    assert (refused.code, f"in {came} (import)" in refused.err) == (1, True)
+    fleet.json("restore", came)
+    fleet.json("restore", left, "--overwrite", "--yes")
+    assert store(fleet) == before
+
+
 def test_a_phone_that_connected_here_after_the_file_was_made(fleet: Fleet, away: Fleet, file: str) -> None:
     fleet.json("export", SEVENTH, file, "--keep")
     with away.database.transaction() as conn:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from support import corpus
@@ -19,9 +19,10 @@ from tenacity import Retrying, stop_after_delay, wait_fixed
 from wa_sessions.actions.adopt import adopt
 from wa_sessions.actions.adopt_and_run import Trial
 from wa_sessions.actions.give_back import give_back
-from wa_sessions.db import backend, phones, takeover
+from wa_sessions.actions.takeover import MovedPhone, each
+from wa_sessions.db import backend, commands, phones, takeover
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother
+from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, SchemaMissing
 from wa_sessions.health.model import Limits
 from wa_sessions.keys.baileys.rows import Row
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -383,6 +384,11 @@ def test_a_phone_that_was_let_go_is_not_connected_again_whoever_is_told(fleet: F
         worker = _supervisor(fleet, _Unanswering)
         await worker._take_all([phone := _phone(fleet, SEVENTH)], skip_owned=False)
         session = worker._sessions[phone.id]
+        fleet.sql("ALTER TABLE wa_sessions.lease RENAME TO away")
+        with pytest.raises(SchemaMissing):
+            await worker.give_up(session)
+        assert worker._sessions == {phone.id: session}
+        fleet.sql("ALTER TABLE wa_sessions.away RENAME TO lease")
         plan = await orders.obey(session, Order(1, "release", "me@here", {"reason": "test"}))
         worker._lock.close()
         return plan, worker._sessions
@@ -438,23 +444,57 @@ def _until_waiting(fleet: Fleet) -> None:
             assert fleet.sql(waiting)
 
 
+def _owned(fleet: Fleet, phone: Phone) -> UUID:
+    """A worker of another machine that has a phone."""
+    worker = uuid4()
+    fleet.sql("INSERT INTO wa_sessions.worker (id, host, pid, version) VALUES (%s, 'elsewhere', 1, '1')", worker)
+    fleet.sql("DELETE FROM wa_sessions.lease")
+    fleet.sql("INSERT INTO wa_sessions.lease VALUES (%s, %s, 1, now() + interval '1 hour')", phone.id, worker)
+    return worker
+
+
 def test_a_worker_keeps_a_phone_that_cannot_be_given_back(fleet: Fleet) -> None:
     fleet.json("adopt", SEVENTH, *STOPPED)
     phone = _phone(fleet, SEVENTH)
     fleet.sql("INSERT INTO baileys_auth VALUES (%s, %s, 'creds', 'x', 'creds')", phone.organization_id, SEVENTH)
-    worker = uuid4()
-    fleet.sql("INSERT INTO wa_sessions.worker (id, host, pid, version) VALUES (%s, 'elsewhere', 1, '1')", worker)
-    fleet.sql(
-        "INSERT INTO wa_sessions.lease VALUES (%s, %s, 1, now() + interval '1 hour') ON CONFLICT (phone_id) DO"
-        " UPDATE SET worker_id = excluded.worker_id, expires_at = excluded.expires_at",
-        phone.id,
-        worker,
-    )
+    _owned(fleet, phone)
     answer = give_back(opened(fleet.database), None)
     assert [str(one.error) for one in answer.failed] == [
         f"auth keys of {SEVENTH} stand in the Node backend's table already: two sets of keys are one too many"
     ]
     assert fleet.sql("SELECT verb FROM wa_sessions.command") == []
+
+
+def test_what_fails_after_a_worker_has_let_go_says_so(fleet: Fleet) -> None:
+    fleet.json("adopt", SEVENTH, *STOPPED)
+    phone = _phone(fleet, SEVENTH)
+    worker = _owned(fleet, phone)
+    with ThreadPoolExecutor() as pool:
+        returning = pool.submit(give_back, opened(fleet.database), PhoneRef(digits=SEVENTH))
+        for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.02), reraise=True):
+            with attempt, fleet.database.transaction() as conn:
+                [order] = commands.take(conn, worker)
+                conn.execute("UPDATE wa_sessions.lease SET expires_at = clock_timestamp()")
+                row = (phone.organization_id, SEVENTH)
+                conn.execute("INSERT INTO baileys_auth VALUES (%s, %s, 'creds', 'x', 'creds')", row)
+                commands.finish(conn, order.id, answer={"released": True})
+        with pytest.raises(
+            Conflict, match=rf"its worker has let {SEVENTH} go: wa-sessions run {SEVENTH} runs it again"
+        ):
+            returning.result()
+
+
+def test_what_was_moved_is_said_though_the_database_goes(fleet: Fleet) -> None:
+    found = [_phone(fleet, number) for number in (PAIRED, SEVENTH, BUFFERS)]
+
+    def move(phone: Phone, _operation: str | None) -> tuple[str, MovedPhone]:
+        if phone.number == BUFFERS:
+            raise DatabaseError("the database is gone")
+        return "op-1", MovedPhone(phone, "", {}, {}, (), ())
+
+    words = rf"the database is gone; 2 phones \({PAIRED}, …\) were moved all the same: wa-sessions restore op-1"
+    with pytest.raises(DatabaseError, match=words):
+        each(found, move, alone=False, node=None, dry_run=False, progress=lambda _done, _all: None)
 
 
 def test_a_value_that_looks_like_bytes(fleet: Fleet) -> None:
@@ -485,6 +525,7 @@ def test_what_was_moved_is_said_though_node_does_not_start(fleet: Fleet, key: Ke
         (["time_over"], "it did not connect within 7 s"),
         (["crashed", "time_over"], "it did not connect within 7 s (crashed)"),
         (["waiting_for_store", "time_over"], "it did not connect within 7 s (waiting for store)"),
+        (["unreachable", "time_over"], "it did not connect within 7 s (unreachable)"),
         (["login_refused"], "it did not connect (login refused)"),
         (["connected", "crashed", "time_over"], None),
         (["connected", "decrypted", "logged_out"], None),

@@ -23,10 +23,9 @@ _FAILED: Final = {
     State.OUTDATED,
     State.LOGIN_REFUSED,
     State.BANNED,
-    State.UNREACHABLE,
 }
 _ENDED: Final = "it was ended before it had connected"
-_TRIES_AGAIN: Final = {State.CRASHED, State.WAITING_FOR_STORE}
+_TRIES_AGAIN: Final = {State.CRASHED, State.UNREACHABLE, State.WAITING_FOR_STORE}
 
 
 class Trial:

@@ -186,7 +186,7 @@ class Later:
 def went_on(conn: Connection, done: Operation, number: str, pairings: Iterable[str]) -> Later | None:
     """The last operation after ``done``, and not undone, that met or made one of these pairings of a number.
 
-    One that moved it before any other.
+    One that moved it before any other; what undid a move met keys that nobody had used, and does not count.
     """
     values = {
         "operation": done.id,
@@ -204,7 +204,7 @@ def way_on(action: str, number: str) -> str:
     match action:
         case "import":
             return f"wa-sessions export {number} FILE takes them along as they are now"
-        case "adopt" | "undo_return":
+        case "adopt":
             return f"wa-sessions return {number} converts the keys as they are now"
         case "export":
             return f"export {number} where it is now, and import it here"

@@ -275,7 +275,7 @@ class Supervisor:
         with contextlib.suppress(Exception):
             self._lock.close()
         self._lock = await asyncio.to_thread(self._database.dedicated)
-        for phone_id, session in self._sessions.items():
+        for phone_id, session in list(self._sessions.items()):
             try:
                 session.journal.epoch = await asyncio.to_thread(self._take, phone_id)
             except OwnedByAnother as error:

@@ -42,7 +42,7 @@ ORDER BY at DESC, id LIMIT %(limit)s;
 SELECT operation.id, operation.action
 FROM wa_sessions.operation_phone AS part JOIN wa_sessions.operation ON operation.id = part.operation_id
 WHERE part.number = %(number)s AND part.restored_at IS NULL
-  AND operation.at > %(at)s AND operation.id <> %(operation)s
+  AND operation.at > %(at)s AND operation.id <> %(operation)s AND NOT starts_with(operation.action, 'undo_')
   AND (string_to_array(part.pairing, ',') && %(pairings)s::text[] OR EXISTS (
       SELECT FROM wa_sessions.event
       WHERE event.phone_id = part.phone_id AND event.operation_id = part.operation_id
