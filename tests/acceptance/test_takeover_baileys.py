@@ -181,6 +181,18 @@ def test_what_does_not_connect_goes_back_with_its_old_keys(house: House, node7: 
     _baileys_goes_on(story)
 
 
+def test_what_has_not_connected_in_time_goes_back(house: House, node7: Baileys, peers: Standin) -> None:
+    story = Story(house, node7, peers)
+    story.talk()
+    story.end_node()
+    house.emu.silent(True)
+    worker = _adopt_and_run(house, "--wait", "3s")
+    assert worker.wait() == 1
+    assert "its old keys restored): it did not connect within 3 s; start the Node backend again" in _raw(worker)
+    house.emu.silent(False)
+    _baileys_goes_on(story)
+
+
 def test_what_does_not_decrypt_goes_back_converted(house: House, node7: Baileys, peers: Standin) -> None:
     story = Story(house, node7, peers)
     story.talk()
@@ -194,8 +206,8 @@ def test_what_does_not_decrypt_goes_back_converted(house: House, node7: Baileys,
     _baileys_goes_on(story)
 
 
-def _adopt_and_run(house: House) -> Worker:
-    return house.run(ALICE, "--run", "--yes", "--process-stopped", command="adopt")
+def _adopt_and_run(house: House, *more: str) -> Worker:
+    return house.run(ALICE, "--run", "--yes", "--process-stopped", *more, command="adopt")
 
 
 def _raw(worker: Worker) -> str:

@@ -1,5 +1,6 @@
 """A phone moves between two machines as a file: in its format or converted, wholly, and undone while that is safe."""
 
+import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from wa_sessions.actions.sealed import recipients
 from wa_sessions.db import backend, phones, takeover
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import Conflict
+from wa_sessions.keys.backup_format import Header, Reader, SavedPhone, SavedRow, Writer
 from wa_sessions.keys.baileys.rows import BaileysPhone, Record
 from wa_sessions.keys.baileys.session import Session
 from wa_sessions.keys.key_types import key_type
@@ -313,3 +315,79 @@ def test_neonize_makes_its_tables_first(fleet: Fleet, file: str) -> None:
     assert not fleet.sql("SELECT nspname FROM pg_namespace WHERE nspname = 'whatsmeow'")
     assert fleet.json("import", file, "--as", "neonize", "--yes")["phones"][0] == tried
     assert len(fleet.sql("SELECT their_id FROM whatsmeow.whatsmeow_sessions")) == tried["keys_after"]["session"]
+
+
+def test_a_file_from_before_the_phone_went_on(fleet: Fleet, away: Fleet, file: str) -> None:
+    older, newer, back = f"{file}.older", f"{file}.newer", f"{file}.back"
+    fleet.json("adopt", SEVENTH, "--process-stopped", "--yes")
+    fleet.json("export", SEVENTH, older, "--keep")
+    fleet.json("export", SEVENTH, newer, "--yes")
+    old = fleet("import", older, "--yes")
+    assert (old.code, "was exported here since" in old.err) == (1, True)
+    away.json("import", newer, "--yes")
+    away.json("export", SEVENTH, back, "--yes")
+    twice = away("import", newer, "--yes")
+    assert (twice.code, "here since" in twice.err) == (1, True)
+    came = fleet.json("import", back, "--yes")["operation"]
+    fleet.json("force-close", SEVENTH, "--logout", "--yes")
+    twice = fleet("import", back, "--yes")
+    assert (twice.code, f"was imported here since, as {came}" in twice.err) == (1, True)
+
+
+def test_an_import_that_was_undone_can_be_made_again(fleet: Fleet, away: Fleet, file: str) -> None:
+    fleet.json("export", SEVENTH, file, "--keep")
+    away.json("restore", away.json("import", file, "--yes")["operation"])
+    away.json("import", file, "--yes")
+
+
+def test_an_export_comes_back_after_an_import_that_was_undone(fleet: Fleet, file: str) -> None:
+    fleet.json("adopt", SEVENTH, "--process-stopped", "--yes")
+    before = store(fleet)
+    left = fleet.json("export", SEVENTH, file, "--yes")["operation"]
+    came = fleet.json("import", file, "--yes")["operation"]
+    refused = fleet("restore", left, "--overwrite", "--yes")
+    assert (refused.code, f"in {came} (import)" in refused.err) == (1, True)
+    fleet.json("restore", came)
+    fleet.json("restore", left, "--overwrite", "--yes")
+    assert store(fleet) == before
+
+
+def test_a_phone_that_connected_here_after_the_file_was_made(fleet: Fleet, away: Fleet, file: str) -> None:
+    fleet.json("export", SEVENTH, file, "--keep")
+    with away.database.transaction() as conn:
+        phones.add(conn, backend.detect(conn), SEVENTH, 7)
+    away.sql("""UPDATE "OrganizationPhone" SET "lastConnectedAt" = now() AT TIME ZONE 'UTC' + interval '1 second'""")
+    old = away("import", file, "--yes")
+    assert (old.code, "connected here at" in old.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"our_jid": "77000000001:1@s.whatsapp.net"}, "is one of another phone"),
+        ({"our_jid": f"{SEVENTH}:99@s.whatsapp.net"}, "without their device"),
+        ({"phoneJid": corpus.PAIRED}, "is one of another phone"),
+        ({"organizationId": 8}, "is one of another phone"),
+    ],
+)
+def test_keys_of_another_phone_in_a_file(
+    fleet: Fleet, away: Fleet, file: str, changes: dict[str, Any], words: str
+) -> None:
+    if "our_jid" in changes:
+        fleet.json("adopt", SEVENTH, "--process-stopped", "--yes")
+    fleet.json("export", SEVENTH, file, "--keep", "--no-encryption")
+    header, phone, *rows = Reader().feed(Path(file).read_bytes())
+    table = "whatsmeow_sessions" if "our_jid" in changes else "baileys_auth"
+    some = next(row for row in rows if isinstance(row, SavedRow) and row.table == table)
+    stray = SavedRow(
+        table, json.dumps(json.loads(some.row) | {"their_id": "666:0", "key": "session-666.0"} | changes).encode()
+    )
+    writer = Writer()
+    assert isinstance(header, Header)
+    assert isinstance(phone, SavedPhone)
+    lines = [writer.header(header), writer.phone(phone)]
+    lines += [writer.row(row.table, row.row.decode()) for row in (*rows, stray) if isinstance(row, SavedRow)]
+    Path(file).write_bytes(b"".join(lines) + writer.end()[0])
+    refused = away("import", file, "--yes")
+    assert (refused.code, words in refused.err) == (1, True)
+    assert away.phones() == []

@@ -280,6 +280,7 @@ def test_baileys_keys_of_one_phone_come_back(conn: Connection, phone: Phone, old
             columns = ", ".join(f'"{name}"' for name in row)
             conn.execute(f"INSERT INTO {table} ({columns}) VALUES ({', '.join(['%s'] * len(row))})", [*row.values()])
     before = conn.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()
+    phones.assign(conn, found, phone, "baileys")
     phone = replace(phone, connection_type="baileys")
     operation = _begin(conn, phone)
     assert _take_all(conn, operation, phone) == 3

@@ -1,14 +1,35 @@
 """``adopt`` and ``return`` on keys that real Baileys wrote: wholly or not at all, undone while nobody has used them."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from support import corpus
 from support.corpus import BUFFERS, LOGGED_OUT, PAIRED, PENDING, SEVENTH, SEVENTH_PAIRED, SHAPES, WABA
 from support.fleet import Fleet
+from support.saved import Key, opened
+from tenacity import Retrying, stop_after_delay, wait_fixed
+
+from wa_sessions.actions.adopt import adopt
+from wa_sessions.actions.adopt_and_run import Trial
+from wa_sessions.actions.give_back import give_back
+from wa_sessions.actions.takeover import MovedPhone, each
+from wa_sessions.db import backend, commands, phones, takeover
+from wa_sessions.db.phones import Phone
+from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, SchemaMissing
+from wa_sessions.health.model import Limits
+from wa_sessions.keys.baileys.rows import Row
+from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.worker import orders
+from wa_sessions.worker.context import SessionOptions
+from wa_sessions.worker.plans import Order, Stop
+from wa_sessions.worker.supervisor import Supervisor
 
 LINKED = {BUFFERS, PAIRED, SEVENTH, SEVENTH_PAIRED, LOGGED_OUT}
 STOPPED = ("--process-stopped", "--yes")
@@ -209,3 +230,338 @@ def test_for_people(fleet: Fleet, output: str) -> None:
     assert f"connect: wa-sessions run {PAIRED}" in shown.err
     story = fleet("timeline", PAIRED).out
     assert "taken over from the Node backend" in story
+
+
+def _closed_and_brought_back_from_a_file(fleet: Fleet, tmp_path: Path, start: str = "adopt") -> str:
+    """An adopted phone that was closed and came back from a backup: the close still has the same pairing."""
+    if start == "adopt":
+        fleet.json("adopt", SEVENTH, *STOPPED)
+    file = str(tmp_path / "backup.age")
+    fleet.json("backup", SEVENTH, file)
+    closed: str = fleet.json("force-close", SEVENTH, "--logout", *STOPPED)["operation"]
+    fleet.json("restore", "--file", file, "--overwrite", *STOPPED)
+    return closed
+
+
+@pytest.mark.parametrize("way", ["return", "export"])
+def test_keys_that_went_on_elsewhere_since_stay_in_quarantine(fleet: Fleet, key: Key, tmp_path: Path, way: str) -> None:
+    closed = _closed_and_brought_back_from_a_file(fleet, tmp_path)
+    words = (SEVENTH, str(tmp_path / "away.age")) if way == "export" else (SEVENTH,)
+    moved = fleet.json(way, *words, "--yes")["operation"]
+    for insisting in ((), ("--overwrite",)):
+        _refused(fleet, 1, f"went on since {closed}, in {moved}", "restore", closed, *insisting, *STOPPED)
+    _refused(fleet, 1, "in use where it is now", "unlink", closed, "--dry-run")
+
+
+def test_old_keys_do_not_come_back_over_an_adopted_phone(fleet: Fleet, key: Key, tmp_path: Path) -> None:
+    closed = _closed_and_brought_back_from_a_file(fleet, tmp_path, start="node")
+    adopted = fleet.json("adopt", SEVENTH, *STOPPED)["operation"]
+    for insisting in ((), ("--overwrite",)):
+        _refused(fleet, 1, f"went on since {closed}, in {adopted}", "restore", closed, *insisting, *STOPPED)
+
+
+def test_what_an_ordinary_operation_took_since_may_be_passed_over(fleet: Fleet, key: Key, tmp_path: Path) -> None:
+    closed = _closed_and_brought_back_from_a_file(fleet, tmp_path)
+    again = fleet.json("force-close", SEVENTH, "--logout", "--yes")["operation"]
+    _refused(fleet, 1, f"wa-sessions restore {again}", "restore", closed, "--yes")
+    assert fleet.json("restore", closed, "--overwrite", "--yes")["keys"] > 0
+
+
+def test_a_device_that_stands_in_the_node_backends_table_is_not_unlinked(fleet: Fleet) -> None:
+    fleet.sql('CREATE TABLE kept AS SELECT * FROM baileys_auth WHERE "phoneJid" = %s', SEVENTH)
+    fleet.json("adopt", SEVENTH, *STOPPED)
+    closed = fleet.json("force-close", SEVENTH, "--logout", "--yes")["operation"]
+    assert fleet.json("unlink", closed, "--dry-run")["device"] == f"{SEVENTH}:2@s.whatsapp.net"
+    fleet.sql("INSERT INTO baileys_auth SELECT * FROM kept WHERE key = 'creds'")
+    _refused(fleet, 1, "stands in the Node backend's table", "unlink", closed, "--dry-run")
+
+
+@pytest.mark.parametrize("insisting", [(), ("--overwrite",)])
+def test_old_keys_of_the_node_backend_stay_away_from_our_phone(fleet: Fleet, insisting: tuple[str, ...]) -> None:
+    cleaned = fleet.json("clean-sessions", SEVENTH, *STOPPED)["operation"]
+    fleet.json("adopt", SEVENTH, *STOPPED)
+    _refused(fleet, 1, f"adopted since: wa-sessions return {SEVENTH} first", "restore", cleaned, *insisting, *STOPPED)
+
+
+def test_the_backup_of_before_leads_back(fleet: Fleet, key: Key, tmp_path: Path) -> None:
+    """The way of docs/how-to/move-from-node.md."""
+    file, keys = str(tmp_path / "before.age"), fleet.keys()
+    fleet.json("backup", "all", file)
+    fleet.json("adopt", SEVENTH, *STOPPED)
+    back = ("restore", "--file", file, "--phone", SEVENTH, "--overwrite", *STOPPED)
+    _refused(fleet, 1, f"adopted since: wa-sessions return {SEVENTH} first", *back)
+    fleet.json("force-close", SEVENTH, "--logout", "--yes")
+    _refused(fleet, 1, f"wa-sessions assign {SEVENTH} baileys first", *back)
+    fleet.json("assign", SEVENTH, "baileys")
+    fleet.json(*back)
+    assert (fleet.keys(), _types(fleet)[SEVENTH]) == (keys, "baileys")
+
+
+def test_without_the_column_the_node_backend_does_not_see_it(fleet: Fleet) -> None:
+    fleet.sql('ALTER TABLE "OrganizationPhone" DROP COLUMN "connectionType"')
+    said = fleet("adopt", SEVENTH, *STOPPED).err
+    assert "take the phone out of its own list first" in said
+    assert "can be started again" not in said
+
+
+def test_a_dry_run_refuses_what_the_run_refuses(fleet: Fleet) -> None:
+    fleet.sql("UPDATE whatsmeow.whatsmeow_version SET version = 99")
+    _refused(fleet, 4, "of version 99", "adopt", PAIRED, "--dry-run")
+
+
+def test_what_undoing_needs_is_not_pruned(fleet: Fleet) -> None:
+    adopted = fleet.json("adopt", SEVENTH, *STOPPED)["operation"]
+    fleet.sql("UPDATE wa_sessions.event SET at = now() - interval '1 year'")
+    fleet.json("db", "prune", "--older-than", "90d", "--yes")
+    assert fleet.json("restore", adopted, "--process-stopped")["keys"] > 0
+
+
+def _in_organization_99(fleet: Fleet, kind: str) -> None:
+    """A second row of a number that organization 7 has."""
+    fleet.sql(
+        """INSERT INTO "OrganizationPhone" ("organizationId", "phoneJid", status, "updatedAt", "connectionType")
+           VALUES (99, %s, 'disconnected', now(), %s)""",
+        f"{SEVENTH_PAIRED}@s.whatsapp.net",
+        kind,
+    )
+
+
+def test_a_number_is_ours_in_one_row_only(fleet: Fleet, key: Key, tmp_path: Path) -> None:
+    """The store has keys by number: with two rows it would be one device for both."""
+    file, org7, org99 = str(tmp_path / "phone.age"), ("--org", "7"), ("--org", "99")
+    fleet.json("export", SEVENTH_PAIRED, file, "--keep")
+    _in_organization_99(fleet, "neonize")
+    words = "as a neonize phone, #15 of organization 99"
+    _refused(fleet, 5, words, "adopt", SEVENTH_PAIRED, *org7, *STOPPED)
+    _refused(fleet, 5, words, "export", SEVENTH_PAIRED, str(tmp_path / "x.age"), *org7, *STOPPED)
+    _refused(fleet, 5, words, "assign", SEVENTH_PAIRED, "neonize", *org7)
+    fleet.sql('DELETE FROM baileys_auth WHERE "phoneJid" = %s', SEVENTH_PAIRED)
+    _refused(fleet, 5, words, "import", file, "--as", "neonize", *STOPPED)
+    fleet.json("assign", SEVENTH_PAIRED, "baileys", *org99)
+    fleet.json("import", file, "--as", "neonize", *STOPPED)
+    fleet.sql("""UPDATE "OrganizationPhone" SET "connectionType" = 'neonize' WHERE id = 15""")
+    _refused(fleet, 5, "as a neonize phone, #10 of organization 7", "return", SEVENTH_PAIRED, *org99, "--yes")
+
+
+def _supervisor(fleet: Fleet, kind: type[Supervisor] = Supervisor) -> Supervisor:
+    with fleet.database.transaction() as conn:
+        found = backend.detect(conn)
+    return kind(fleet.database, found, SessionOptions(store_url="unused"), Limits(bad_mac=1, bad_decrypt=1))
+
+
+def _phone(fleet: Fleet, number: str) -> Phone:
+    with fleet.database.transaction() as conn:
+        return phones.find(conn, backend.detect(conn), PhoneRef(digits=number))
+
+
+def test_a_worker_takes_no_lease_of_what_is_not_ours_by_now(fleet: Fleet) -> None:
+    fleet.json("adopt", SEVENTH, *STOPPED)
+    fleet.json("adopt", SEVENTH_PAIRED, *STOPPED)
+    chosen, twice = _phone(fleet, SEVENTH), _phone(fleet, SEVENTH_PAIRED)
+    fleet.json("return", SEVENTH, "--yes")
+    _in_organization_99(fleet, "neonize")
+
+    async def take() -> None:
+        worker = _supervisor(fleet)
+        for phone, words in ((chosen, "is a baileys phone by now"), (twice, "#15 of organization 99")):
+            with pytest.raises(OwnedByAnother, match=words):
+                await worker._take_all([phone], skip_owned=False)
+            worker._lock.close()
+
+    asyncio.run(take())
+    assert fleet.sql("SELECT phone_id FROM wa_sessions.lease WHERE expires_at > clock_timestamp()") == []
+
+
+class _Unanswering(Supervisor):
+    async def answer(self, order: Order, result: object) -> None:
+        raise DatabaseError("the database is gone")
+
+
+def test_a_phone_that_was_let_go_is_not_connected_again_whoever_is_told(fleet: Fleet) -> None:
+    fleet.json("adopt", SEVENTH, *STOPPED)
+
+    async def release() -> tuple[object, object]:
+        worker = _supervisor(fleet, _Unanswering)
+        await worker._take_all([phone := _phone(fleet, SEVENTH)], skip_owned=False)
+        session = worker._sessions[phone.id]
+        fleet.sql("ALTER TABLE wa_sessions.lease RENAME TO away")
+        with pytest.raises(SchemaMissing):
+            await worker.give_up(session)
+        assert worker._sessions == {phone.id: session}
+        fleet.sql("ALTER TABLE wa_sessions.away RENAME TO lease")
+        plan = await orders.obey(session, Order(1, "release", "me@here", {"reason": "test"}))
+        worker._lock.close()
+        return plan, worker._sessions
+
+    assert asyncio.run(release()) == (Stop(), {})
+    assert fleet.sql("SELECT phone_id FROM wa_sessions.lease WHERE expires_at > clock_timestamp()") == []
+
+
+@pytest.mark.parametrize("status", ["reconnecting", "loading"])
+def test_a_phone_that_node_tries_to_connect_does_not_move(fleet: Fleet, tmp_path: Path, status: str) -> None:
+    fleet.sql("""UPDATE "OrganizationPhone" SET status = %s WHERE id = 3""", status)
+    file = str(tmp_path / "x.age")
+    _refused(fleet, 5, f"a baileys phone and {status}", "adopt", PAIRED, "--yes")
+    _refused(fleet, 5, f"a baileys phone and {status}", "export", PAIRED, file, "--no-encryption", "--yes")
+    assert fleet("clean-sessions", PAIRED, "--yes").code == 0
+
+
+def test_undoing_a_move_stops_and_starts_the_node_process(fleet: Fleet, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    node = ("--stop-command", f"echo stop >> {log}", "--start-command", f"echo start >> {log}")
+    adopted = fleet.json("adopt", PAIRED, *STOPPED)["operation"]
+    fleet.json("restore", adopted, *node)
+    assert log.read_text().split() == ["stop", "start"]
+
+
+def test_keys_that_stand_there_already_are_not_passed_over(fleet: Fleet) -> None:
+    """Node's fresh creds, written between the look and the deed."""
+    phone = _phone(fleet, PAIRED)
+    with fleet.database.transaction() as conn, pytest.raises(Conflict, match="1 keys were written by somebody else"):
+        takeover.put_auth_keys(conn, backend.detect(conn), phone, [Row("creds", "e30=", "base64_json")])
+
+
+def test_what_is_converted_is_what_was_taken(fleet: Fleet) -> None:
+    """Node writes a session after the last look at the keys, and before they are taken."""
+    with ThreadPoolExecutor() as pool:
+        with fleet.database.transaction() as conn:
+            conn.execute("LOCK TABLE wa_sessions.operation IN SHARE MODE")
+            adopting = pool.submit(adopt, opened(fleet.database), PhoneRef(digits=SEVENTH), process_stopped=True)
+            _until_waiting(fleet)
+            conn.execute(
+                """INSERT INTO baileys_auth SELECT "organizationId", "phoneJid", 'session-77000000001.0', value, type
+                   FROM baileys_auth WHERE "phoneJid" = %s AND key LIKE 'session-%%' LIMIT 1""",
+                (SEVENTH,),
+            )
+        adopting.result()
+    assert fleet.sql("SELECT 1 AS yes FROM whatsmeow.whatsmeow_sessions WHERE their_id LIKE '77000000001%'")
+
+
+def _until_waiting(fleet: Fleet) -> None:
+    waiting = "SELECT 1 AS yes FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'"
+    for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.02), reraise=True):
+        with attempt:
+            assert fleet.sql(waiting)
+
+
+def _owned(fleet: Fleet, phone: Phone) -> UUID:
+    """A worker of another machine that has a phone."""
+    worker = uuid4()
+    fleet.sql("INSERT INTO wa_sessions.worker (id, host, pid, version) VALUES (%s, 'elsewhere', 1, '1')", worker)
+    fleet.sql("DELETE FROM wa_sessions.lease")
+    fleet.sql("INSERT INTO wa_sessions.lease VALUES (%s, %s, 1, now() + interval '1 hour')", phone.id, worker)
+    return worker
+
+
+def test_a_worker_keeps_a_phone_that_cannot_be_given_back(fleet: Fleet) -> None:
+    fleet.json("adopt", SEVENTH, *STOPPED)
+    phone = _phone(fleet, SEVENTH)
+    fleet.sql("INSERT INTO baileys_auth VALUES (%s, %s, 'creds', 'x', 'creds')", phone.organization_id, SEVENTH)
+    _owned(fleet, phone)
+    answer = give_back(opened(fleet.database), None)
+    assert [str(one.error) for one in answer.failed] == [
+        f"auth keys of {SEVENTH} stand in the Node backend's table already: two sets of keys are one too many"
+    ]
+    assert fleet.sql("SELECT verb FROM wa_sessions.command") == []
+
+
+def test_what_fails_after_a_worker_has_let_go_says_so(fleet: Fleet) -> None:
+    fleet.json("adopt", SEVENTH, *STOPPED)
+    phone = _phone(fleet, SEVENTH)
+    worker = _owned(fleet, phone)
+    with ThreadPoolExecutor() as pool:
+        returning = pool.submit(give_back, opened(fleet.database), PhoneRef(digits=SEVENTH))
+        for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.02), reraise=True):
+            with attempt, fleet.database.transaction() as conn:
+                [order] = commands.take(conn, worker)
+                conn.execute("UPDATE wa_sessions.lease SET expires_at = clock_timestamp()")
+                row = (phone.organization_id, SEVENTH)
+                conn.execute("INSERT INTO baileys_auth VALUES (%s, %s, 'creds', 'x', 'creds')", row)
+                commands.finish(conn, order.id, answer={"released": True})
+        with pytest.raises(
+            Conflict, match=rf"its worker has let {SEVENTH} go: wa-sessions run {SEVENTH} runs it again"
+        ):
+            returning.result()
+
+
+def test_what_was_moved_is_said_though_the_database_goes(fleet: Fleet) -> None:
+    found = [_phone(fleet, number) for number in (PAIRED, SEVENTH, BUFFERS)]
+
+    def move(phone: Phone, _operation: str | None) -> tuple[str, MovedPhone]:
+        if phone.number == BUFFERS:
+            raise DatabaseError("the database is gone")
+        return "op-1", MovedPhone(phone, "", {}, {}, (), ())
+
+    words = rf"the database is gone; 2 phones \({PAIRED}, …\) were moved all the same: wa-sessions restore op-1"
+    with pytest.raises(DatabaseError, match=words):
+        each(found, move, alone=False, node=None, dry_run=False, progress=lambda _done, _all: None)
+
+
+def test_a_value_that_looks_like_bytes(fleet: Fleet) -> None:
+    fleet.sql("""UPDATE baileys_auth SET value = E'\\\\xzz' WHERE key = 'creds' AND "phoneJid" = %s""", PAIRED)
+    _refused(fleet, 1, "creds", "adopt", PAIRED, *STOPPED)
+
+
+def test_a_map_of_lids_that_cannot_be_read(fleet: Fleet, tmp_path: Path) -> None:
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe")
+    for file in (tmp_path / "none", tmp_path, binary):
+        _refused(fleet, 2, "--lid-map: ", "adopt", PAIRED, "--lid-map", str(file), *STOPPED)
+
+
+def test_what_was_moved_is_said_though_node_does_not_start(fleet: Fleet, key: Key, tmp_path: Path) -> None:
+    node, file = ("--stop-command", "true", "--start-command", "false", "--yes"), str(tmp_path / "x.age")
+    for words in (("adopt", PAIRED), ("return", PAIRED), ("export", PAIRED, file), ("import", file)):
+        said = fleet(*words, *node).err
+        [last] = fleet.json("operations", PAIRED, "--limit", "1")["operations"]
+        assert f"{PAIRED} was moved all the same: wa-sessions restore {last['operation']}" in said
+        assert "THE NODE PROCESS IS DOWN" in said
+        assert last["action"] == words[0]
+
+
+@pytest.mark.parametrize(
+    ("events", "failure"),
+    [
+        (["time_over"], "it did not connect within 7 s"),
+        (["crashed", "time_over"], "it did not connect within 7 s (crashed)"),
+        (["waiting_for_store", "time_over"], "it did not connect within 7 s (waiting for store)"),
+        (["unreachable", "time_over"], "it did not connect within 7 s (unreachable)"),
+        (["login_refused"], "it did not connect (login refused)"),
+        (["connected", "crashed", "time_over"], None),
+        (["connected", "decrypted", "logged_out"], None),
+    ],
+)
+def test_a_takeover_on_trial(events: list[str], failure: str | None) -> None:
+    trial = Trial(7)
+    ended = [trial.told(PAIRED, event, {}) for event in events]
+    assert (trial.failure, any(ended)) == (failure, failure is not None)
+
+
+_HANDLER = """import psycopg
+with psycopg.connect({dsn!r}) as conn:
+    conn.execute({sql!r})
+raise {error}
+"""
+_LEASED = """INSERT INTO wa_sessions.lease VALUES (3, gen_random_uuid(), 1, now() + interval '1 hour')
+    ON CONFLICT (phone_id) DO UPDATE SET worker_id = excluded.worker_id, expires_at = excluded.expires_at"""
+
+
+@pytest.mark.parametrize(
+    ("sql", "error", "words"),
+    [
+        ("SELECT 1", "KeyboardInterrupt", "(its old keys restored): it was ended before it had connected"),
+        (_LEASED, "ValueError('no handler')", "AND IT COULD NOT GO BACK"),
+    ],
+)
+def test_a_takeover_that_does_not_even_begin_to_run(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sql: str, error: str, words: str
+) -> None:
+    """The operator's handler is imported after the takeover, and before the worker takes signals."""
+    module = f"shop_{error[:5].lower()}"
+    (tmp_path / f"{module}.py").write_text(_HANDLER.format(dsn=fleet.database.target.conninfo, sql=sql, error=error))
+    monkeypatch.syspath_prepend(tmp_path)
+    answer = fleet("adopt", PAIRED, "--run", "--on-message", f"{module}:take", *STOPPED)
+    assert (answer.code, words in answer.err) == (1, True), answer.err
+    assert _types(fleet)[PAIRED] == ("neonize" if sql == _LEASED else "baileys")
+    [adopted] = [one for one in fleet.json("operations", PAIRED)["operations"] if one["action"] == "adopt"]
+    assert f"wa-sessions restore {adopted['operation']}" in answer.err

@@ -12,11 +12,12 @@ from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off
 from wa_sessions.actions.run import STORE_VARIABLE
-from wa_sessions.actions.takeover import ADOPT, Moved, MovedPhone, Refused, each
+from wa_sessions.actions.takeover import Moved, MovedPhone, Refused, each
 from wa_sessions.db import health, phones, quarantine, rights, settings, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
+from wa_sessions.db.operations import ADOPT
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import OwnedByAnother, UsageError
+from wa_sessions.errors import Conflict, OwnedByAnother, UsageError
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.baileys.rows import BaileysPhone
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -55,8 +56,7 @@ def adopt(
         rights.require(conn, opened.backend, {"baileys"}, keys=("SELECT", "DELETE"), phones=("UPDATE",))
     if not (process_stopped or node or dry_run):
         require_stopped(opened, who, organization_id)
-    if not dry_run:
-        make_store(opened, store_url)
+    make_store(opened, store_url, dry_run=dry_run)
     stopped = process_stopped or node is not None or dry_run
     pairs = tuple(lid_map)
 
@@ -74,18 +74,24 @@ def require_stopped(opened: Opened, who: PhoneRef | None, organization_id: int |
     """Raise OwnedByAnother where, by their status, the Node process runs one of the phones that are meant."""
     found = _meant(opened, who, organization_id)
     with opened.database.transaction() as conn:
-        refuse_running(conn, found)
+        refuse_running(conn, found, moves=True)
 
 
-def make_store(opened: Opened, store_url: str | None) -> None:
-    """Let neonize make its tables where it has not, and see that they are those that we know. Raises DatabaseError."""
+def make_store(opened: Opened, store_url: str | None, *, dry_run: bool = False) -> None:
+    """Let neonize make its tables where it has not (no ``dry_run`` does), and see that they are those that we know.
+
+    Raises DatabaseError, PermissionMissing.
+    """
     with opened.database.transaction() as conn:
         if takeover.store_version(conn) is None:
+            if dry_run:
+                return
             whatsmeow.ensure_schema(conn)
             override = store_url or os.environ.get(STORE_VARIABLE) or None
             url = settings.store_url(conn, opened.database.target, override)
         else:
             takeover.require_store(conn)
+            rights.require(conn, opened.backend, {"neonize"}, keys=("SELECT", "INSERT"))
             return
     asyncio.run(prepare_store(url))
     with opened.database.transaction() as conn:
@@ -118,11 +124,8 @@ def _adopt(
     phone = keep_workers_off(conn, opened, phone.id)
     _require_baileys(phone)
     if not stopped:
-        refuse_running(conn, [phone])
-    before = BaileysPhone.of_rows(takeover.auth_rows(conn, opened.backend, phone))
-    known = takeover.lid_map(conn) if takeover.store_version(conn) is not None else []
-    converted = _judged(conn, phone, before, (*known, *pairs))
-    device = converted.phone.device.jid
+        refuse_running(conn, [phone], moves=True)
+    phones.require_alone(conn, opened.backend, phone)
     part = quarantine.begin(
         conn,
         opened.backend,
@@ -134,6 +137,12 @@ def _adopt(
         operation_id=operation,
     )
     taken = quarantine.take(conn, opened.backend, part, phone, EVERYTHING)
+    if taken.left:
+        raise Conflict(f"keys of {phone.number} were written meanwhile: stop what runs it; nothing was changed")
+    before = BaileysPhone.of_rows(takeover.kept_rows(conn, part.operation_id, phone))
+    known = takeover.lid_map(conn) if takeover.store_version(conn) is not None else []
+    converted = _judged(conn, phone, before, (*known, *pairs))
+    device = converted.phone.device.jid
     phones.assign(conn, opened.backend, phone, "neonize")
     phones.set_status(conn, opened.backend, phone.id, Status.DISCONNECTED.value, qr_code=None, phone_jid=device)
     counters.clear(conn, phone, State.IDLE, "taken over from the Node backend")
@@ -160,8 +169,10 @@ def _judged(conn: Connection, phone: Phone, before: BaileysPhone, pairs: Pairs) 
 def _require_baileys(phone: Phone) -> None:
     if phone.connection_type == "waba":
         raise OwnedByAnother(f"{phone.number} is a waba phone (the official API): it has no session to take over")
-    if phone.connection_type != "baileys":
+    if phone.connection_type == "neonize":
         raise OwnedByAnother(f"{phone.number} is ours already: wa-sessions run {phone.number}")
+    if phone.connection_type != "baileys":
+        raise OwnedByAnother(f"{phone.number} is a {phone.connection_type} phone: only a baileys phone is taken over")
 
 
 def _counted(phone: WhatsmeowPhone) -> dict[str, int]:

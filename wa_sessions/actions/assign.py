@@ -1,6 +1,7 @@
 """Handing a phone over from the Node backend to our worker, or back."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
@@ -9,6 +10,11 @@ from wa_sessions.db import health, phones, quarantine
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import OwnedByAnother, UsageError
 from wa_sessions.keys.phone_ref import PhoneRef
+
+NOT_SEEN: Final = (
+    'this backend\'s table has no column "connectionType", so the Node process cannot see the assignment and would '
+    "start the phone too: take the phone out of its own list first"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +30,8 @@ class Assigned:
 def assign(opened: Opened, phone: PhoneRef, connection_type: str, organization_id: int | None = None) -> Assigned:
     """Make a phone ``neonize`` or ``baileys``.
 
-    Raises OwnedByAnother while a worker runs it, UsageError for other types and for waba phones, PhoneNotFound,
-    AmbiguousPhone, SchemaMissing.
+    Raises OwnedByAnother while a worker runs it, or where another row of its number is ours; UsageError for other types
+    and for waba phones, PhoneNotFound, AmbiguousPhone, SchemaMissing.
     """
     if connection_type not in ("neonize", "baileys"):
         raise UsageError(f"{connection_type[:40]!r} is no connection type: write neonize or baileys")
@@ -35,6 +41,8 @@ def assign(opened: Opened, phone: PhoneRef, connection_type: str, organization_i
     if owner is not None:
         raise OwnedByAnother(f"{named(owner)} runs {found.number} now: stop it first, then assign the phone")
     with alone(opened, found.id) as (conn, current):
+        if connection_type == "neonize":
+            phones.require_alone(conn, opened.backend, current)
         paired = quarantine.pairing_of(conn, opened.backend, current) is not None
         phones.assign(conn, opened.backend, current, connection_type)
         detail = {"actor": operator(), "from": current.connection_type, "to": connection_type}
@@ -45,10 +53,7 @@ def assign(opened: Opened, phone: PhoneRef, connection_type: str, organization_i
 
 def _note(phone: Phone, connection_type: str, *, seen: bool, paired: bool) -> str | None:
     if not seen and connection_type == "neonize":
-        return (
-            'this backend\'s table has no column "connectionType", so the Node process cannot see the assignment and '
-            "would start the phone too: take the phone out of its own list first"
-        )
+        return NOT_SEEN
     if paired:
         back, way = ("baileys", "adopt") if connection_type == "neonize" else ("neonize", "return")
         return (

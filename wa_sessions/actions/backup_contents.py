@@ -4,17 +4,20 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from wa_sessions.actions import sealed
 from wa_sessions.db.restoring_file import AUTH_TABLES
 from wa_sessions.errors import WaSessionsError
 from wa_sessions.keys.backup_format import BadBackup, Header, Item, Reader, SavedPhone, SavedRow, Totals
 from wa_sessions.keys.pairing_mark import pairing_mark
-from wa_sessions.keys.whatsmeow_tables import DEVICE
+from wa_sessions.keys.phone_ref import number_of
+from wa_sessions.keys.whatsmeow_tables import DEVICE, TABLES
 
 if TYPE_CHECKING:
     from wa_sessions.actions.sealed import Identity
+
+_OWNERS: Final = {table.name: table.owner for table in TABLES}
 
 
 @dataclass(slots=True)
@@ -27,6 +30,12 @@ class Saved:
     stores: set[str] = field(default_factory=set)
     devices: dict[str, str] = field(default_factory=dict)
     pairing: str | None = None
+    owners: set[str] = field(default_factory=set)
+
+    @property
+    def store(self) -> str:
+        """Of its stores the one that it used."""
+        return self.phone.connection_type if self.phone.connection_type in self.stores else min(self.stores)
 
     @property
     def was_paired(self) -> bool:
@@ -76,7 +85,11 @@ class _Sections:
         try:
             with file.open("rb") as stream:
                 sealed.read(stream, identities, take)
-            return reader.finish()
+            totals = reader.finish()
+            for saved in self.found:
+                if saved.owners - saved.devices.keys():
+                    raise BadBackup(f"is damaged: it has keys of {saved.phone.number} without their device")
+            return totals
         except (BadBackup, sealed.Unreadable) as error:
             raise WaSessionsError(f"{file} {error}; nothing was changed") from None
         except OSError as error:
@@ -97,18 +110,27 @@ class _Sections:
 def _note(saved: Saved, row: SavedRow, *, binary: bool) -> None:
     """Remember of a row what tells this pairing from another."""
     saved.keys += 1
+    key, phone = _object(row), saved.phone
     if row.table not in AUTH_TABLES:
         saved.stores.add("neonize")
+        if row.table in _OWNERS:
+            owner = str(key.get(_OWNERS[row.table]))
+            if number_of(owner) != phone.number:
+                raise _foreign(saved)
+            saved.owners.add(owner)
         if row.table == DEVICE.name:
-            device = _object(row)
-            saved.devices[str(device.get("jid"))] = str(device.get("noise_key"))
+            saved.devices[str(key.get("jid"))] = str(key.get("noise_key"))
         return
     saved.stores.add("baileys")
-    if b'"creds"' in row.row:
-        key = _object(row)
-        if key.get("key") == "creds":
-            value = str(key.get("value"))
-            saved.pairing = pairing_mark(_bytes(value) if binary else value)
+    if (key.get("organizationId"), key.get("phoneJid")) != (phone.organization_id, phone.number):
+        raise _foreign(saved)
+    if key.get("key") == "creds":
+        value = str(key.get("value"))
+        saved.pairing = pairing_mark(_bytes(value) if binary else value)
+
+
+def _foreign(saved: Saved) -> BadBackup:
+    return BadBackup(f"is damaged: among the keys of {saved.phone.number} is one of another phone")
 
 
 def _object(row: SavedRow) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owner
-from wa_sessions.actions.takeover import EXPORT
-from wa_sessions.db import health, phones, quarantine, rights
+from wa_sessions.actions.takeover import moved_all_the_same, with_words
+from wa_sessions.db import health, phones, quarantine, rights, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
+from wa_sessions.db.operations import EXPORT
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.quarantine import Taken
 from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, WaSessionsError
@@ -65,28 +66,51 @@ def export_phone(
     phone, owner = _meant(opened, who, organization_id, stopped=process_stopped or dry_run or node is not None)
     if dry_run:
         with opened.database.transaction() as conn:
-            done = _let_go(conn, opened, phone, file, reason, owned=owner is not None)
+            seen = _let_go(conn, opened, phone, file, reason, owned=owner is not None)
             conn.rollback()
-        return replace(done, operation=None, dry_run=True)
+        return replace(seen, operation=None, dry_run=True)
     place_of(file, force=force)
     how: dict[str, Any] = {"recipients": recipients, "plain": plain, "force": force, "progress": progress}
+    stopped = process_stopped or node is not None
+    done: Exported | None = None
+    try:
+        with node.stopped() if node and phone.connection_type == "baileys" else nullcontext():
+            done = _leave(opened, phone, owner, file, reason, how, stopped=stopped)
+    except WaSessionsError as error:
+        if done is None or done.operation is None:
+            raise
+        raise moved_all_the_same(error, [phone.number], f"{done.operation} --overwrite") from None
+    return done
+
+
+def _leave(
+    opened: Opened,
+    phone: Phone,
+    owner: WorkerInfo | None,
+    file: Path,
+    reason: str,
+    how: dict[str, Any],
+    *,
+    stopped: bool,
+) -> Exported:
+    """Have its worker let the phone go, take its keys and make the file; only once that is there they are gone."""
     whole = False
-    with node.stopped() if node and phone.connection_type == "baileys" else nullcontext():
-        if owner:
-            ask(opened, phone, owner, "release", ANSWER_TIMEOUT, reason=reason)
-        try:
-            with opened.database.transaction() as conn:
-                if not (process_stopped or node):
-                    refuse_running(conn, [phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))])
-                done = _let_go(conn, opened, phone, file, reason)
-                with written(opened, PhoneRef(phone_id=phone.id), file, **how) as saved:
-                    if saved.keys != done.taken.quarantined:
-                        raise Conflict(
-                            f"keys of {phone.number} were written meanwhile: stop what runs it; nothing was changed"
-                        )
-                whole = True
-        except WaSessionsError as error:
-            raise _told(error, phone, file, whole=whole, released=owner is not None) from None
+    if owner:
+        ask(opened, phone, owner, "release", ANSWER_TIMEOUT, reason=reason)
+    try:
+        with opened.database.transaction() as conn:
+            if not stopped:
+                found = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
+                refuse_running(conn, [found], moves=True)
+            done = _let_go(conn, opened, phone, file, reason)
+            with written(opened, PhoneRef(phone_id=phone.id), file, **how) as saved:
+                if saved.keys != done.taken.quarantined:
+                    raise Conflict(
+                        f"keys of {phone.number} were written meanwhile: stop what runs it; nothing was changed"
+                    )
+            whole = True
+    except WaSessionsError as error:
+        raise _told(error, phone, file, whole=whole, released=owner is not None) from None
     return replace(done, saved=saved)
 
 
@@ -106,7 +130,7 @@ def _meant(
         if not any(_count(conn, opened, phone, store) for store in STORES):
             raise WaSessionsError(f"{phone.number} has no keys: there is nothing to export")
         if not stopped:
-            refuse_running(conn, [phone])
+            refuse_running(conn, [phone], moves=True)
         return phone, live_owner(conn, phone.id)
 
 
@@ -121,17 +145,25 @@ def _let_go(
     """Take all keys of both stores. Until the end of the transaction others see them, but cannot change them."""
     if not owned:
         phone = keep_workers_off(conn, opened, phone.id)
+    phones.require_alone(conn, opened.backend, phone)
     status = Status.DISCONNECTED.value
     part = quarantine.begin(
         conn, opened.backend, phone, action=EXPORT, reason=reason, actor=operator(), status_after=status
     )
+    devices = {*whatsmeow.device_of(conn, phone.number), *takeover.devices_in_node(conn, opened.backend, phone.number)}
     taken = quarantine.together(
         quarantine.take(conn, opened.backend, part, replace(phone, connection_type=store), EVERYTHING)
         for store in STORES
     )
     phones.set_status(conn, opened.backend, phone.id, status, qr_code=None)
     counters.clear(conn, phone, State.IDLE, f"exported to {file.name}")
-    detail = {"actor": operator(), "reason": reason, "keys": taken.quarantined, "file": file.name}
+    detail = {
+        "actor": operator(),
+        "reason": reason,
+        "keys": taken.quarantined,
+        "file": file.name,
+        "devices": sorted(devices),
+    }
     health.record_event(conn, phone.id, phone.organization_id, "exported", detail, operation_id=part.operation_id)
     gone = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
     return Exported(part.operation_id, gone, taken, None, dry_run=False)
@@ -145,5 +177,5 @@ def _told(error: WaSessionsError, phone: Phone, file: Path, *, whole: bool, rele
             f"wa-sessions operations {phone.number} has the export"
         )
     if released:
-        return type(error)(f"{error}; its worker has let {phone.number} go: wa-sessions run {phone.number}")
+        return with_words(error, f"its worker has let {phone.number} go: wa-sessions run {phone.number}")
     return error

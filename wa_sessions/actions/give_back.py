@@ -11,12 +11,13 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners
-from wa_sessions.actions.takeover import RETURN, Moved, MovedPhone, Refused, each
+from wa_sessions.actions.takeover import Moved, MovedPhone, Refused, each, with_words
 from wa_sessions.db import auth_keys, health, phones, quarantine, rights, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
+from wa_sessions.db.operations import RETURN
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import Conflict, OwnedByAnother, UsageError
+from wa_sessions.errors import Conflict, OwnedByAnother, UsageError, WaSessionsError
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.baileys.rows import BaileysPhone
 from wa_sessions.keys.key_types import key_type
@@ -52,14 +53,21 @@ def give_back(
 
     def move(phone: Phone, operation: str | None) -> tuple[str, MovedPhone]:
         owner = owners.get(phone.id)
-        if owner and not dry_run:
-            ask(opened, phone, owner, "release", ANSWER_TIMEOUT, reason=reason)
-        with opened.database.transaction() as conn:
-            owned = owner is not None and dry_run
-            moved = _give_back(conn, opened, phone, major, reason, operation, owned=owned)
-            if dry_run:
+        if owner or dry_run:
+            with opened.database.transaction() as conn:
+                seen = _give_back(conn, opened, phone, major, reason, operation, owned=owner is not None)
                 conn.rollback()
-        return moved
+            if owner is None or dry_run:
+                return seen
+            ask(opened, phone, owner, "release", ANSWER_TIMEOUT, reason=reason)
+        try:
+            with opened.database.transaction() as conn:
+                return _give_back(conn, opened, phone, major, reason, operation, owned=False)
+        except WaSessionsError as error:
+            if owner is None:
+                raise
+            let_go = f"its worker has let {phone.number} go: wa-sessions run {phone.number} runs it again"
+            raise with_words(error, let_go) from None
 
     return each(found, move, alone=who is not None, node=node, dry_run=dry_run, progress=progress)
 
@@ -98,6 +106,8 @@ def _give_back(
     if not owned:
         phone = keep_workers_off(conn, opened, phone.id)
     _require_neonize(phone)
+    phones.require_alone(conn, opened.backend, phone)
+    quarantine.lock_devices(conn, phone)
     devices = whatsmeow.device_of(conn, phone.number)
     if len(devices) != 1:
         raise Conflict(f"{phone.number} has {len(devices)} devices in the store: there must be one to give back")
@@ -142,6 +152,7 @@ def _give_back(
         "reason": reason,
         "keys": taken.quarantined,
         "device": ours.device.jid,
+        "pairing": quarantine.pairing_of(conn, opened.backend, theirs),
         "mark": takeover.mark(conn, opened.backend, theirs),
     }
     health.record_event(conn, phone.id, phone.organization_id, "returned", detail, operation_id=part.operation_id)

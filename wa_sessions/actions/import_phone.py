@@ -16,9 +16,10 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off
-from wa_sessions.actions.takeover import IMPORT, Moved, MovedPhone, Refused
+from wa_sessions.actions.takeover import Moved, MovedPhone, Refused, moved_all_the_same
 from wa_sessions.db import health, phones, quarantine, restoring_file, rights, takeover
 from wa_sessions.db.gateway import Connection
+from wa_sessions.db.operations import IMPORT
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import (
     AmbiguousPhone,
@@ -119,17 +120,24 @@ def import_phone(
         rights.require(
             conn, opened.backend, {target}, keys=("SELECT", "INSERT", "DELETE"), phones=("SELECT", "INSERT", "UPDATE")
         )
-    if target == "neonize" and not dry_run:
-        make_store(opened, store_url)
+    if target == "neonize":
+        make_store(opened, store_url, dry_run=dry_run)
     stopped = process_stopped or node is not None or dry_run
-    with (
-        node.stopped() if node and target == "baileys" and not dry_run else nullcontext(),
-        opened.database.transaction() as conn,
-    ):
-        operation, moved = _bring_in(conn, opened, read, target, organization_id, major, reason, stopped=stopped)
-        if dry_run:
-            conn.rollback()
-    return Moved(None if dry_run else operation, (moved,), (), dry_run)
+    done: Moved | None = None
+    try:
+        with node.stopped() if node and target == "baileys" and not dry_run else nullcontext():
+            with opened.database.transaction() as conn:
+                operation, moved = _bring_in(
+                    conn, opened, read, target, organization_id, major, reason, stopped=stopped
+                )
+                if dry_run:
+                    conn.rollback()
+            done = Moved(None if dry_run else operation, (moved,), (), dry_run)
+    except WaSessionsError as error:
+        if done is None:
+            raise
+        raise moved_all_the_same(error, [moved.phone.number], operation) from None
+    return done
 
 
 def _read(file: Path, identities: "Sequence[Identity]", who: PhoneRef | None) -> _Read:
@@ -146,7 +154,7 @@ def _read(file: Path, identities: "Sequence[Identity]", who: PhoneRef | None) ->
     [saved] = meant
     if not saved.stores:
         raise WaSessionsError(f"{file} has {saved.phone.number} without a single key: there is nothing to import")
-    used = saved.phone.connection_type if saved.phone.connection_type in saved.stores else min(saved.stores)
+    used = saved.store
     rows: list[SavedRow] = []
 
     def take(at: int, row: SavedRow) -> None:
@@ -171,8 +179,11 @@ def _bring_in(
 ) -> tuple[str, MovedPhone]:
     phone = _row(conn, opened, read, organization_id)
     if not stopped:
-        refuse_running(conn, [phone])
+        refuse_running(conn, [phone], moves=True)
+    if target == "neonize":
+        phones.require_alone(conn, opened.backend, phone)
     _refuse_paired(conn, opened, phone)
+    _refuse_old(conn, read, phone)
     made = _made(conn, opened, read, phone, target, major)
     status, file = Status.DISCONNECTED.value, read.contents.file.name
     part = quarantine.begin(
@@ -199,6 +210,7 @@ def _bring_in(
         "device": made.jid,
         "connection_type": target,
         "connection_type_before": phone.connection_type,
+        "pairing": quarantine.pairing_of(conn, opened.backend, ours),
         "mark": takeover.mark(conn, opened.backend, ours),
     }
     health.record_event(conn, phone.id, phone.organization_id, "imported", detail, operation_id=part.operation_id)
@@ -229,6 +241,19 @@ def _refuse_paired(conn: Connection, opened: Opened, phone: Phone) -> None:
                 f"a pairing of {phone.number} stands here already ({store}): if the file shall take its place, "
                 f"wa-sessions force-close {phone.number} --logout puts it into quarantine first"
             )
+
+
+def _refuse_old(conn: Connection, read: _Read, phone: Phone) -> None:
+    """Raise Conflict where the phone went on here after the file was made, or came in with this file before."""
+    file, made_at = read.contents.file, read.contents.header.made_at
+    made = f"{file} was made at {made_at:%Y-%m-%d %H:%M:%S} UTC"
+    old = "its keys are old and would break the session: import the newest file"
+    if phone.last_connected_at and phone.last_connected_at > made_at:
+        raise Conflict(
+            f"{made}, and {phone.number} connected here at {phone.last_connected_at:%Y-%m-%d %H:%M:%S} UTC: {old}"
+        )
+    if later := takeover.moved_after(conn, phone.id, made_at):
+        raise Conflict(f"{made}, and {phone.number} was {later.kind} here since, as {later.operation}: {old}")
 
 
 def _made(conn: Connection, opened: Opened, read: _Read, phone: Phone, target: Format, major: Major | None) -> _Made:

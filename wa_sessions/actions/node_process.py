@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import Self
+from typing import Final, Self
 
 from wa_sessions.db import health
 from wa_sessions.db.gateway import Connection
@@ -16,6 +16,8 @@ from wa_sessions.errors import OwnedByAnother, UsageError, WaSessionsError
 from wa_sessions.health.reconnect import Status
 
 STOP_VARIABLE, START_VARIABLE = "WA_SESSIONS_STOP_COMMAND", "WA_SESSIONS_START_COMMAND"
+
+_TRYING: Final = {Status.RECONNECTING, Status.LOADING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class NodeProcess:
                 self._run(self.stop, "the stop command failed, so nothing was changed")
                 yield
             finally:
-                with _undisturbed():
+                with undisturbed():
                     self._run(self.start, "THE NODE PROCESS IS DOWN: the start command failed; start it by hand")
 
     def _run(self, command: str, complaint: str) -> None:
@@ -60,15 +62,20 @@ class NodeProcess:
             raise WaSessionsError(f"{complaint} (exit {status}: {command})")
 
 
-def refuse_running(conn: Connection, found: list[Phone]) -> None:
-    """Raise OwnedByAnother for Baileys phones whose Node process runs: it would write the rows back."""
+def refuse_running(conn: Connection, found: list[Phone], *, moves: bool = False) -> None:
+    """Raise OwnedByAnother for Baileys phones whose Node process runs: it would write the rows back.
+
+    Where a phone ``moves``, for those too that try to connect.
+    """
     running = running_in_node(conn, found)
+    running += [phone for phone in found if moves and phone.connection_type == "baileys" and phone.status in _TRYING]
     if not running:
         return
+    status = running[0].status if running[0].status in _TRYING else Status.CONNECTED.value
     named_phones = running[0].number if len(running) == 1 else f"{len(running)} phones ({running[0].number}, …)"
     subject = "is a baileys phone and" if len(running) == 1 else "are baileys phones and"
     raise OwnedByAnother(
-        f"{named_phones} {subject} connected: the Node process would write the rows back for 300 s; name its commands "
+        f"{named_phones} {subject} {status}: the Node process would write the rows back for 300 s; name its commands "
         "with --stop-command and --start-command, or stop it and say --process-stopped"
     )
 
@@ -92,7 +99,7 @@ def ending_raises() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Let no signal end what has to be done to its end. A handler that does nothing is not passed on to children."""
     with _handled(lambda _number, _frame: None, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         yield

@@ -13,11 +13,11 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners, named
-from wa_sessions.actions.takeover import MOVES, UNDONE, refuse_exported, unmake, way_on
+from wa_sessions.actions.takeover import refuse_exported, sides, unmake
 from wa_sessions.db import health, operations, phones, restoring, rights
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
-from wa_sessions.db.operations import Operation, OperationPhone
+from wa_sessions.db.operations import MOVES, UNDONE, Operation, OperationPhone, way_on
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.restoring import AlreadyRestored
 from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError
@@ -100,7 +100,7 @@ def restore(
     )
     if not look.pending:
         return Restored(look.done.id, (), (), None, already=True, dry_run=dry_run)
-    baileys = any(part.phone_id in look.changed and _in_node(look, part) for part in look.pending)
+    baileys = any(part.phone_id in look.in_node for part in look.pending)
     restored: list[RestoredPhone] = []
     failed: list[FailedPhone] = []
     with node.stopped() if node and baileys and not dry_run else nullcontext():
@@ -126,7 +126,8 @@ def restore(
 class _Look:
     """An operation, its parts that are to be undone, its phones as they are now, and the workers that run some.
 
-    ``changed``: the phones whose keys change; an import may have met none and made some.
+    ``changed``: the phones whose keys change; an import may have met none and made some. ``in_node``: those of them
+    that are the Node backend's, before or after.
     """
 
     done: Operation
@@ -134,6 +135,7 @@ class _Look:
     phones: dict[int, Phone]
     owners: dict[int, WorkerInfo]
     changed: set[int]
+    in_node: set[int]
     stopped: bool
 
 
@@ -165,7 +167,8 @@ def _look(
         on_phones = ("UPDATE", *(("INSERT",) if done.action == "remove" else ()))
         rights.require(conn, opened.backend, stores, keys=on_keys, phones=on_phones)
         if not stopped:
-            refuse_running(conn, [phone for phone in found.values() if phone.id in changed])
+            going = [phone for phone in found.values() if phone.id in changed]
+            refuse_running(conn, going, moves=done.action in MOVES)
         owners = {id_: owner for id_, owner in live_owners(conn).items() if id_ in found}
         if done.action in UNDONE:
             raise Conflict(f"{done.id} undid a move: do it again with wa-sessions {UNDONE[done.action]}")
@@ -175,9 +178,10 @@ def _look(
             owned = found[next(iter(owners))]
             raise OwnedByAnother(
                 f"{named(owners[owned.id])} runs {owned.number}: its session goes on, so its old keys would break it; "
-                f"{way_on(done, owned)}"
+                f"{way_on(done.action, owned.number)}"
             )
-    return _Look(done, pending, found, owners, changed, stopped)
+        in_node = {phone.id for phone in found.values() if phone.id in changed and _in_node(conn, done, phone)}
+    return _Look(done, pending, found, owners, changed, in_node, stopped)
 
 
 def _pending(done: Operation, phone: PhoneRef | None, organization_id: int | None) -> list[OperationPhone]:
@@ -244,7 +248,7 @@ def _ours(conn: Connection, opened: Opened, look: _Look, part: OperationPhone, r
     if part.phone_id in look.phones and part.phone_id not in look.owners:
         phone = keep_workers_off(conn, opened, part.phone_id)
         if part.phone_id in look.changed and not look.stopped:
-            refuse_running(conn, [phone])
+            refuse_running(conn, [phone], moves=done.action in MOVES)
         if done.action in MOVES and part.restored_at is None:
             unmake(conn, opened, done, phone)
     try:
@@ -272,9 +276,10 @@ def _by_worker(opened: Opened, look: _Look, part: OperationPhone, room: str | No
     return [RestoredPhone(phone.id, phone.number, kind, counts, overwritten, status, owner.worker_id)]
 
 
-def _in_node(look: _Look, part: OperationPhone) -> bool:
-    phone = look.phones.get(part.phone_id)
-    return phone is not None and phone.connection_type == "baileys"
+def _in_node(conn: Connection, done: Operation, phone: Phone) -> bool:
+    if done.action in MOVES:
+        return "baileys" in sides(conn, done, phone)
+    return phone.connection_type == "baileys"
 
 
 def _forget(opened: Opened, room: str) -> None:

@@ -13,7 +13,7 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off, live_owners, named
-from wa_sessions.db import health, operations, phones, quarantine, restoring_file, rights, takeover
+from wa_sessions.db import health, operations, phones, quarantine, restoring, restoring_file, rights, takeover
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.quarantine import Taken
@@ -120,8 +120,8 @@ def plan(
 
     Raises WaSessionsError for a file that is not a whole backup or not encrypted to these keys; PhoneNotFound,
     AmbiguousPhone; OwnedByAnother for a phone that a worker runs, or a connected Baileys phone unless
-    ``process_stopped``; Conflict where a phone was connected or paired anew since, unless ``overwrite``;
-    PermissionMissing, SchemaMissing.
+    ``process_stopped``; Conflict where a phone has changed sides since, or, unless ``overwrite``, was connected or
+    paired anew; PermissionMissing, SchemaMissing.
     """
     read = contents(file, identities)
     with opened.database.transaction() as conn:
@@ -139,6 +139,7 @@ def plan(
         for one in returning:
             if owner := owners.get(one.phone.id):
                 raise OwnedByAnother(f"{named(owner)} runs {one.phone.number}: end that worker first")
+            _refuse_foreign(conn, opened, planned, one)
             _refuse_newer(conn, opened, planned, one)
     return planned
 
@@ -235,6 +236,12 @@ def _stores(one: Returning) -> set[str]:
     return (one.saved.stores | {one.phone.connection_type}) - {"waba"}
 
 
+def _refuse_foreign(conn: Connection, opened: Opened, planned: FilePlan, one: Returning) -> None:
+    """Raise Conflict where the file's keys are of the store that the phone has left since."""
+    stores = {one.saved.store, one.saved.phone.connection_type}
+    restoring.require_own_store(conn, opened.backend, one.phone, stores, str(planned.contents.file))
+
+
 def _refuse_newer(conn: Connection, opened: Opened, planned: FilePlan, one: Returning) -> None:
     """Raise Conflict where the phone has gone on since, unless that is insisted on."""
     if planned.overwrite:
@@ -275,6 +282,7 @@ def _make_room(
     phone = keep_workers_off(conn, opened, one.phone.id)
     if not planned.process_stopped:
         refuse_running(conn, [phone])
+    _refuse_foreign(conn, opened, planned, replace(one, phone=phone))
     _refuse_newer(conn, opened, planned, replace(one, phone=phone))
     back = phone.status in (Status.LOGGED_OUT, Status.PENDING)
     status = Status.DISCONNECTED.value if back else None

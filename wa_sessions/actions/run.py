@@ -32,7 +32,8 @@ class RunOptions:
     """How sessions are run. ``function`` (``module:function``) or ``command`` handles messages, or nothing does.
 
     ``keep_history``: older entries are pruned once a day; 0 keeps all. ``metrics_listen``: host and port that metrics
-    are served on. ``on_qr`` gets a number and its raw QR text each time there is a new one.
+    are served on. ``on_qr`` gets a number and its raw QR text each time there is a new one. ``told_after`` and
+    ``on_told`` are those of ``SessionOptions``.
     """
 
     limits: Limits
@@ -44,6 +45,7 @@ class RunOptions:
     keep_history: timedelta = timedelta(days=90)
     metrics_listen: tuple[str, int] | None = None
     on_qr: Callable[[str, str], None] = lambda _phone, _code: None
+    told_after: float | None = None
     on_told: Callable[[str, str, dict[str, Any]], bool] = lambda _phone, _event, _fields: False
 
 
@@ -73,6 +75,7 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
         pairing_window=options.pairing_window,
         answer_timeout=options.answer_timeout,
         on_qr=options.on_qr,
+        told_after=options.told_after,
         on_told=options.on_told,
     )
     supervisor = Supervisor(opened.database, opened.backend, session_options, options.limits, options.keep_history)

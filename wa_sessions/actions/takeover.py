@@ -1,6 +1,6 @@
 """What ``adopt``, ``return`` and ``import`` have in common: what is told of a phone that moves, and undoing it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,18 +11,13 @@ from wa_sessions.actions.node_process import NodeProcess
 from wa_sessions.actions.operator import operator
 from wa_sessions.db import phones, quarantine, takeover
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.operations import Operation
+from wa_sessions.db.operations import ADOPT, EXPORT, RETURN, Operation, way_on
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.errors import Conflict, DatabaseError, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.takeover.remarks import Remark
 
-ADOPT, RETURN, IMPORT, EXPORT = "adopt", "return", "import", "export"
-MOVES: Final = frozenset({ADOPT, RETURN, IMPORT})
-"""The operations that put keys where the phone had others or none, and so are undone only while nobody used them."""
-
-UNDONE: Final = {f"undo_{action}": action for action in MOVES}
 _SIDES: Final = {ADOPT: ("neonize", "baileys"), RETURN: ("baileys", "neonize")}
 """Whose a phone is after them and before."""
 
@@ -101,17 +96,34 @@ def each(
     operation: str | None = None
     done: list[MovedPhone] = []
     failed: list[NotMoved] = []
-    with node.stopped() if node and not dry_run else nullcontext():
-        for number, phone in enumerate(found, 1):
-            try:
-                operation, moved = move(phone, operation)
-                done.append(moved)
-            except WaSessionsError as error:
-                if alone or isinstance(error, DatabaseError):
-                    raise
-                failed.append(NotMoved(phone, error))
-            progress(number, len(found))
+    try:
+        with node.stopped() if node and not dry_run else nullcontext():
+            for number, phone in enumerate(found, 1):
+                try:
+                    operation, moved = move(phone, operation)
+                    done.append(moved)
+                except WaSessionsError as error:
+                    if alone or isinstance(error, DatabaseError):
+                        raise
+                    failed.append(NotMoved(phone, error))
+                progress(number, len(found))
+    except WaSessionsError as error:
+        if operation is None or dry_run:
+            raise
+        raise moved_all_the_same(error, [moved.phone.number for moved in done], operation) from None
     return Moved(None if dry_run else operation, tuple(done), tuple(failed), dry_run)
+
+
+def with_words(error: WaSessionsError, words: str) -> WaSessionsError:
+    """The same error, which says more."""
+    error.args = (f"{error}; {words}",)
+    return error
+
+
+def moved_all_the_same(error: WaSessionsError, numbers: Sequence[str], operation: str) -> WaSessionsError:
+    """The error of something that went wrong after phones had moved, and which."""
+    who = f"{numbers[0]} was" if len(numbers) == 1 else f"{len(numbers)} phones ({numbers[0]}, …) were"
+    return with_words(error, f"{who} moved all the same: wa-sessions restore {operation} undoes that")
 
 
 class Refused(WaSessionsError):
@@ -129,13 +141,13 @@ def unmake(conn: Connection, opened: Opened, done: Operation, phone: Phone) -> P
     broken.
     """
     noted = takeover.noted(conn, done.id, phone.id)
-    made, before = _sides(done, noted)
+    made, before = sides(conn, done, phone)
     if phone.connection_type != made:
         raise Conflict(f"{phone.number} is a {phone.connection_type} phone by now: {done.id} has nothing to undo")
     if takeover.mark(conn, opened.backend, phone) != noted.get("mark"):
         raise Conflict(
             f"the session of {phone.number} went on since {done.id}, and its old keys would break it: "
-            f"{way_on(done, phone)}"
+            f"{way_on(done.action, phone.number)}"
         )
     reason = f"made way for {done.id}"
     part = quarantine.begin(conn, opened.backend, phone, action=f"undo_{done.action}", reason=reason, actor=operator())
@@ -144,17 +156,6 @@ def unmake(conn: Connection, opened: Opened, done: Operation, phone: Phone) -> P
     was = next((part.phone_jid_before for part in done.phones if part.phone_id == phone.id), None)
     phones.set_status(conn, opened.backend, phone.id, KEEP, phone_jid=was or KEEP)
     return phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
-
-
-def way_on(done: Operation, phone: Phone) -> str:
-    """What to do instead of undoing a move whose keys were used since."""
-    match done.action:
-        case "import":
-            return f"wa-sessions export {phone.number} FILE takes them along as they are now"
-        case "adopt":
-            return f"wa-sessions return {phone.number} converts the keys as they are now"
-        case _:
-            return f"wa-sessions adopt {phone.number} converts the keys as they are now"
 
 
 def refuse_exported(done: Operation) -> None:
@@ -166,7 +167,9 @@ def refuse_exported(done: Operation) -> None:
         )
 
 
-def _sides(done: Operation, noted: Mapping[str, Any]) -> tuple[str, str]:
+def sides(conn: Connection, done: Operation, phone: Phone) -> tuple[str, str]:
+    """Whose a phone was after a move, and before: ``neonize`` or ``baileys``."""
+    noted = takeover.noted(conn, done.id, phone.id)
     return _SIDES.get(done.action) or (str(noted.get("connection_type")), str(noted.get("connection_type_before")))
 
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from wa_sessions.actions.changes import Progress
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
-from wa_sessions.actions.takeover import EXPORT, MOVES, UNDONE
-from wa_sessions.db import health, operations, rights, settings, unlinking, whatsmeow
+from wa_sessions.db import health, operations, rights, settings, takeover, unlinking, whatsmeow
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.operations import Operation, Part
+from wa_sessions.db.operations import MOVING, Operation, Part
 from wa_sessions.db.unlinking import KeptDevice
 from wa_sessions.errors import Conflict, DatabaseError, WaSessionsError
 from wa_sessions.worker.unlink import DEADLINE, log_out
@@ -52,10 +51,10 @@ def plan(opened: Opened, operation_id: str, organization_id: int | None = None) 
     operation or one without a whole whatsmeow device, PermissionMissing, SchemaMissing.
     """
     with opened.database.transaction() as conn:
-        rights.require(conn, opened.backend, {"neonize"}, keys=("SELECT",))
+        rights.require(conn, opened.backend, {"neonize", "baileys"}, keys=("SELECT",))
         unlinking.require_create(conn)
         done = operations.operation(conn, operation_id.strip())
-        devices = _unlinkable(conn, done, organization_id)
+        devices = _unlinkable(conn, opened, done, organization_id)
         return Plan(done.id, tuple(devices), tuple(unlinking.baileys_numbers(conn, done.id)))
 
 
@@ -87,8 +86,10 @@ def unlink(
     return Unlinked(planned.operation, tuple(ends), dry_run=False)
 
 
-def _unlinkable(conn: Connection, done: Operation, organization_id: int | None = None) -> list[KeptDevice]:
-    if done.action in MOVES or done.action in UNDONE or done.action == EXPORT:
+def _unlinkable(
+    conn: Connection, opened: Opened, done: Operation, organization_id: int | None = None
+) -> list[KeptDevice]:
+    if done.action in MOVING:
         raise Conflict(f"{done.id} ({done.action}) only moved its device, which is in use where it is now")
     parts = {part.phone_id: part for part in done.phones if organization_id in (None, part.organization_id)}
     purged = [part.purged_at for part in parts.values() if part.purged_at]
@@ -108,9 +109,18 @@ def _unlinkable(conn: Connection, done: Operation, organization_id: int | None =
             )
         raise Conflict(f"{done.id} was restored: its device is in use again")
     for device in devices:
-        if device.jid in whatsmeow.device_of(conn, device.number):
-            raise Conflict(f"the device {device.jid} of {done.id} is in use: it stands in the key store")
+        _refuse_in_use(conn, opened, done, device)
     return devices
+
+
+def _refuse_in_use(conn: Connection, opened: Opened, done: Operation, device: KeptDevice) -> None:
+    if device.jid in whatsmeow.device_of(conn, device.number):
+        raise Conflict(f"the device {device.jid} of {done.id} is in use: it stands in the key store")
+    later = operations.went_on(conn, done, device.number, [device.jid])
+    if later and later.action in MOVING:
+        raise Conflict(f"{later.id} ({later.action}) moved the device {device.jid}, which is in use where it is now")
+    if device.jid in takeover.devices_in_node(conn, opened.backend, device.number):
+        raise Conflict(f"the device {device.jid} of {done.id} is in use: it stands in the Node backend's table")
 
 
 def _unlink_phone(
@@ -121,7 +131,7 @@ def _unlink_phone(
         unlinking.stay_open(conn)
         if operations.lock_phone(conn, part).unlinked_at:
             return [UnlinkedDevice(device, unlinked=True, already=True) for device in planned]
-        devices = _unlinkable(conn, operations.operation(conn, part.operation_id))
+        devices = _unlinkable(conn, opened, operations.operation(conn, part.operation_id))
         url = settings.store_url(conn, opened.database.target, store_url)
         mine = [device for device in devices if device in planned]
         ends = [_unlink(opened, conn, part.operation_id, device, url, deadline) for device in mine]

@@ -105,17 +105,19 @@ def restore(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Undo an operation. Its keys come back byte for byte, with the phone's status.
-    \f
-    It refuses to overwrite newer rows, and while a newer pairing of the phone exists; `--overwrite` puts what stands
-    there into quarantine, under an operation of its own. A worker that runs the phone does it, and connects with the
-    keys. An operation that somebody has restored already is left alone.
+    \f It refuses to overwrite newer rows, and while a newer pairing of the phone exists; `--overwrite` puts what stands
+    there into quarantine, under an operation of its own. Keys that went on since, as from a backup or another machine,
+    stay in quarantine too, and those of the side (Node backend or our worker) that the phone has left since: neither
+    comes back with `--overwrite` once `adopt`, `return`, `export` or `import` has moved them. A worker that runs the
+    phone does it, and connects with the keys. An operation that somebody has restored already is left alone.
 
     With `--file` keys come from a backup (`wa-sessions backup`), for phones that are there. The whole file is read
     before anything is changed: a cut, damaged or foreign one changes nothing. Present keys go to quarantine first, as
     one operation; all phones of the file change in one transaction. It refuses a backup older than the phone's last
     connection, as older keys would not decrypt what comes now, and while a newer pairing stands, each unless
-    `--overwrite`; and phones that a worker runs. Phones of which the file has no session are left alone (`skipped`).
-    `--identity` (or `WA_SESSIONS_BACKUP_IDENTITY`) names the file of an age or OpenSSH key.
+    `--overwrite`; phones that a worker runs; and keys of the side that a phone has left since: `return` or `adopt` it
+    first, or where it has no keys any more, `assign` it. Phones of which the file has no session are left alone
+    (`skipped`). `--identity` (or `WA_SESSIONS_BACKUP_IDENTITY`) names the file of an age or OpenSSH key.
 
     Of many phones those that cannot be restored are left as they are, and named. `--phone` and `--org` restore a part.
 

@@ -30,7 +30,6 @@ from wa_sessions.cli.run import LogFormatOption, OnMessage, OnMessageExec, Store
 from wa_sessions.errors import UsageError, WaSessionsError
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.node_process import NodeProcess
     from wa_sessions.actions.takeover import Moved, MovedPhone
     from wa_sessions.keys.phone_ref import PhoneRef
     from wa_sessions.keys.takeover.remarks import Remark
@@ -85,13 +84,15 @@ def adopt(
     go into quarantine, so that a stray start of the Node process finds none, and the phone becomes a `neonize` phone.
     Chats, groups, queued and late messages go on. The Node process has to be stopped meanwhile. Then `wa-sessions run`
     takes it up, or `--run` does at once: it is a worker until Ctrl-C, and if the session does not connect within
-    `--wait`, or its first message does not decrypt, the phone goes back to the Node backend and the exit code is 1.
+    `--wait`, or its first message does not decrypt, the phone goes back to the Node backend and the exit code is 1;
+    where no commands are given, start that again by hand.
 
     `--dry-run` converts through the same code and tells what converts, what is left out and why, and what somebody may
     notice. `restore` undoes it while nobody has used the keys since; afterwards `return` is the way back. Refused are
     keys whose halves differ or whose signatures are wrong, a phone that was never paired, a device that the store has
-    already, and tables of neonize of an unknown version. Of `all` those that are refused stay as they are. Read
-    [moving from Node](../how-to/move-from-node.md) first.
+    already, a number that is a `neonize` phone in another row too, a phone that is `connected`, `reconnecting` or
+    `loading` while nobody stops Node, and tables of neonize of an unknown version. Of `all` those that are refused stay
+    as they are. Read [moving from Node](../how-to/move-from-node.md) first.
 
     JSON: `operation`, `dry_run`, `undo`, `phones` (each `phone_id`, `phone`, `organization_id`, `device`,
     `keys_before`, `keys_after` (by type), `left_out` and `notices`: each `key`, `what`, `count`), `failed` (`phone_id`,
@@ -128,15 +129,14 @@ def adopt(
                 function=on_message,
                 command=on_message_exec,
                 store_url=store_url,
-                answer_timeout=wait.total_seconds(),
             )
-            adopt_and_run(opened, who, org, options, **how)
+            adopt_and_run(opened, who, org, options, wait=wait.total_seconds(), **how)
             return
         with terminal.progress("phones", wanted=who is None) as progress:
             moved = action.adopt(opened, who, org, dry_run=dry_run, store_url=store_url, progress=progress, **how)
     show_moved(moved, output, "taken over", everyone=who is None)
     if not dry_run and moved.phones:
-        _say_next(moved, node, process_stopped=process_stopped)
+        _say_next(moved, seen=opened.backend.has_connection_type, stopped=node is None and process_stopped)
     _raise_failures(moved)
 
 
@@ -195,8 +195,14 @@ def _pairs(file: Path | None) -> list[tuple[str, str]]:
     """LIDs and numbers from a file: ``lid,number`` lines, or a JSON object with one pair a line."""
     if file is None:
         return []
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--lid-map: cannot read {file}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--lid-map: {file} is no UTF-8 text") from None
     pairs = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip(" {}[]\t") or line.startswith("#"):
             continue
         match = _PAIR.fullmatch(line)
@@ -265,8 +271,13 @@ def _wrapped(text: str, indent: str) -> list[str]:
     return textwrap.wrap(terminal.plain(text), terminal.width(), initial_indent=indent, subsequent_indent=f"{indent}  ")
 
 
-def _say_next(moved: "Moved", node: "NodeProcess | None", *, process_stopped: bool) -> None:
-    if node is None and process_stopped:
+def _say_next(moved: "Moved", *, seen: bool, stopped: bool) -> None:
+    """``seen``: the Node process sees whose a phone is; ``stopped``: somebody has stopped it by hand."""
+    from wa_sessions.actions.assign import NOT_SEEN
+
+    if not seen:
+        terminal.say(NOT_SEEN)
+    elif stopped:
         terminal.say("the Node process can be started again: it finds no keys of what was taken over")
     only = f" {moved.phones[0].phone.number}" if len(moved.phones) == 1 else ""
     terminal.say(f"connect: wa-sessions run{only}")

@@ -82,8 +82,9 @@ def export(
     session; the Node process of a `baileys` phone has to be stopped, and must not take it up again. Whenever the
     command is killed, the phone is still here whole, or the file is. Before it has said so, do not import the file.
 
-    `restore` of the operation needs `--overwrite`, as nobody here can see whether the file was imported since. With
-    `--keep` nothing changes here: a copy, which may run in one place only.
+    The phone's row stays, without keys: `remove` takes it away. `restore` of the operation needs `--overwrite`, as
+    nobody here can see whether the file was imported since. With `--keep` nothing changes here: a copy, which may run
+    in one place only.
 
     JSON: `operation`, `phone_id`, `phone`, `organization_id`, `status`, `matched`, `quarantined`, `left`, `by_type`,
     `dry_run`, `undo`, and of the file `file`, `keys`, `bytes`, `encrypted`, `recipients`, `sha256`, `made_at`,
@@ -152,8 +153,10 @@ def import_(
     here already is refused. What stands there without a pairing goes into quarantine.
 
     It must not run on the other machine any more: `export` sees to that there, `backup` and `export --keep` do not.
-    Neither may a file be imported twice, nor after the phone has run elsewhere since: its keys are old then. `restore`
-    undoes it while nobody has used the keys since; a row that was made stays, without keys.
+    Neither may a file be imported twice, nor after the phone has run elsewhere since: its keys are old then. Refused is
+    what this database knows of that: the phone connected here after the file was made, was exported since, or came in
+    with this file or a newer one. A row with a key of another phone or device is refused too. `restore` undoes it while
+    nobody has used the keys since; a row that was made stays, without keys.
 
     JSON: as of `adopt`.
 
@@ -184,7 +187,7 @@ def import_(
             moved = import_phone(opened, file, **how)
     show_moved(moved, output, "imported", everyone=False)
     if not dry_run:
-        _say_next(moved, started=node is not None)
+        _say_next(moved, seen=opened.backend.has_connection_type, started=node is not None)
 
 
 def _show_copy(done: "BackedUp", output: Output) -> None:
@@ -223,6 +226,8 @@ def _show_exported(done: "Exported", output: Output) -> None:
     terminal.show(output, data, lines)
     if done.phone.connection_type == "baileys":
         terminal.say("take it out of the Node backend's list here too: it would ask for a new QR")
+    else:
+        terminal.say(f"its row stays here, without keys; to take it away too: wa-sessions remove {done.phone.number}")
 
 
 def _question(moved: "Moved", file: Path) -> str:
@@ -232,9 +237,13 @@ def _question(moved: "Moved", file: Path) -> str:
     return f"{what} It must run nowhere else."
 
 
-def _say_next(moved: "Moved", *, started: bool) -> None:
+def _say_next(moved: "Moved", *, seen: bool, started: bool) -> None:
+    from wa_sessions.actions.assign import NOT_SEEN
+
     [one] = moved.phones
     if one.phone.connection_type == "neonize":
+        if not seen:
+            terminal.say(NOT_SEEN)
         terminal.say(f"connect: wa-sessions run {one.phone.number}")
     elif not started:
         terminal.say("start the Node backend again: it takes up its phones when it starts")

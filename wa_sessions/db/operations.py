@@ -1,9 +1,10 @@
 """Operations: what was done to phones and their keys, by whom and why. Rows in quarantine belong to one each."""
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
@@ -12,6 +13,14 @@ from wa_sessions.errors import WaSessionsError
 
 _SQL = queries("operations")
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+
+ADOPT, RETURN, IMPORT, EXPORT = "adopt", "return", "import", "export"
+MOVES: Final = frozenset({ADOPT, RETURN, IMPORT})
+"""The operations that put keys where the phone had others or none, and so are undone only while nobody used them."""
+
+UNDONE: Final = {f"undo_{action}": action for action in MOVES}
+MOVING: Final = frozenset({*MOVES, *UNDONE, EXPORT})
+"""The operations after which a device goes on elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +173,43 @@ def latest(
     """The newest operations first: all, or those of a phone or organization."""
     values = {"phone_id": phone_id, "organization_id": organization_id, "since": since, "limit": limit}
     return _with_phones(conn, conn.execute(_SQL.latest, values).fetchall())
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A later operation on the same pairing."""
+
+    id: str
+    action: str
+
+
+def went_on(conn: Connection, done: Operation, number: str, pairings: Iterable[str]) -> Later | None:
+    """The last operation after ``done``, and not undone, that met or made one of these pairings of a number.
+
+    One that moved it before any other; what undid a move met keys that nobody had used, and does not count.
+    """
+    values = {
+        "operation": done.id,
+        "at": done.at,
+        "number": number,
+        "pairings": list(pairings),
+        "moving": sorted(MOVING),
+    }
+    row = conn.execute(_SQL.went_on, values).fetchone()
+    return Later(row["id"], row["action"]) if row else None
+
+
+def way_on(action: str, number: str) -> str:
+    """What to do instead of bringing keys back that were used since an operation that moved them."""
+    match action:
+        case "import":
+            return f"wa-sessions export {number} FILE takes them along as they are now"
+        case "adopt":
+            return f"wa-sessions return {number} converts the keys as they are now"
+        case "export":
+            return f"export {number} where it is now, and import it here"
+        case _:
+            return f"wa-sessions adopt {number} converts the keys as they are now"
 
 
 def purgeable(conn: Connection, age: float, organization_id: int | None = None) -> list[tuple[str, int]]:

@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
-from wa_sessions.errors import AmbiguousPhone, Conflict, DatabaseError, PhoneNotFound, UsageError
+from wa_sessions.errors import AmbiguousPhone, Conflict, DatabaseError, OwnedByAnother, PhoneNotFound, UsageError
 from wa_sessions.keys.phone_ref import PhoneRef, device_of, number_of
 
 _SQL = queries("phones")
@@ -70,6 +70,18 @@ def find(conn: Connection, backend: Backend, ref: PhoneRef, organization_id: int
         rows_text = ", ".join(f"#{row['id']} ({row['phoneJid']})" for row in matching)
         raise AmbiguousPhone(f"{ref} has more than one row: {rows_text}; name one by its #id")
     return _phones(conn, backend, matching)[0]
+
+
+def require_alone(conn: Connection, backend: Backend, phone: Phone) -> None:
+    """Raise OwnedByAnother where another row of the number is a ``neonize`` phone: the store knows only the number."""
+    rows = conn.execute(_SQL.by_number, {"number": phone.number}).fetchall()
+    for other in _phones(conn, backend, rows):
+        if other.id != phone.id and other.connection_type == "neonize":
+            raise OwnedByAnother(
+                f"{phone.number} is phone #{phone.id} of organization {phone.organization_id} and, as a neonize phone, "
+                f"#{other.id} of organization {other.organization_id}, and the store has keys by number alone: "
+                f"wa-sessions assign '#{other.id}' baileys, or remove it, first"
+            )
 
 
 def add(

@@ -101,13 +101,24 @@ def count(conn: Connection, backend: Backend, phone: Phone, selection: Selection
 def take(conn: Connection, backend: Backend, part: Part, phone: Phone, selection: Selection) -> Taken:
     """Take a phone's selected keys out of its own key store."""
     if selection is EVERYTHING or selection.types is None:
-        _lock_devices(conn, phone)
+        lock_devices(conn, phone)
     matched = count(conn, backend, phone, selection)
     by_type: Counter[str] = Counter()
     for rows in _selected(conn, backend, phone, selection):
         by_type.update(_take(conn, part, rows))
     left = count(conn, backend, phone, selection)
     return Taken(sum(matched.values()), dict(by_type), sum(left.values()))
+
+
+def lock_devices(conn: Connection, phone: Phone) -> None:
+    """Nothing can be added to a device whose own row and versions are locked."""
+    if phone.connection_type != "neonize":
+        return
+    tables = [table for table in whatsmeow.existing_tables(conn) if table in (DEVICE, VERSIONS)]
+    for jid in whatsmeow.device_of(conn, phone.number):
+        for table in reversed(tables):
+            names = {"table": whatsmeow.qualified(table), "owner": Identifier(table.owner)}
+            conn.execute(_SQL.lock_rows.format(**names), {"device": jid})
 
 
 def session(conn: Connection, part: Part, device_jid: str, sender: str, *, only_mark: Mark) -> int:
@@ -212,17 +223,6 @@ def _of_device(table: StoreTable, jid: str, names: list[str] | None) -> _Rows:
         where = _SQL.store_rows_of_peer.format(owner=Identifier(table.owner), peer=Identifier(_PEER_COLUMNS[table]))
     values = {"device": jid, "names": names}
     return _Rows(whatsmeow.qualified(table), "whatsmeow", table.name, Constant(table.kind), where, values)
-
-
-def _lock_devices(conn: Connection, phone: Phone) -> None:
-    """Nothing can be added to a device whose own row and versions are locked."""
-    if phone.connection_type != "neonize":
-        return
-    tables = [table for table in whatsmeow.existing_tables(conn) if table in (DEVICE, VERSIONS)]
-    for jid in whatsmeow.device_of(conn, phone.number):
-        for table in reversed(tables):
-            names = {"table": whatsmeow.qualified(table), "owner": Identifier(table.owner)}
-            conn.execute(_SQL.lock_rows.format(**names), {"device": jid})
 
 
 def _take_exactly(conn: Connection, part: Part, table: StoreTable, row: dict[str, Any]) -> int:

@@ -1,6 +1,8 @@
 """Undoing a quarantine: its rows go back byte for byte, or nothing is changed at all."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 from psycopg import errors
 from psycopg.sql import SQL, Composable, Identifier, Literal
@@ -8,7 +10,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from wa_sessions.db import operations, phones, quarantine, whatsmeow
 from wa_sessions.db.backend import PHONES, AuthTable, Backend
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.operations import Operation, OperationPhone, Part
+from wa_sessions.db.operations import EXPORT, MOVES, MOVING, Operation, OperationPhone, Part, way_on
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import Conflict, PhoneNotFound
@@ -18,6 +20,7 @@ from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.whatsmeow_tables import DEVICE, TABLES, StoreTable
 
 _SQL = queries("quarantine")
+_SIDES: Final = {"baileys": "baileys", "whatsmeow": "neonize"}
 _INSIST = "--overwrite puts what stands there into quarantine and restores all the same"
 
 
@@ -75,6 +78,11 @@ def _restore(
     phone = _phone(conn, backend, part)
     kept = _kept(conn, backend, part)
     whole = _is_whole(conn, part, kept)
+    if whole and done.action not in MOVES:
+        _refuse_gone_on(conn, done, before, insisted=overwrite is not None)
+    if done.action not in (*MOVES, EXPORT):
+        stores = {_SIDES[table.store] for table in kept if table.store in _SIDES}
+        require_own_store(conn, backend, phone, stores, done.id)
     status = _status(phone, before)
     replaced = 0
     if overwrite:
@@ -106,6 +114,32 @@ def _refuse_ended(done: Operation, before: OperationPhone) -> None:
             f"the device of {before.number} in {done.id} was unlinked at WhatsApp at "
             f"{before.unlinked_at:%Y-%m-%d %H:%M:%S} UTC: its keys are of no use any more, link the phone by QR"
         )
+
+
+def require_own_store(conn: Connection, backend: Backend, phone: Phone, stores: Collection[str], what: str) -> None:
+    """Raise Conflict unless one of these stores, of which ``what`` has keys, is the phone's own (``baileys``, …)."""
+    if not stores or phone.connection_type in {*stores, "waba"}:
+        return
+    moved, way = ("adopted", "return") if phone.connection_type == "neonize" else ("returned", "adopt")
+    first = f"wa-sessions {way} {phone.number} first"
+    if quarantine.pairing_of(conn, backend, phone) is None:
+        first = f"wa-sessions assign {phone.number} {min(stores)} first, as it has no keys any more"
+    raise Conflict(f"{what} has keys of {phone.number} as a {min(stores)} phone, and it was {moved} since: {first}")
+
+
+def _refuse_gone_on(conn: Connection, done: Operation, before: OperationPhone, *, insisted: bool) -> None:
+    """Raise Conflict for a pairing that was in use after it was taken, as from a backup: it is older than what follows.
+
+    ``insisted`` passes over all but what moved it.
+    """
+    later = operations.went_on(conn, done, before.number, (before.pairing or "").split(",")) if before.pairing else None
+    if later is None:
+        return
+    stale = f"the session of {before.number} went on since {done.id}, in {later.id} ({later.action}), and its old keys"
+    if later.action in MOVING:
+        raise Conflict(f"{stale} would break it: {way_on(later.action, before.number)}")
+    if not insisted:
+        raise Conflict(f"{stale} would break it: wa-sessions restore {later.id}; {_INSIST}")
 
 
 def _phone(conn: Connection, backend: Backend, part: Part) -> Phone:

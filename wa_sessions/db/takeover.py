@@ -1,19 +1,24 @@
 """A phone's keys, whole: read out of one store, put into the other, and a mark by which a change of them is seen."""
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 from psycopg.sql import SQL, Composable, Identifier, Placeholder
 
-from wa_sessions.db import auth_keys, whatsmeow
+from wa_sessions.db import auth_keys, phones, whatsmeow
 from wa_sessions.db.backend import AuthTable, Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.sql import queries
-from wa_sessions.errors import DatabaseError
-from wa_sessions.keys.baileys.rows import Row
+from wa_sessions.errors import Conflict, DatabaseError
+from wa_sessions.keys.baileys.creds import Creds
+from wa_sessions.keys.baileys.rows import Row, decode
+from wa_sessions.keys.fields import BadKey
 from wa_sessions.keys.whatsmeow.rows import LID_MAP, WHATSMEOW_SCHEMA_VERSION
 
 _SQL = queries("takeover")
@@ -48,8 +53,29 @@ def kept_auth_rows(conn: Connection, phone: Phone) -> list[Row]:
     found = conn.execute(_SQL.last_adoption, {"phone_id": phone.id}).fetchone()
     if found is None:
         return []
-    values = {"operation": found["id"], "phone_id": phone.id}
+    return kept_rows(conn, found["id"], phone)
+
+
+def kept_rows(conn: Connection, operation_id: str, phone: Phone) -> list[Row]:
+    """The auth keys of a phone that an operation has put into quarantine."""
+    values = {"operation": operation_id, "phone_id": phone.id}
     return [_row(row) for row in conn.execute(_SQL.kept_auth_rows, values)]
+
+
+def devices_in_node(conn: Connection, backend: Backend, number: str) -> set[str]:
+    """The JIDs of the devices of a number whose ``creds`` stand, readable, in the Node backend's table."""
+    if backend.auth is None or "type" not in backend.auth.columns:
+        return set()
+    statement = _SQL.creds.format(auth_table=backend.auth.identifier)
+    found = set()
+    for organization in phones.organizations_with_keys(conn, backend, number):
+        values = {"organization_id": organization, "number": number}
+        for row in conn.execute(statement, values):
+            with contextlib.suppress(BadKey):
+                creds = decode(_row(row))
+                if isinstance(creds, Creds) and creds.me:
+                    found.add(creds.me.jid)
+    return found
 
 
 def uses_seven(conn: Connection, backend: Backend, organization_id: int) -> bool:
@@ -85,25 +111,27 @@ def put_lid_map(conn: Connection, pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def put_device(conn: Connection, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Put a device and its rows into the store, parents first. Pairs of LID and number that it knows already stay."""
+    """Put a device and its rows into the store, parents first. Pairs of LID and number that it knows already stay.
+
+    Raises Conflict where other rows stand there.
+    """
     for name, rows in tables.items():
-        _insert(conn, Identifier(whatsmeow.SCHEMA, name), rows)
+        inserted = _insert(conn, Identifier(whatsmeow.SCHEMA, name), rows)
+        if name != LID_MAP:
+            _require_all(inserted, rows)
 
 
 def put_auth_keys(conn: Connection, backend: Backend, phone: Phone, rows: Iterable[Row]) -> None:
-    """Put auth keys into the Node backend's table, in its shape."""
+    """Put auth keys into the Node backend's table, in its shape. Raises Conflict where some stand there."""
     table = _auth_table(backend)
     owner = {"organizationId": phone.organization_id, "phoneJid": phone.number}
-    _insert(
-        conn,
-        table.identifier,
-        [
-            owner
-            | {"key": row.key, "value": _as_bytes(row.value) if table.binary else row.value, "type": row.type}
-            | ({"id": str(uuid4())} if "id" in table.columns else {})
-            for row in rows
-        ],
-    )
+    given = [
+        owner
+        | {"key": row.key, "value": _as_bytes(row.value) if table.binary else row.value, "type": row.type}
+        | ({"id": str(uuid4())} if "id" in table.columns else {})
+        for row in rows
+    ]
+    _require_all(_insert(conn, table.identifier, given), given)
 
 
 def mark(conn: Connection, backend: Backend, phone: Phone) -> str:
@@ -125,6 +153,20 @@ def noted(conn: Connection, operation_id: str, phone_id: int) -> dict[str, Any]:
     return dict(row["detail"]) if row else {}
 
 
+@dataclass(frozen=True, slots=True)
+class MovedAfter:
+    """How a phone left (``exported``) or came (``imported``), and the operation."""
+
+    kind: str
+    operation: str
+
+
+def moved_after(conn: Connection, phone_id: int, made_at: datetime) -> MovedAfter | None:
+    """How a phone left after a file was made, or came with that or a newer file, where that was not undone."""
+    row = conn.execute(_SQL.moved_after, {"phone_id": phone_id, "made_at": made_at}).fetchone()
+    return MovedAfter(row["kind"], row["operation"]) if row else None
+
+
 def _auth_table(backend: Backend) -> AuthTable:
     table = auth_keys.table(backend)
     if "type" not in table.columns:
@@ -137,9 +179,18 @@ def _digest(conn: Connection, table: Composable, condition: Composable, values: 
     return str(row["digest"]) if row else ""
 
 
-def _insert(conn: Connection, table: Composable, rows: Sequence[Mapping[str, Any]]) -> None:
+def _require_all(inserted: int, given: Sequence[object]) -> None:
+    if inserted < len(given):
+        raise Conflict(
+            f"{len(given) - inserted} keys were written by somebody else meanwhile: stop what runs this phone; nothing "
+            "was changed"
+        )
+
+
+def _insert(conn: Connection, table: Composable, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert rows where none stand; returns how many."""
     if not rows:
-        return
+        return 0
     names = list(rows[0])
     statement = _SQL.insert.format(
         table=table,
@@ -148,12 +199,14 @@ def _insert(conn: Connection, table: Composable, rows: Sequence[Mapping[str, Any
     )
     with conn.cursor() as cursor:
         cursor.executemany(statement, rows)
+        return cursor.rowcount
 
 
 def _row(row: Mapping[str, Any]) -> Row:
     value = row["value"]
     if isinstance(value, str) and value.startswith("\\x"):  # jsonb writes bytes like that
-        value = bytes.fromhex(value.removeprefix("\\x"))
+        with contextlib.suppress(ValueError):  # or it is text that looks so
+            value = bytes.fromhex(value.removeprefix("\\x"))
     return Row(row["key"], bytes(value) if not isinstance(value, str) else value, row["type"])
 
 

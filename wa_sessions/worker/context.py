@@ -19,7 +19,8 @@ class SessionOptions:
 
     ``answer_timeout``: seconds without a login, a QR or a reconnect after which WhatsApp counts as unreachable.
     ``on_told`` is called with the phone, each event of its session process or state that its connection ended in, and
-    the event's fields; if it answers True, the worker ends.
+    the event's fields; if it answers True, the worker ends. ``told_after`` that many seconds it is called with the
+    event ``time_over`` of no phone.
     """
 
     store_url: str
@@ -28,6 +29,7 @@ class SessionOptions:
     pairing_window: timedelta = timedelta(minutes=10)
     answer_timeout: float = 90.0
     on_qr: Callable[[str, str], None] = lambda _phone, _code: None
+    told_after: float | None = None
     on_told: Callable[[str, str, dict[str, Any]], bool] = lambda _phone, _event, _fields: False
 
 

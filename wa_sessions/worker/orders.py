@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wa_sessions.db import whatsmeow
 from wa_sessions.db.restoring import AlreadyRestored
-from wa_sessions.errors import OwnedByAnother, UsageError, WaSessionsError
+from wa_sessions.errors import DatabaseError, OwnedByAnother, UsageError, WaSessionsError
 from wa_sessions.health.reconnect import End, State, after
 from wa_sessions.keys.selection import Selection
 from wa_sessions.worker import log
@@ -127,12 +127,16 @@ async def _restore(session: "PhoneSession", order: Order) -> tuple[Plan | None, 
     return WriteDown(plan), answer | {"already": False}
 
 
-async def _release(session: "PhoneSession", order: Order) -> tuple[Plan | None, Answer]:
-    """End gracefully, and let whoever asked have the phone."""
+async def _release(session: "PhoneSession", order: Order) -> tuple[Plan | None, None]:
+    """End gracefully, and let whoever asked have the phone: it is not ours then, whether the answer arrives or not."""
     plan = await session.shut_down()
     await session.worker.give_up(session)
     log.info(f"given up to {order.actor}: {order.arguments['reason']}", phone=session.number, event="released")
-    return plan, {"released": True}
+    try:
+        await session.worker.answer(order, {"released": True})
+    except DatabaseError as error:
+        log.warn(f"whoever asked was not told: {error}", phone=session.number, event="not_answered")
+    return plan, None
 
 
 async def _send(session: "PhoneSession", order: Order) -> tuple[None, None]:

@@ -16,12 +16,13 @@ from uuid import uuid4
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
-from wa_sessions.db import commands, leases, pruning, workers
+from wa_sessions.db import commands, leases, phones, pruning, workers
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import DatabaseError, OwnedByAnother, WaSessionsError
+from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
 from wa_sessions.health.model import Limits
+from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.worker import log
 from wa_sessions.worker.context import SessionOptions
 from wa_sessions.worker.journal import Journal
@@ -65,15 +66,17 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._lease_until = 0.0
 
-    async def run(self, phones: Sequence[Phone], *, skip_owned: bool = False) -> None:
-        """Own ``phones`` and run them until SIGTERM or SIGINT.
+    async def run(self, chosen: Sequence[Phone], *, skip_owned: bool = False) -> None:
+        """Own ``chosen`` phones and run them until SIGTERM or SIGINT.
 
         Raises OwnedByAnother if another worker has one of them (all of them, with ``skip_owned``), DatabaseError if the
         database cannot be reached at the start.
         """
+        if self._options.told_after is not None:
+            asyncio.get_running_loop().call_later(self._options.told_after, self._time_over)
         await asyncio.to_thread(self._register)
         try:
-            await self._take_all(phones, skip_owned=skip_owned)
+            await self._take_all(chosen, skip_owned=skip_owned)
             await prepare_store(self._options.store_url)
             await self._serve()
         finally:
@@ -97,16 +100,20 @@ class Supervisor:
         """End all sessions gracefully."""
         self._stopping.set()
 
+    def _time_over(self) -> None:
+        if self._options.on_told("", "time_over", {}):
+            self.stop()
+
     async def give_up(self, session: PhoneSession) -> None:
-        """Give a phone back to whoever takes it next."""
+        """Give a phone back to whoever takes it next; it stays ours where the database does not answer."""
         phone_id = session.journal.phone.id
 
         def release() -> None:
             with self._database.transaction() as conn:
                 leases.release(self._lock, conn, phone_id, self._worker_id)
 
-        self._sessions.pop(phone_id, None)
         await asyncio.to_thread(release)
+        self._sessions.pop(phone_id, None)
 
     async def answer(self, order: Order, result: dict[str, Any] | WaSessionsError) -> None:
         """Write down what became of an order."""
@@ -244,11 +251,11 @@ class Supervisor:
 
     # ----------------------------------------------------------------------------------------------- leases
 
-    async def _take_all(self, phones: Sequence[Phone], *, skip_owned: bool) -> None:
+    async def _take_all(self, chosen: Sequence[Phone], *, skip_owned: bool) -> None:
         self._lock = await asyncio.to_thread(self._database.dedicated)
         self._lease_until = time.monotonic() + LEASE - LEASE_MARGIN
         refused: OwnedByAnother | None = None
-        for phone in phones:
+        for phone in chosen:
             try:
                 epoch = await asyncio.to_thread(self._take, phone.id)
             except OwnedByAnother as error:
@@ -268,7 +275,7 @@ class Supervisor:
         with contextlib.suppress(Exception):
             self._lock.close()
         self._lock = await asyncio.to_thread(self._database.dedicated)
-        for phone_id, session in self._sessions.items():
+        for phone_id, session in list(self._sessions.items()):
             try:
                 session.journal.epoch = await asyncio.to_thread(self._take, phone_id)
             except OwnedByAnother as error:
@@ -282,9 +289,29 @@ class Supervisor:
             workers.register(conn, self._worker_id, socket.gethostname(), os.getpid(), version("wa-sessions"))
 
     def _take(self, phone_id: int) -> int:
+        """Own a phone that is ours to run; returns the epoch. Raises OwnedByAnother."""
         with self._database.transaction() as conn:
             dead = _is_gone(leases.owner(conn, phone_id))
-            return leases.take(self._lock, conn, phone_id, self._worker_id, LEASE, dead=dead)
+            epoch = leases.take(self._lock, conn, phone_id, self._worker_id, LEASE, dead=dead)
+            refusal = self._refusal(conn, phone_id)
+            if refusal:
+                leases.release(self._lock, conn, phone_id, self._worker_id)
+        if refusal:
+            raise refusal
+        return epoch
+
+    def _refusal(self, conn: Connection, phone_id: int) -> OwnedByAnother | None:
+        """Why no worker may run a phone by now."""
+        try:
+            phone = phones.find(conn, self._backend, PhoneRef(phone_id=phone_id))
+            if phone.connection_type != "neonize":
+                return OwnedByAnother(f"{phone.number} is a {phone.connection_type} phone by now")
+            phones.require_alone(conn, self._backend, phone)
+        except PhoneNotFound as error:
+            return OwnedByAnother(str(error))
+        except OwnedByAnother as error:
+            return error
+        return None
 
     def _renew_now(self) -> set[int]:
         with self._database.transaction() as conn:

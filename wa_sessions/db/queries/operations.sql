@@ -38,6 +38,19 @@ WHERE (%(phone_id)s::int IS NULL AND %(organization_id)s::int IS NULL
   AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)
 ORDER BY at DESC, id LIMIT %(limit)s;
 
+-- name: went_on
+SELECT operation.id, operation.action
+FROM wa_sessions.operation_phone AS part JOIN wa_sessions.operation ON operation.id = part.operation_id
+WHERE part.number = %(number)s AND part.restored_at IS NULL
+  AND operation.at > %(at)s AND operation.id <> %(operation)s AND NOT starts_with(operation.action, 'undo_')
+  AND (string_to_array(part.pairing, ',') && %(pairings)s::text[] OR EXISTS (
+      SELECT FROM wa_sessions.event
+      WHERE event.phone_id = part.phone_id AND event.operation_id = part.operation_id
+        AND (event.detail ->> 'device' = ANY(%(pairings)s) OR event.detail ->> 'pairing' = ANY(%(pairings)s)
+             OR event.detail -> 'devices' ?| %(pairings)s::text[])
+  ))
+ORDER BY operation.action = ANY(%(moving)s) DESC, operation.at DESC LIMIT 1;
+
 -- name: discard_phone
 DELETE FROM wa_sessions.operation_phone
 WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s AND keys = 0 AND status_after IS NULL;

@@ -1,6 +1,7 @@
 -- name: old_events
 SELECT count(*) AS rows FROM wa_sessions.event
-WHERE at < clock_timestamp() - make_interval(secs => %(age)s) AND kind <> 'history_pruned';
+WHERE at < clock_timestamp() - make_interval(secs => %(age)s)
+  AND kind NOT IN ('history_pruned', 'exported') AND NOT detail ? 'mark';
 
 -- name: old_messages
 SELECT count(*) AS rows FROM wa_sessions.message
@@ -15,7 +16,8 @@ WITH gone AS (
     DELETE FROM wa_sessions.event
     WHERE id IN (
         SELECT id FROM wa_sessions.event
-        WHERE at < clock_timestamp() - make_interval(secs => %(age)s) AND kind <> 'history_pruned'
+        WHERE at < clock_timestamp() - make_interval(secs => %(age)s)
+          AND kind NOT IN ('history_pruned', 'exported') AND NOT detail ? 'mark'
         ORDER BY id LIMIT %(batch)s FOR UPDATE SKIP LOCKED
     )
     RETURNING at, phone_id, organization_id, kind, detail

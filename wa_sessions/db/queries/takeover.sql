@@ -2,10 +2,14 @@
 SELECT "key", "value", "type" FROM {auth_table}
 WHERE "organizationId" = %(organization_id)s AND "phoneJid" = %(number)s ORDER BY "key";
 
+-- name: creds
+SELECT "key", "value", "type" FROM {auth_table}
+WHERE "organizationId" = %(organization_id)s AND "phoneJid" = %(number)s AND "key" = 'creds';
+
 -- name: kept_auth_rows
 SELECT row ->> 'key' AS "key", row ->> 'value' AS "value", row ->> 'type' AS "type"
 FROM wa_sessions.quarantine
-WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s AND store = 'baileys' ORDER BY seq;
+WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s AND store = 'baileys' ORDER BY "key";
 
 -- name: last_adoption
 SELECT part.operation_id AS id
@@ -51,6 +55,17 @@ FROM (SELECT md5(found::text) AS row FROM {table} AS found WHERE {condition}) AS
 
 -- name: of_number
 "organizationId" = %(organization_id)s AND "phoneJid" = %(number)s
+
+-- name: moved_after
+SELECT event.kind, event.operation_id AS operation
+FROM wa_sessions.event JOIN wa_sessions.operation_phone AS part USING (operation_id, phone_id)
+WHERE event.phone_id = %(phone_id)s AND part.restored_at IS NULL
+  AND CASE event.kind
+      WHEN 'exported' THEN event.at > %(made_at)s
+      WHEN 'imported' THEN (event.detail ->> 'made_at')::timestamptz >= %(made_at)s
+      ELSE false
+  END
+ORDER BY event.id DESC LIMIT 1;
 
 -- name: noted
 SELECT detail FROM wa_sessions.event
