@@ -9,19 +9,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
-from support import watched  # noqa: E402
+from support import watched
 
-from wa_sessions.actions.connection import Opened  # noqa: E402
-from wa_sessions.cli.top.app import TopApp  # noqa: E402
-from wa_sessions.cli.top.fleet_table import FleetTable  # noqa: E402
-from wa_sessions.db import backend, migrate  # noqa: E402
-from wa_sessions.db.embedded import EmbeddedServer  # noqa: E402
-from wa_sessions.db.gateway import Database  # noqa: E402
-from wa_sessions.db.settings import Target  # noqa: E402
+from wa_sessions.actions.connection import Opened
+from wa_sessions.cli.top.app import TopApp
+from wa_sessions.cli.top.fleet_table import FleetTable
+from wa_sessions.db import backend, migrate
+from wa_sessions.db.embedded import EmbeddedServer
+from wa_sessions.db.gateway import Database
+from wa_sessions.db.settings import Target
 
+ROOT = Path(__file__).parent.parent
 SIZE = (100, 20)
 
 

@@ -105,7 +105,8 @@ def restore(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Undo an operation. Its keys come back byte for byte, with the phone's status.
-    \f It refuses to overwrite newer rows, and while a newer pairing of the phone exists; `--overwrite` puts what stands
+    \f
+    It refuses to overwrite newer rows, and while a newer pairing of the phone exists; `--overwrite` puts what stands
     there into quarantine, under an operation of its own. Keys that went on since, as from a backup or another machine,
     stay in quarantine too, and those of the side (Node backend or our worker) that the phone has left since: neither
     comes back with `--overwrite` once `adopt`, `return`, `export` or `import` has moved them. A worker that runs the
