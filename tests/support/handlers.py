@@ -2,7 +2,7 @@
 
 import threading
 
-from wa_sessions.worker.incoming import IncomingMessage
+from wa_sessions.worker.message import IncomingMessage
 
 
 def difficult(message: IncomingMessage) -> None:

@@ -5,7 +5,7 @@ import threading
 from dataclasses import replace
 
 from wa_sessions.worker.handlers import REMEMBERED, HandlerThread
-from wa_sessions.worker.incoming import IncomingMessage
+from wa_sessions.worker.message import IncomingMessage
 
 MESSAGE = IncomingMessage(
     "ID1", "77050000001@s.whatsapp.net", "1@lid", None, False, False, 0, "conversation", "hi", b""

@@ -24,7 +24,7 @@ from neonize.utils.log import log as neonize_log
 
 from wa_sessions.errors import DatabaseError
 from wa_sessions.health.classify import StoreFailure, UndecryptedMessage, classify
-from wa_sessions.worker.incoming import IncomingMessage
+from wa_sessions.worker.message import IncomingMessage
 
 Emit = Callable[..., None]
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wa_sessions.errors import UsageError
-from wa_sessions.worker.incoming import IncomingMessage
+from wa_sessions.worker.message import IncomingMessage
 
 Handler = Callable[[IncomingMessage], object]
 

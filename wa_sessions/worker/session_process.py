@@ -15,7 +15,7 @@ from typing import Any
 
 from wa_sessions.errors import UsageError
 from wa_sessions.worker.handlers import HandlerThread, command_handler, load_function
-from wa_sessions.worker.incoming import IncomingMessage
+from wa_sessions.worker.message import IncomingMessage
 
 LEASE_RAN_OUT = 75  # exit status, EX_TEMPFAIL of sysexits.h
 QUIET_BEFORE_EXIT = 0.2  # seconds without an event after which a closed session has told everything

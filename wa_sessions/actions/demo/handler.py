@@ -2,7 +2,7 @@
 
 import sys
 
-from wa_sessions.worker.incoming import IncomingMessage
+from wa_sessions.worker.message import IncomingMessage
 
 
 def tell(message: IncomingMessage) -> None:

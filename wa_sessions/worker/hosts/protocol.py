@@ -1,0 +1,386 @@
+"""What a session host and the worker say to each other: typed frames, one JSON object a line.
+
+A *client* is one login of one phone inside a host; its number is never used twice by a worker, so late words of an
+earlier login are known as such. Texts that strangers choose (ids, names, reasons) are clean in every frame: the host's
+adapter sees to that before it sends one.
+"""
+
+import base64
+import json
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from wa_sessions.health.classify import Cause, Encryption
+from wa_sessions.worker.message import IncomingMessage
+
+LINE_LIMIT = 64 << 20
+"""Bytes of one frame. WhatsApp's own limit for a stanza is 16 MiB; base64 and JSON add to it."""
+
+
+class ProtocolError(ValueError):
+    """A line that is no frame which this program knows."""
+
+
+# --------------------------------------------------------------------------------------- the worker to a host
+
+
+@dataclass(frozen=True, slots=True)
+class StartClient:
+    """Log in as ``device`` (a JID whose row stands in the store), or show QR codes where there is none.
+
+    ``deliver``: messages are handed over, not only told of.
+    """
+
+    client: int
+    store_url: str
+    device: str | None
+    deliver: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopClient:
+    """Close the WebSocket, tell what has arrived, end; ``Stopped`` follows."""
+
+    client: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropClient:
+    """Close the WebSocket at once: the phone is another worker's by now. ``Stopped`` follows."""
+
+    client: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendText:
+    """Send a text to a number, user JID or group JID; ``Answer`` has the message's id."""
+
+    client: int
+    request: int
+    to: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unlink:
+    """Have WhatsApp remove this device, which also deletes its rows; ``Answer`` follows."""
+
+    client: int
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareStore:
+    """Make or upgrade whatsmeow's tables; ``Answer`` has the JIDs of the devices in the store."""
+
+    request: int
+    store_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendLease:
+    """Live until ``until`` on the monotonic clock, then end with all sockets."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndHost:
+    """Close all WebSockets side by side, tell what has arrived, and exit."""
+
+
+Command = StartClient | StopClient | DropClient | SendText | Unlink | PrepareStore | ExtendLease | EndHost
+
+
+# --------------------------------------------------------------------------------- a host to the worker: clients
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """The host begins with this client now: if the host dies before the next frame of it, it is the suspect."""
+
+    client: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """Logged in."""
+
+    client: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The WebSocket is lost; whatsmeow opens another by itself."""
+
+    client: int
+
+
+@dataclass(frozen=True, slots=True)
+class PingUnanswered:
+    """WhatsApp did not answer ``count`` pings in a row."""
+
+    client: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PingAnswered:
+    """WhatsApp answers pings again."""
+
+    client: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """Another client logged in with these keys."""
+
+    client: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedOut:
+    """WhatsApp removed the device; ``reason`` is neonize's name of WhatsApp's code."""
+
+    client: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """WhatsApp refuses this version of the client."""
+
+    client: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRefused:
+    """WhatsApp refused the login."""
+
+    client: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Banned:
+    """Banned for ``seconds``; 0: no end was told."""
+
+    client: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectFailed:
+    """The login did not come about: ``in_store`` tells the store's failure from WhatsApp's. The client has ended."""
+
+    client: int
+    in_store: bool
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailed:
+    """whatsmeow could not use the key store."""
+
+    client: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamError:
+    """WhatsApp ended the stream with a code that whatsmeow has no name for."""
+
+    client: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class QrCode:
+    """A code to scan; the earlier one is worth nothing any more."""
+
+    client: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """The code was scanned: the new device's JID."""
+
+    client: int
+    jid: str
+
+
+@dataclass(frozen=True, slots=True)
+class PairingFailed:
+    """This client gives no more codes: ``timeout`` where they are used up, else what went wrong."""
+
+    client: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undecrypted:
+    """One copy of a message did not decrypt. The ids are those of the event, never read out of a log line."""
+
+    client: int
+    message_id: str
+    sender: str
+    chat: str
+    is_group: bool
+    cause: Cause
+    encryption: Encryption
+
+
+@dataclass(frozen=True, slots=True)
+class RetriesExhausted:
+    """whatsmeow will not ask the sender of this message again."""
+
+    client: int
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsynced:
+    """An app-state collection did not sync."""
+
+    client: int
+    collection: str
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Decrypted:
+    """A message decrypted."""
+
+    client: int
+    message_id: str
+    sender: str
+    chat: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageArrived:
+    """A message for the handler."""
+
+    client: int
+    message: IncomingMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The client has ended as it was asked to; all that it had was told before."""
+
+    client: int
+
+
+# ----------------------------------------------------------------------------------- a host to the worker: itself
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a request: its result, or an error for people."""
+
+    request: int
+    result: str | list[str] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """This client does not end: the host has to be emptied and killed."""
+
+    client: int
+
+
+ClientEvent = (
+    Starting
+    | Connected
+    | Disconnected
+    | PingUnanswered
+    | PingAnswered
+    | Replaced
+    | LoggedOut
+    | Outdated
+    | LoginRefused
+    | Banned
+    | ConnectFailed
+    | StoreFailed
+    | StreamError
+    | QrCode
+    | Paired
+    | PairingFailed
+    | Undecrypted
+    | RetriesExhausted
+    | Unsynced
+    | Decrypted
+    | MessageArrived
+    | Stopped
+)
+HostEvent = Answer | Stuck
+Frame = Command | ClientEvent | HostEvent
+
+_FRAMES: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Frame)}
+
+
+def encode(frame: Frame) -> bytes:
+    """One line."""
+    return json.dumps({"frame": type(frame).__name__, **asdict(frame)}, default=_encoded).encode() + b"\n"
+
+
+def decode(line: bytes) -> Frame:
+    """The frame of a line. Raises ProtocolError, which repeats nothing of the line but an unknown frame's name."""
+    try:
+        values = json.loads(line)
+        kind = _FRAMES[values.pop("frame")]
+    except KeyError as error:
+        raise ProtocolError(f"unknown frame {str(error)[:40]}") from None
+    except (ValueError, AttributeError, TypeError):
+        raise ProtocolError("a line that is no frame") from None
+    return _built(kind, values)  # type: ignore[no-any-return]  # one of _FRAMES
+
+
+def _encoded(value: object) -> str:
+    assert isinstance(value, bytes)
+    return base64.b64encode(value).decode()
+
+
+@cache
+def _types(kind: type[Any]) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+def _built(kind: type[Any], values: Any) -> Any:
+    if not isinstance(values, dict):
+        raise ProtocolError(f"{kind.__name__} has no fields")
+    types = _types(kind)  # type: ignore[arg-type]  # a class is hashable
+    try:
+        return kind(**{name: _value(types[name], value) for name, value in values.items()})
+    except (KeyError, TypeError, ValueError):
+        raise ProtocolError(f"{kind.__name__} has other fields") from None
+
+
+def _value(kind: Any, value: Any) -> Any:
+    if kind is bytes:
+        return base64.b64decode(value, validate=True)
+    if is_dataclass(kind):
+        assert isinstance(kind, type)
+        return _built(kind, value)
+    if kind in (Cause, Encryption):
+        return kind(value)
+    if get_origin(kind) in (UnionType, Union):
+        return value if any(_is(value, part) for part in get_args(kind)) else _refuse()
+    if kind is float:
+        return float(value)
+    return value if _is(value, kind) else _refuse()
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+
+
+def _refuse() -> Any:
+    raise TypeError

@@ -1,0 +1,89 @@
+"""What a phone's task needs of the world around it, as it sees it; tests put others in their place."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from wa_sessions.worker.hosts.protocol import ClientEvent
+from wa_sessions.worker.message import IncomingMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLost:
+    """A client ended without being asked: its host crashed, was killed, or hung. ``reason`` is for people.
+
+    ``lease_ran_out``: the host ended itself as nobody had renewed its lease, so nothing is wrong with it.
+    ``set_aside``: this client brought three hosts down; it is not to be started again soon.
+    """
+
+    client: int
+    reason: str
+    lease_ran_out: bool = False
+    set_aside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MoveAsked:
+    """The client is to leave its host: close it, and open it again, whenever the session is at rest."""
+
+    client: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAnswered:
+    """What became of a ``send`` or ``unlink`` of this client: its result, or an error for people."""
+
+    client: int
+    request: int
+    result: str | None = None
+    error: str | None = None
+
+
+FromHost = ClientEvent | ClientLost | MoveAsked | RequestAnswered
+
+
+class SessionHosts(Protocol):
+    """Where clients run. Nothing here waits: what becomes of it comes as an event, in order for each client.
+
+    After ``close`` or ``drop`` exactly one ``Stopped`` or ``ClientLost`` ends that client's events, within 7 seconds;
+    every request is answered before that end.
+    """
+
+    def open(self, phone_id: int, device: str | None, tell: Callable[[FromHost], None]) -> int:
+        """Start a client for the keys of ``device``, or to pair; its number."""
+
+    def close(self, client: int) -> None:
+        """End a client, and tell what had arrived before."""
+
+    def drop(self, client: int) -> None:
+        """End a client at once: its phone is another worker's."""
+
+    def send_text(self, client: int, request: int, to: str, text: str) -> None:
+        """Send a text; ``RequestAnswered`` has the message's id."""
+
+    def unlink(self, client: int, request: int) -> None:
+        """Have WhatsApp remove the device; ``RequestAnswered`` follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerEvent:
+    """Something about the operator's handler that belongs into a phone's history.
+
+    ``kind``: ``handler_failed`` (it raised, ended with a status, or took too long: ``error``), ``handler_slow``
+    (``seconds``, ``waiting``), ``handler_ended`` (its process ended: ``error``), ``handler_unfinished`` (``waiting``
+    messages were not handed over).
+    """
+
+    kind: str
+    message_id: str | None = None
+    error: str | None = None
+    seconds: float | None = None
+    waiting: int | None = None
+
+
+class Delivery(Protocol):
+    """Where messages go that are meant for the operator's handler."""
+
+    def put(self, phone_id: int, message: IncomingMessage) -> None:
+        """Take a message; never waits for the handler."""
