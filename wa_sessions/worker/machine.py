@@ -95,7 +95,7 @@ def _react(session: Session, event: Event, now: datetime) -> Step:
         case protocol.Decrypted() | protocol.RetriesExhausted():
             return connection.health(session, event, now)
         case HandlerEvent():
-            return session, Effects((_handler_note(event),))
+            return session, Effects((handler_note(event),))
         case DeviceFound(device):
             return _device_found(session, device, now)
         case _:
@@ -238,7 +238,8 @@ def _client_lost(session: Session, lost: ClientLost, now: datetime) -> Step:
     return session, effects + more
 
 
-def _handler_note(event: HandlerEvent) -> Note:
+def handler_note(event: HandlerEvent) -> Note:
+    """What the history says of it."""
     seconds = f"{event.seconds or 0:.0f} s"
     messages = {
         "handler_failed": f"the message handler failed: {event.error}",
