@@ -26,6 +26,7 @@ from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.health.model import Limits
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.keys.selection import Selection
 from wa_sessions.worker import policy, supervisor
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.session import Settings
@@ -222,10 +223,13 @@ def test_a_table_that_is_missing_for_a_while_ends_nothing(rig: Rig, away: str, b
 def test_a_force_close_in_an_outage_stays_down(rig: Rig) -> None:
     async def scenario(rig: Rig) -> None:
         async with running(rig):
+            rig.hosts.obedient = False
             command = rig.ask("force_close", reason="maintenance", logout=False)
+            await until(lambda: rig.worker._tasks[rig.phone.id].session.ending)
             with rig.outage():
-                await until(lambda: rig.client is None, 5)
-                await asyncio.sleep(0.5)
+                rig.hosts.obedient = True
+                rig.hosts.close(1)
+                await until(lambda: rig.worker._tasks[rig.phone.id].session.store_away, 5)
             await until(lambda: rig.answered(command))
             await asyncio.sleep(0.5)
             assert rig.health()["state"] == "force_closed"
@@ -369,14 +373,13 @@ def test_a_sync_is_seen_within_seconds_on_a_busy_phone(rig: Rig) -> None:
     run(scenario, rig)
 
 
-def test_a_refused_clean_resets_no_counter(rig: Rig) -> None:
+def test_a_clean_that_finds_nothing_resets_no_counter(rig: Rig) -> None:
     async def scenario(rig: Rig) -> None:
         async with running(rig):
             rig.unsynced()
             await until(lambda: rig.health()["bad_decrypt_errors"] == 1)
-            command = rig.ask(
-                "clean", action="x", reason="r", operation="no-such-operation", selection={"types": ["session"]}
-            )
+            selection = Selection(frozenset({"session"})).as_dict()
+            command = rig.ask("clean", action="x", reason="r", operation="no-such-operation", selection=selection)
             await until(lambda: rig.answered(command))
             await until(lambda: rig.opened == 2)
             rig.tell(protocol.Connected)

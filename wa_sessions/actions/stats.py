@@ -25,10 +25,7 @@ SILENT_AFTER = 20.0
 """So many seconds without a sign of life a session may be; its worker passes one on every 5 s."""
 
 _WATCHING = {State.CONNECTING, State.CONNECTED, State.RECONNECTING, State.NO_ANSWER}
-_NODESILENT_AFTER = 20.0
-"""So many seconds without a sign of life a session may be; its worker passes one on every 5 s."""
-
-_WATCHING = {Status.LOADING, Status.CONNECTED, Status.RECONNECTING}
+_NODE_WATCHING = {Status.LOADING, Status.CONNECTED, Status.RECONNECTING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +44,10 @@ class SessionErrorStats:
 
     ``severity`` is ``ok``, ``warning`` (any error), ``critical`` (the next error of that kind closes the session) or
     ``unknown``, where nobody sees its messages; ``unknown_because`` then says why (``waba``, ``baileys``,
-    ``no_worker``, ``no_sign_of_life``, ``not_connected``, ``no_schema``, ``no_permission``). ``is_healthy`` is False from critical on, None
-    when unknown. ``state`` is what a worker wrote last, at an earlier time where ``observed`` is False. A phone of the
-    Node backend has none; it is observed through the backend's logs, last read at ``logs_read_at``.
+    ``no_worker``, ``no_sign_of_life``, ``not_connected``, ``no_schema``, ``no_permission``). ``is_healthy`` is False
+    from critical on, None when unknown. ``state`` is what a worker wrote last, at an earlier time where ``observed`` is
+    False. A phone of the Node backend has none; it is observed through the backend's logs, last read at
+    ``logs_read_at``.
     """
 
     phone_id: int

@@ -26,8 +26,8 @@ class LeaseLost(OwnedByAnother):
 class WorkerInfo:
     """The owner of a live lease; host and pid are None where the worker's own row is gone.
 
-    ``silent_for``: seconds since the last sign of life of the session itself, of its task and of the process that has its
-    socket; None where its worker, an older one, tells of none.
+    ``silent_for``: seconds since the last sign of life of the session itself, of its task and of the process that has
+    its socket; None where its worker, an older one, tells of none.
     """
 
     phone_id: int

@@ -1,6 +1,7 @@
 """Commands from the database: heard of by notification, looked for now and then, and handed to whom they concern."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from uuid import UUID
 
@@ -31,18 +32,20 @@ class CommandQueue:
         self._lost = lost
         self._heard = asyncio.Event()
         self._link: Connection | None = None
+        self._descriptor = -1  # of the link, which does not tell once it is lost
 
     async def listen(self) -> None:
         """Hear of commands on a connection of its own. Raises DatabaseError."""
         if self._link is None:
             self._link = conn = await asyncio.to_thread(self._connect)
-            asyncio.get_running_loop().add_reader(conn.fileno(), self._read, conn)
+            self._descriptor = conn.fileno()
+            asyncio.get_running_loop().add_reader(self._descriptor, self._read, conn)
         self._heard.set()
 
     def close(self) -> None:
         """Hear of nothing any more."""
         if self._link is not None:
-            asyncio.get_running_loop().remove_reader(self._link.fileno())
+            asyncio.get_running_loop().remove_reader(self._descriptor)
             self._link.close()
             self._link = None
 
@@ -66,8 +69,10 @@ class CommandQueue:
                 self._lost()
 
     def _connect(self) -> Connection:
-        conn = self._database.dedicated()
-        commands.listen(conn)
+        with contextlib.ExitStack() as failing:
+            conn = failing.enter_context(contextlib.closing(self._database.dedicated()))
+            commands.listen(conn)
+            failing.pop_all()
         return conn
 
     def _read(self, conn: Connection) -> None:

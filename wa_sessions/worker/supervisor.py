@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
@@ -139,6 +140,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        loop.set_exception_handler(_report)
         self._store_ok.set()
         await self._commands.listen()
         async with asyncio.TaskGroup() as group:
@@ -334,6 +336,13 @@ class Supervisor:
             except WaSessionsError as error:
                 log.warn(f"the history was not pruned: {error}", event="not_pruned")
             await asyncio.sleep(PRUNE_EVERY)
+
+
+def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What failed where nobody waits for it."""
+    error = context.get("exception")
+    what = f"{type(error).__name__}: {error}" if error else context["message"]
+    log.error(f"a fault of wa-sessions: {what}", event="fault")
 
 
 async def _all(running: Sequence[asyncio.Task[None]]) -> None:
