@@ -96,13 +96,13 @@ class Dispatcher:
         finally:
             self._finish()
 
-    async def drain(self, timeout: float) -> None:
-        """Let handlers take what is queued, for ``timeout`` seconds at most, and end them within 2 seconds more.
+    async def drain(self, seconds: float) -> None:
+        """Let handlers take what is queued, for ``seconds`` at most, and end them within 2 seconds more.
 
         What is left then is dropped and told, one ``handler_unfinished`` for each phone.
         """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout if self._lanes else 0):
+            async with asyncio.timeout(seconds):
                 while self._queue.waiting or self._queue.in_hand:
                     self._settled.clear()
                     await self._settled.wait()

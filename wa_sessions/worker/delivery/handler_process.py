@@ -133,7 +133,7 @@ class HandlerProcess:
                 raise HandlerEnded("it does not keep to the protocol")
 
     async def end(self) -> None:
-        """End the process: by itself within a second if nothing is in hand, else by force; nothing else is waited for."""
+        """End the process: by itself in a second if nothing is in hand, else by force. Nothing else is waited for."""
         try:
             if self._answer is None:
                 with contextlib.suppress(OSError):
@@ -164,7 +164,7 @@ class HandlerProcess:
         try:
             with contextlib.suppress(OSError):  # it is gone, which the answer tells
                 await self._loop.sock_sendall(self._link, line)
-            result = await answer
+            result: FromHandler = await answer
         finally:
             answer.cancel()
         self._answer = None
