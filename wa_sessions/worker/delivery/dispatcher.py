@@ -135,7 +135,7 @@ class Dispatcher:
     async def _keep_up(self, handler: HandlerSpec, changed: asyncio.Event) -> None:
         """One lane: a process, and another one when it has ended."""
         backoff = Backoff(RESTART_FIRST, RESTART_MOST)
-        while True:
+        while not self._over:
             try:
                 async with HandlerProcess.running(handler, self._output, changed.set) as process:
                     if not await self._feed(process, changed, backoff):

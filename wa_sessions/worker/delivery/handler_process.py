@@ -144,8 +144,9 @@ class HandlerProcess:
                 await self._ends_within(GRACE)
         finally:
             self._signal(signal.SIGKILL)
-        await self._watch
-        self._link.close()
+            await asyncio.wait({self._watch})
+            self._link.close()
+        self._watch.result()
 
     async def _become_ready(self, spec: HandlerSpec) -> None:
         try:
@@ -171,8 +172,8 @@ class HandlerProcess:
         return result
 
     async def _ends_within(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._watch), seconds)
+        """Unlike ``wait_for`` of Python 3.11 this swallows no cancellation that comes as the process ends."""
+        await asyncio.wait({self._watch}, timeout=seconds)
 
     def _signal(self, number: signal.Signals) -> None:
         """Signal the process group: children of the handler too, also when it has ended itself."""
