@@ -27,9 +27,13 @@ def plain_text(text: str, limit: int = LIMIT) -> str:
     return cleaned if len(cleaned) <= limit else f"{cleaned[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def plain_id(text: str, limit: int = LIMIT) -> str:
-    """The same for what tells things apart: whatever had to change ends in a digest, so that two ids stay two."""
-    if len(text) <= limit and not _UNSAFE.search(text):
+def plain_id(text: str, limit: int = LIMIT, *, without: str = "") -> str:
+    """The same for what tells things apart: whatever had to change ends in a digest, so that two ids stay two.
+
+    ``without``: further characters that mean something where the id stands.
+    """
+    cleaned = "".join(REPLACEMENT if char in without else char for char in _UNSAFE.sub(REPLACEMENT, text[:limit]))
+    if cleaned == text:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
-    return f"{_UNSAFE.sub(REPLACEMENT, text[: limit - _DIGEST - 1])}~{digest}"
+    return f"{cleaned[: limit - _DIGEST - 1]}~{digest}"

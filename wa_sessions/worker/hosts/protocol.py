@@ -88,7 +88,12 @@ class ExtendLease:
 
 @dataclass(frozen=True, slots=True)
 class EndHost:
-    """Close all WebSockets side by side, tell what has arrived, and exit."""
+    """Close all WebSockets side by side, tell what has arrived, and exit, within ``seconds``.
+
+    ``Stopped`` follows for each client that was there.
+    """
+
+    seconds: float
 
 
 Command = StartClient | StopClient | DropClient | SendText | Unlink | PrepareStore | ExtendLease | EndHost
@@ -287,6 +292,11 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Alive:
+    """The host's threads run: told each second, and first when it is ready for clients."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stuck:
     """This client does not end: the host has to be emptied and killed."""
 
@@ -317,7 +327,7 @@ ClientEvent = (
     | MessageArrived
     | Stopped
 )
-HostEvent = Answer | Stuck
+HostEvent = Answer | Alive | Stuck
 Frame = Command | ClientEvent | HostEvent
 
 _FRAMES: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Frame)}
