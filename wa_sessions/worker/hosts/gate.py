@@ -15,8 +15,8 @@ SETTLE = 0.02
 """Seconds for calls that were let in to be past their look; how long they stay in Go afterwards is no matter."""
 
 PATIENCE = 1.0
-"""Seconds that a writer keeps looks and stops out. A start that takes longer hangs in a dial, having written: what could
-still meet is one look of 0.1 microseconds, against sessions that could not be ended."""
+"""Seconds that a writer keeps looks and stops out. A start that takes longer hangs in a dial, having written: what
+could still meet is one look of 0.1 microseconds, against sessions that could not be ended."""
 
 
 class MapGate:
@@ -62,7 +62,7 @@ class MapGate:
     def _wait(self) -> None:
         """Until no writer has been at it for less than ``PATIENCE``."""
         self._waiting += 1
-        while (left := max(self._writers.values(), default=0.0) + PATIENCE - time.monotonic()) > 0:
+        while (left := max(self._writers.values(), default=-PATIENCE) + PATIENCE - time.monotonic()) > 0:
             self._changed.wait(left)
         self._waiting -= 1
         self._changed.notify_all()

@@ -22,9 +22,6 @@ from wa_sessions.worker.hosts import protocol
 if TYPE_CHECKING:
     from wa_sessions.worker.hosts.neonize import Client
 
-LEASE_RAN_OUT = 75
-"""Exit status, EX_TEMPFAIL of sysexits.h; ended by SIGALRM (-14) means the same, with a held GIL."""
-
 FIRST_LEASE = 60.0
 """Seconds that a host lives before anybody told it of a lease."""
 
@@ -59,7 +56,7 @@ class Lease:
         with self._changed:
             while (left := self._until - time.monotonic()) > 0:
                 self._changed.wait(left)
-        os._exit(LEASE_RAN_OUT)
+        os._exit(protocol.LEASE_RAN_OUT)
 
 
 class Host:

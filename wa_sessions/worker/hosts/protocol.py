@@ -18,6 +18,9 @@ from wa_sessions.worker.message import IncomingMessage
 LINE_LIMIT = 64 << 20
 """Bytes of one frame. WhatsApp's own limit for a stanza is 16 MiB; base64 and JSON add to it."""
 
+LEASE_RAN_OUT = 75
+"""Exit status of a host whose lease ran out, EX_TEMPFAIL of sysexits.h; ended by SIGALRM means the same."""
+
 
 class ProtocolError(ValueError):
     """A line that is no frame which this program knows."""
