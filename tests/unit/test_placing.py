@@ -146,6 +146,12 @@ def test_a_host_that_is_reserved_or_starts_for_long_takes_nobody(host: HostView,
     assert Suspects(25).place([host], 9, 100.0) == (1 if joins else None)
 
 
+def test_where_no_start_comes_to_an_end_no_third_host_is_made() -> None:
+    stuck = [HostView(number, frozenset({number}), starting_since=0.0) for number in (1, 2)]
+    assert Suspects(25).place(stuck[:1], 9, 100.0) is None
+    assert Suspects(25).place(stuck, 9, 100.0) == 1
+
+
 def test_the_fullest_host_is_chosen() -> None:
     hosts = [HostView(number, frozenset(range(number * 100, number * 100 + size))) for number, size in ((1, 3), (2, 9))]
     assert Suspects(25).place(hosts, 1, 0.0) == 2

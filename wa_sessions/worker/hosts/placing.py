@@ -21,6 +21,9 @@ ALONE_AFTER = 3
 START_TIMEOUT = 5.0
 """Seconds that a start may take before its host is left alone with it."""
 
+STUCK_HOSTS = 2
+"""Hosts with such a start before a phone joins one of them: then it is WhatsApp that does not answer, not a host."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -66,7 +69,10 @@ class Suspects:
         """The fullest host that this phone may join; None: a new one."""
         limit = self.limit(phone, now)
         able = [host for host in hosts if self._may_join(host, limit, now)]
-        return max(able, key=lambda host: (len(host.phones), -host.host)).host if able else None
+        free = [host for host in able if not _is_stuck(host, now)]
+        if not free and len(able) < STUCK_HOSTS:
+            return None
+        return max(free or able, key=lambda host: (len(host.phones), -host.host)).host
 
     def placed(self, phone: int, now: float) -> None:
         """It runs from now on: one that is alone has to show 10 quiet minutes, not to be away for them."""
@@ -99,9 +105,8 @@ class Suspects:
         return None
 
     def _may_join(self, host: HostView, limit: int, now: float) -> bool:
-        stuck = host.starting_since is not None and now - host.starting_since > START_TIMEOUT
         alike = all(self.limit(phone, now) == limit for phone in host.phones)
-        return not host.reserved and not stuck and len(host.phones) < limit and alike
+        return not host.reserved and len(host.phones) < limit and alike
 
     def _record(self, phone: int, now: float) -> Record:
         record = self._records.get(phone, Record())
@@ -109,6 +114,10 @@ class Suspects:
             return record
         self._records.pop(phone, None)
         return Record()
+
+
+def _is_stuck(host: HostView, now: float) -> bool:
+    return host.starting_since is not None and now - host.starting_since > START_TIMEOUT
 
 
 def _after(record: Record, starting: bool, company: int, now: float) -> Record:  # noqa: FBT001  # one of two ways
