@@ -16,6 +16,9 @@ from wa_sessions.worker.message import IncomingMessage
 LINE_LIMIT = 64 << 20
 """Bytes of one frame. WhatsApp's own limit for a stanza is 16 MiB; base64 and JSON add to it."""
 
+LEASE_RAN_OUT = 75
+"""Exit status of a host whose lease ran out, EX_TEMPFAIL of sysexits.h; ended by SIGALRM means the same."""
+
 
 # --------------------------------------------------------------------------------------- the worker to a host
 
@@ -82,7 +85,12 @@ class ExtendLease:
 
 @dataclass(frozen=True, slots=True)
 class EndHost:
-    """Close all WebSockets side by side, tell what has arrived, and exit."""
+    """Close all WebSockets side by side, tell what has arrived, and exit, within ``seconds``.
+
+    ``Stopped`` follows for each client that was there.
+    """
+
+    seconds: float
 
 
 Command = StartClient | StopClient | DropClient | SendText | Unlink | PrepareStore | ExtendLease | EndHost
@@ -281,6 +289,11 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Alive:
+    """The host's threads run: told each second, and first when it is ready for clients."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stuck:
     """This client does not end: the host has to be emptied and killed."""
 
@@ -311,7 +324,7 @@ ClientEvent = (
     | MessageArrived
     | Stopped
 )
-HostEvent = Answer | Stuck
+HostEvent = Answer | Alive | Stuck
 Frame = Command | ClientEvent | HostEvent
 
 _CODEC = Codec(*get_args(Frame))
