@@ -82,13 +82,6 @@ class HandlerEvent:
     waiting: int | None = None
 
 
-class Delivery(Protocol):
-    """Where messages go that are meant for the operator's handler."""
-
-    def put(self, phone_id: int, message: IncomingMessage) -> None:
-        """Take a message; never waits for the handler."""
-
-
 class Worker(Protocol):
     """The worker around a session."""
 
@@ -111,7 +104,7 @@ class HostProcesses(SessionHosts, Protocol):
     async def run(self) -> None:
         """Watch over the processes, until cancelled."""
 
-    async def end(self, within: float) -> None:
+    async def end(self, within: float, /) -> None:
         """End all processes, gracefully if that takes no more than ``within`` seconds."""
 
     def extend_lease(self, until: float) -> None:
@@ -124,8 +117,11 @@ class HostProcesses(SessionHosts, Protocol):
 class HandlerProcesses(Protocol):
     """The processes that messages are handled in."""
 
+    def put(self, phone_id: int, message: IncomingMessage) -> None:
+        """Take a message, whose phone is set; never waits for the handler."""
+
     async def run(self) -> None:
         """Hand messages over, until cancelled."""
 
-    async def drain(self, within: float) -> None:
+    async def drain(self, within: float, /) -> None:
         """Let what is queued be handled; what is not after ``within`` seconds is counted and told."""

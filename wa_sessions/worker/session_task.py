@@ -29,7 +29,7 @@ from wa_sessions.worker.effects import (
 )
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.machine import next_look, step
-from wa_sessions.worker.ports import SessionHosts, Worker
+from wa_sessions.worker.ports import HandlerProcesses, SessionHosts, Worker
 from wa_sessions.worker.repository import TRY_AGAIN, SessionRepository
 from wa_sessions.worker.session import (
     ClientOpened,
@@ -64,11 +64,18 @@ class SessionTask:
     """Runs one session. Every event comes through ``tell``, in order."""
 
     def __init__(
-        self, session: Session, repository: SessionRepository, hosts: SessionHosts, worker: Worker, watching: Watching
+        self,
+        session: Session,
+        repository: SessionRepository,
+        hosts: SessionHosts,
+        handlers: HandlerProcesses,
+        worker: Worker,
+        watching: Watching,
     ) -> None:
         self.session = session
         self.repository = repository
         self._hosts = hosts
+        self._handlers = handlers
         self._worker = worker
         self._watching = watching
         self._queue: asyncio.Queue[Event] = asyncio.Queue()
@@ -83,7 +90,10 @@ class SessionTask:
         return self._busy_since is None or time.monotonic() - self._busy_since < STUCK_AFTER
 
     def tell(self, event: Event) -> None:
-        """Take an event, to be handled after those before it."""
+        """Take an event, to be handled after those before it. A message for the handler waits for nothing."""
+        if isinstance(event, protocol.MessageArrived):
+            self._handlers.put(self.repository.phone.id, replace(event.message, phone=self.session.number))
+            return
         if isinstance(event, LeaseLost):
             self.lost = event.reason
         self._queue.put_nowait(event)

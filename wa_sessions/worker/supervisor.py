@@ -251,7 +251,9 @@ class Supervisor:
             repository = SessionRepository(self._database, self._backend, phone, self.worker_id, Lease(epoch))
             settings = replace(self._options.settings, origin=self.worker_id.hex[:8])
             session = Session(phone.number, settings)
-            self._tasks[phone.id] = SessionTask(session, repository, self._hosts, self, self._options.watching)
+            self._tasks[phone.id] = SessionTask(
+                session, repository, self._hosts, self._handlers, self, self._options.watching
+            )
         if refused and not self._tasks:
             raise refused
         await asyncio.to_thread(self._ownership.renew, [])
