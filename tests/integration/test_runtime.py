@@ -430,3 +430,27 @@ def test_after_a_pause_a_worker_takes_again_what_is_free(rig: Rig) -> None:
             assert not worker.done()
 
     run(scenario, rig)
+
+
+def test_a_phone_that_is_released_is_nobodys(rig: Rig) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            rig.hosts.obedient = False
+            command = rig.ask("release", reason="test")
+            await until(lambda: rig.worker._tasks[rig.phone.id].session.ending)
+            with rig.outage():
+                rig.hosts.obedient = True
+                rig.hosts.close(1)
+                await until(lambda: rig.worker._tasks[rig.phone.id].session.store_away, 5)
+            await until(lambda: rig.answered(command))
+            lease = "SELECT 1 FROM wa_sessions.lease WHERE phone_id = %s AND expires_at > clock_timestamp()"
+            assert not rig.rows(lease, rig.phone.id)
+            assert (rig.client, rig.opened, rig.health()["state"]) == (None, 1, "stopped")
+            late = rig.ask("restart")
+            await until(lambda: rig.answered(late))
+            assert (
+                "does not run the phone"
+                in rig.rows("SELECT error FROM wa_sessions.command WHERE id = %s", late)[0]["error"]
+            )
+
+    run(scenario, rig)

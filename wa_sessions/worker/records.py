@@ -8,9 +8,10 @@ from uuid import UUID
 from wa_sessions.db import alerts, commands, operations, phones, quarantine, restoring, whatsmeow
 from wa_sessions.db import health as health_rows
 from wa_sessions.db.backend import Backend
-from wa_sessions.db.gateway import Connection
+from wa_sessions.db.gateway import Connection, errors_of
 from wa_sessions.db.operations import Part
 from wa_sessions.db.phones import KEEP, Phone
+from wa_sessions.db.settings import Target
 from wa_sessions.errors import DatabaseError, WaSessionsError
 from wa_sessions.health.alerting import after_event
 from wa_sessions.health.model import (
@@ -58,6 +59,7 @@ class EffectContext:
     device: str | None
     backend: Backend
     worker_id: UUID
+    target: Target
     lines: list[LogRecord] = field(default_factory=list)
     outcomes: list[Event] = field(default_factory=list)
 
@@ -169,7 +171,7 @@ def _carry_out(conn: Connection, context: EffectContext, record: Record, command
     """Do what an operator asked, or say why not: what is refused leaves nothing behind but its answer."""
     lines = len(context.lines)
     try:
-        with conn.transaction():
+        with errors_of(context.target), conn.transaction():
             result = _done(conn, context, record, command)
     except DatabaseError:
         raise

@@ -83,7 +83,7 @@ class SessionRepository:
         changed = [m for m in after.health.messages.values() if known.get(m.message_id) is not m]
 
         def write(conn: Connection) -> EffectContext:
-            context = EffectContext(phone, after.device or before.device, self._backend, self._worker_id)
+            context = self._context(after.device or before.device, phone)
             leases.fence(conn, phone.id, self.lease.epoch)
             for message in changed:
                 health_rows.save_message(conn, mapping.message_row(phone.id, message))
@@ -126,7 +126,7 @@ class SessionRepository:
         """Write entries that belong to no step of the session."""
 
         def write(conn: Connection) -> EffectContext:
-            context = EffectContext(self.phone, None, self._backend, self._worker_id)
+            context = self._context(None, self.phone)
             leases.fence(conn, self.phone.id, self.lease.epoch)
             for note in notes:
                 records.write(conn, context, note)
@@ -134,6 +134,9 @@ class SessionRepository:
 
         for line in (await self._transaction(write)).lines:
             line()
+
+    def _context(self, device: str | None, phone: Phone) -> EffectContext:
+        return EffectContext(phone, device, self._backend, self._worker_id, self._database.target)
 
     async def _transaction(self, query: Callable[[Connection], T]) -> T:
         """Run ``query`` in a transaction of its own, again while what stands in its way may go away by itself."""
