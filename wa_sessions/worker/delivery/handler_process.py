@@ -8,8 +8,17 @@ import socket
 from collections.abc import AsyncIterator, Callable
 
 from wa_sessions.errors import UsageError
-from wa_sessions.worker.delivery.ending import status_words
-from wa_sessions.worker.delivery.frames import CODEC, LINE_LIMIT, Failed, FromHandler, Missing, Ready, Take, Taken
+from wa_sessions.worker.delivery.frames import (
+    CODEC,
+    LINE_LIMIT,
+    Failed,
+    FromHandler,
+    Missing,
+    Ready,
+    Take,
+    Taken,
+    status_words,
+)
 from wa_sessions.worker.delivery.output import OutputLines, plain
 from wa_sessions.worker.delivery.pipes import PipeReader
 from wa_sessions.worker.delivery.spec import HandlerSpec
