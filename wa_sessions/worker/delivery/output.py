@@ -8,7 +8,8 @@ LINE_LIMIT = 4096
 RATE = 100
 """Lines of one process that are passed on in a second."""
 
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_SUSPECT = re.compile(r"[^ -~]")
+_JOINERS = "\u200c\u200d"
 
 
 class OutputLines:
@@ -65,12 +66,17 @@ class OutputLines:
         self._cut += len(part) - len(kept)
 
     def _end_line(self) -> list[str]:
-        text, cut = clean(self._begun.decode(errors="replace")), self._cut
+        text, cut = self._begun.decode(errors="replace").rstrip().replace("\t", " "), self._cut
         self._begun, self._cut = b"", 0
         self._ended += 1
-        return [f"{text} … ({cut} bytes more)"] if cut else [text] if text else []
+        shown = f"{text} … ({cut} bytes more)" if cut else text
+        return [plain(shown)] if shown else []
 
 
-def clean(text: str) -> str:
-    """One line of text without anything that moves a terminal's cursor, begins a line or turns its direction."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text.rstrip().replace("\t", " "))
+def plain(text: str) -> str:
+    """One line of it without control characters, those that turn its direction among them."""
+    return _SUSPECT.sub(_harmless, text)
+
+
+def _harmless(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() or found[0] in _JOINERS else "\N{REPLACEMENT CHARACTER}"
