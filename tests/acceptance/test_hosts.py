@@ -17,7 +17,7 @@ from wa_sessions.db.settings import Target
 from wa_sessions.emulator import Emulator, Node
 from wa_sessions.emulator.network import Course
 from wa_sessions.health.classify import Cause
-from wa_sessions.worker.hosts import pool, protocol, watch
+from wa_sessions.worker.hosts import host, pool, protocol, watch
 from wa_sessions.worker.ports import ClientLost, MoveAsked, RequestAnswered
 
 HOLD_THE_GIL = """
@@ -319,6 +319,31 @@ def test_requests_are_answered_before_the_end(
     hosts.expect(client, RequestAnswered, request=1)
     hosts.close(client)
     assert isinstance(hosts.ended(client).event, protocol.Stopped)
+
+
+def test_a_worn_out_host_is_emptied_one_session_at_a_time(
+    emu: Emulator, store: str, hosts: Hosts, peers: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("REVIEW_INTERVAL", 0.5), ("MOVE_INTERVAL", 1.0)):
+        monkeypatch.setattr(pool, name, value)
+    ours = paired(emu, store, 2, tmp_path)
+    clients = hosts.start(*ours)
+    old = hosts.pid_of(ours[0])
+    monkeypatch.setattr(host, "STARTS_LIMIT", 1)
+    hosts.until(lambda: any(status.retiring for status in hosts.call(hosts.pool.hosts)))
+    monkeypatch.undo()
+    use_environment(monkeypatch, emu)
+    monkeypatch.setattr(pool, "MOVE_INTERVAL", 1.0)
+    moved = []
+    for _ in ours:
+        asked = hosts.told.wait(lambda told: isinstance(told.event, MoveAsked) and told.client not in moved)
+        moved.append(asked.client)
+        hosts.close(asked.client)
+        assert isinstance(hosts.ended(asked.client).event, protocol.Stopped)
+        hosts.start(ours[clients.index(asked.client)])
+    assert sorted(moved) == sorted(clients)
+    hosts.until(lambda: old not in hosts.pids())
+    assert len(hosts.pids()) == 1
 
 
 # ------------------------------------------------------------------------------------------------------ security
