@@ -205,6 +205,7 @@ def _let_neonize_connect(url: str) -> None:
     """It makes its tables before it looks for WhatsApp, which stands behind a closed port here."""
     program = """
         import os, sys
+        import pylibmagic  # the machine may lack libmagic
         from neonize.client import NewClient
         try:
             NewClient(sys.argv[1], uuid="schema").connect()
