@@ -97,7 +97,7 @@ def test_a_picture_that_cannot_be_written(phone_id: int, capsys: Capture, tmp_pa
     for place in (tmp_path / "none" / "qr", tmp_path, Path("/dev/null")):
         out, err = run(capsys, "qr", NUMBER, "--png", str(place), code=1)
         assert out == ""
-        assert err.startswith(f"wa-sessions: {place} ")
+        assert f" {place.parent}" in err
         assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
     assert Path("/dev/null").is_char_device()
