@@ -6,6 +6,7 @@ import os
 import sys
 
 from wa_sessions.errors import ExitCode, WaSessionsError
+from wa_sessions.plain_text import one_line
 
 DEBUG_VARIABLE = "WA_SESSIONS_DEBUG"
 COMPLETE_VARIABLE = "_WA_SESSIONS_COMPLETE"
@@ -74,7 +75,7 @@ def _plugin(arguments: list[str]) -> int:
         from wa_sessions.health.checking import Verdict, told
 
         text = error.format_message() if hasattr(error, "format_message") else str(error) or type(error).__name__
-        text = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(_masked(text).split()))
+        text = one_line(_masked(text))
         with contextlib.suppress(OSError, AttributeError):
             sys.stdout.write(told(Verdict.UNKNOWN, text) + "\n")
             sys.stdout.flush()
@@ -138,9 +139,7 @@ def _masked(text: str) -> str:
 
 def _complain(message: str) -> None:
     """One line on stderr, whatever characters were in what it quotes."""
-    line = " ".join(message.split())
-    line = "".join(character if character.isprintable() else "\ufffd" for character in line)
-    sys.stderr.write(f"wa-sessions: {line}\n")
+    sys.stderr.write(f"wa-sessions: {one_line(message)}\n")
 
 
 def _abandon_stdout() -> None:
