@@ -69,6 +69,27 @@ def as_json(
     return _SUSPECT_IN_JSON.sub(_escaped, text)
 
 
+def is_text(text: str) -> bool:
+    """Whether it can be written at all: bytes of the environment that are no UTF-8 come as what cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def can_be_host(name: str) -> bool:
+    """Whether a host can have that name or address.
+
+    >>> can_be_host("db.example"), can_be_host("a..b"), can_be_host("x" * 64)
+    (True, False, False)
+    """
+    try:
+        return bool(name.encode("idna"))
+    except UnicodeError:
+        return False
+
+
 def _harmless(found: re.Match[str]) -> str:
     return found[0] if found[0].isprintable() or found[0] in _JOINERS else "\ufffd"
 

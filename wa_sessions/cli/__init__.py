@@ -2,7 +2,9 @@
 
 import contextlib
 import gc
+import io
 import os
+import resource
 import sys
 
 from wa_sessions.errors import ExitCode, WaSessionsError
@@ -14,9 +16,22 @@ COMPLETE_VARIABLE = "_WA_SESSIONS_COMPLETE"
 
 def main() -> None:
     """Run the command ``wa-sessions`` and exit with its status; never a traceback."""
+    _leave_no_core()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name may be of letters that the terminal lacks
     code = execute(sys.argv[1:])
     gc.freeze()  # the process ends: looking for garbage first would cost 20 ms
     sys.exit(code)
+
+
+def _leave_no_core() -> None:
+    """No core dump of this process and those that it starts: it would hold keys.
+
+    One byte and not none: the kernel then leaves out a program that takes dumps through a pipe, too (``core(5)``).
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    limit = 0 if most == 0 else 1
+    resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
 
 
 def execute(arguments: list[str]) -> int:

@@ -182,9 +182,12 @@ def errors_of(target: Target) -> Iterator[None]:
 def _connect(target: Target, *, autocommit: bool) -> Connection:
     given = conninfo_to_dict(target.conninfo)
     defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
-    return psycopg.connect(
-        target.conninfo, autocommit=autocommit, prepare_threshold=None, row_factory=dict_row, **defaults
-    )
+    try:
+        return psycopg.connect(
+            target.conninfo, autocommit=autocommit, prepare_threshold=None, row_factory=dict_row, **defaults
+        )
+    except UnicodeError:
+        raise DatabaseError(f"{target.masked}: no host can have such a name (source: {target.source})") from None
 
 
 def _prepare(conn: Connection, target: Target) -> None:

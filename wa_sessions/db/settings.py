@@ -138,5 +138,5 @@ def _offers_tls(base: str, query: dict[str, str]) -> bool:
         with socket.create_connection((host, parts.port or 5432), TLS_PROBE_TIMEOUT) as probe:
             probe.sendall(struct.pack("!ii", 8, 80877103))
             return probe.recv(1) != b"N"
-    except OSError:
+    except (OSError, UnicodeError):
         return True
