@@ -118,3 +118,21 @@ def test_no_core_dump_is_left(fleet: Fleet, tmp_path: Path) -> None:
     assert subprocess.run(command, capture_output=True, timeout=30).returncode == 0
     (line,) = [line for line in limits.read_text().splitlines() if line.startswith("Max core file size")]
     assert line.split()[4:6] == ["1", "1"]
+
+
+def test_a_password_in_the_command_line_is_warned_of_once(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = fleet.url
+    assert fleet("sessions").err == ""
+    fleet.url = plain.replace("postgres@", "postgres:geheim@")
+    shown = fleet("sessions", "--json")
+    assert shown.json["sessions"]
+    assert shown.err.startswith("wa-sessions: everybody on this machine can read the password in --database-url (ps)")
+    assert "WA_SESSIONS_DATABASE_URL" in shown.err
+    assert "pgpass" in shown.err
+    assert "geheim" not in shown.err
+    assert shown.err.count("\n") == 1
+    monkeypatch.setenv("WA_SESSIONS_DATABASE_URL", fleet.url)
+    assert cli.execute(["sessions"]) == 0
+    assert capsys.readouterr().err == ""

@@ -29,6 +29,11 @@ def opened(database_url: str | None, *, may_make: bool = False) -> "Iterator[Ope
     with open_database(database_url, embedded="create" if may_make else "existing") as found:
         if found.made_in:
             say(f"no database was configured: made an embedded one in {found.made_in}")
+        if found.database.target.shows_password:
+            say(
+                "everybody on this machine can read the password in --database-url (ps): set WA_SESSIONS_DATABASE_URL, "
+                "or leave it out and keep it in ~/.pgpass"
+            )
         yield found
 
 

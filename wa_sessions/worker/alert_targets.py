@@ -151,7 +151,7 @@ class Email:
 def from_environment(environment: Mapping[str, str] = os.environ) -> tuple[AlertTarget, ...]:
     """All targets that are configured. Raises UsageError for settings that make no sense."""
     for name, value in environment.items():
-        if name.startswith("WA_SESSIONS_ALERT_") and not is_text(value):
+        if "_ALERT_" in name and not is_text(value):
             raise UsageError(f"{name} holds bytes that are no UTF-8")
     secret = environment.get("WA_SESSIONS_ALERT_WEBHOOK_SECRET", "").strip() or None
     urls = environment.get("WA_SESSIONS_ALERT_WEBHOOK_URL", "").split()
