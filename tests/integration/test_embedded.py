@@ -96,11 +96,11 @@ def test_data_and_socket_are_closed_to_others(kept: EmbeddedServer) -> None:
 
 def test_a_killed_server_comes_back_with_all_rows(kept: EmbeddedServer) -> None:
     with psycopg.connect(kept.ensure_running()) as conn:
-        conn.execute("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS number")
+        conn.execute("CREATE TABLE public.kept AS SELECT generate_series(1, 1000) AS number")
     pid = _pid(kept)
     os.kill(pid, signal.SIGKILL)
     assert embedded._until(lambda: not kept.running(), 5)
-    assert _one(kept.ensure_running(), "SELECT count(*) FROM kept") == 1000
+    assert _one(kept.ensure_running(), "SELECT count(*) FROM public.kept") == 1000
     assert _pid(kept) != pid
 
 

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 
 from wa_sessions.errors import UsageError
+from wa_sessions.plain_text import plain
 from wa_sessions.worker.delivery.frames import (
     CODEC,
     LINE_LIMIT,
@@ -19,7 +20,7 @@ from wa_sessions.worker.delivery.frames import (
     Taken,
     status_words,
 )
-from wa_sessions.worker.delivery.output import OutputLines, plain
+from wa_sessions.worker.delivery.output import OutputLines
 from wa_sessions.worker.delivery.pipes import PipeReader
 from wa_sessions.worker.delivery.spec import HandlerSpec
 from wa_sessions.worker.frames import ProtocolError

@@ -1,15 +1,12 @@
 """PURE: what a handler prints, as lines that a log can bear: cut, cleaned, and not too many of them."""
 
-import re
+from wa_sessions.plain_text import plain
 
 LINE_LIMIT = 4096
 """Bytes of a line that are kept."""
 
 RATE = 100
 """Lines of one process that are passed on in a second."""
-
-_SUSPECT = re.compile(r"[^ -~]")
-_JOINERS = "\u200c\u200d"
 
 
 class OutputLines:
@@ -71,12 +68,3 @@ class OutputLines:
         self._ended += 1
         shown = f"{text} … ({cut} bytes more)" if cut else text
         return [plain(shown)] if shown else []
-
-
-def plain(text: str) -> str:
-    """One line of it without control characters, those that turn its direction among them."""
-    return _SUSPECT.sub(_harmless, text)
-
-
-def _harmless(found: re.Match[str]) -> str:
-    return found[0] if found[0].isprintable() or found[0] in _JOINERS else "\N{REPLACEMENT CHARACTER}"
