@@ -1,14 +1,14 @@
 """What follows from an event: records, which go into one transaction, and calls, which are made once that stands."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
 from wa_sessions.errors import WaSessionsError
 from wa_sessions.health.model import Action, ErrorKind
 from wa_sessions.health.reconnect import Status
-from wa_sessions.worker.session import NOTHING, Command, Session
+from wa_sessions.worker.session import Command, Session, nothing
 
 # ------------------------------------------------------------------------------------------------------ records
 
@@ -29,7 +29,7 @@ class Note:
     kind: str
     message: str | None = None
     level: Level = "info"
-    detail: Mapping[str, Any] = NOTHING
+    detail: Mapping[str, Any] = field(default_factory=nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class Tell:
     """For whoever watches this run: an event of the session and its fields."""
 
     event: str
-    fields: Mapping[str, Any] = NOTHING
+    fields: Mapping[str, Any] = field(default_factory=nothing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,10 @@ from wa_sessions.health.reconnect import State
 from wa_sessions.worker.hosts.protocol import ClientEvent, Undecrypted, Unsynced
 from wa_sessions.worker.ports import ClientLost, HandlerEvent, MoveAsked, RequestAnswered
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+def nothing() -> Mapping[Any, Any]:
+    """An empty mapping that stays so."""
+    return MappingProxyType({})
 
 
 class Return(StrEnum):
@@ -42,7 +45,7 @@ class Command:
     id: int
     verb: str
     actor: str
-    arguments: Mapping[str, Any] = NOTHING
+    arguments: Mapping[str, Any] = field(default_factory=nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +106,13 @@ class Session:
     checked: bool = False
     resume: bool = False
     waiting: tuple[Command, ...] = ()
-    requests: Mapping[int, Command] = NOTHING  # type: ignore[assignment]  # an empty mapping is one of any kind
+    requests: Mapping[int, Command] = field(default_factory=nothing)
     stopping: bool = False
     finished: bool = False
 
     looked_at: datetime | None = None
     versions_at: datetime | None = None
-    versions: Mapping[str, int] = NOTHING
+    versions: Mapping[str, int] = field(default_factory=nothing)
 
     def connection_of(self, client: int) -> str:
         """A name for the WebSocket that a login has now, unlike that of any other."""
@@ -201,7 +204,7 @@ class CollectionUnsynced:
     """A collection did not sync; ``versions`` are those in the store before any repair."""
 
     told: Unsynced
-    versions: Mapping[str, int] = NOTHING
+    versions: Mapping[str, int] = field(default_factory=nothing)
 
 
 @dataclass(frozen=True, slots=True)
