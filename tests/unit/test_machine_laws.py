@@ -30,7 +30,9 @@ from wa_sessions.worker.machine import next_look
 from wa_sessions.worker.ports import ClientLost
 from wa_sessions.worker.session import ClientOpened, Return, Shutdown, TimeOver
 
-a_law = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+a_law = settings(
+    max_examples=150, deadline=None, report_multiple_bugs=False, suppress_health_check=[HealthCheck.too_slow]
+)
 
 AT_REST_ONLY = CloseAtLimit | ForceClose | CleanKeys | RestoreKeys | ForgetDevice
 STATUS = {

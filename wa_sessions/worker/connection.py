@@ -32,6 +32,7 @@ from wa_sessions.worker.session import (
 SETTLED_AFTER = timedelta(seconds=60)  # a connection must last so long for the next pause to be short again
 LONGEST_PAUSE = 60.0  # seconds between two attempts to connect
 LONGEST_STORE_PAUSE = 30.0  # seconds
+_FINAL = (protocol.Replaced, protocol.LoggedOut, protocol.Outdated, protocol.LoginRefused, protocol.Banned)
 SET_ASIDE_FOR = timedelta(minutes=30)  # for a session that brings its hosts down
 
 
@@ -50,18 +51,27 @@ def react(session: Session, event: Event, now: datetime) -> Step:
         case protocol.Connected() if session.device:
             return _connected(session, session.device, now)
         case protocol.Disconnected():
-            session = replace(session, drops=session.drops + 1, deadline=now + session.settings.answer_timeout)
+            returning = Return.REPAIR if session.returning is Return.MOVE else session.returning
+            session = replace(session, drops=session.drops + 1, returning=returning)
+            session = replace(session, deadline=now + session.settings.answer_timeout)
             return _changed(session, State.RECONNECTING, Status.RECONNECTING, "disconnected", "connection lost")
-        case protocol.PingUnanswered(count=1):
+        case protocol.PingUnanswered() if session.state is State.CONNECTED:
             message = "WhatsApp does not answer pings"
+            session = replace(session, deadline=now + session.settings.answer_timeout)
             return _changed(session, State.NO_ANSWER, Status.RECONNECTING, "no_answer", message)
-        case protocol.PingAnswered():
+        case protocol.PingAnswered() if session.state is State.NO_ANSWER:
+            session = replace(session, deadline=None)
             return _changed(session, State.CONNECTED, Status.CONNECTED, "answers_again", "WhatsApp answers again")
         case MoveAsked(client) if session.state is State.CONNECTED:
             moving = session.towards(State.CONNECTING, returning=Return.MOVE, ending=True)
             return moving, Effects(calls=(CloseClient(client),))
         case _:
             return end_of(session, event, now)
+
+
+def is_final(event: Event) -> bool:
+    """Whether this ends a login, whatever it was to be."""
+    return isinstance(event, _FINAL)
 
 
 def end_of(session: Session, event: Event, now: datetime) -> Step:
@@ -121,6 +131,8 @@ def set_aside(session: Session, reason: str, now: datetime) -> Step:
 def health(session: Session, event: Event, now: datetime) -> Step:
     """What says something about keys, however the login stands by now."""
     match event:
+        case _ if session.wrong_device is not None:  # of whose keys nothing is kept
+            return session, NO_EFFECTS
         case MessageUndecrypted(one):
             session, effects = decided(session, _failed(event, now), now)
             return session, effects + Effects(calls=(Tell("undecrypted", {"cause": one.cause.value}),))

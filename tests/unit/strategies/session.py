@@ -13,6 +13,7 @@ from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.health.model import Health, Limits
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.worker import effects as does
+from wa_sessions.worker.commands import answered_meanwhile
 from wa_sessions.worker.effects import Call, Effects, Record
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.machine import next_look, step
@@ -39,6 +40,8 @@ from wa_sessions.worker.session import (
     TimeOver,
     Verb,
     VersionsSeen,
+    after_fault,
+    lost_by_fault,
 )
 
 START = datetime(2026, 9, 21, 12, tzinfo=UTC)
@@ -229,7 +232,6 @@ class World:
         event = self._with_facts(event)
         before = self.session
         after, effects = step(before, event, self.now)
-        assert after == step(before, event, self.now)[0]
         needs_commit = bool(effects.records) or after.stored != before.stored
         kept = needs_commit and before.store_away and not isinstance(event, StoreBack)
         self._watch(Moment(event, before, after, effects, self.now, False, kept, self.open, self._bar()))
@@ -281,7 +283,7 @@ class World:
     def _resume(self, event: Event) -> None:
         """After a fault: what is stored, and what the worker knows of its own doings."""
         while True:
-            for command in faulted(self.session, event):
+            for command in lost_by_fault(self.session, event):
                 if command.id not in self.store.answers:
                     self.store.answers[command.id] += 1
             known = after_fault(self.session, event)
@@ -550,35 +552,6 @@ DOWN = {
 }
 
 
-def answered_meanwhile(session: Session, answered: set[int]) -> Session:
-    """Without the commands that the database has answers of."""
-    current = session.current
-    if current is not None and current.id in answered:
-        session = replace(session, current=None, checked=False, asked=False)
-    return replace(
-        session,
-        waiting=tuple(command for command in session.waiting if command.id not in answered),
-        requests={number: command for number, command in session.requests.items() if number not in answered},
-    )
-
-
-def faulted(session: Session, event: Event) -> list[Command]:
-    """The commands that a fault has ended."""
-    given = [event.command] if isinstance(event, CommandGiven) else []
-    known = {command.id for command in session.unanswered}
-    current = [session.current] if session.current else []
-    return [*current, *(command for command in given if command.id not in known)]
-
-
-def after_fault(session: Session, event: Event) -> Session:
-    """What the worker knows of a session over one of whose events it stumbled."""
-    gone = isinstance(event, protocol.Stopped | ClientLost) and event.client == session.client
-    client = None if gone else session.client
-    fresh = Session(session.number, session.settings, drops=session.drops, client=client, ending=client is not None)
-    stopping = session.stopping or isinstance(event, Shutdown)
-    return replace(fresh, requests=session.requests, waiting=session.waiting, stopping=stopping)
-
-
 # ------------------------------------------------------------------------------------------------------ histories
 
 
@@ -587,7 +560,7 @@ class Move:
     """Something that somebody does."""
 
     name: str
-    do: Callable[[World], object] = field(compare=False)
+    do: Callable[[World], object] = field(compare=False, repr=False)
 
     def __repr__(self) -> str:
         return self.name
