@@ -96,15 +96,17 @@ class Store:
     qr_code: str | None = None
     version: int = 0
     answers: Counter[int] = field(default_factory=Counter)
-    log: list[tuple[Event, Record]] = field(default_factory=list)
+    writes: list[Event] = field(default_factory=list)
+    log: list[Record] = field(default_factory=list)
 
     def write(self, event: Event, after: Session, records: Iterable[Record]) -> list[Event]:
         """One transaction; what came of it."""
         self.stored = after.stored
         self.version += 1
+        self.writes.append(event)
         outcomes: list[Event] = []
         for record in records:
-            self.log.append((event, record))
+            self.log.append(record)
             outcomes += self._written(record)
         return outcomes
 
@@ -141,14 +143,14 @@ class Store:
 
 @dataclass(frozen=True)
 class Moment:
-    """One step that was taken: what it met, what came of it, and how the world stood."""
+    """One step: what it met, what came of it, and how the world stood. ``stands``: it was committed, and took effect."""
 
     event: Event
     before: Session
     after: Session
     effects: Effects
     at: datetime
-    written: bool
+    stands: bool
     kept: bool
     open_before: tuple[int, ...]
     barred: str | None
@@ -196,6 +198,7 @@ class World:
             return
         if not isinstance(event, TimeOver):
             self.time_over()
+        event = self._with_facts(event)
         try:
             self._take(event)
             self._take_kept()
@@ -209,9 +212,11 @@ class World:
         """Time goes before everything else, however much happens."""
         look = next_look(self.session)
         if look is not None and look <= self.now and not self.session.finished:
-            self.take(TimeOver())
+            told = TimeOver()
+            self.take(told)
             look = next_look(self.session)
-            assert self.session.finished or look is None or look > self.now, "time is over again at once"
+            stood = any(moment.stands for moment in self.moments if moment.event is told)
+            assert not stood or self.session.finished or look is None or look > self.now, "time is over again at once"
 
     def _take_kept(self) -> None:
         while self._kept and not self.session.store_away and not self.session.finished:
@@ -229,7 +234,6 @@ class World:
     def _handle(self, event: Event) -> None:
         if isinstance(event, StoreBack):
             self._come_back()
-        event = self._with_facts(event)
         before = self.session
         after, effects = step(before, event, self.now)
         needs_commit = bool(effects.records) or after.stored != before.stored
@@ -239,7 +243,7 @@ class World:
             self._kept.append(event)
             return
         outcomes = self._commit(event, after, effects) if needs_commit else []
-        self.moments[-1] = replace(self.moments[-1], written=needs_commit, barred=self._bar())
+        self.moments[-1] = replace(self.moments[-1], stands=True, barred=self._bar())
         self.session = after
         self._bar_if_closed(before, after)
         for call in effects.calls:
@@ -437,6 +441,7 @@ class World:
         look = next_look(self.session)
         if look is not None:
             self.wait(look - self.now)
+            self.time_over()
 
     def kill_worker(self) -> None:
         """The worker is gone at once; another one begins."""
@@ -448,6 +453,7 @@ class World:
         self._kept.clear()
         self._uncertain = None
         self.store_down = False
+        self.store.wrong_devices.clear()  # nobody knows of them any more
         self._version = self.store.version
         if self.store.stored[1] is not State.BANNED:
             self.barred = self.barred_until = None
