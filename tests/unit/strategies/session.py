@@ -584,14 +584,25 @@ def _fails_twice(world: World) -> None:
         world.client_says(lambda client: _undecrypted(client, message_id))
 
 
-_SAID: list[Callable[[int], Event]] = [
-    protocol.Starting,
-    protocol.Connected,
-    protocol.Connected,
-    protocol.Connected,
-    protocol.Disconnected,
-    partial(protocol.PingUnanswered, count=1),
-    protocol.PingAnswered,
+def _connects(world: World) -> None:
+    """What was on its way goes well, up to a login."""
+    world.hosts_end_clients()
+    if not world.session.online:
+        world.wait_for_next_look()
+    for said in (partial(protocol.Paired, jid=NEW_DEVICE), protocol.Connected):
+        world.client_says(said)
+
+
+def _stranger_scans(world: World) -> None:
+    for said in (
+        partial(protocol.QrCode, code="2@abc"),
+        partial(protocol.Paired, jid=WRONG_DEVICE),
+        protocol.Connected,
+    ):
+        world.client_says(said)
+
+
+_ENDS: list[Callable[[int], Event]] = [
     protocol.Replaced,
     partial(protocol.LoggedOut, reason="LOGGED_OUT"),
     protocol.Outdated,
@@ -601,10 +612,16 @@ _SAID: list[Callable[[int], Event]] = [
     partial(protocol.ConnectFailed, in_store=True, error="x"),
     partial(protocol.ConnectFailed, in_store=False, error="x"),
     protocol.StoreFailed,
+]
+_SAID: list[Callable[[int], Event]] = [
+    protocol.Starting,
+    protocol.Connected,
+    protocol.Disconnected,
+    partial(protocol.PingUnanswered, count=1),
+    protocol.PingAnswered,
     partial(protocol.StreamError, code="515"),
     partial(protocol.QrCode, code="2@abc"),
     partial(protocol.Paired, jid=NEW_DEVICE),
-    partial(protocol.Paired, jid=WRONG_DEVICE),
     partial(protocol.Paired, jid=WRONG_DEVICE),
     partial(protocol.PairingFailed, reason="timeout"),
     partial(protocol.PairingFailed, reason="err-client-outdated"),
@@ -612,7 +629,6 @@ _SAID: list[Callable[[int], Event]] = [
     partial(protocol.Decrypted, message_id="3EB0A2", sender="1001:1@lid", chat="1001@lid"),
     partial(_undecrypted, message_id="3EB0A1"),
     partial(_undecrypted, message_id="3EB0A3", cause=Cause.STORE),
-    partial(MoveAsked, reason="retiring"),
 ]
 
 
@@ -630,6 +646,13 @@ def _unsynced(client: int) -> Event:
     return CollectionUnsynced(protocol.Unsynced(client, "regular", Cause.BAD_DECRYPT), {"regular": 1})
 
 
+CONNECT_MOVES = [
+    *[Move("connects", _connects)] * 5,
+    Move("a stranger scans", _stranger_scans),
+    *[Move("MoveAsked", lambda world: world.client_says(partial(MoveAsked, reason="retiring")))] * 2,
+    Move("send", lambda world: world.command(Verb.SEND)),
+]
+END_MOVES = [Move(_name(said), lambda world, said=said: world.client_says(said)) for said in _ENDS]
 CLIENT_MOVES = [Move(_name(said), lambda world, said=said: world.client_says(said)) for said in _SAID] + [
     Move("unsynced", lambda world: world.client_says(_unsynced)),
     Move("a message fails twice", _fails_twice),
@@ -680,15 +703,17 @@ RARE_MOVES = [
     Move("keys vanish", lambda world: setattr(world.store, "device", None)),
 ]
 
-moves = st.one_of(
-    st.sampled_from(CLIENT_MOVES),
-    st.sampled_from(CLIENT_MOVES),
-    st.sampled_from(HOST_MOVES),
-    st.sampled_from(TIME_MOVES),
-    st.sampled_from(COMMAND_MOVES),
-    st.sampled_from(STORE_MOVES),
-    st.sampled_from(COMMAND_MOVES + RARE_MOVES),
-)
+_WEIGHTS = [
+    (CONNECT_MOVES, 6),
+    (CLIENT_MOVES, 4),
+    (END_MOVES, 2),
+    (HOST_MOVES, 3),
+    (TIME_MOVES, 3),
+    (COMMAND_MOVES, 2),
+    (STORE_MOVES, 4),
+    (RARE_MOVES, 1),
+]
+moves = st.one_of([st.sampled_from(group) for group, weight in _WEIGHTS for _ in range(weight)])
 
 
 @dataclass(frozen=True)
