@@ -102,7 +102,7 @@ def ended(session: Session, end: End, detail: str, now: datetime, until: datetim
     """The login has ended: stay down, come back after a pause, or wait for the store."""
     if session.connected_at and now - session.connected_at >= SETTLED_AFTER:
         session = replace(session, attempts=0, store_attempts=0)
-    session = replace(session, deadline=None, connected_at=None, returning=Return.LOGIN, wrong_device=None)
+    session = replace(session, deadline=None, connected_at=None, returning=Return.LOGIN)
     follows = after(end, ban_expires_at=until)
     told = Effects((SetStatus(follows.status, qr_code=None),), (Tell(follows.state.value),))
     match follows:
