@@ -6,6 +6,7 @@ from contextlib import closing
 from uuid import UUID, uuid4
 
 import pytest
+from support.requests import await_request
 
 import wa_sessions
 from wa_sessions.actions import changes
@@ -47,7 +48,7 @@ def answering(database: Database, worker: UUID, **answer: object) -> threading.T
             with database.transaction() as work:
                 taken = commands.take(work, worker)
             if not taken:
-                commands.await_request(conn, worker, 20)
+                await_request(conn, worker, 20)
                 with database.transaction() as work:
                     taken = commands.take(work, worker)
             with database.transaction() as work:

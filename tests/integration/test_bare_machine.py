@@ -26,5 +26,5 @@ def test_neonize_alone_needs_the_machines_libmagic() -> None:
 
 
 def test_the_adapter_brings_its_own() -> None:
-    done = _run("import wa_sessions.worker.adapter; print('loaded')")
+    done = _run("import wa_sessions.worker.hosts.neonize; print('loaded')")
     assert (done.returncode, done.stdout.strip()) == (0, "loaded"), done.stderr

@@ -21,7 +21,7 @@ from support.store import DATA
 from wa_sessions.db import whatsmeow
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Connection, Database
-from wa_sessions.db.settings import Target, resolve, store_url
+from wa_sessions.db.settings import Target, resolve, store_url, without_idle_timeout
 from wa_sessions.errors import DatabaseError
 from wa_sessions.keys.whatsmeow_tables import SHARED_TABLES, TABLES
 
@@ -118,6 +118,17 @@ def test_the_stores_url_by_socket(target: Target, server: EmbeddedServer) -> Non
         "sslmode": "disable",
         "binary_parameters": "yes",
         "search_path": "whatsmeow",
+        "idle_session_timeout": "60000",
+    }
+
+
+def test_a_pooler_that_refuses_the_idle_timeout_gets_a_url_without_it(target: Target) -> None:
+    with Database.open(target) as database, database.transaction() as live:
+        url = store_url(live, target)
+    without = urlsplit(without_idle_timeout(url))
+    assert without.scheme == "postgres"
+    assert _query(without.query) == {
+        name: value for name, value in _query(urlsplit(url).query).items() if name != "idle_session_timeout"
     }
 
 

@@ -1,6 +1,5 @@
 """``adopt`` and ``return`` on keys that real Baileys wrote: wholly or not at all, undone while nobody has used them."""
 
-import asyncio
 import base64
 import json
 from collections.abc import Callable
@@ -22,14 +21,10 @@ from wa_sessions.actions.give_back import give_back
 from wa_sessions.actions.takeover import MovedPhone, each
 from wa_sessions.db import backend, commands, phones, takeover
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, SchemaMissing
-from wa_sessions.health.model import Limits
+from wa_sessions.errors import Conflict, OwnedByAnother
 from wa_sessions.keys.baileys.rows import Row
 from wa_sessions.keys.phone_ref import PhoneRef
-from wa_sessions.worker import orders
-from wa_sessions.worker.context import SessionOptions
-from wa_sessions.worker.plans import Order, Stop
-from wa_sessions.worker.supervisor import Supervisor
+from wa_sessions.worker.ownership import Ownership
 
 LINKED = {BUFFERS, PAIRED, SEVENTH, SEVENTH_PAIRED, LOGGED_OUT}
 STOPPED = ("--process-stopped", "--yes")
@@ -343,12 +338,6 @@ def test_a_number_is_ours_in_one_row_only(fleet: Fleet, key: Key, tmp_path: Path
     _refused(fleet, 5, "as a neonize phone, #10 of organization 7", "return", SEVENTH_PAIRED, *org99, "--yes")
 
 
-def _supervisor(fleet: Fleet, kind: type[Supervisor] = Supervisor) -> Supervisor:
-    with fleet.database.transaction() as conn:
-        found = backend.detect(conn)
-    return kind(fleet.database, found, SessionOptions(store_url="unused"), Limits(bad_mac=1, bad_decrypt=1))
-
-
 def _phone(fleet: Fleet, number: str) -> Phone:
     with fleet.database.transaction() as conn:
         return phones.find(conn, backend.detect(conn), PhoneRef(digits=number))
@@ -361,39 +350,12 @@ def test_a_worker_takes_no_lease_of_what_is_not_ours_by_now(fleet: Fleet) -> Non
     fleet.json("return", SEVENTH, "--yes")
     _in_organization_99(fleet, "neonize")
 
-    async def take() -> None:
-        worker = _supervisor(fleet)
-        for phone, words in ((chosen, "is a baileys phone by now"), (twice, "#15 of organization 99")):
-            with pytest.raises(OwnedByAnother, match=words):
-                await worker._take_all([phone], skip_owned=False)
-            worker._lock.close()
-
-    asyncio.run(take())
-    assert fleet.sql("SELECT phone_id FROM wa_sessions.lease WHERE expires_at > clock_timestamp()") == []
-
-
-class _Unanswering(Supervisor):
-    async def answer(self, order: Order, result: object) -> None:
-        raise DatabaseError("the database is gone")
-
-
-def test_a_phone_that_was_let_go_is_not_connected_again_whoever_is_told(fleet: Fleet) -> None:
-    fleet.json("adopt", SEVENTH, *STOPPED)
-
-    async def release() -> tuple[object, object]:
-        worker = _supervisor(fleet, _Unanswering)
-        await worker._take_all([phone := _phone(fleet, SEVENTH)], skip_owned=False)
-        session = worker._sessions[phone.id]
-        fleet.sql("ALTER TABLE wa_sessions.lease RENAME TO away")
-        with pytest.raises(SchemaMissing):
-            await worker.give_up(session)
-        assert worker._sessions == {phone.id: session}
-        fleet.sql("ALTER TABLE wa_sessions.away RENAME TO lease")
-        plan = await orders.obey(session, Order(1, "release", "me@here", {"reason": "test"}))
-        worker._lock.close()
-        return plan, worker._sessions
-
-    assert asyncio.run(release()) == (Stop(), {})
+    with fleet.database.transaction() as conn:
+        ownership = Ownership(fleet.database, backend.detect(conn), uuid4())
+    for phone, words in ((chosen, "is a baileys phone by now"), (twice, "#15 of organization 99")):
+        with pytest.raises(OwnedByAnother, match=words):
+            ownership.take(phone.id)
+    ownership.let_go([])
     assert fleet.sql("SELECT phone_id FROM wa_sessions.lease WHERE expires_at > clock_timestamp()") == []
 
 
@@ -533,7 +495,7 @@ def test_what_was_moved_is_said_though_node_does_not_start(fleet: Fleet, key: Ke
 )
 def test_a_takeover_on_trial(events: list[str], failure: str | None) -> None:
     trial = Trial(7)
-    ended = [trial.told(PAIRED, event, {}) for event in events]
+    ended = [trial.handle_event(PAIRED, event, {}) for event in events]
     assert (trial.failure, any(ended)) == (failure, failure is not None)
 
 

@@ -6,14 +6,13 @@ from hypothesis import strategies as st
 
 from wa_sessions.health.classify import (
     Cause,
-    DuplicateMessage,
     Encryption,
-    Finding,
-    RetriesExhausted,
     StoreFailure,
-    UndecryptedMessage,
     UnsyncedCollection,
-    classify,
+    encryption_of,
+    exhausted_id,
+    message_cause,
+    read_line,
 )
 
 ID = "3EB0C767D097B7C7C9"
@@ -46,12 +45,8 @@ STORE_OUTAGES = (
 )
 
 
-def _failed(why: str, *, chat: str = CHAT) -> str:
-    return f"Error decrypting message {ID} from {SENDER} in {chat}: {why}"
-
-
-def _message(cause: Cause, encryption: Encryption, chat: str = CHAT) -> UndecryptedMessage:
-    return UndecryptedMessage(ID, SENDER, chat, cause, encryption)
+def _failed(why: str) -> str:
+    return f"Error decrypting message {ID} from {SENDER} in {CHAT}: {why}"
 
 
 def _notified(why: str, name: str = "regular_high") -> str:
@@ -66,76 +61,69 @@ def _fetched(why: str, name: str = "regular_high") -> str:
 
 
 @pytest.mark.parametrize(
-    ("line", "finding"),
+    ("why", "cause", "encryption"),
     [
+        ("failed to decrypt normal message: no valid sessions", Cause.BAD_MAC, Encryption.MESSAGE),
+        ("failed to decrypt prekey message: no valid sessions", Cause.BAD_MAC, Encryption.PREKEY_MESSAGE),
         (
-            _failed("failed to decrypt normal message: no valid sessions"),
-            _message(Cause.BAD_MAC, Encryption.MESSAGE),
+            "failed to decrypt group message: sender key state failed verification with given public key",
+            Cause.BAD_MAC,
+            Encryption.SENDER_KEY_MESSAGE,
         ),
         (
-            _failed("failed to decrypt prekey message: no valid sessions"),
-            _message(Cause.BAD_MAC, Encryption.PREKEY_MESSAGE),
+            "failed to decrypt normal message: failed to verify ciphertext MAC: mismatching MAC in signal message",
+            Cause.BAD_MAC,
+            Encryption.MESSAGE,
         ),
         (
-            _failed(
-                "failed to decrypt group message: sender key state failed verification with given public key",
-                chat=GROUP,
-            ),
-            _message(Cause.BAD_MAC, Encryption.SENDER_KEY_MESSAGE, GROUP),
+            "failed to decrypt prekey message: prekey store didn't return one-time key with ID 17",
+            Cause.MISSING_KEY,
+            Encryption.PREKEY_MESSAGE,
         ),
         (
-            _failed(
-                "failed to decrypt normal message: failed to verify ciphertext MAC: mismatching MAC in signal message"
-            ),
-            _message(Cause.BAD_MAC, Encryption.MESSAGE),
+            "failed to decrypt prekey message: no signed prekey found in bundle with ID 1",
+            Cause.MISSING_KEY,
+            Encryption.PREKEY_MESSAGE,
         ),
         (
-            _failed("failed to decrypt prekey message: prekey store didn't return one-time key with ID 17"),
-            _message(Cause.MISSING_KEY, Encryption.PREKEY_MESSAGE),
+            f"failed to decrypt normal message: no session found for user {ADDRESS}",
+            Cause.MISSING_KEY,
+            Encryption.MESSAGE,
         ),
         (
-            _failed("failed to decrypt prekey message: no signed prekey found in bundle with ID 1"),
-            _message(Cause.MISSING_KEY, Encryption.PREKEY_MESSAGE),
+            f"failed to decrypt group message: no sender key for {ADDRESS} in {GROUP}",
+            Cause.MISSING_KEY,
+            Encryption.SENDER_KEY_MESSAGE,
         ),
         (
-            _failed(f"failed to decrypt normal message: no session found for user {ADDRESS}"),
-            _message(Cause.MISSING_KEY, Encryption.MESSAGE),
+            "failed to decrypt group message: no sender key state for key ID 12",
+            Cause.MISSING_KEY,
+            Encryption.SENDER_KEY_MESSAGE,
         ),
         (
-            _failed(f"failed to decrypt group message: no sender key for {ADDRESS} in {GROUP}", chat=GROUP),
-            _message(Cause.MISSING_KEY, Encryption.SENDER_KEY_MESSAGE, GROUP),
+            "failed to decrypt prekey message: untrusted identity",
+            Cause.UNTRUSTED_IDENTITY,
+            Encryption.PREKEY_MESSAGE,
         ),
+        ("failed to parse normal message: unexpected EOF", Cause.OTHER, Encryption.MESSAGE),
+        ("failed to unpad message: plaintext doesn't have expected padding", Cause.OTHER, Encryption.UNKNOWN),
         (
-            _failed("failed to decrypt group message: no sender key state for key ID 12", chat=GROUP),
-            _message(Cause.MISSING_KEY, Encryption.SENDER_KEY_MESSAGE, GROUP),
-        ),
-        (
-            _failed("failed to decrypt prekey message: untrusted identity"),
-            _message(Cause.UNTRUSTED_IDENTITY, Encryption.PREKEY_MESSAGE),
-        ),
-        (
-            _failed("failed to parse normal message: unexpected EOF"),
-            _message(Cause.OTHER, Encryption.MESSAGE),
-        ),
-        (
-            _failed("failed to unpad message: plaintext doesn't have expected padding"),
-            _message(Cause.OTHER, Encryption.UNKNOWN),
-        ),
-        (
-            _failed(
+            (
                 f"failed to decrypt normal message: failed to check if {ADDRESS}'s identity is trusted: "
                 "database returned byte array with illegal length"
             ),
-            _message(Cause.OTHER, Encryption.MESSAGE),
+            Cause.OTHER,
+            Encryption.MESSAGE,
         ),
         (
-            _failed(f"failed to decrypt normal message: failed to load session with {ADDRESS}: context canceled"),
-            _message(Cause.OTHER, Encryption.MESSAGE),
+            f"failed to decrypt normal message: failed to load session with {ADDRESS}: context canceled",
+            Cause.OTHER,
+            Encryption.MESSAGE,
         ),
     ],
 )
-def test_a_message_that_does_not_decrypt(line: str, finding: UndecryptedMessage) -> None:
-    assert classify(line) == finding
+def test_a_message_that_does_not_decrypt(why: str, cause: Cause, encryption: Encryption) -> None:
+    assert (message_cause(why), encryption_of(why)) == (cause, encryption)
 
 
 @pytest.mark.parametrize("outage", STORE_OUTAGES)
@@ -154,44 +142,12 @@ def test_a_message_that_does_not_decrypt(line: str, finding: UndecryptedMessage)
     ],
 )
 def test_a_message_that_our_own_database_could_not_decrypt(step: str, outage: str) -> None:
-    finding = classify(_failed(f"{step}: {outage}"))
-    assert isinstance(finding, UndecryptedMessage)
-    assert finding.cause is Cause.STORE
-
-
-def test_a_sender_who_is_the_chat_is_written_once() -> None:
-    line = f"Error decrypting message {ID} from {CHAT}: failed to decrypt normal message: no valid sessions"
-    assert classify(line) == UndecryptedMessage(ID, CHAT, CHAT, Cause.BAD_MAC, Encryption.MESSAGE)
-
-
-@pytest.mark.parametrize(
-    ("chat", "encryption", "is_group"),
-    [
-        (CHAT, Encryption.MESSAGE, False),
-        (CHAT, Encryption.PREKEY_MESSAGE, False),
-        (GROUP, Encryption.SENDER_KEY_MESSAGE, True),
-        (GROUP, Encryption.PREKEY_MESSAGE, True),
-        ("status@broadcast", Encryption.SENDER_KEY_MESSAGE, True),
-        ("status@broadcast", Encryption.PREKEY_MESSAGE, False),
-    ],
-)
-def test_where_sender_keys_are_used(chat: str, encryption: Encryption, is_group: bool) -> None:
-    assert _message(Cause.BAD_MAC, encryption, chat).is_group is is_group
-
-
-@pytest.mark.parametrize(
-    "why",
-    [
-        "failed to decrypt group message: received message with old counter (current: 9, received: 3)",
-        "failed to decrypt normal message: event was already processed at 2026-09-21 10:00:00 +0000 UTC",
-    ],
-)
-def test_a_duplicate_is_no_failure(why: str) -> None:
-    assert classify(f"Ignoring message {ID} from {SENDER} in {CHAT}: {why}") == DuplicateMessage(ID)
+    assert message_cause(f"{step}: {outage}") is Cause.STORE
 
 
 def test_a_message_that_is_asked_for_no_more() -> None:
-    assert classify(f"Not sending any more retry receipts for {ID}") == RetriesExhausted(ID)
+    assert exhausted_id(f"Not sending any more retry receipts for {ID}") == ID
+    assert exhausted_id(f"Handler for Not sending any more retry receipts for {ID} failed") is None
 
 
 # ------------------------------------------------------------------------------------------------ app state
@@ -225,7 +181,7 @@ def test_a_message_that_is_asked_for_no_more() -> None:
     ],
 )
 def test_a_collection_that_does_not_sync(said, why: str, cause: Cause) -> None:
-    assert classify(said(why, "critical_unblock_low")) == UnsyncedCollection("critical_unblock_low", cause)
+    assert read_line(said(why, "critical_unblock_low")) == UnsyncedCollection("critical_unblock_low", cause)
 
 
 @pytest.mark.parametrize("outage", STORE_OUTAGES)
@@ -243,13 +199,13 @@ def test_a_collection_that_does_not_sync(said, why: str, cause: Cause) -> None:
     ],
 )
 def test_a_collection_that_our_own_database_could_not_sync(step: str, outage: str) -> None:
-    assert classify(_notified(f"{step}: {outage}")) == UnsyncedCollection("regular_high", Cause.STORE)
+    assert read_line(_notified(f"{step}: {outage}")) == UnsyncedCollection("regular_high", Cause.STORE)
 
 
 @pytest.mark.parametrize("said", ["sync app state after notification", "do initial fetch of app state regular"])
 def test_the_version_of_a_collection_is_in_our_database(said: str) -> None:
     line = f"Failed to {said}: failed to get app state regular version: {TCP}"
-    assert classify(line) == UnsyncedCollection("regular", Cause.STORE)
+    assert read_line(line) == UnsyncedCollection("regular", Cause.STORE)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +219,7 @@ def test_the_version_of_a_collection_is_in_our_database(said: str) -> None:
 )
 def test_patches_that_whatsapp_does_not_give_are_neither_damage_nor_our_database(why: str) -> None:
     line = f"Failed to sync app state after notification: failed to fetch app state regular patches: {why}"
-    assert classify(line) == UnsyncedCollection("regular", Cause.OTHER)
+    assert read_line(line) == UnsyncedCollection("regular", Cause.OTHER)
 
 
 # ----------------------------------------------------------------------------------------- our own database
@@ -288,7 +244,7 @@ def test_patches_that_whatsapp_does_not_give_are_neither_damage_nor_our_database
     ],
 )
 def test_our_own_database_fails(line: str) -> None:
-    assert classify(line) == StoreFailure()
+    assert read_line(line) == StoreFailure()
 
 
 CLEARING = "clearing stored identity and retrying"
@@ -317,21 +273,43 @@ DIAL = "couldn't dial whatsapp web websocket: dial tcp"
     ],
 )
 def test_what_says_nothing_about_health(line: str) -> None:
-    assert classify(line) is None
+    assert read_line(line) is None
 
 
-@pytest.mark.parametrize("words", ["pq: x", "driver: bad connection", "sql: x", "failed to load x: connection refused"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "pq: x",
+        "driver: bad connection",
+        "sql: x",
+        "dial unix /x/.s.PGSQL.5432: y",
+        "failed to load x: connection refused",
+        " from 7@lid in 7@lid: failed to load session with 7: connection refused",
+    ],
+)
 @pytest.mark.parametrize(
     "line",
     [
         "Error decrypting message A {} from 666@lid: failed to decrypt normal message: no valid sessions",
+        "Error decrypting message {} from 666@lid: failed to decrypt normal message: no valid sessions",
         "Ignoring message A {} from 666@lid: failed to decrypt normal message: old",
+        "Unavailable message {} from 666@lid (type: view_once)",
+        "Handler for {} failed",
+        "Message decryption for {} panicked: x",
+        "Not sending any more retry receipts for {}",
+        "Dropping retry request from {} for 666@lid: internal retry counter is 9",
+        "Failed to send retry receipt for {}: websocket not connected",
+        "Failed to send acknowledgement for message {}: websocket not connected",
+        "Failed to parse verified_name node in {}: x",
+        "Failed to handle retry receipt for 666@lid/{} from 666@lid: couldn't find message",
+        "Failed to store message secret key for {}: context canceled",
+        "Failed to create sender key distribution message to include in retry of {} in 1@g.us to 2@lid: x",
         'Node handling took 6s for <message from="666@lid" id="A" notify="{}" type="text"/>',
         'Node handling is taking long for <message from="666@lid" notify="{}"/> (started 5s ago)',
     ],
 )
 def test_a_stranger_cannot_speak_for_our_database(line: str, words: str) -> None:
-    assert classify(line.format(words)) is None
+    assert read_line(line.format(words)) is None
 
 
 # -------------------------------------------------------------------------------------------- any line at all
@@ -362,22 +340,27 @@ lines = st.one_of(st.text(), st.lists(st.one_of(_words, st.text(max_size=3)), ma
 
 @given(lines)
 def test_no_line_is_too_strange(line: str) -> None:
-    finding = classify(line)
-    assert finding is None or isinstance(finding, Finding)
-    assert finding == classify(line)
+    finding = read_line(line)
+    assert finding is None or isinstance(finding, UnsyncedCollection | StoreFailure)
+    assert finding == read_line(line)
+    assert isinstance(message_cause(line), Cause)
+    assert isinstance(encryption_of(line), Encryption)
 
 
 @given(st.text(), st.text(), st.text())
 def test_damage_is_told_by_whole_lines_alone(before: str, why: str, after: str) -> None:
-    assert not isinstance(classify(f"x{before}{_failed(why)}{after}"), UndecryptedMessage)
-    assert not isinstance(classify(f"x{before}{_notified(why)}{after}"), UnsyncedCollection)
+    assert not isinstance(read_line(f"x{before}{_notified(why)}{after}"), UnsyncedCollection)
+
+
+@given(st.text())
+def test_a_line_about_a_message_says_nothing_else(why: str) -> None:
+    assert read_line(_failed(why)) is None
 
 
 @given(st.text(), st.sampled_from(STORE_OUTAGES), st.text())
 def test_what_names_our_database_is_never_counted(before: str, outage: str, after: str) -> None:
     step = f"failed to load session with {ADDRESS}: {outage}"
-    for why in (f"no valid sessions{before}{step}{after}", f"mismatching LTHash{before}{step}{after}"):
-        for line in (_failed(why), _notified(why)):
-            finding = classify(line)
-            assert finding is not None
-            assert getattr(finding, "cause", None) not in (Cause.BAD_MAC, Cause.BAD_DECRYPT)
+    assert message_cause(f"no valid sessions{before}{step}{after}") not in (Cause.BAD_MAC, Cause.BAD_DECRYPT)
+    finding = read_line(_notified(f"mismatching LTHash{before}{step}{after}"))
+    assert finding is not None
+    assert getattr(finding, "cause", None) not in (Cause.BAD_MAC, Cause.BAD_DECRYPT)

@@ -79,6 +79,11 @@ def finish(
         conn.execute(_SQL.notify_answer, {"payload": str(command_id)})
 
 
+def finished(conn: Connection, command_ids: list[int]) -> set[int]:
+    """Which of these requests are answered already."""
+    return {row["id"] for row in conn.execute(_SQL.finished, {"ids": command_ids})}
+
+
 def wait(dedicated: Connection, command_id: int, timeout: float, *, gone: Callable[[], bool] = lambda: False) -> Answer:
     """Block until a request is answered.
 
@@ -103,13 +108,14 @@ def listen(dedicated: Connection) -> None:
         dedicated.execute(_SQL.listen_requests)
 
 
-def await_request(dedicated: Connection, worker_id: UUID, timeout: float) -> bool:
-    """Block until somebody asks this worker, or ``timeout`` seconds; ``listen`` comes before, ``take`` after.
-
-    Raises DatabaseError on a lost link.
-    """
+def heard(dedicated: Connection, worker_id: UUID) -> bool:
+    """Whether somebody asks this worker, as soon as the connection can be read; raises DatabaseError on a lost link."""
+    found = False
     with _link("listening"):
-        return _notified(dedicated, str(worker_id), time.monotonic() + timeout)
+        dedicated.pgconn.consume_input()
+        while note := dedicated.pgconn.notifies():
+            found = found or note.extra.decode(errors="replace") == str(worker_id)
+    return found
 
 
 @contextmanager

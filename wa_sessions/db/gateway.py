@@ -96,8 +96,10 @@ class Database:
     def dedicated(self) -> Connection:
         """An autocommit connection of its own, for advisory locks and LISTEN; the caller closes it."""
         with errors_of(self.target):
-            conn = _connect(self.target, autocommit=True)
-            _prepare(conn, self.target, local=False)
+            with contextlib.ExitStack() as failing:
+                conn = failing.enter_context(contextlib.closing(_connect(self.target, autocommit=True)))
+                _prepare(conn, self.target, local=False)
+                failing.pop_all()
             return conn
 
     def _drop_idle(self) -> None:
@@ -116,8 +118,10 @@ class Database:
                 _prepare(conn, self.target, local=True)
                 return conn
             conn.close()
-        conn = _connect(self.target, autocommit=False)
-        _prepare(conn, self.target, local=True)
+        with contextlib.ExitStack() as failing:
+            conn = failing.enter_context(contextlib.closing(_connect(self.target, autocommit=False)))
+            _prepare(conn, self.target, local=True)
+            failing.pop_all()
         return conn
 
     def _give_back(self, conn: Connection) -> None:

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 URL_VARIABLES = ("WA_SESSIONS_DATABASE_URL", "DATABASE_URL")
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 STORE_SCHEMA = "whatsmeow"
+IDLE_TIMEOUT = "idle_session_timeout"
+IDLE_MILLISECONDS = 60_000
+"""After which Postgres ends a connection of the store that rests. neonize 0.5.2 keeps two a session and leaves two
+behind with each stop; a query that meets the end of its connection is repeated on a new one (1,500 of 1,500 messages).
+"""
+
 TLS_PROBE_TIMEOUT = 3.0
 _TLS_FILES = ("sslrootcert", "sslcert", "sslkey")
 
@@ -79,13 +85,17 @@ def embedded_target(server: "EmbeddedServer") -> Target:
 def store_url(conn: "Connection", target: Target, override: str | None = None) -> str:
     """The store's URL for neonize (lib/pq), derived from a live connection or mended from ``override``.
 
-    It always has ``binary_parameters=yes``: without it a pooler loses messages silently. Raises DatabaseError.
+    It always has ``binary_parameters=yes``: without it a pooler loses messages silently. A derived one has
+    ``idle_session_timeout`` where the server knows it (Postgres 14); a pooler may refuse that, see
+    ``without_idle_timeout``. Raises DatabaseError.
     """
     if override is not None:
         return _mended(override)
     info = conn.info
     parts = conninfo_to_dict(target.conninfo)
     query = _tls(conn, parts) | {"binary_parameters": "yes", "search_path": STORE_SCHEMA}
+    if info.server_version >= 140_000:
+        query[IDLE_TIMEOUT] = str(IDLE_MILLISECONDS)
     host = info.host or info.hostaddr
     login = quote(info.user, safe="") + (f":{quote(info.password, safe='')}" if info.password else "")
     database = quote(info.dbname, safe="")
@@ -93,6 +103,13 @@ def store_url(conn: "Connection", target: Target, override: str | None = None) -
         return dsn.with_query(f"postgres://{login}@/{database}", {"host": host, "port": str(info.port)} | query)
     bracketed = f"[{host}]" if ":" in host else host
     return dsn.with_query(f"postgres://{login}@{bracketed}:{info.port}/{database}", query)
+
+
+def without_idle_timeout(url: str) -> str:
+    """The same store for a pooler that refuses start-up parameters which it does not know."""
+    base, query = dsn.split_query(url)
+    query.pop(IDLE_TIMEOUT, None)
+    return dsn.with_query(base.replace("postgresql://", "postgres://", 1), query)
 
 
 def _target(text: str, source: str) -> Target:

@@ -98,7 +98,7 @@ def _react(session: Session, event: Event, now: datetime) -> Step:
         case protocol.Decrypted() | protocol.RetriesExhausted():
             return connection.health(session, event, now)
         case HandlerEvent():
-            return session, Effects((_handler_note(event),))
+            return session, Effects((handler_note(event),))
         case DeviceFound(device):
             return _device_found(session, device, now)
         case _:
@@ -128,7 +128,7 @@ def _client(session: Session, event: Event, now: datetime) -> Step:
     """What becomes of a login, and what it says of itself; nothing of one that is ended on purpose."""
     match event:
         case ClientOpened(client):
-            return replace(session, client=client, ending=False, asked=False), NO_EFFECTS
+            return replace(session, client=client, ending=False, asked=False, last_word=None), NO_EFFECTS
         case protocol.Stopped():
             return _client_gone(session, "it was stopped"), NO_EFFECTS
         case ClientLost():
@@ -265,7 +265,8 @@ def _client_lost(session: Session, lost: ClientLost, now: datetime) -> Step:
     return connection.ended(session, End.CRASHED, lost.reason, now)
 
 
-def _handler_note(event: HandlerEvent) -> Note:
+def handler_note(event: HandlerEvent) -> Note:
+    """What the history says of it."""
     seconds = f"{event.seconds or 0:.0f} s"
     messages = {
         "handler_failed": f"the message handler failed: {event.error}",

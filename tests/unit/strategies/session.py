@@ -226,9 +226,9 @@ class World:
         try:
             self._handle(event)
         except StoreAway:
+            self._uncertain = event
             self._handle(StoreLost())
             if not isinstance(event, StoreBack):
-                self._uncertain = event
                 self._handle(event)
 
     def _handle(self, event: Event) -> None:
@@ -257,7 +257,10 @@ class World:
     def _come_back(self) -> None:
         if self.store_down:
             raise StoreAway
+        went_through = self.store.version == self._version + 1
         self.session = self._reloaded(self.session)
+        if went_through and isinstance(self._uncertain, StoreBack):
+            self.session = replace(self.session, store_lost_at=None)
         self._uncertain = None
 
     def _reloaded(self, session: Session) -> Session:

@@ -1,0 +1,213 @@
+"""The program of a session host: one process, many clients. Commands as lines on stdin, frames as lines on a pipe.
+
+It ends with its parent, by command, or by itself when the lease that it was last told of runs out. Run as
+``python -P -m wa_sessions.worker.hosts.main <pipe>``; without ``-P`` it would import from the current folder.
+"""
+
+import contextlib
+import ctypes
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from wa_sessions.plain_text import plain_text
+from wa_sessions.worker.hosts import protocol
+
+if TYPE_CHECKING:
+    from wa_sessions.worker.hosts.neonize import Client
+
+FIRST_LEASE = 60.0
+"""Seconds that a host lives before anybody told it of a lease."""
+
+ALARM_AFTER = 1.0
+"""Seconds after the lease's end at which the kernel ends the process, if the thread that watches it does not."""
+
+HEARTBEAT = 1.0
+"""Seconds between two ``Alive``."""
+
+_LAST_WORDS = 0.5  # seconds kept for what has arrived, when a host ends
+_ERROR_SIZE = 500  # characters of an error for people
+_PR_SET_PDEATHSIG = 1
+
+
+class Lease:
+    """The end of this process, by a thread and, where that does not get the GIL, by SIGALRM."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._until = 0.0
+        self.extend(time.monotonic() + FIRST_LEASE)
+        threading.Thread(target=self._watch, name="lease", daemon=True).start()
+
+    def extend(self, until: float) -> None:
+        """Live until ``until`` on the monotonic clock."""
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, until - time.monotonic() + ALARM_AFTER))
+        with self._changed:
+            self._until = until
+            self._changed.notify()
+
+    def _watch(self) -> None:
+        with self._changed:
+            while (left := self._until - time.monotonic()) > 0:
+                self._changed.wait(left)
+        os._exit(protocol.LEASE_RAN_OUT)
+
+
+class Host:
+    """Wires stdin, the clients and the pipe."""
+
+    def __init__(self, pipe: int) -> None:
+        from wa_sessions.worker.hosts.gate import MapGate
+
+        self._pipe, self._writing = pipe, threading.Lock()
+        self._lease = Lease()
+        self._gate = MapGate()
+        self._clients: dict[int, Client] = {}
+        self._starts: queue.SimpleQueue[protocol.StartClient] = queue.SimpleQueue()
+
+    def tell(self, frame: protocol.Frame) -> None:
+        """Write one frame, from any thread."""
+        view = memoryview(protocol.encode(frame))
+        with self._writing:
+            while view:
+                view = view[os.write(self._pipe, view) :]
+
+    def run(self) -> None:
+        """Obey until stdin ends."""
+        import wa_sessions.worker.hosts.neonize  # noqa: F401  # half a second, before anybody waits for a client
+
+        _reap()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        threading.Thread(target=self._start_clients, name="starts", daemon=True).start()
+        for line in sys.stdin.buffer:
+            try:
+                self._obey(protocol.decode(line))
+            except protocol.ProtocolError as error:
+                _complain(f"not understood: {error}")
+        os._exit(0)
+
+    def _obey(self, frame: protocol.Frame) -> None:
+        match frame:
+            case protocol.StartClient():
+                self._add(frame)
+            case protocol.StopClient(number):
+                self._aside(lambda: self._end(number, drain=True))
+            case protocol.DropClient(number):
+                self._aside(lambda: self._end(number, drain=False))
+            case protocol.SendText(number, request, to, text):
+                self._answer(request, lambda: self._clients[number].send_text(to, text))
+            case protocol.Unlink(number, request):
+                self._answer(request, lambda: self._clients[number].unlink())
+            case protocol.PrepareStore(request, store_url):
+                self._answer(request, lambda: _prepare(store_url))
+            case protocol.ExtendLease(until):
+                self._lease.extend(until)
+            case protocol.EndHost(seconds):
+                self._aside(lambda: self._end_all(seconds))
+            case _:
+                _complain(f"not a command: {type(frame).__name__}")
+
+    # ------------------------------------------------------------------------------------------ begin and end
+
+    def _add(self, start: protocol.StartClient) -> None:
+        from wa_sessions.worker.hosts.neonize import Client
+
+        self._clients[start.client] = Client(start.client, self._gate, self.tell, deliver=start.deliver)
+        self._starts.put(start)
+
+    def _start_clients(self) -> None:
+        """One after another: a start writes Go's maps, and holds the gate until it is done or hangs."""
+        while True:
+            start = self._starts.get()
+            client = self._clients.get(start.client)
+            if client and client.begin():
+                client.start(start.store_url, start.device)
+
+    def _end(self, number: int, *, drain: bool) -> None:
+        client = self._clients.get(number)
+        if client and not client.close(drain=drain):
+            self.tell(protocol.Stuck(number))
+            return
+        self._clients.pop(number, None)
+        self.tell(protocol.Stopped(number))
+
+    def _end_all(self, seconds: float) -> None:
+        """All WebSockets side by side, one time of quiet for all, no ``Stop``: the process ends."""
+        end, clients = time.monotonic() + seconds, [one for one in self._clients.values() if not one.cancel()]
+        closing = [self._aside(client.disconnect) for client in clients]
+        for thread in closing:
+            thread.join(max(0.0, end - _LAST_WORDS - time.monotonic()))  # not for a farewell into a black hole
+        for client in clients:
+            client.hear_out(end)
+        for number in self._clients:
+            self.tell(protocol.Stopped(number))
+        os._exit(0)
+
+    # ----------------------------------------------------------------------------------------------- requests
+
+    def _answer(self, request: int, ask: Callable[[], str | list[str] | None]) -> None:
+        def answer() -> None:
+            try:
+                self.tell(protocol.Answer(request, result=ask()))
+            except KeyError:
+                self.tell(protocol.Answer(request, error="the session has ended"))
+            except Exception as error:  # noqa: BLE001  # the asker gets it
+                self.tell(protocol.Answer(request, error=plain_text(f"{type(error).__name__}: {error}", _ERROR_SIZE)))
+
+        self._aside(answer)
+
+    @staticmethod
+    def _aside(work: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        return thread
+
+    def _beat(self) -> None:
+        pause = threading.Event()
+        while True:
+            self.tell(protocol.Alive())
+            pause.wait(HEARTBEAT)
+
+
+def _prepare(store_url: str) -> list[str]:
+    from wa_sessions.worker.hosts.neonize import prepare_store
+
+    return prepare_store(store_url)
+
+
+def _complain(what: str) -> None:
+    print(f"session host: {what}", file=sys.stderr)  # noqa: T201  # the parent logs it
+
+
+def _reap() -> None:
+    """End the zombies of the ``uname`` that neonize 0.5.2 starts when it is imported and never waits for."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+
+
+def _confine() -> None:
+    """No output into the terminal, no keys into a core dump, all files that may be had, no life without the parent."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's, which ends its hosts gracefully
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Go's libraries print to the raw file descriptor 1
+
+
+def main() -> None:
+    """The program."""
+    _confine()
+    Host(int(sys.argv[1])).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,384 @@
+"""All session hosts of a worker: where clients run, whom a crash took down, which host is replaced."""
+
+import asyncio
+import itertools
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wa_sessions.worker import log
+from wa_sessions.worker.hosts import protocol
+from wa_sessions.worker.hosts.client import HostExit
+from wa_sessions.worker.hosts.host import Client, Host
+from wa_sessions.worker.hosts.placing import Suspects
+from wa_sessions.worker.hosts.store import prepare_store
+from wa_sessions.worker.hosts.watch import LOOK_INTERVAL
+from wa_sessions.worker.ports import ClientLost, FromHost, MoveAsked, RequestAnswered
+
+ANSWER_TIMEOUT = 60.0
+"""Seconds for a request that goes to WhatsApp and back."""
+
+STOP_TIMEOUT = 5.9
+"""Seconds for a client to end before its whole host is ended; a WebSocket's farewell into a black hole takes 5.0 s."""
+
+OVERDUE_END = 0.6
+"""Seconds for that host to tell what its clients have; then it is killed: 7 s in all, as ``SessionHosts`` promises."""
+
+MOVE_INTERVAL = 3.0
+"""Seconds after which the next client of a host that retires is asked to move."""
+
+EMPTY_TIMEOUT = 10.0
+"""Seconds that an empty host waits for a client: a session that starts anew needs no new process."""
+
+SETTLE_TIME = 10.0
+"""Seconds without an event after which a fresh pairing has settled. Moved earlier, its first app state is lost."""
+
+SETTLE_TIMEOUT = 60.0
+"""Seconds after its first login at which a pairing counts as settled, however much comes."""
+
+REVIEW_INTERVAL = 5.0
+"""Seconds between two reviews of how worn the hosts are."""
+
+MERGE_AGE = 600.0
+"""Seconds that pass without a crash before small hosts are joined."""
+
+_ENDED_KEPT = 1_000  # clients that ended by themselves, of whom an end may still be asked
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """A host for display: ``memory`` in bytes (RSS), the ids of its phones, whether it pairs, why it retires."""
+
+    pid: int
+    phones: tuple[int, ...]
+    memory: int
+    pairs: bool
+    retiring: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostCounts:
+    """Figures for metrics: what is there now, and what happened since the start."""
+
+    hosts: int
+    clients: int
+    crashes: int
+    unknown_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    client: int
+    request: int
+    timer: asyncio.TimerHandle
+
+
+class HostPool:
+    """``ports.SessionHosts``. To be used on one event loop, with ``run`` as a task of it."""
+
+    def __init__(self, store_url: str, sessions_per_host: int, deliver: bool) -> None:  # noqa: FBT001  # one place calls it
+        self._store_url, self._deliver = store_url, deliver
+        self._sessions_per_host = sessions_per_host
+        self._suspects = Suspects(sessions_per_host)
+        self._numbers, self._host_numbers, self._request_numbers = (
+            itertools.count(1),
+            itertools.count(1),
+            itertools.count(1),
+        )
+        self._hosts: dict[int, Host] = {}
+        self._clients: dict[int, Client] = {}
+        self._host_of: dict[int, Host] = {}
+        self._requests: dict[int, _Request] = {}
+        self._ended: OrderedDict[int, Callable[[FromHost], None]] = OrderedDict()
+        self._spawning: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(max(2, os.cpu_count() or 1))
+        self._lease: float | None = None
+        self._closed = False
+        self._crashes = self._unknown_frames = 0
+        self._last_crash = self._reviewed = time.monotonic()
+
+    # ----------------------------------------------------------------------------------------- SessionHosts
+
+    def open(self, phone_id: int, device: str | None, tell: Callable[[FromHost], None]) -> int:
+        """Start a client for the keys of ``device``, or to pair; its number. A row of ``device`` has to be there."""
+        client = Client(next(self._numbers), phone_id, tell)
+        if self._closed:
+            self._later(client.tell, ClientLost(client.number, "the worker ends"))
+            return client.number
+        host = self._host_for(phone_id, pairs=device is None)
+        self._clients[client.number] = host.clients[client.number] = client
+        self._host_of[client.number] = host
+        host.send(protocol.StartClient(client.number, self._store_url, device, self._deliver))
+        return client.number
+
+    def close(self, client: int) -> None:
+        """End a client, and tell what had arrived before."""
+        self._ask_to_end(client, protocol.StopClient(client))
+
+    def drop(self, client: int) -> None:
+        """End a client at once: its phone is another worker's."""
+        self._ask_to_end(client, protocol.DropClient(client))
+
+    def send_text(self, client: int, request: int, to: str, text: str) -> None:
+        """Send a text; ``RequestAnswered`` has the message's id."""
+        self._ask(client, request, lambda number: protocol.SendText(client, number, to, text))
+
+    def unlink(self, client: int, request: int) -> None:
+        """Have WhatsApp remove the device; ``RequestAnswered`` follows."""
+        self._ask(client, request, lambda number: protocol.Unlink(client, number))
+
+    def _ask_to_end(self, number: int, command: protocol.StopClient | protocol.DropClient) -> None:
+        client = self._clients.get(number)
+        if client is None:
+            if tell := self._ended.pop(number, None):
+                self._later(tell, protocol.Stopped(number))
+        elif not client.asked:
+            client.asked = True
+            if self._host_of[number].withdraw(number):
+                asyncio.get_running_loop().call_soon(self._withdrawn, client)
+                return
+            self._host_of[number].send(command)
+            client.deadline = asyncio.get_running_loop().call_later(STOP_TIMEOUT, self._overdue, number)
+
+    def _withdrawn(self, client: Client) -> None:
+        if client.number in self._clients:
+            self._end(client, protocol.Stopped(client.number))
+
+    def _ask(self, client: int, request: int, command: Callable[[int], protocol.Command]) -> None:
+        if client not in self._clients:
+            if tell := self._ended.get(client):
+                self._later(tell, RequestAnswered(client, request, error="the session has ended"))
+            return
+        number = next(self._request_numbers)
+        why = f"WhatsApp did not answer in {ANSWER_TIMEOUT:.0f} s; try again"
+        timer = asyncio.get_running_loop().call_later(ANSWER_TIMEOUT, self._answered, number, None, why)
+        self._requests[number] = _Request(client, request, timer)
+        self._host_of[client].send(command(number))
+
+    def _host_for(self, phone: int, *, pairs: bool) -> Host:
+        now = time.monotonic()
+        found = None if pairs else self._suspects.place((host.view() for host in self._hosts.values()), phone, now)
+        self._suspects.placed(phone, now)
+        return self._new_host(pairs=pairs) if found is None else self._hosts[found]
+
+    def _new_host(self, *, pairs: bool) -> Host:
+        host = Host(next(self._host_numbers), self, pairs=pairs, lease=self._lease)
+        self._hosts[host.number] = host
+        task = asyncio.get_running_loop().create_task(host.spawn(self._slots), name=f"spawn host {host.number}")
+        self._spawning.add(task)
+        task.add_done_callback(self._spawning.discard)
+        return host
+
+    # ------------------------------------------------------------------------------------------- what hosts tell
+
+    def on_frame(self, host: Host, frame: protocol.ClientEvent | protocol.Answer | protocol.Stuck) -> None:
+        """Hand on what a host told of one of its clients; late words of an ended client are dropped."""
+        if isinstance(frame, protocol.Answer):
+            self._answered(frame.request, frame.result, frame.error)
+            return
+        client = host.clients.get(frame.client)
+        if client is None:
+            return
+        match frame:
+            case protocol.Stuck():
+                self._overdue(client.number)
+            case protocol.Stopped():
+                if client.asked:
+                    self._end(client, frame)
+            case protocol.ConnectFailed():
+                host.send(protocol.DropClient(client.number))
+                if not client.asked:
+                    self._remember(client)
+                    self._end(client, frame)
+            case _:
+                self._tell(client, frame)
+
+    def on_unknown_frame(self) -> None:
+        """Count a line that is no frame."""
+        self._unknown_frames += 1
+
+    def on_exit(self, host: Host, ended: HostExit | None) -> None:
+        """Tell the clients of a host that is gone."""
+        self._hosts.pop(host.number, None)
+        reason, set_aside = self._reason(host, ended), frozenset[int]()
+        if ended and not ended.lease_ran_out and not host.ending:
+            set_aside = self._crashed(host, reason)
+        host.ending = True
+        lease_ran_out = ended is not None and ended.lease_ran_out
+        for client in list(host.clients.values()):
+            self._end(client, ClientLost(client.number, reason, lease_ran_out, client.phone in set_aside))
+
+    def _crashed(self, host: Host, reason: str) -> frozenset[int]:
+        """Who is set aside after this crash."""
+        self._crashes += 1
+        self._last_crash = time.monotonic()
+        starting = {client.phone for number, client in host.clients.items() if number in host.starting}
+        verdict = self._suspects.crashed(host.phones, starting, self._last_crash)
+        log.error(
+            f"session host {host.pid} with {len(host.clients)} sessions crashed: {reason}",
+            event="host_crashed",
+            pid=host.pid,
+            phone_ids=sorted(host.phones),
+            suspects=sorted(verdict.named),
+            set_aside=sorted(verdict.set_aside),
+        )
+        return verdict.set_aside
+
+    @staticmethod
+    def _reason(host: Host, ended: HostExit | None) -> str:
+        if ended is None:
+            return "its host was ended" if host.ending else "no process could be started for it"
+        if host.killed or ended.lease_ran_out or not host.ending:
+            return host.killed or ended.reason
+        return "its host was ended"
+
+    def _overdue(self, number: int) -> None:
+        """A client does not end, so its host has to, with whatever its other clients have to tell."""
+        if host := self._host_of.get(number):
+            log.warn(f"session host {host.pid} is ended: a client of it does not end", event="host_ended", pid=host.pid)
+            host.end(OVERDUE_END, kill_after=0.2)
+
+    def _end(self, client: Client, last: FromHost) -> None:
+        host = self._host_of.pop(client.number)
+        del self._clients[client.number]
+        host.remove(client)
+        if client.deadline:
+            client.deadline.cancel()
+        for number in [number for number, asked in self._requests.items() if asked.client == client.number]:
+            request = self._requests.pop(number)
+            request.timer.cancel()
+            error = "the session ended before it answered"
+            self._tell(client, RequestAnswered(client.number, request.request, error=error))
+        self._tell(client, last)
+        self._end_if_done(host)
+
+    def _answered(self, number: int, result: str | list[str] | None, error: str | None) -> None:
+        request = self._requests.pop(number, None)
+        if request and (client := self._clients.get(request.client)):
+            request.timer.cancel()
+            text = result if isinstance(result, str) else None
+            self._tell(client, RequestAnswered(client.number, request.request, text, error))
+
+    def _remember(self, client: Client) -> None:
+        self._ended[client.number] = client.tell
+        while len(self._ended) > _ENDED_KEPT:
+            self._ended.popitem(last=False)
+
+    @staticmethod
+    def _tell(client: Client, event: FromHost) -> None:
+        try:
+            client.tell(event)
+        except Exception as error:  # noqa: BLE001  # one phone's fault is no other's
+            log.error(f"{type(event).__name__} was not taken: {error!r}", event="internal_error", phone_id=client.phone)
+
+    @staticmethod
+    def _later(tell: Callable[[FromHost], None], event: FromHost) -> None:
+        asyncio.get_running_loop().call_soon(tell, event)
+
+    # ------------------------------------------------------------------------------------------- the whole
+
+    async def prepare(self) -> None:
+        """Make or upgrade the store's tables. Raises DatabaseError where neonize cannot use the store."""
+        self._store_url = await prepare_store(self._store_url)
+
+    def extend_lease(self, until: float) -> None:
+        """Let all hosts live until ``until`` on the monotonic clock."""
+        self._lease = until
+        for host in self._hosts.values():
+            host.extend_lease(until)
+
+    async def run(self) -> None:
+        """Watch the hosts until cancelled. An error of its own is logged, and the next look is another one."""
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL)
+            try:
+                self._look()
+            except Exception as error:  # noqa: BLE001  # hosts that nobody watches are worse
+                log.error(f"session hosts were not looked at: {error!r}", event="internal_error")
+
+    async def end(self, timeout: float) -> None:  # noqa: ASYNC109  # what is not told by then is killed, not abandoned
+        """End all hosts within ``timeout`` seconds: everything told, then killed."""
+        self._closed = True
+        hosts = list(self._hosts.values())
+        for host in hosts:
+            host.end(max(0.5, timeout - 1.0), kill_after=0.5)
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.gather(*(host.gone() for host in hosts))
+        except TimeoutError:
+            for host in hosts:
+                host.kill()
+            await asyncio.gather(*(host.gone() for host in hosts))
+
+    def is_alive(self, client: int) -> bool:
+        """Whether the host of a client gave a sign of life of late; one that is only starting counts."""
+        host = self._host_of.get(client)
+        return host is not None and host.alive
+
+    def counts(self) -> HostCounts:
+        """Figures for metrics."""
+        return HostCounts(len(self._hosts), len(self._clients), self._crashes, self._unknown_frames)
+
+    def hosts(self) -> list[HostStatus]:
+        """The hosts that have a process, for display."""
+        return [
+            HostStatus(host.pid, tuple(sorted(host.phones)), host.memory(), host.pairs, host.retiring)
+            for host in self._hosts.values()
+            if host.pid is not None
+        ]
+
+    # ------------------------------------------------------------------------------------------- looking after
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        for host in list(self._hosts.values()):
+            host.look()
+            self._settle(host, now)
+            self._move(host, now)
+            self._end_if_done(host)
+        if now - self._reviewed >= REVIEW_INTERVAL:
+            self._reviewed = now
+            self._review(now)
+
+    def _review(self, now: float) -> None:
+        for host in list(self._hosts.values()):
+            if host.retiring is None and (why := host.worn_out()):
+                self._retire(host, why)
+        if now - self._last_crash > MERGE_AGE and not any(host.retiring for host in self._hosts.values()):
+            superfluous = self._suspects.superfluous((host.view() for host in self._hosts.values()), now)
+            if superfluous is not None:
+                self._retire(self._hosts[superfluous], "others have room for its sessions")
+
+    def _settle(self, host: Host, now: float) -> None:
+        """A pairing that has come to rest moves to the others; where a host has one client anyway, it stays."""
+        for client in host.clients.values() if host.pairs and host.retiring is None else ():
+            quiet, age = now - client.last_event, now - (client.connected_at or now)
+            if client.connected_at is not None and (quiet >= SETTLE_TIME or age >= SETTLE_TIMEOUT):
+                if self._sessions_per_host == 1:
+                    host.pairs = False
+                else:
+                    host.retiring, host.asked_at = "its pairing has settled", 0.0
+                return
+
+    @staticmethod
+    def _retire(host: Host, why: str) -> None:
+        log.info(f"session host {host.pid} is replaced: {why}", event="host_retires", pid=host.pid)
+        host.retiring, host.asked_at = why, 0.0
+
+    def _move(self, host: Host, now: float) -> None:
+        """Ask one client after another; who does not come is asked again when all were."""
+        if host.retiring is None or host.ending or now - host.asked_at < MOVE_INTERVAL:
+            return
+        client = next((client for client in host.clients.values() if not client.asked), None)
+        if client:
+            host.asked_at = now
+            host.clients[client.number] = host.clients.pop(client.number)  # to the end of the row
+            self._tell(client, MoveAsked(client.number, host.retiring))
+
+    def _end_if_done(self, host: Host) -> None:
+        if host.clients or host.ending:
+            return
+        if host.pairs or host.retiring or time.monotonic() - host.empty_since > EMPTY_TIMEOUT:
+            host.end()
