@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from strategies.session import (
+from strategies.world import (
     DEVICE,
     NEW_DEVICE,
     SECOND,

@@ -5,12 +5,11 @@ from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from strategies.session import (
+from strategies.session import History, histories
+from strategies.world import (
     DOWN,
-    History,
     Moment,
     World,
-    histories,
 )
 
 from wa_sessions.health.model import RecordError
@@ -59,7 +58,7 @@ def test_a_client_is_opened_only_where_none_is_open_and_one_may_be(history: Hist
         assert not moment.open_before
         assert len(moment.asked(OpenClient)) == 1
         after = moment.after
-        assert not (after.store_away or after.stopping or after.finished or after.health.closing)
+        assert not any((after.store_away, after.stopping, after.finished, after.health.closing))
 
 
 @a_law

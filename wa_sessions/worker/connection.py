@@ -7,6 +7,7 @@ from wa_sessions.health import model
 from wa_sessions.health.classify import Cause
 from wa_sessions.health.decide import decide
 from wa_sessions.health.reconnect import ComeBack, End, State, Status, StayDown, after
+from wa_sessions.keys.phone_ref import number_of
 from wa_sessions.worker.effects import (
     NO_EFFECTS,
     CloseClient,
@@ -69,9 +70,17 @@ def react(session: Session, event: Event, now: datetime) -> Step:
             return end_of(session, event, now)
 
 
-def is_final(event: Event) -> bool:
-    """Whether this ends a login, whatever it was to be."""
-    return isinstance(event, _FINAL)
+def told_while_ending(session: Session, event: Event, now: datetime) -> Step:
+    """What holds though the login is ended on purpose: that there is none any more, or that a stranger has paired."""
+    match event:
+        case protocol.Paired(jid=jid) if number_of(jid) != session.number:
+            return replace(session, wrong_device=jid, unlinked=False), NO_EFFECTS
+        case _ if not isinstance(event, _FINAL) or not session.online or session.wrong_device is not None:
+            return session, NO_EFFECTS
+        case _ if session.store_away:
+            return replace(session, last_word=(event, now)), NO_EFFECTS
+        case _:
+            return end_of(session, event, now)
 
 
 def end_of(session: Session, event: Event, now: datetime) -> Step:

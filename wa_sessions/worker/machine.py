@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 
 from wa_sessions.health import model
 from wa_sessions.health.reconnect import End, State
-from wa_sessions.keys.phone_ref import number_of
 from wa_sessions.worker import commands, connection, linking
 from wa_sessions.worker.effects import (
     NO_EFFECTS,
@@ -134,7 +133,7 @@ def _client(session: Session, event: Event, now: datetime) -> Step:
         case ClientLost():
             return _client_lost(session, event, now)
         case _ if session.ending or not session.online:
-            return _told_while_ending(session, event, now)
+            return connection.told_while_ending(session, event, now)
         case _ if session.state is State.PAIRING:
             return linking.react(session, event, now)
         case _:
@@ -227,19 +226,6 @@ def _device_found(session: Session, device: str | None, now: datetime) -> Step:
     if session.state is not State.CONNECTING:
         return session, NO_EFFECTS
     return connection.connect(session, device, now) if device else linking.begin(session, now)
-
-
-def _told_while_ending(session: Session, event: Event, now: datetime) -> Step:
-    """What holds though the login is ended on purpose: that there is none any more, or that a stranger has paired."""
-    match event:
-        case protocol.Paired(jid=jid) if number_of(jid) != session.number:
-            return replace(session, wrong_device=jid, unlinked=False), NO_EFFECTS
-        case _ if not connection.is_final(event) or not session.online or session.wrong_device is not None:
-            return session, NO_EFFECTS
-        case _ if session.store_away:
-            return replace(session, last_word=(event, now)), NO_EFFECTS
-        case _:
-            return connection.end_of(session, event, now)
 
 
 def _client_gone(session: Session, reason: str) -> Session:
