@@ -1,5 +1,6 @@
 """PURE: what an operator asks of a session, from the asking to the one answer."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
@@ -48,7 +49,7 @@ def react(session: Session, event: Event) -> Step:
         case RequestAnswered(request=linking.UNLINK_REQUEST, error=error) if session.wrong_device:
             return replace(session, asked=False, unlinked=session.unlinked or error is None), NO_EFFECTS
         case RequestAnswered():
-            return _sent(session, event)
+            return _sent(session, event), NO_EFFECTS
         case RestoreAllowed(command_id) if session.current and session.current.id == command_id:
             return replace(session, asked=False, checked=True), NO_EFFECTS
         case CommandSettled(command_id, done) if session.current and session.current.id == command_id:
@@ -64,19 +65,19 @@ def needs_rest(session: Session) -> bool:
     if session.current is None:
         return False
     match session.current.verb:
-        case Verb.FORCE_CLOSE | Verb.RESTART | Verb.RELEASE:
+        case Verb.FORCE_CLOSE | Verb.CLEAN | Verb.RESTART | Verb.RELEASE:
             return True
-        case Verb.CLEAN:
-            return session.state is not State.PAIRING
         case _:
             return session.checked
 
 
 def beginning(session: Session, _now: datetime) -> Step | None:
     """Take the next command, and see whether something stands in its way, before any WebSocket is closed for it."""
+    if session.store_away:
+        return None
     if session.current is None:
         return _take(session, session.waiting[0]) if session.waiting else None
-    if session.checked or session.asked or session.store_away:
+    if session.checked or session.asked:
         return None
     match session.current.verb:
         case Verb.RELINK:
@@ -93,6 +94,8 @@ def due(session: Session, now: datetime) -> Step | None:
     if command is None or session.asked or session.store_away:
         return None
     match command.verb:
+        case Verb.RESTART | Verb.RELINK if refusal := _refusal(session, command):
+            return _done(session), Effects((AnswerCommand(command.id, refusal),))
         case Verb.FORCE_CLOSE:
             return _force_close(session, command)
         case Verb.CLEAN:
@@ -128,11 +131,31 @@ def device_found(session: Session, device: str | None, now: datetime) -> Step:
     return _done(session), Effects((AnswerCommand(command.id, refusal),))
 
 
-def unanswered(session: Session, reason: str) -> Step:
-    """What was asked of WhatsApp through a client that is gone."""
+def unanswered(session: Session, reason: str) -> Session:
+    """What was asked of WhatsApp through a client that is gone will never be answered."""
     error = WaSessionsError(f"the session's process ended before it answered ({reason})")
-    answers = tuple(AnswerCommand(command.id, error) for command in session.requests.values())
-    return replace(session, requests={}), Effects(answers)
+    return replace(session, results={**dict.fromkeys(session.requests, error), **session.results})
+
+
+def owed(session: Session) -> Step | None:
+    """Pass on what WhatsApp has answered, once that can be written."""
+    if session.store_away or not session.results:
+        return None
+    answers = tuple(AnswerCommand(id_, result) for id_, result in session.results.items() if id_ in session.requests)
+    rest = {id_: command for id_, command in session.requests.items() if id_ not in session.results}
+    return replace(session, requests=rest, results={}), Effects(answers)
+
+
+def answered_meanwhile(session: Session, answered: Collection[int]) -> Session:
+    """The session without the commands of which the database has answers."""
+    current = session.current
+    if current is not None and current.id in answered:
+        session = _settled(session, done=current.verb == Verb.RESTORE and session.checked)
+    return replace(
+        session,
+        waiting=tuple(command for command in session.waiting if command.id not in answered),
+        requests={id_: command for id_, command in session.requests.items() if id_ not in answered},
+    )
 
 
 def refused(session: Session, why: str) -> Step:
@@ -179,7 +202,9 @@ def _settled(session: Session, *, done: bool) -> Session:
     """A restore was answered. Keys that came back are connected with; a session that was disturbed for nothing too."""
     disturbed, resume = session.checked, session.resume
     session = _done(session)
-    if done or (disturbed and resume):
+    if session.state is State.BANNED and session.retry_at:
+        return session
+    if done or (disturbed and resume and session.online):
         return session.towards(State.CONNECTING, returning=Return.REPAIR)
     return session
 
@@ -209,15 +234,13 @@ def _release(session: Session, command: Command) -> Step:
 def _send(session: Session, command: Command) -> Step:
     if session.state is not State.CONNECTED or session.client is None or session.ending:
         what = f"{session.number} is not connected ({session.state.value}); see `wa-sessions stats {session.number}`"
-        return session, Effects((AnswerCommand(command.id, WaSessionsError(what)),))
+        refused = replace(session, requests={**session.requests, command.id: command})
+        return replace(refused, results={**session.results, command.id: WaSessionsError(what)}), NO_EFFECTS
     to, text = str(command.arguments["to"]), str(command.arguments["text"])
     sending = replace(session, requests={**session.requests, command.id: command})
     return sending, Effects(calls=(SendText(session.client, command.id, to, text),))
 
 
-def _sent(session: Session, event: RequestAnswered) -> Step:
-    if event.request not in session.requests:
-        return session, NO_EFFECTS
-    rest = {number: command for number, command in session.requests.items() if number != event.request}
+def _sent(session: Session, event: RequestAnswered) -> Session:
     result = {"message_id": event.result} if event.error is None else WaSessionsError(event.error)
-    return replace(session, requests=rest), Effects((AnswerCommand(event.request, result),))
+    return replace(session, results={**session.results, event.request: result})

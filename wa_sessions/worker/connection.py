@@ -7,6 +7,7 @@ from wa_sessions.health import model
 from wa_sessions.health.classify import Cause
 from wa_sessions.health.decide import decide
 from wa_sessions.health.reconnect import ComeBack, End, State, Status, StayDown, after
+from wa_sessions.keys.phone_ref import number_of
 from wa_sessions.worker.effects import (
     NO_EFFECTS,
     CloseClient,
@@ -32,6 +33,7 @@ from wa_sessions.worker.session import (
 SETTLED_AFTER = timedelta(seconds=60)  # a connection must last so long for the next pause to be short again
 LONGEST_PAUSE = 60.0  # seconds between two attempts to connect
 LONGEST_STORE_PAUSE = 30.0  # seconds
+_FINAL = (protocol.Replaced, protocol.LoggedOut, protocol.Outdated, protocol.LoginRefused, protocol.Banned)
 SET_ASIDE_FOR = timedelta(minutes=30)  # for a session that brings its hosts down
 
 
@@ -50,16 +52,33 @@ def react(session: Session, event: Event, now: datetime) -> Step:
         case protocol.Connected() if session.device:
             return _connected(session, session.device, now)
         case protocol.Disconnected():
-            session = replace(session, drops=session.drops + 1, deadline=now + session.settings.answer_timeout)
+            returning = Return.REPAIR if session.returning is Return.MOVE else session.returning
+            session = replace(session, drops=session.drops + 1, returning=returning)
+            session = replace(session, deadline=now + session.settings.answer_timeout)
             return _changed(session, State.RECONNECTING, Status.RECONNECTING, "disconnected", "connection lost")
-        case protocol.PingUnanswered(count=1):
+        case protocol.PingUnanswered() if session.state is State.CONNECTED:
             message = "WhatsApp does not answer pings"
+            session = replace(session, deadline=now + session.settings.answer_timeout)
             return _changed(session, State.NO_ANSWER, Status.RECONNECTING, "no_answer", message)
-        case protocol.PingAnswered():
+        case protocol.PingAnswered() if session.state is State.NO_ANSWER:
+            session = replace(session, deadline=None)
             return _changed(session, State.CONNECTED, Status.CONNECTED, "answers_again", "WhatsApp answers again")
         case MoveAsked(client) if session.state is State.CONNECTED:
             moving = session.towards(State.CONNECTING, returning=Return.MOVE, ending=True)
             return moving, Effects(calls=(CloseClient(client),))
+        case _:
+            return end_of(session, event, now)
+
+
+def told_while_ending(session: Session, event: Event, now: datetime) -> Step:
+    """What holds though the login is ended on purpose: that there is none any more, or that a stranger has paired."""
+    match event:
+        case protocol.Paired(jid=jid) if number_of(jid) != session.number:
+            return replace(session, wrong_device=jid, unlinked=False), NO_EFFECTS
+        case _ if not isinstance(event, _FINAL) or not session.online or session.wrong_device is not None:
+            return session, NO_EFFECTS
+        case _ if session.store_away:
+            return replace(session, last_word=(event, now)), NO_EFFECTS
         case _:
             return end_of(session, event, now)
 
@@ -92,7 +111,7 @@ def ended(session: Session, end: End, detail: str, now: datetime, until: datetim
     """The login has ended: stay down, come back after a pause, or wait for the store."""
     if session.connected_at and now - session.connected_at >= SETTLED_AFTER:
         session = replace(session, attempts=0, store_attempts=0)
-    session = replace(session, deadline=None, connected_at=None, returning=Return.LOGIN, wrong_device=None)
+    session = replace(session, deadline=None, connected_at=None, returning=Return.LOGIN)
     follows = after(end, ban_expires_at=until)
     told = Effects((SetStatus(follows.status, qr_code=None),), (Tell(follows.state.value),))
     match follows:
@@ -121,6 +140,8 @@ def set_aside(session: Session, reason: str, now: datetime) -> Step:
 def health(session: Session, event: Event, now: datetime) -> Step:
     """What says something about keys, however the login stands by now."""
     match event:
+        case _ if session.wrong_device is not None:  # of whose keys nothing is kept
+            return session, NO_EFFECTS
         case MessageUndecrypted(one):
             session, effects = decided(session, _failed(event, now), now)
             return session, effects + Effects(calls=(Tell("undecrypted", {"cause": one.cause.value}),))

@@ -9,6 +9,7 @@ from wa_sessions.worker import connection
 from wa_sessions.worker.effects import (
     NO_EFFECTS,
     Effects,
+    FindDevice,
     ForgetDevice,
     Note,
     OpenClient,
@@ -79,21 +80,49 @@ def time_over(session: Session, now: datetime) -> Step:
         note = Note("pairing_expired", message, "warn")
         expired = session.towards(State.PAIRING_EXPIRED, "no QR was scanned", deadline=None, round_at=None)
         return expired, Effects((SetStatus(Status.LOGGED_OUT, qr_code=None), note))
-    if session.deadline is not None and now >= session.deadline and session.round_at is None:
+    if session.deadline is not None and now >= session.deadline and not session.ending:
         return _round_failed(session, "WhatsApp does not answer", now)
     return session, NO_EFFECTS
 
 
-def due(session: Session, now: datetime) -> Step | None:
-    """The next client, or the end of a wrong device, once no client is open."""
-    if session.state is not State.PAIRING or session.asked:
-        return None
+def next_look(session: Session) -> list[datetime | None]:
+    """When something is due by time."""
     if session.wrong_device is not None:
-        return _wrong_number(session, session.wrong_device, now)
-    if session.round_at is not None and now < session.round_at:
+        return [session.deadline if session.unlinked is None else None]
+    if session.client is None:
+        return [session.retry_at, session.round_at]
+    return [session.retry_at, None if session.ending else session.deadline]
+
+
+def due(session: Session, now: datetime) -> Step | None:
+    """The next client, once none is open; but first a look whether the phone was paired while nobody listened."""
+    if session.state is not State.PAIRING or session.asked or (session.round_at is not None and now < session.round_at):
         return None
+    return replace(session, asked=True), Effects(calls=(FindDevice(),))
+
+
+def device_found(session: Session, device: str | None, now: datetime) -> Step:
+    """Connect, or show codes."""
+    if device is not None:
+        return connection.connect(session, device, now)
     until = now + session.settings.answer_timeout
     return replace(session, round_at=None, asked=True, deadline=until), Effects(calls=(OpenClient(None),))
+
+
+def wrong_number(session: Session, now: datetime) -> Step | None:
+    """Another account has scanned the QR: keep nothing of it, once its client has ended."""
+    device = session.wrong_device
+    if device is None or session.store_away:
+        return None
+    ending = "unlinked again" if session.unlinked else "not unlinked: remove it there under Linked devices"
+    number = number_of(device)
+    message = f"the QR was scanned by {number}, not by {session.number}; that device was {ending}"
+    note = Note("wrong_number", message, "error", {"unlinked": bool(session.unlinked)})
+    forgotten = Effects((ForgetDevice(device), note))
+    if session.state is not State.PAIRING:
+        return replace(session, wrong_device=None, unlinked=None), forgotten
+    session, pairing = begin(session, now, f"the QR was scanned by {number}")
+    return session, forgotten + pairing
 
 
 def wants_client(session: Session) -> bool:
@@ -123,13 +152,3 @@ def _unlinking(session: Session, event: Event) -> Step:
             return replace(session, asked=False, unlinked=False), NO_EFFECTS
         case _:
             return session, NO_EFFECTS
-
-
-def _wrong_number(session: Session, device: str, now: datetime) -> Step:
-    """Another account has scanned the QR: keep nothing of it."""
-    ending = "unlinked again" if session.unlinked else "not unlinked: remove it there under Linked devices"
-    number = number_of(device)
-    message = f"the QR was scanned by {number}, not by {session.number}; that device was {ending}"
-    note = Note("wrong_number", message, "error", {"unlinked": bool(session.unlinked)})
-    session, pairing = begin(session, now, f"the QR was scanned by {number}")
-    return session, Effects((ForgetDevice(device), note)) + pairing

@@ -38,6 +38,7 @@ from wa_sessions.worker.session import (
     Released,
     RestoreAllowed,
     Resumed,
+    Return,
     Session,
     Shutdown,
     Started,
@@ -71,11 +72,12 @@ def next_look(session: Session) -> datetime | None:
     """When ``TimeOver`` is to be told, whatever happens meanwhile."""
     times = [session.looked_at + LOOK_EVERY if session.looked_at else None]
     if not session.store_away:
-        times.append(session.deadline)
-        if session.client is None:
-            times.append(session.retry_at if session.state in PAUSED else None)
         if session.state is State.PAIRING:
-            times += [session.retry_at, session.round_at]
+            times += linking.next_look(session)
+        elif session.client is None:
+            times.append(session.retry_at if session.state in PAUSED else None)
+        elif session.online and not session.ending:
+            times.append(session.deadline)
         if _counts_bad_decrypt(session) and session.versions_at:
             times.append(session.versions_at + VERSIONS_EVERY)
     return min((time for time in times if time is not None), default=None)
@@ -125,13 +127,13 @@ def _client(session: Session, event: Event, now: datetime) -> Step:
     """What becomes of a login, and what it says of itself; nothing of one that is ended on purpose."""
     match event:
         case ClientOpened(client):
-            return replace(session, client=client, ending=False, asked=False), NO_EFFECTS
+            return replace(session, client=client, ending=False, asked=False, last_word=None), NO_EFFECTS
         case protocol.Stopped():
-            return _client_gone(session, "it was stopped")
+            return _client_gone(session, "it was stopped"), NO_EFFECTS
         case ClientLost():
             return _client_lost(session, event, now)
         case _ if session.ending or not session.online:
-            return session, NO_EFFECTS
+            return connection.told_while_ending(session, event, now)
         case _ if session.state is State.PAIRING:
             return linking.react(session, event, now)
         case _:
@@ -146,9 +148,12 @@ def _start(session: Session, now: datetime) -> Step:
 
 
 def _resume(session: Session, now: datetime) -> Step:
-    """Every pause must have an end, but for a ban of which none was told."""
+    """Every pause must have an end, but for a ban of which none was told. A fault resets no counter."""
     endless = session.state in PAUSED and session.retry_at is None and session.state is not State.BANNED
-    return replace(session, looked_at=now, retry_at=now if endless else session.retry_at), NO_EFFECTS
+    session = replace(session, looked_at=now, retry_at=now if endless else session.retry_at, returning=Return.REPAIR)
+    if session.client is None:
+        session = commands.unanswered(session, "it was begun anew")
+    return session.towards(State.CONNECTING) if session.state in (State.IDLE, State.STOPPED) else session, NO_EFFECTS
 
 
 def _store_lost(session: Session, now: datetime) -> Step:
@@ -165,14 +170,18 @@ def _store_back(session: Session, now: datetime) -> Step:
         return session, NO_EFFECTS
     down = round((now - session.store_lost_at).total_seconds(), 1)
     session = replace(session, store_lost_at=None)
-    if session.state is State.PAIRING:
+    ended = NO_EFFECTS
+    if session.last_word is not None and session.online:
+        session, ended = connection.end_of(session, *session.last_word)
+    elif session.state is State.PAIRING:
         session = replace(session, round_at=now)
     elif session.state is State.WAITING_FOR_STORE:
         session = replace(session, retry_at=now)
     elif session.state in _CONNECTED_ANYHOW:
         session = session.towards(State.CONNECTING)
     lost = Note("store_lost", detail={"down_seconds": down})
-    return session, Effects((lost, Note("store_back", "the database answers again")))
+    back = Effects((lost, Note("store_back", "the database answers again")))
+    return replace(session, last_word=None), back + ended
 
 
 def _lease_lost(session: Session, reason: str) -> Step:
@@ -210,12 +219,16 @@ def _device_found(session: Session, device: str | None, now: datetime) -> Step:
     session = replace(session, asked=False)
     if session.current is not None and session.current.verb in (Verb.RESTART, Verb.RELINK):
         return commands.device_found(session, device, now)
-    if session.state is not State.CONNECTING or session.client is not None or _held_back(session):
+    if session.client is not None or _held_back(session):
+        return session, NO_EFFECTS
+    if session.state is State.PAIRING:
+        return linking.device_found(session, device, now)
+    if session.state is not State.CONNECTING:
         return session, NO_EFFECTS
     return connection.connect(session, device, now) if device else linking.begin(session, now)
 
 
-def _client_gone(session: Session, reason: str) -> Step:
+def _client_gone(session: Session, reason: str) -> Session:
     unlinking = session.wrong_device is not None
     session = replace(session, client=None, ending=False, deadline=None, asked=session.asked and not unlinking)
     return commands.unanswered(session, reason)
@@ -224,18 +237,18 @@ def _client_gone(session: Session, reason: str) -> Step:
 def _client_lost(session: Session, lost: ClientLost, now: datetime) -> Step:
     """The process of the login is gone; what was asked of it will never be answered."""
     on_purpose = session.ending or not session.online or session.store_away
-    session, effects = _client_gone(session, lost.reason)
+    session = _client_gone(session, lost.reason)
     if on_purpose:
-        return session, effects
+        return session, NO_EFFECTS
+    if session.wrong_device is not None:
+        return linking.react(session, lost, now)
     if lost.lease_ran_out:
-        session, more = connection.ended(session, End.STORE_DOWN, "the lease was not renewed in time", now)
-    elif lost.set_aside:
-        session, more = connection.set_aside(session, lost.reason, now)
-    elif session.state is State.PAIRING:
-        session, more = linking.react(session, lost, now)
-    else:
-        session, more = connection.ended(session, End.CRASHED, lost.reason, now)
-    return session, effects + more
+        return connection.ended(session, End.STORE_DOWN, "the lease was not renewed in time", now)
+    if lost.set_aside:
+        return connection.set_aside(session, lost.reason, now)
+    if session.state is State.PAIRING:
+        return linking.react(session, lost, now)
+    return connection.ended(session, End.CRASHED, lost.reason, now)
 
 
 def handler_note(event: HandlerEvent) -> Note:
@@ -258,14 +271,15 @@ def _settled(session: Session, now: datetime) -> Step | None:
     """The next thing to be done so that there is what ought to be; None where that is so, or is on its way."""
     if session.finished:
         return None
-    if (begun := commands.beginning(session, now)) is not None:
+    if (begun := commands.owed(session) or commands.beginning(session, now)) is not None:
         return begun
     if session.client is not None:
         if session.ending or _wants_client(session):
             return None
         return replace(session, ending=True), Effects(calls=(CloseClient(session.client),))
     return (
-        _close_due(session, now)
+        linking.wrong_number(session, now)
+        or _close_due(session, now)
         or commands.due(session, now)
         or _stop_due(session)
         or (None if _held_back(session) else linking.due(session, now) or _connect_due(session))
@@ -289,8 +303,11 @@ def _close_due(session: Session, now: datetime) -> Step | None:
         return None
     count, limit = session.health.errors(kind), session.settings.limits.of(kind)
     session, lost = connection.decided(session, model.Closed(now), now)
+    closed = Effects((CloseAtLimit(kind, count, limit),)) + lost
+    if not session.online and not session.coming_back:  # it stays down for another reason
+        return session, closed
     session, pairing = linking.begin(session, now)
-    return session, Effects((CloseAtLimit(kind, count, limit),)) + lost + pairing
+    return session, closed + pairing
 
 
 def _stop_due(session: Session) -> Step | None:

@@ -7,9 +7,10 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from wa_sessions.errors import WaSessionsError
 from wa_sessions.health.model import Health, Limits
 from wa_sessions.health.reconnect import State
-from wa_sessions.worker.hosts.protocol import ClientEvent, Undecrypted, Unsynced
+from wa_sessions.worker.hosts.protocol import ClientEvent, Stopped, Undecrypted, Unsynced
 from wa_sessions.worker.ports import ClientLost, HandlerEvent, MoveAsked, RequestAnswered
 
 
@@ -74,7 +75,9 @@ class Session:
     none while one does.
     ``current`` is the command in hand, ``checked`` that nothing stands in its way any more, ``resume`` that the session
     connects again after it; ``waiting`` are those behind it, ``requests`` the commands that WhatsApp has to answer.
+    ``results`` are answers to them that are not written yet.
     ``wrong_device`` scanned the QR with another number and is being unlinked, ``unlinked`` what came of that.
+    ``last_word`` is how the login ended for good while the store was away, and when.
     """
 
     number: str
@@ -95,6 +98,7 @@ class Session:
     round_at: datetime | None = None
     wrong_device: str | None = None
     unlinked: bool | None = None
+    last_word: tuple["Event", datetime] | None = None
 
     down_since: datetime | None = None
     connected_at: datetime | None = None
@@ -107,6 +111,7 @@ class Session:
     resume: bool = False
     waiting: tuple[Command, ...] = ()
     requests: Mapping[int, Command] = field(default_factory=nothing)
+    results: Mapping[int, Mapping[str, Any] | WaSessionsError] = field(default_factory=nothing)
     stopping: bool = False
     finished: bool = False
 
@@ -291,3 +296,34 @@ Event = (
     | LeaseLost
     | TimeOver
 )
+
+
+def after_fault(session: Session, event: Event) -> Session:
+    """What the worker knows still when ``event`` met a fault; the rest is to be loaded.
+
+    A client that is open is to be closed. The command in hand is lost, and ``event`` too, but for what it tells of the
+    world: that a client has ended, or that the worker does.
+    """
+    gone = isinstance(event, Stopped | ClientLost) and event.client == session.client
+    client = None if gone else session.client
+    return Session(
+        session.number,
+        session.settings,
+        client=client,
+        ending=client is not None,
+        drops=session.drops,
+        wrong_device=session.wrong_device,
+        unlinked=session.unlinked or False if session.wrong_device else None,
+        last_word=session.last_word,
+        requests=session.requests,
+        results=session.results,
+        waiting=session.waiting,
+        stopping=session.stopping or isinstance(event, Shutdown),
+    )
+
+
+def lost_by_fault(session: Session, event: Event) -> tuple[Command, ...]:
+    """The commands that nobody will carry out, as ``event`` met a fault: they are to be answered with it."""
+    in_hand = (session.current,) if session.current else ()
+    given = (event.command,) if isinstance(event, CommandGiven) and event.command not in session.unanswered else ()
+    return (*in_hand, *given)
