@@ -5,7 +5,7 @@ from wa_sessions.plain_text import plain
 LINE_LIMIT = 4096
 """Bytes of a line that are kept."""
 
-RATE = 100
+RATE = 1000
 """Lines of one process that are passed on in a second."""
 
 
