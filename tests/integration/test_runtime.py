@@ -228,7 +228,7 @@ def test_a_force_close_in_an_outage_stays_down(rig: Rig) -> None:
             await until(lambda: rig.worker._tasks[rig.phone.id].session.ending)
             with rig.outage():
                 rig.hosts.obedient = True
-                rig.hosts.close(1)
+                rig.hosts.close(rig.client or 0)
                 await until(lambda: rig.worker._tasks[rig.phone.id].session.store_away, 5)
             await until(lambda: rig.answered(command))
             await asyncio.sleep(0.5)
@@ -446,7 +446,7 @@ def test_a_phone_that_is_released_is_nobodys(rig: Rig) -> None:
             await until(lambda: rig.worker._tasks[rig.phone.id].session.ending)
             with rig.outage():
                 rig.hosts.obedient = True
-                rig.hosts.close(1)
+                rig.hosts.close(rig.client or 0)
                 await until(lambda: rig.worker._tasks[rig.phone.id].session.store_away, 5)
             await until(lambda: rig.answered(command))
             lease = "SELECT 1 FROM wa_sessions.lease WHERE phone_id = %s AND expires_at > clock_timestamp()"
