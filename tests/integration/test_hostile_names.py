@@ -1,9 +1,12 @@
 """A backend with hostile phones: what each command shows of them steers nothing."""
 
 import json
+import re
 
 import pytest
 from support.fleet import Fleet
+
+from wa_sessions import cli
 
 TITLE = "\x1b]0;owned\x07"
 NAMES = [f"{TITLE}name", "\x9b31mC1", "two\r\nlines\u2028three", "\u202eevil", '=HYPERLINK("http://x")', "-2+3"]
@@ -45,3 +48,19 @@ def test_nothing_that_is_shown_steers(fleet: Fleet, hostile: list[str], words: l
         if output == "tsv":
             assert len({row.count("\t") for row in rows}) <= 1
             assert not [cell for row in rows for cell in row.split("\t") if cell.startswith(("=", "@", "-2+"))]
+
+
+def test_nothing_is_offered_that_a_shell_would_obey(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    insert = """INSERT INTO public."OrganizationPhone" ("organizationId", "phoneJid", status, "updatedAt")
+        VALUES (1, %s, 'x', now())"""
+    for jid in ("7705;reboot", "7705$(reboot)", "7705`reboot`", "7705 reboot", "7705\x1b[2J", "7705\nreboot"):
+        fleet.sql(insert, f"{jid}@s.whatsapp.net")
+    monkeypatch.setenv("WA_SESSIONS_DATABASE_URL", fleet.url)
+    for shell in ("bash", "zsh", "fish"):
+        monkeypatch.setenv(cli.COMPLETE_VARIABLE, f"complete_{shell}")
+        assert cli.execute(["stats", "7705"]) == 0
+        words = [re.split(r"[:\t]", line)[0] for line in capsys.readouterr().out.splitlines()]
+        assert words
+        assert all(map(str.isdecimal, words))

@@ -163,6 +163,21 @@ def test_an_upgrade_calls_none_either(loot: Fleet, database: Database) -> None:
     assert _fallen_into(database) == []
 
 
+def test_a_table_that_a_stranger_has_put_there_is_not_the_backends(loot: Fleet, database: Database) -> None:
+    loot.sql('ALTER TABLE public.baileys_auth RENAME TO "BaileysAuth"')
+    trap = BODY.format("trigger", "OLD").replace("$1", "OLD")
+    loot.sql(
+        f"""SET LOCAL ROLE low;
+            CREATE TABLE public.baileys_auth AS SELECT 1 AS "organizationId", '77051234567' AS "phoneJid",
+                'session-77000000001.0' AS "key", 'x' AS "value", 'buffer' AS "type";
+            CREATE FUNCTION public.trap() RETURNS trigger {trap};
+            CREATE TRIGGER trap BEFORE DELETE ON public.baileys_auth FOR EACH ROW EXECUTE FUNCTION public.trap();
+            GRANT ALL ON public.baileys_auth TO public"""
+    )
+    assert loot.json("clean-sessions", "77051234567", *NEXT)["quarantined"] > 1
+    assert _fallen_into(database) == []
+
+
 def test_a_trigger_that_finds_its_names_on_the_search_path_is_told_of(fleet: Fleet) -> None:
     fleet.sql(
         """CREATE TABLE public.audit (at timestamptz);

@@ -66,16 +66,22 @@ class Backend:
 @dataclass(frozen=True, slots=True)
 class _Table:
     schema: str
+    owner: int
     columns: dict[str, str]
 
 
 def detect(conn: Connection) -> Backend:
-    """Look which of the known tables there are."""
+    """Look which of the known tables there are.
+
+    Of two auth tables the one is meant that belongs to the owner of the phones: whoever may CREATE in the schema could
+    have made the other, whose triggers would run as we do.
+    """
     tables = _tables(conn)
+    phones = tables.get(PHONES, _Table("public", 0, {}))
     found = [auth for name in (NEWEST, OLDER) if (auth := _auth_table(name, tables.get(name)))]
+    found = [auth for auth in found if tables[auth.name].owner == phones.owner] or found
     if len(found) == 2 and not _has_rows(conn, found[0]):
         found.reverse()
-    phones = tables.get(PHONES, _Table("public", {}))
     return Backend(found[0] if found else None, frozenset(phones.columns), phones.schema)
 
 
@@ -91,7 +97,7 @@ def _tables(conn: Connection) -> dict[str, _Table]:
     values = {"tables": [PHONES, NEWEST, OLDER], "schemas": schemas(conn)}
     tables: dict[str, _Table] = {}
     for row in conn.execute(queries("backend").columns, values):
-        table = tables.setdefault(row["table"], _Table(row["schema"], {}))
+        table = tables.setdefault(row["table"], _Table(row["schema"], row["owner"], {}))
         if table.schema == row["schema"]:
             table.columns[row["name"]] = row["type"]
     return tables

@@ -1,5 +1,6 @@
 -- name: columns
-SELECT n.nspname AS schema, c.relname AS table, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type
+SELECT n.nspname AS schema, c.relname AS table, c.relowner AS owner, a.attname AS name,
+       format_type(a.atttypid, a.atttypmod) AS type
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid
