@@ -4,7 +4,10 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -398,6 +401,45 @@ def test_a_worn_out_host_is_emptied_one_session_at_a_time(
     assert sorted(moved) == sorted(clients)
     hosts.until(lambda: old not in hosts.pids())
     assert len(hosts.pids()) == 1
+
+
+@pytest.mark.long
+def test_starts_stops_and_sends_at_once_do_not_end_a_host(
+    emu: Emulator, store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without the gate such a host was dead within 9 s, three times of three."""
+    use_environment(monkeypatch, emu)
+    ours = paired(emu, store, 8, tmp_path)
+    with Hosts(store.replace("timeout=60000", "timeout=2000")) as hosts:  # each restart leaves two connections behind
+        _churn(hosts, ours)
+
+
+def _churn(hosts: Hosts, ours: list[Party]) -> None:
+    clients = hosts.start(*ours)
+    end, sent = time.monotonic() + 40, Counter[str]()
+
+    def send(number: int) -> None:
+        while time.monotonic() < end:
+            since = hosts.told.mark()
+            hosts.call(hosts.pool.send_text, clients[number], since, ours[(number + 1) % 5].number, "hi")
+            answer = hosts.expect(clients[number], RequestAnswered, request=since)
+            sent["failed" if answer.error else "sent"] += 1
+
+    def restart(number: int) -> None:
+        while time.monotonic() < end:
+            hosts.close(clients[number])
+            assert isinstance(hosts.ended(clients[number]).event, protocol.Stopped)
+            (clients[number],) = hosts.start(ours[number])
+            sent["restarted"] += 1
+
+    work = [*(partial(send, number) for number in range(5)), *(partial(restart, number) for number in range(5, 8))]
+    with ThreadPoolExecutor(8) as threads:
+        for done in [threads.submit(one) for one in work]:
+            done.result()
+    assert hosts.call(hosts.pool.counts).crashes == 0
+    assert sent["failed"] == 0
+    assert sent["restarted"] > 20
+    assert sent["sent"] > 100
 
 
 # ------------------------------------------------------------------------------------------------------ security
