@@ -27,7 +27,7 @@ from wa_sessions.worker.effects import (
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.machine import next_look
 from wa_sessions.worker.ports import ClientLost
-from wa_sessions.worker.session import ClientOpened, Return, Shutdown, TimeOver
+from wa_sessions.worker.session import PAUSED, ClientOpened, Return, Shutdown, TimeOver
 
 a_law = settings(
     max_examples=150, deadline=None, report_multiple_bugs=False, suppress_health_check=[HealthCheck.too_slow]
@@ -179,17 +179,29 @@ def test_after_a_shutdown_it_finishes_without_the_store_too(history: History) ->
 
 @a_law
 @given(histories)
-def test_every_pause_has_an_end(history: History) -> None:
-    world = history.lived()
-    session = world.session
-    if session.coming_back and not session.finished and session.client is None and not session.store_away:
-        assert next_look(session) is not None
+def test_whatever_is_waited_for_is_waited_for_only_so_long(history: History) -> None:
+    session = history.lived().session
+    if session.finished or session.store_away or session.ending or session.asked:
+        return
+    if session.state in PAUSED and session.client is None:
+        assert session.retry_at or session.state is State.BANNED
+    elif session.state is State.PAIRING:
+        assert session.retry_at
+        assert session.deadline or session.client is None
+    elif session.online and session.state is not State.CONNECTED:
+        assert session.deadline
+    else:
+        assert session.client is not None or session.state in DOWN
+    if session.deadline and session.online:
+        assert next_look(session) <= session.deadline
+
+
+LAWS = [law.hypothesis.inner_test for name, law in list(globals().items()) if name.startswith("test_")]
 
 
 @pytest.mark.long
 @settings(max_examples=100_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(histories)
-def test_all_of_it_with_many_more_histories(history: History) -> None:
-    for name, law in list(globals().items()):
-        if name.startswith("test_") and name != "test_all_of_it_with_many_more_histories":
-            law.hypothesis.inner_test(history)
+def test_every_law_with_many_more_histories(history: History) -> None:
+    for law in LAWS:
+        law(history)

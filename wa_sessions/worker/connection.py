@@ -133,7 +133,8 @@ def set_aside(session: Session, reason: str, now: datetime) -> Step:
     detail = f"it brings its process down ({reason})"
     message = f"{detail}; set aside until {until:%H:%M:%S} UTC, or `wa-sessions restart {session.number}`"
     note = Note("set_aside", message, "error", {"reason": reason})
-    session = session.towards(State.CRASHED, detail, retry_at=until, deadline=None, connected_at=None)
+    session = replace(session, deadline=None, connected_at=None, returning=Return.LOGIN)
+    session = session.towards(State.CRASHED, detail, retry_at=until)
     return session, Effects((SetStatus(Status.RECONNECTING, qr_code=None), note), (Tell(State.CRASHED.value),))
 
 
