@@ -185,6 +185,7 @@ def test_a_host_ends_by_itself_when_its_lease_runs_out(
     (client,) = holdable.start(party)
     began = time.monotonic()
     holdable.call(holdable.pool.extend_lease, began + 2)
+    holdable.send(client, "1:x@s.whatsapp.net", "by the answer it knows of its lease")
     if held:
         _held(holdable, party)
     lost = holdable.ended(client)
@@ -360,6 +361,19 @@ def test_a_pairing_stays_where_it_was_until_it_has_settled(
     hosts.expect(again, protocol.Connected)
     hosts.until(lambda: pid not in hosts.pids())
     assert len(hosts.pids()) == 1
+
+
+def test_a_pairing_that_nobody_scans_is_ended_with_its_host(hosts: Hosts) -> None:
+    clients = [hosts.open(phone, None) for phone in (1, 2)]
+    for client in clients:
+        hosts.expect(client, protocol.QrCode)
+    assert len(hosts.pids()) == 2
+    began = time.monotonic()
+    hosts.close(*clients)
+    for client in clients:
+        assert isinstance(hosts.ended(client).event, protocol.Stopped)
+    assert time.monotonic() - began < 3
+    hosts.until(lambda: not hosts.pids())
 
 
 def test_requests_are_answered_before_the_end(
