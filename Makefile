@@ -46,8 +46,9 @@ format: $(STAMP) ## Put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(STAMP) ## Write docs/reference/commands.md, from the commands themselves
+docs: $(STAMP) ## Write docs/reference/commands.md and the picture of the states, from the code itself
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/state_picture.py
 
 clean: ## Remove what was made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

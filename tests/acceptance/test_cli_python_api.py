@@ -6,6 +6,7 @@ from contextlib import closing
 from uuid import UUID, uuid4
 
 import pytest
+from support.requests import await_request
 
 import wa_sessions
 from wa_sessions.actions import changes
@@ -47,7 +48,7 @@ def answering(database: Database, worker: UUID, **answer: object) -> threading.T
             with database.transaction() as work:
                 taken = commands.take(work, worker)
             if not taken:
-                commands.await_request(conn, worker, 20)
+                await_request(conn, worker, 20)
                 with database.transaction() as work:
                     taken = commands.take(work, worker)
             with database.transaction() as work:
@@ -82,7 +83,7 @@ def test_what_is_raised(phone_id: int) -> None:
 def test_force_close_and_restore(database: Database, phone_id: int) -> None:
     with database.transaction() as conn:
         phones.assign(conn, backend.detect(conn), phones.list_phones(conn, backend.detect(conn))[0], "baileys")
-        conn.execute("""INSERT INTO "baileys_auth" VALUES (1, %s, 'creds', 'secret', 'base64_json')""", (ALICE,))
+        conn.execute("""INSERT INTO public."baileys_auth" VALUES (1, %s, 'creds', 'secret', 'base64_json')""", (ALICE,))
     with pytest.raises(UsageError, match="cannot hold"):
         wa_sessions.force_close_session(phone_id, "a\0b", logout=True)
     closed = asyncio.run(wa_sessions.aforce_close_session(phone_id, "maintenance", logout=True))

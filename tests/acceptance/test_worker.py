@@ -111,7 +111,7 @@ def test_force_close_keeps_the_keys_and_stays_down(house: House) -> None:
     assert not house.emu.connected(house.devices[ALICE])
     stats = house.stats(ALICE)
     assert (stats["status"], stats["state"], stats["state_detail"]) == ("disconnected", "force_closed", "maintenance")
-    assert worker.children() == []
+    worker.until_hosts(0)
     assert worker.process.poll() is None
     since = worker.mark()
     house.cli("restart", ALICE)
@@ -188,7 +188,7 @@ def test_a_handler_that_is_not_there_is_a_usage_error(house: House, handler: str
 
 def test_a_crash_in_the_session_process_is_survived(house: House, peers: Standin) -> None:
     worker = house.paired(ALICE, BOB)
-    by_phone = worker.children()
+    by_phone = worker.hosts()
     assert len(by_phone) == 2
     since = worker.mark()
     os.kill(by_phone[0], 11)

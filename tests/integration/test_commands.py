@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
+from support.requests import await_request
 
 from wa_sessions.db import commands
 from wa_sessions.db.commands import NotAnswered
@@ -43,7 +44,7 @@ def _work(database: Database, verbs: int, **answer: object) -> threading.Thread:
                         commands.finish(conn, command.id, **answer)  # type: ignore[arg-type]
                     answered += 1
                 if not taken:
-                    commands.await_request(dedicated, WORKER, 5)
+                    await_request(dedicated, WORKER, 5)
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -108,9 +109,9 @@ def test_an_answer_stands_once_it_is_given(database: Database, waiting: Connecti
 def test_a_worker_hears_its_own_requests_alone(database: Database, waiting: Connection) -> None:
     commands.listen(waiting)
     _ask(database, worker=uuid4())
-    assert not commands.await_request(waiting, WORKER, 0.1)
+    assert not await_request(waiting, WORKER, 0.1)
     _ask(database)
-    assert commands.await_request(waiting, WORKER, 5)
+    assert await_request(waiting, WORKER, 5)
 
 
 def test_a_lost_connection_is_one_line(database: Database, waiting: Connection) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from support.stand_in_hosts import StandInHandlers, StandInHosts
 
 from wa_sessions import cli
 from wa_sessions.db import backend, health, monitoring, pruning
@@ -15,7 +16,7 @@ from wa_sessions.db.health import MessageRow
 from wa_sessions.db.pruning import Pruned
 from wa_sessions.health.limits import Limits
 from wa_sessions.worker import supervisor
-from wa_sessions.worker.context import SessionOptions
+from wa_sessions.worker.session import Settings
 
 NOW = datetime.now(UTC)
 OLD = NOW - timedelta(days=100)
@@ -72,7 +73,8 @@ def test_a_worker_prunes_by_itself(old: Database, monkeypatch: pytest.MonkeyPatc
         found = backend.detect(conn)
 
     async def run(keep: timedelta) -> None:
-        worker = supervisor.Supervisor(old, found, SessionOptions(store_url=""), Limits(), keep)
+        options = supervisor.WorkerOptions(Settings(Limits()), keep)
+        worker = supervisor.Supervisor(old, found, options, StandInHosts(), StandInHandlers())
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(worker._prune(), 0.3)
 

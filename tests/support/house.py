@@ -79,6 +79,17 @@ class Worker:
         tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
         return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
 
+    def hosts(self) -> list[int]:
+        """The processes that have sockets to WhatsApp, or are about to."""
+        return [pid for pid in self.children() if b"worker.hosts.main" in _command_line(pid)]
+
+    def until_hosts(self, count: int, timeout: float = 20) -> None:
+        """An empty one ends after 10 s, one that paired at once."""
+        deadline = time.monotonic() + timeout
+        while len(self.hosts()) != count:
+            assert time.monotonic() < deadline, f"{len(self.hosts())} hosts, not {count}"
+            time.sleep(0.05)
+
     def _ended(self, timeout: float) -> int:
         code = self.process.wait(timeout)
         self._reader.join(10)
@@ -94,6 +105,13 @@ class Worker:
                 self.lines.add(json.loads(line))
             except ValueError:
                 self.lines.add({"event": "raw", "message": line.rstrip()})
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 class House:

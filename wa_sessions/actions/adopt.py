@@ -26,7 +26,7 @@ from wa_sessions.keys.takeover.refusals import refusals
 from wa_sessions.keys.takeover.remarks import Converted, Remark
 from wa_sessions.keys.takeover.to_whatsmeow import to_whatsmeow
 from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
-from wa_sessions.worker.prepare import prepare_store
+from wa_sessions.worker.hosts.store import prepare_store
 
 Pairs = tuple[tuple[str, str], ...]
 

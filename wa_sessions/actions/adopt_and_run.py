@@ -1,5 +1,6 @@
 """``adopt --run``: taking a phone over and seeing that the session goes on, or undoing all of it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -41,7 +42,7 @@ class Trial:
         self.proven = False
         self.failure: str | None = None
 
-    def told(self, phone: str, event: str, fields: dict[str, Any]) -> bool:
+    def handle_event(self, phone: str, event: str, fields: Mapping[str, Any]) -> bool:
         """Take one event of the session; whether the worker is to end, as the trial has failed."""
         if self.proven or self.failure:
             return False
@@ -102,7 +103,7 @@ def _tried(opened: Opened, ref: PhoneRef, options: RunOptions, wait: float) -> s
     """Run the phone; why it has to go back. What goes wrong once it has connected is raised, and it stays ours."""
     trial = Trial(wait)
     try:
-        run(opened, [ref], None, replace(options, told_after=wait, on_told=trial.told))
+        run(opened, [ref], None, replace(options, trial_timeout=wait, on_event=trial.handle_event))
     except KeyboardInterrupt:
         pass
     except WaSessionsError as error:

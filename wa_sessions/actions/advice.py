@@ -8,6 +8,7 @@ _UNKNOWN = {
     "waba": "the official API runs it: there are no keys that could break",
     "baileys": "the Node backend runs it and nobody reads its logs here: wa-sessions logs --pm2 NAME --record",
     "no_worker": "no worker runs it: wa-sessions run {phone}",
+    "no_sign_of_life": "its session hangs in its worker: see the worker's log, then stop it and start it again",
     "no_schema": "no errors are recorded in this database yet: wa-sessions db upgrade",
     "no_permission": "this database role may not read the schema wa_sessions: GRANT it USAGE and SELECT",
 }
@@ -65,6 +66,8 @@ def _unwatched(stats: SessionErrorStats) -> str:
         return _NODE_LOGGED_OUT
     if stats.unknown_because == "no_worker" and stats.state == State.LOGGED_OUT:
         return f"link it again by QR: wa-sessions run {stats.phone}"
+    if stats.unknown_because == "no_worker" and stats.state == State.FAULTED:
+        return f"wa-sessions failed with it ({stats.state_detail}); to try again: wa-sessions run {stats.phone}"
     return _UNKNOWN[stats.unknown_because or "no_worker"].format(phone=stats.phone)
 
 

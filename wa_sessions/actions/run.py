@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import os
-import shlex
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -20,9 +18,13 @@ from wa_sessions.health.model import Limits
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.worker import alert_targets, log
 from wa_sessions.worker.alerting import Senders
-from wa_sessions.worker.context import SessionOptions
-from wa_sessions.worker.handlers import load_function
-from wa_sessions.worker.supervisor import Supervisor
+from wa_sessions.worker.delivery.checking import check_handler
+from wa_sessions.worker.delivery.dispatcher import Dispatcher
+from wa_sessions.worker.delivery.spec import HandlerSpec
+from wa_sessions.worker.hosts.pool import HostPool
+from wa_sessions.worker.session import Settings
+from wa_sessions.worker.session_task import Watching
+from wa_sessions.worker.supervisor import Supervisor, WorkerOptions
 
 STORE_VARIABLE = "WA_SESSIONS_STORE_URL"
 
@@ -31,22 +33,28 @@ STORE_VARIABLE = "WA_SESSIONS_STORE_URL"
 class RunOptions:
     """How sessions are run. ``function`` (``module:function``) or ``command`` handles messages, or nothing does.
 
-    ``keep_history``: older entries are pruned once a day; 0 keeps all. ``metrics_listen``: host and port that metrics
-    are served on. ``on_qr`` gets a number and its raw QR text each time there is a new one. ``told_after`` and
-    ``on_told`` are those of ``SessionOptions``.
+    ``handlers``: processes that it runs in, ``handler_timeout`` seconds each message may take, ``handler_environment``
+    names or patterns of secret variables that it gets too. ``keep_history``: older entries are pruned once a day; 0
+    keeps all. ``metrics_listen``: host and port that metrics are served on. ``on_qr`` gets a number and its raw QR text
+    each time there is a new one. ``on_event`` gets number, event and fields of what sessions do, and after
+    ``trial_timeout`` seconds the event ``time_over`` of no number; where it answers True, the worker ends.
     """
 
     limits: Limits
     function: str | None = None
     command: str | None = None
+    handlers: int = 2
+    handler_timeout: float = 60.0
+    handler_environment: tuple[str, ...] = ()
+    sessions_per_host: int = 25
     pairing_window: timedelta = timedelta(minutes=10)
     answer_timeout: float = 90.0
     store_url: str | None = None
     keep_history: timedelta = timedelta(days=90)
     metrics_listen: tuple[str, int] | None = None
     on_qr: Callable[[str, str], None] = lambda _phone, _code: None
-    told_after: float | None = None
-    on_told: Callable[[str, str, dict[str, Any]], bool] = lambda _phone, _event, _fields: False
+    trial_timeout: float | None = None
+    on_event: Callable[[str, str, Mapping[str, Any]], bool] = lambda _phone, _event, _fields: False
 
 
 def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, options: RunOptions) -> None:
@@ -56,7 +64,8 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
     AmbiguousPhone, OwnedByAnother (a phone that is not ours or another worker's), SchemaMissing, DatabaseError,
     WaSessionsError (the address of ``metrics_listen`` cannot be had).
     """
-    _check_handler(options)
+    handler = HandlerSpec.named(options.function, options.command, options.handler_environment)
+    check_handler(handler)
     alert_targets.check()
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
@@ -66,21 +75,34 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
         store_url = settings.store_url(conn, opened.database.target, override)
     if override:
         whatsmeow.require_search_path(store_url)
-    if not (options.function or options.command):
+    if handler is None:
         log.warn("no --on-message: messages are only observed and not handed to anyone", event="no_handler")
-    session_options = SessionOptions(
-        store_url=store_url,
-        function=options.function,
-        command=options.command,
-        pairing_window=options.pairing_window,
-        answer_timeout=options.answer_timeout,
-        on_qr=options.on_qr,
-        told_after=options.told_after,
-        on_told=options.on_told,
-    )
-    supervisor = Supervisor(opened.database, opened.backend, session_options, options.limits, options.keep_history)
     with _metrics(opened, options), _alerts(opened):
-        asyncio.run(supervisor.run(chosen, skip_owned=not refs))
+        asyncio.run(_run(opened, chosen, options, store_url, handler, skip_owned=not refs))
+
+
+async def _run(
+    opened: Opened,
+    chosen: Sequence[Phone],
+    options: RunOptions,
+    store_url: str,
+    handler: HandlerSpec | None,
+    *,
+    skip_owned: bool,
+) -> None:
+    settings_ = Settings(options.limits, options.pairing_window, timedelta(seconds=options.answer_timeout))
+    watching = Watching(options.on_qr, options.on_event)
+    worker_options = WorkerOptions(settings_, options.keep_history, options.trial_timeout, watching)
+    hosts = HostPool(store_url, options.sessions_per_host, deliver=handler is not None)
+    dispatcher = Dispatcher(
+        handler,
+        processes=options.handlers,
+        timeout=options.handler_timeout,
+        tell=lambda phone_id, event: supervisor.handler_event(phone_id, event),
+        output=lambda number, line: log.info(line, phone=number or None, event="output"),
+    )
+    supervisor = Supervisor(opened.database, opened.backend, worker_options, hosts, dispatcher)
+    await supervisor.run(chosen, skip_owned=skip_owned)
 
 
 @contextlib.contextmanager
@@ -123,32 +145,3 @@ def _chosen(conn: Connection, opened: Opened, refs: Sequence[PhoneRef], organiza
             "from the Node backend with wa-sessions adopt PHONE"
         )
     return ours
-
-
-def _check_handler(options: RunOptions) -> None:
-    if options.function and options.command:
-        raise UsageError("--on-message and --on-message-exec exclude each other")
-    if options.function:
-        _check_function(options.function)
-    if options.command is not None:
-        _check_command(options.command)
-
-
-def _check_function(name: str) -> None:
-    try:
-        load_function(name)
-    except UsageError:
-        raise
-    except Exception as error:  # whatever the operator's module does when it is imported
-        raise UsageError(f"--on-message {name}: {type(error).__name__}: {error}") from error
-
-
-def _check_command(command: str) -> None:
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise UsageError(f"--on-message-exec: {error}") from None
-    if not words:
-        raise UsageError("--on-message-exec is empty: give a command")
-    if shutil.which(words[0]) is None:
-        raise UsageError(f"--on-message-exec: there is no program {words[0]!r}")

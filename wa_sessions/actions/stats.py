@@ -21,6 +21,9 @@ NOT_CONNECTED = "not_connected"
 LOGS_OBSERVE_FOR = timedelta(minutes=15)
 """So long after its logs were read a Node backend's phone counts as observed."""
 
+SILENT_AFTER = 20.0
+"""So many seconds without a sign of life a session may be; its worker passes one on every 5 s."""
+
 _WATCHING = {State.CONNECTING, State.CONNECTED, State.RECONNECTING, State.NO_ANSWER}
 _NODE_WATCHING = {Status.LOADING, Status.CONNECTED, Status.RECONNECTING}
 
@@ -41,9 +44,10 @@ class SessionErrorStats:
 
     ``severity`` is ``ok``, ``warning`` (any error), ``critical`` (the next error of that kind closes the session) or
     ``unknown``, where nobody sees its messages; ``unknown_because`` then says why (``waba``, ``baileys``,
-    ``no_worker``, ``not_connected``, ``no_schema``, ``no_permission``). ``is_healthy`` is False from critical on, None
-    when unknown. ``state`` is what a worker wrote last, at an earlier time where ``observed`` is False. A phone of the
-    Node backend has none; it is observed through the backend's logs, last read at ``logs_read_at``.
+    ``no_worker``, ``no_sign_of_life``, ``not_connected``, ``no_schema``, ``no_permission``). ``is_healthy`` is False
+    from critical on, None when unknown. ``state`` is what a worker wrote last, at an earlier time where ``observed`` is
+    False. A phone of the Node backend has none; it is observed through the backend's logs, last read at
+    ``logs_read_at``.
     """
 
     phone_id: int
@@ -168,6 +172,8 @@ def _unknown_because(phone: Phone, watch: Watch) -> str | None:
     if phone.connection_type == "waba":
         return "waba"
     if watch.owner is not None:
+        if watch.owner.silent_for is not None and watch.owner.silent_for > SILENT_AFTER:
+            return "no_sign_of_life"
         return None if watch.health and watch.health.state in _WATCHING else NOT_CONNECTED
     if phone.connection_type == "baileys":
         if not watch.through_logs:

@@ -44,7 +44,7 @@ class Row:
         """Its severity, unless it is known to be down: logged out, without a worker, or with one but not connected."""
         stats = self.stats
         logged_out = stats.status == Status.LOGGED_OUT and self.session.store is not None
-        down = logged_out or stats.unknown_because in (NOT_CONNECTED, "no_worker")
+        down = logged_out or stats.unknown_because in (NOT_CONNECTED, "no_worker", "no_sign_of_life")
         return Standing.DOWN if down else Standing(stats.severity)
 
     @property

@@ -11,7 +11,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import MOVING, Operation, Part
 from wa_sessions.db.unlinking import KeptDevice
 from wa_sessions.errors import Conflict, DatabaseError, WaSessionsError
-from wa_sessions.worker.unlink import DEADLINE, log_out
+from wa_sessions.worker.hosts.store import DEADLINE, log_out
 
 _BY_HAND = "remove the device on the phone, under Linked devices"
 

@@ -23,6 +23,31 @@ OnMessageExec = Annotated[
     str | None,
     typer.Option("--on-message-exec", metavar="CMD", help="Command that takes each message as JSON on stdin."),
 ]
+Handlers = Annotated[
+    int, typer.Option("--handlers", metavar="N", min=1, max=64, help="How many processes handle messages.")
+]
+HandlerTimeout = Annotated[
+    timedelta,
+    typer.Option(
+        "--handler-timeout", metavar="60s", parser=duration, help="How long one message may take before it is given up."
+    ),
+]
+HandlerEnv = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--handler-env", metavar="NAME", help="A secret variable that the handler gets too, as PG*; * for all."
+    ),
+]
+SessionsPerHost = Annotated[
+    int,
+    typer.Option(
+        "--sessions-per-host",
+        metavar="N",
+        min=1,
+        max=150,
+        help="How many sessions share a process; 1: each has its own, at 60 MB apiece.",
+    ),
+]
 LogFormatOption = Annotated[LogFormat, typer.Option("--log-format", help="The log on stderr.")]
 PairingWindow = Annotated[
     timedelta, typer.Option("--pairing-window", metavar="10m", parser=duration, help="How long QR codes are shown.")
@@ -90,6 +115,10 @@ def run(
     *,
     on_message: OnMessage = None,
     on_message_exec: OnMessageExec = None,
+    handlers: Handlers = 2,
+    handler_timeout: HandlerTimeout = "60s",  # type: ignore[assignment]  # typer parses it
+    handler_env: HandlerEnv = None,
+    sessions_per_host: SessionsPerHost = 25,
     log_format: LogFormatOption = LogFormat.TEXT,
     pairing_window: PairingWindow = "10m",  # type: ignore[assignment]  # typer parses it
     answer_timeout: AnswerTimeout = "90s",  # type: ignore[assignment]  # typer parses it
@@ -107,13 +136,15 @@ def run(
 
     Until SIGTERM or Ctrl-C, either of which ends it gracefully. A phone without keys shows a QR code to be scanned.
     \f
-    SIGTERM and Ctrl-C end it within 10 s, exit 0. A function is also looked for in the current folder; with
-    `--log-format json` no QR is drawn. There is no `--json`: see [log lines](history.md#log-lines). History of the last
-    day is never pruned. [Metrics](../monitoring/README.md#metrics) have no password: listen on loopback, as in
-    `127.0.0.1:9464`.
+    SIGTERM and Ctrl-C end it within 10 s, exit 0. Handlers run in processes of their own, which have no keys and, but
+    for `--handler-env`, no secret of ours; the messages of a chat are handled in order, chats side by side. A function
+    is also looked for in the current folder; with `--log-format json` no QR is drawn. There is no `--json`: see
+    [log lines](history.md#log-lines). History of the last day is never pruned.
+    [Metrics](../monitoring/README.md#metrics) have no password: listen on loopback, as in `127.0.0.1:9464`.
 
-    Exit: 0, 1 (no schema, an address for metrics that cannot be had), 2 (no `neonize` phone, a handler that is not
-    there), 3, 4 (also: neonize cannot use the key store), 5 (not a `neonize` phone, or another worker runs it).
+    Exit: 0, 1 (no schema, no address for metrics, a service of the worker that failed), 2 (no `neonize` phone, a
+    handler that is not there), 3, 4 (also: neonize cannot use the key store), 5 (not a `neonize` phone, or another
+    worker runs it).
 
     Replaces: `pm2 start messenger-backend`, for our own phones.
     """
@@ -130,6 +161,10 @@ def run(
         limits=Limits(bad_mac=max_bad_mac, bad_decrypt=max_bad_decrypt, scope=limit_scope),
         function=on_message,
         command=on_message_exec,
+        handlers=handlers,
+        handler_timeout=handler_timeout.total_seconds(),
+        handler_environment=tuple(handler_env or ()),
+        sessions_per_host=sessions_per_host,
         pairing_window=pairing_window,
         store_url=store_url,
         answer_timeout=answer_timeout.total_seconds(),
@@ -149,5 +184,4 @@ def _draw(number: str, code: str) -> None:
     from wa_sessions.cli.qr_code import drawn
 
     head = f"{number}: scan this with WhatsApp on the phone, under Linked devices (it is renewed by itself)"
-    sys.stderr.write(f"{head}\n{drawn(code, terminal=sys.stderr.isatty())}\n")
-    sys.stderr.flush()
+    terminal.narrate(f"{head}\n{terminal.ours(drawn(code, terminal=sys.stderr.isatty()))}")

@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from wa_sessions.db.gateway import Connection
+from wa_sessions.db.gateway import Connection, pinned
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import DatabaseError, ExitCode, WaSessionsError
 
@@ -79,6 +79,11 @@ def finish(
         conn.execute(_SQL.notify_answer, {"payload": str(command_id)})
 
 
+def finished(conn: Connection, command_ids: list[int]) -> set[int]:
+    """Which of these requests are answered already."""
+    return {row["id"] for row in conn.execute(_SQL.finished, {"ids": command_ids})}
+
+
 def wait(dedicated: Connection, command_id: int, timeout: float, *, gone: Callable[[], bool] = lambda: False) -> Answer:
     """Block until a request is answered.
 
@@ -103,13 +108,14 @@ def listen(dedicated: Connection) -> None:
         dedicated.execute(_SQL.listen_requests)
 
 
-def await_request(dedicated: Connection, worker_id: UUID, timeout: float) -> bool:
-    """Block until somebody asks this worker, or ``timeout`` seconds; ``listen`` comes before, ``take`` after.
-
-    Raises DatabaseError on a lost link.
-    """
+def heard(dedicated: Connection, worker_id: UUID) -> bool:
+    """Whether somebody asks this worker, as soon as the connection can be read; raises DatabaseError on a lost link."""
+    found = False
     with _link("listening"):
-        return _notified(dedicated, str(worker_id), time.monotonic() + timeout)
+        dedicated.pgconn.consume_input()
+        while note := dedicated.pgconn.notifies():
+            found = found or note.extra.decode(errors="replace") == str(worker_id)
+    return found
 
 
 @contextmanager
@@ -129,8 +135,9 @@ def _notified(dedicated: Connection, payload: str, deadline: float) -> bool:
     return False
 
 
-def _answer(conn: Connection, command_id: int) -> Answer | None:
-    row = conn.execute(_SQL.answer, {"id": command_id}).fetchone()
+def _answer(dedicated: Connection, command_id: int) -> Answer | None:
+    with pinned(dedicated):
+        row = dedicated.execute(_SQL.answer, {"id": command_id}).fetchone()
     if row is None:
         raise WaSessionsError(f"request {command_id} is gone")
     if row["finished_at"] is None:
@@ -140,7 +147,9 @@ def _answer(conn: Connection, command_id: int) -> Answer | None:
 
 
 def _last_look(dedicated: Connection, command_id: int, timeout: float) -> Answer:
-    if dedicated.execute(_SQL.withdraw, {"id": command_id}).fetchone():
+    with pinned(dedicated):
+        withdrawn = dedicated.execute(_SQL.withdraw, {"id": command_id}).fetchone()
+    if withdrawn:
         raise NotAnswered(f"the worker did not take the request within {timeout:g} s; it was withdrawn", taken=False)
     if answer := _answer(dedicated, command_id):
         return answer

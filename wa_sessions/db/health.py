@@ -16,7 +16,10 @@ _SQL = queries("health")
 
 @dataclass(frozen=True, slots=True)
 class HealthRow:
-    """A row of ``wa_sessions.health``; the database sets ``updated_at`` when it is saved."""
+    """A row of ``wa_sessions.health``; the database sets ``updated_at`` when it is saved.
+
+    ``version`` grows with each write of the worker that owns the phone.
+    """
 
     phone_id: int
     organization_id: int
@@ -34,6 +37,7 @@ class HealthRow:
     closing: str | None
     max_bad_mac: int = 3
     max_bad_decrypt: int = 5
+    version: int = 0
     updated_at: datetime | None = None
 
 

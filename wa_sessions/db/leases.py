@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -23,7 +24,11 @@ class LeaseLost(OwnedByAnother):
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """The owner of a live lease; host and pid are None where the worker's own row is gone."""
+    """The owner of a live lease; host and pid are None where the worker's own row is gone.
+
+    ``silent_for``: seconds since the last sign of life of the session itself, of its task and of the process that has
+    its socket; None where its worker, an older one, tells of none.
+    """
 
     phone_id: int
     worker_id: UUID
@@ -34,6 +39,7 @@ class WorkerInfo:
     version: str | None
     started_at: datetime | None
     heartbeat_at: datetime | None
+    silent_for: float | None = None
 
 
 def take(
@@ -72,9 +78,25 @@ def keep_off(conn: Connection, phone_id: int, *, dead: bool = False) -> None:
         _unlock(conn, phone_id)
 
 
-def renew(conn: Connection, worker_id: UUID, ttl: float) -> set[int]:
-    """Prolong all live leases of a worker; returns the ids of the phones that are still its own."""
-    return {row["phone_id"] for row in conn.execute(_SQL.renew, {"worker_id": worker_id, "ttl": ttl})}
+def renew(conn: Connection, worker_id: UUID, ttl: float, alive: Collection[int] = ()) -> set[int]:
+    """Prolong all live leases of a worker; returns the ids of the phones that are still its own.
+
+    ``alive`` are those of its sessions that gave a sign of life themselves.
+    """
+    values = {"worker_id": worker_id, "ttl": ttl, "alive": list(alive)}
+    return {row["phone_id"] for row in conn.execute(_SQL.renew, values)}
+
+
+def require_link(lock_conn: Connection) -> None:
+    """Raise DatabaseError where the connection that holds the locks is lost: they are lost with it."""
+    with _link():
+        lock_conn.execute(_SQL.link)
+
+
+def unlock(lock_conn: Connection, phone_id: int) -> None:
+    """Let go of a lock, if it is held."""
+    with _link():
+        lock_conn.execute(_SQL.unlock, {"class": LOCK_CLASS, "phone_id": phone_id})
 
 
 def release(lock_conn: Connection, conn: Connection, phone_id: int, worker_id: UUID) -> None:
@@ -101,11 +123,18 @@ def owners(conn: Connection) -> dict[int, WorkerInfo]:
 
 
 def _lock(lock_conn: Connection, phone_id: int) -> bool:
-    try:
+    with _link():
         row = lock_conn.execute(_SQL.try_lock, {"class": LOCK_CLASS, "phone_id": phone_id}).fetchone()
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise DatabaseError(f"the connection that holds the locks is lost: {str(error).splitlines()[0]}") from None
     return bool(row and row["locked"])
+
+
+@contextlib.contextmanager
+def _link() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        reason = next(iter(str(error).splitlines()), "no reason given")
+        raise DatabaseError(f"the connection that holds the locks is lost: {reason}") from None
 
 
 def _outlive_own_connection(lock_conn: Connection, conn: Connection, phone_id: int, worker_id: UUID) -> bool:

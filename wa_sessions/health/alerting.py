@@ -24,7 +24,7 @@ DOWN_AFTER = timedelta(minutes=5)
 
 MOST_LINES = 20
 LONGEST_TEXT = 3500  # characters; Telegram takes 4096
-_STAYS_DOWN = {State.REPLACED, State.LOGGED_OUT, State.OUTDATED, State.LOGIN_REFUSED, State.BANNED}
+_STAYS_DOWN = {State.REPLACED, State.LOGGED_OUT, State.OUTDATED, State.LOGIN_REFUSED, State.BANNED, State.FAULTED}
 
 Payload = Mapping[str, Any]
 
@@ -74,6 +74,8 @@ def after_event(kind: str, detail: Payload, number: str, operation: str | None =
         case "unreachable" | "crashed" if detail.get("down_seconds", 0) >= DOWN_AFTER.total_seconds():
             minutes = int(detail["down_seconds"] // 60)
             return Alert(DOWN, Severity.CRITICAL, f"down for {minutes} min, still trying: {detail['reason']}")
+        case "set_aside":
+            return Alert(DOWN, Severity.CRITICAL, f"set aside, as it brings its process down: {detail['reason']}")
         case _ if kind in _STAYS_DOWN:
             return Alert(kind, Severity.CRITICAL, f"{detail['reason']}; look with wa-sessions stats {number}")
         case _:

@@ -23,6 +23,10 @@ class Verdict(IntEnum):
 
 
 _WORST_FIRST = (Verdict.CRITICAL, Verdict.WARNING, Verdict.UNKNOWN, Verdict.OK)
+_NOBODY_RUNS_IT = {
+    "no_worker": "no worker runs it",
+    "no_sign_of_life": "its session gives no sign of life, though its worker does",
+}
 _UNOBSERVED = {
     "waba": "nobody observes it: the official API runs it",
     "baileys": "nobody observes it: the Node backend runs it and its logs are not read",
@@ -77,8 +81,8 @@ def judge(known: Known, thresholds: Thresholds) -> Judged:
     reasons = []
     if known.status == Status.LOGGED_OUT:
         reasons.append("logged out")
-    if known.unknown_because == "no_worker":
-        reasons.append("no worker runs it")
+    if known.unknown_because in _NOBODY_RUNS_IT:
+        reasons.append(_NOBODY_RUNS_IT[known.unknown_because])
     if _few(known, thresholds):
         reasons.append(f"{known.keys} {'key' if known.keys == 1 else 'keys'}, fewer than {thresholds.few_keys}")
     stale = known.age is not None and known.age > thresholds.freshness

@@ -14,10 +14,10 @@ CLOSES = {f"session_closed.{kind.value}": kind.value for kind in ErrorKind} | {
 ENDS = ("disconnected", *sorted(set(End) - {End.STORE_DOWN}))
 """How a connection ended without anybody wanting it."""
 
-UP = frozenset({"connected", "answers_again"})
+UP = frozenset({"connected", "answers_again", "moved"})
 DOWN = frozenset(
     {*ENDS, "no_answer", "store_lost", "store_back", "pairing_started", "pairing_expired", "pairing_failed"}
-    | {"wrong_number", "paired", "session_closed", "force_closed", "backend_closed"}
+    | {"wrong_number", "paired", "session_closed", "force_closed", "backend_closed", "set_aside", "faulted"}
 )
 UNSEEN = frozenset({"stopped"})
 """From there on a worker sees the session connected, sees it not connected, or does not look any more."""

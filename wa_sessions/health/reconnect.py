@@ -39,6 +39,7 @@ class State(StrEnum):
     CLOSING = "closing"
     FORCE_CLOSED = "force_closed"
     STOPPED = "stopped"
+    FAULTED = "faulted"
 
 
 class Status(StrEnum):

@@ -351,6 +351,12 @@ _SENTENCES: Mapping[str, str | Callable[[Detail], str]] = {
         f"the message handler failed with {_said(detail, 'error', 'an error')} on {_message(detail)}"
     ),
     "handler_slow": _slow,
+    "handler_ended": "the message handler's process ended; another one goes on",
+    "handler_unfinished": lambda detail: f"{_said(detail, 'waiting', 'some')} messages were not handed to the handler",
+    "moved": "connected again in another process",
+    "set_aside": lambda detail: f"it brings its process down, and is left alone for half an hour{_why(detail)}",
+    "fault": lambda detail: f"wa-sessions itself failed, and went on{_why(detail)}",
+    "faulted": lambda detail: f"wa-sessions itself failed too often, and stopped the session{_why(detail)}",
     "stopped": "the worker ended",
     "history_pruned": _pruned,
 }

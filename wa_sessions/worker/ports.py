@@ -82,8 +82,46 @@ class HandlerEvent:
     waiting: int | None = None
 
 
-class Delivery(Protocol):
-    """Where messages go that are meant for the operator's handler."""
+class Worker(Protocol):
+    """The worker around a session."""
+
+    def suspect_store(self) -> None:
+        """Somebody could not use the database: look whether it answers; ``StoreLost`` or ``StoreBack`` follows."""
+
+    def stop(self) -> None:
+        """End all sessions gracefully."""
+
+    async def release(self, phone_id: int) -> None:
+        """Give a phone back to whoever takes it next. Raises DatabaseError: then it stays ours."""
+
+
+class HostProcesses(SessionHosts, Protocol):
+    """The processes that sessions run in."""
+
+    async def prepare(self) -> None:
+        """Have neonize make or upgrade its tables. Raises DatabaseError."""
+
+    async def run(self) -> None:
+        """Watch over the processes, until cancelled."""
+
+    async def end(self, within: float, /) -> None:
+        """End all processes, gracefully if that takes no more than ``within`` seconds."""
+
+    def extend_lease(self, until: float) -> None:
+        """Let all processes live until ``until`` on the monotonic clock."""
+
+    def is_alive(self, client: int) -> bool:
+        """Whether the process of a client gave a sign of life of late."""
+
+
+class HandlerProcesses(Protocol):
+    """The processes that messages are handled in."""
 
     def put(self, phone_id: int, message: IncomingMessage) -> None:
-        """Take a message; never waits for the handler."""
+        """Take a message, whose phone is set; never waits for the handler."""
+
+    async def run(self) -> None:
+        """Hand messages over, until cancelled."""
+
+    async def drain(self, within: float, /) -> None:
+        """Let what is queued be handled; what is not after ``within`` seconds is counted and told."""

@@ -1,43 +1,62 @@
-"""The worker: owns phones by lease, runs their sessions, takes orders, and comes through a lost database."""
+"""The worker: one task group with its services, and a task for each phone under a policy of how often it may fail."""
 
 import asyncio
-import contextlib
-import os
 import signal
-import socket
-import threading
 import time
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from importlib.metadata import version
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
-from wa_sessions.db import commands, leases, phones, pruning, workers
+from wa_sessions.db import pruning
 from wa_sessions.db.backend import Backend
-from wa_sessions.db.gateway import Connection, Database
+from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
-from wa_sessions.health.model import Limits
-from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.errors import DatabaseError, OwnedByAnother, WaSessionsError
 from wa_sessions.worker import log
-from wa_sessions.worker.context import SessionOptions
-from wa_sessions.worker.journal import Journal
-from wa_sessions.worker.plans import LeaseLost, Order, Shutdown, StoreLost
-from wa_sessions.worker.prepare import prepare_store
-from wa_sessions.worker.session import PhoneSession
+from wa_sessions.worker.command_queue import CommandQueue
+from wa_sessions.worker.machine import handler_note
+from wa_sessions.worker.ownership import Ownership
+from wa_sessions.worker.policy import PhonePolicy
+from wa_sessions.worker.ports import HandlerEvent, HandlerProcesses, HostProcesses
+from wa_sessions.worker.repository import TRY_AGAIN, Lease, SessionRepository
+from wa_sessions.worker.session import (
+    Command,
+    CommandGiven,
+    Event,
+    LeaseLost,
+    Session,
+    Settings,
+    Shutdown,
+    StoreBack,
+    StoreLost,
+)
+from wa_sessions.worker.session_task import SessionTask, Watching
 
-LEASE = 30.0  # seconds that a lease stands in the database after its last renewal
-LEASE_MARGIN = 10.0  # seconds before that at which a session process ends itself
 RENEW_EVERY = 5.0  # seconds
-LOOK_EVERY = 60.0  # seconds between looks for orders of which no notification came
 PRUNE_FIRST = 300.0  # seconds after the start until the history is pruned
 PRUNE_EVERY = 86_400.0  # seconds between two prunings
-STALE = 3600.0  # seconds of silence after which a killed worker's row is removed
-SHUTDOWN_TIMEOUT = 9.0  # seconds for all sessions to end gracefully
+PROBE_TIMEOUT = 1.0  # seconds without an answer after which the database counts as away
+SHUTDOWN_TIMEOUT = 6.5  # seconds for all sessions to end gracefully
+END_TIMEOUT = 8.5  # seconds for that, and for messages that wait for their handler
+DRAIN_AT_LEAST = 2.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """How a worker runs. ``trial_timeout``: seconds after which ``on_event`` is told ``time_over`` of no phone."""
+
+    settings: Settings
+    keep_history: timedelta = timedelta()
+    trial_timeout: float | None = None
+    watching: Watching = field(default_factory=Watching)
+
+
+class WorkerFault(WaSessionsError):
+    """A service of the worker failed, and nothing goes on without it."""
 
 
 class Supervisor:
@@ -47,124 +66,197 @@ class Supervisor:
         self,
         database: Database,
         backend: Backend,
-        options: SessionOptions,
-        limits: Limits,
-        keep_history: timedelta = timedelta(),
+        options: WorkerOptions,
+        hosts: HostProcesses,
+        handlers: HandlerProcesses,
     ) -> None:
         self._database = database
-        self._keep_history = keep_history
         self._backend = backend
         self._options = options
-        self._limits = limits
-        self._worker_id = uuid4()
-        self._sessions: dict[int, PhoneSession] = {}
-        self._lock: Connection
-        self._slots = asyncio.Semaphore(max(2, os.cpu_count() or 1))
+        self._hosts = hosts
+        self._handlers = handlers
+        self.worker_id: UUID = uuid4()
+        self._ownership = Ownership(database, backend, self.worker_id)
+        self._tasks: dict[int, SessionTask] = {}
+        self._ended: dict[int, str] = {}
+        self._late_notes: dict[int, list[HandlerEvent]] = {}
         self._store_ok = asyncio.Event()
-        self._store_lost = asyncio.Event()
-        self._ordered = asyncio.Event()
+        self._suspected = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._lease_until = 0.0
+        self._commands = CommandQueue(database, self.worker_id, self._give, self.suspect_store)
+        self._failure: str | None = None
 
     async def run(self, chosen: Sequence[Phone], *, skip_owned: bool = False) -> None:
         """Own ``chosen`` phones and run them until SIGTERM or SIGINT.
 
-        Raises OwnedByAnother if another worker has one of them (all of them, with ``skip_owned``), DatabaseError if the
-        database cannot be reached at the start.
+        Raises OwnedByAnother if another worker has one of them (all of them, with ``skip_owned``), or has taken the
+        last one; DatabaseError if the database cannot be reached at the start; WorkerFault.
         """
-        if self._options.told_after is not None:
-            asyncio.get_running_loop().call_later(self._options.told_after, self._time_over)
-        await asyncio.to_thread(self._register)
+        if self._options.trial_timeout is not None:
+            asyncio.get_running_loop().call_later(self._options.trial_timeout, self._time_over)
+        await asyncio.to_thread(self._ownership.register)
         try:
             await self._take_all(chosen, skip_owned=skip_owned)
-            await prepare_store(self._options.store_url)
+            self._hosts.extend_lease(self._ownership.until)
+            await self._hosts.prepare()
             await self._serve()
         finally:
-            await asyncio.to_thread(self._let_go)
+            await asyncio.to_thread(self._ownership.let_go, list(self._tasks))
+        if self._failure:
+            raise WorkerFault(self._failure)
+        if not self._stopping.is_set() and (lost := next(iter(self._ended.values()), None)):
+            raise OwnedByAnother(f"no phone is left to this worker: {lost}")
 
     # ------------------------------------------------------------------------------ what sessions need of it
 
-    def lease_until(self) -> float:
-        """The end of the leases on the monotonic clock, less the margin."""
-        return self._lease_until
-
-    def start_slot(self) -> AbstractAsyncContextManager[Any]:
-        """A place among the processes that start at the same time."""
-        return self._slots
-
-    async def store_back(self) -> None:
-        """Return when the database answers and the leases are ours again."""
-        await self._store_ok.wait()
+    def suspect_store(self) -> None:
+        """Look whether the database answers; ``StoreLost`` or ``StoreBack`` follows."""
+        self._suspected.set()
 
     def stop(self) -> None:
         """End all sessions gracefully."""
         self._stopping.set()
 
-    def _time_over(self) -> None:
-        if self._options.on_told("", "time_over", {}):
-            self.stop()
-
-    async def give_up(self, session: PhoneSession) -> None:
+    async def release(self, phone_id: int) -> None:
         """Give a phone back to whoever takes it next; it stays ours where the database does not answer."""
-        phone_id = session.journal.phone.id
+        await asyncio.to_thread(self._ownership.release, phone_id)
+        self._tasks.pop(phone_id, None)
 
-        def release() -> None:
-            with self._database.transaction() as conn:
-                leases.release(self._lock, conn, phone_id, self._worker_id)
+    def handler_event(self, phone_id: int, event: HandlerEvent) -> None:
+        """Something about the handler that belongs into a phone's history."""
+        task = self._tasks.get(phone_id)
+        if task is not None and not task.session.finished:
+            task.tell(event)
+        elif task is not None:
+            self._late_notes.setdefault(phone_id, []).append(event)
 
-        await asyncio.to_thread(release)
-        self._sessions.pop(phone_id, None)
-
-    async def answer(self, order: Order, result: dict[str, Any] | WaSessionsError) -> None:
-        """Write down what became of an order."""
-
-        def write() -> None:
-            with self._database.transaction() as conn:
-                if isinstance(result, WaSessionsError):
-                    commands.finish(conn, order.id, error=str(result), exit_code=int(result.exit_code))
-                else:
-                    commands.finish(conn, order.id, answer=result)
-
-        await asyncio.to_thread(write)
+    def _time_over(self) -> None:
+        if self._options.watching.on_event("", "time_over", {}):
+            self.stop()
 
     # ---------------------------------------------------------------------------------------------- running
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self.stop)
+        loop.set_exception_handler(_report)
         self._store_ok.set()
-        self._listen()
-        keepers = [
-            asyncio.create_task(keep()) for keep in (self._renew, self._take_orders, self._guard_store, self._prune)
-        ]
-        running = {
-            asyncio.create_task(session.run(), name=session.number): session for session in self._sessions.values()
-        }
-        stopping = asyncio.create_task(self._stopping.wait())
-        try:
-            pending: set[asyncio.Task[Any]] = set(running)
-            while pending and not stopping.done():
-                done, pending = await asyncio.wait({*pending, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                pending.discard(stopping)
-                _report_failures(done - {stopping})
-            await self._end(pending)
-        finally:
-            for task in (*keepers, stopping):
-                task.cancel()
-            await asyncio.gather(*keepers, stopping, return_exceptions=True)
+        await self._commands.listen()
+        async with asyncio.TaskGroup() as group:
+            services = [
+                group.create_task(self._service(name, work))
+                for name, work in (
+                    ("leases", self._renew),
+                    ("commands", self._commands.run),
+                    ("store guard", self._guard_store),
+                    ("pruning", self._prune),
+                    ("hosts", self._hosts.run),
+                    ("handlers", self._handlers.run),
+                )
+            ]
+            running = [group.create_task(self._run_phone(id_, task)) for id_, task in list(self._tasks.items())]
+            await self._until_over(running)
+            for service in services:
+                service.cancel()
+        self._commands.close()
 
-    async def _end(self, pending: set[asyncio.Task[Any]]) -> None:
-        if not pending:
-            return
-        log.info("stopping", event="stopping")
-        for session in self._sessions.values():
-            session.inbox.put_nowait(Shutdown())
-        done, late = await asyncio.wait(pending, timeout=SHUTDOWN_TIMEOUT)
-        _report_failures(done)
-        for task in late:
+    async def _until_over(self, running: Sequence[asyncio.Task[None]]) -> None:
+        """Until every phone is done with, or all are told to end; then what handlers have in hand is waited for."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        everyone = asyncio.create_task(_all(running))
+        await asyncio.wait({stopping, everyone}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        began = time.monotonic()
+        if not everyone.done():
+            log.info("stopping", event="stopping")
+            self._tell_all(Shutdown())
+            await asyncio.wait({everyone}, timeout=SHUTDOWN_TIMEOUT)
+        await self._handlers.drain(max(DRAIN_AT_LEAST, began + END_TIMEOUT - time.monotonic()))
+        await self._write_late_notes()
+        await self._hosts.end(1.0)
+        for task in running:
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await everyone
+
+    async def _run_phone(self, phone_id: int, task: SessionTask) -> None:
+        async def release() -> None:
+            await self.release(phone_id)
+
+        policy = PhonePolicy(task, self._hosts, self._store_again, self._pause, release)
+        try:
+            if (lost := await policy.run()) is not None:
+                self._ended[phone_id] = lost
+                self._tasks.pop(phone_id, None)
+            await policy.refuse_commands(lost or "the worker ends")
+        except Exception as error:  # noqa: BLE001  # a fault of the policy itself: nothing is sure any more
+            self._fail(f"the task of {task.session.number}", error)
+
+    async def _write_late_notes(self) -> None:
+        for phone_id, events in self._late_notes.items():
+            task = self._tasks[phone_id]
+            try:
+                await task.repository.note(*map(handler_note, events))
+            except WaSessionsError as error:
+                log.error(f"not written: {error}", phone=task.session.number, event="not_written")
+
+    async def _store_again(self) -> None:
+        """Return when the database answers, seen anew."""
+        self._store_ok.clear()
+        self.suspect_store()
+        await self._store_ok.wait()
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+    def _tell_all(self, event: Event) -> None:
+        for task in self._tasks.values():
+            task.tell(event)
+
+    def _give(self, phone_id: int, command: Command) -> bool:
+        task = self._tasks.get(phone_id)
+        if task is None or task.session.finished:
+            return False
+        task.tell(CommandGiven(command))
+        return True
+
+    async def _service(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """A service must not end: without it what the worker says of itself is not true any more."""
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001  # whatever it is, somebody has to be told
+            self._fail(f"the worker's {name}", error)
+
+    def _fail(self, what: str, error: Exception) -> None:
+        self._failure = f"{what} failed, a fault of wa-sessions: {type(error).__name__}: {error}"
+        log.error(self._failure, event="service_failed")
+        self.stop()
+
+    # ----------------------------------------------------------------------------------------------- leases
+
+    async def _take_all(self, chosen: Sequence[Phone], *, skip_owned: bool) -> None:
+        refused: OwnedByAnother | None = None
+        for phone in sorted(chosen, key=lambda phone: phone.id):
+            try:
+                epoch = await asyncio.to_thread(self._ownership.take, phone.id)
+            except OwnedByAnother as error:
+                if not skip_owned:
+                    raise
+                refused = error
+                log.warn(f"left alone: {error}", phone=phone.number, event="owned_by_another")
+                continue
+            repository = SessionRepository(self._database, self._backend, phone, self.worker_id, Lease(epoch))
+            settings = replace(self._options.settings, origin=self.worker_id.hex[:8])
+            session = Session(phone.number, settings)
+            self._tasks[phone.id] = SessionTask(
+                session, repository, self._hosts, self._handlers, self, self._options.watching
+            )
+        if refused and not self._tasks:
+            raise refused
+        await asyncio.to_thread(self._ownership.renew, [])
 
     async def _renew(self) -> None:
         """Keep the leases and the worker's row fresh."""
@@ -172,58 +264,73 @@ class Supervisor:
             await asyncio.sleep(RENEW_EVERY)
             if not self._store_ok.is_set():
                 continue
-            started = time.monotonic()
             try:
-                mine = await asyncio.to_thread(self._renew_now)
-            except DatabaseError:
-                self._store_lost.set()
+                mine = await asyncio.to_thread(self._ownership.renew, self._alive())
+            except TRY_AGAIN as error:
+                log.warn(f"leases were not renewed: {error}; it is tried again", event="not_renewed")
                 continue
-            self._extend(started)
-            for phone_id in self._sessions.keys() - mine:
-                session = self._sessions.pop(phone_id)
-                session.inbox.put_nowait(LeaseLost("its lease was taken by another worker"))
-
-    def _extend(self, from_: float) -> None:
-        self._lease_until = from_ + LEASE - LEASE_MARGIN
-        for session in self._sessions.values():
-            session.extend_lease(self._lease_until)
-
-    async def _take_orders(self) -> None:
-        """Hand orders from the database to their sessions."""
-        while True:
-            await self._ordered.wait()
-            self._ordered.clear()
-            try:
-                orders = await asyncio.to_thread(self._take_orders_now)
             except DatabaseError:
-                self._store_lost.set()
+                self.suspect_store()
                 continue
-            for order in orders:
-                session = self._sessions.get(order.phone_id)
-                if session:
-                    session.inbox.put_nowait(Order(order.id, order.verb, order.actor, order.arguments))
+            self._hosts.extend_lease(self._ownership.until)
+            if self._tasks.keys() - mine:
+                self.suspect_store()
+
+    def _alive(self) -> list[int]:
+        return [
+            phone_id
+            for phone_id, task in self._tasks.items()
+            if task.alive and (task.session.client is None or self._hosts.is_alive(task.session.client))
+        ]
+
+    # ------------------------------------------------------------------------------------------- the store
 
     async def _guard_store(self) -> None:
         """When the database is lost, close all sockets, and bring everything back once it answers."""
         while True:
-            await self._store_lost.wait()
-            self._store_ok.clear()
-            for session in self._sessions.values():
-                session.inbox.put_nowait(StoreLost())
-            waits = wait_exponential(multiplier=0.2, max=2) + wait_random(0, 0.2)
-            async for attempt in AsyncRetrying(wait=waits, retry=retry_if_exception_type(DatabaseError)):
-                with attempt:
-                    await self._reclaim()
-            self._store_lost.clear()
+            await self._suspected.wait()
+            self._suspected.clear()
+            regain = asyncio.create_task(self._regain())
+            await asyncio.wait({regain}, timeout=PROBE_TIMEOUT)
+            if not regain.done() or regain.exception() is not None:
+                self._store_ok.clear()
+                self._tell_all(StoreLost())
+                await self._regain_at_last(regain)
+            self._suspected.clear()
             self._store_ok.set()
-            self._listen()
+            self._tell_all(StoreBack())
+
+    async def _regain_at_last(self, first: asyncio.Task[None]) -> None:
+        """Try until the database answers, and has all that is needed."""
+        waits = wait_exponential(multiplier=0.2, max=2) + wait_random(0, 0.2)
+        again = retry_if_exception_type((DatabaseError, *TRY_AGAIN))
+        async for attempt in AsyncRetrying(wait=waits, retry=again):
+            with attempt:
+                await (first if attempt.retry_state.attempt_number == 1 else self._regain())
+
+    async def _regain(self) -> None:
+        """See that the database answers, that every lease is ours, and that commands are heard of."""
+        taken = await asyncio.to_thread(self._ownership.reclaim, list(self._tasks))
+        for phone_id, epoch in taken.items():
+            task = self._tasks.get(phone_id)
+            if task is None:
+                continue
+            if isinstance(epoch, OwnedByAnother):
+                task.tell(LeaseLost(str(epoch)))
+            else:
+                task.repository.lease.epoch = epoch
+        await asyncio.to_thread(self._ownership.renew, [])
+        self._hosts.extend_lease(self._ownership.until)
+        await self._commands.listen()
+
+    # --------------------------------------------------------------------------------------------- pruning
 
     async def _prune(self) -> None:
         """Once a day let go of what is older than the history is kept; 0 keeps all."""
-        while self._keep_history:
+        while self._options.keep_history:
             await asyncio.sleep(PRUNE_FIRST)
             try:
-                gone, steps = 0, pruning.steps(self._database, self._keep_history)
+                gone, steps = 0, pruning.steps(self._database, self._options.keep_history)
                 while step := await asyncio.to_thread(next, steps, None):  # short ones: a shutdown waits for its thread
                     gone += step[1]
                 if gone:
@@ -232,120 +339,13 @@ class Supervisor:
                 log.warn(f"the history was not pruned: {error}", event="not_pruned")
             await asyncio.sleep(PRUNE_EVERY)
 
-    def _listen(self) -> None:
-        """Listen for orders on a thread of its own; its connection also tells when the database goes."""
-        loop = asyncio.get_running_loop()
 
-        def listen() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                try:
-                    with self._database.dedicated() as conn:
-                        commands.listen(conn)
-                        while True:
-                            loop.call_soon_threadsafe(self._ordered.set)
-                            commands.await_request(conn, self._worker_id, LOOK_EVERY)
-                except DatabaseError:
-                    loop.call_soon_threadsafe(self._store_lost.set)
-
-        threading.Thread(target=listen, name="listen", daemon=True).start()
-
-    # ----------------------------------------------------------------------------------------------- leases
-
-    async def _take_all(self, chosen: Sequence[Phone], *, skip_owned: bool) -> None:
-        self._lock = await asyncio.to_thread(self._database.dedicated)
-        self._lease_until = time.monotonic() + LEASE - LEASE_MARGIN
-        refused: OwnedByAnother | None = None
-        for phone in chosen:
-            try:
-                epoch = await asyncio.to_thread(self._take, phone.id)
-            except OwnedByAnother as error:
-                if not skip_owned:
-                    raise
-                refused = error
-                log.warn(f"left alone: {error}", phone=phone.number, event="owned_by_another")
-                continue
-            journal = Journal(self._database, self._backend, phone, self._worker_id, epoch, self._limits)
-            self._sessions[phone.id] = PhoneSession(journal, self._options, self)
-        if refused and not self._sessions:
-            raise refused
-
-    async def _reclaim(self) -> None:
-        """Take every lease again on a new connection. Raises DatabaseError while the database is away."""
-        started = time.monotonic()
-        with contextlib.suppress(Exception):
-            self._lock.close()
-        self._lock = await asyncio.to_thread(self._database.dedicated)
-        for phone_id, session in list(self._sessions.items()):
-            try:
-                session.journal.epoch = await asyncio.to_thread(self._take, phone_id)
-            except OwnedByAnother as error:
-                session.inbox.put_nowait(LeaseLost(str(error)))
-        await asyncio.to_thread(self._renew_now)
-        self._extend(started)
-
-    def _register(self) -> None:
-        with self._database.transaction() as conn:
-            workers.forget_stale(conn, STALE)
-            workers.register(conn, self._worker_id, socket.gethostname(), os.getpid(), version("wa-sessions"))
-
-    def _take(self, phone_id: int) -> int:
-        """Own a phone that is ours to run; returns the epoch. Raises OwnedByAnother."""
-        with self._database.transaction() as conn:
-            dead = _is_gone(leases.owner(conn, phone_id))
-            epoch = leases.take(self._lock, conn, phone_id, self._worker_id, LEASE, dead=dead)
-            refusal = self._refusal(conn, phone_id)
-            if refusal:
-                leases.release(self._lock, conn, phone_id, self._worker_id)
-        if refusal:
-            raise refusal
-        return epoch
-
-    def _refusal(self, conn: Connection, phone_id: int) -> OwnedByAnother | None:
-        """Why no worker may run a phone by now."""
-        try:
-            phone = phones.find(conn, self._backend, PhoneRef(phone_id=phone_id))
-            if phone.connection_type != "neonize":
-                return OwnedByAnother(f"{phone.number} is a {phone.connection_type} phone by now")
-            phones.require_alone(conn, self._backend, phone)
-        except PhoneNotFound as error:
-            return OwnedByAnother(str(error))
-        except OwnedByAnother as error:
-            return error
-        return None
-
-    def _renew_now(self) -> set[int]:
-        with self._database.transaction() as conn:
-            if not workers.heartbeat(conn, self._worker_id):
-                workers.register(conn, self._worker_id, socket.gethostname(), os.getpid(), version("wa-sessions"))
-            return leases.renew(conn, self._worker_id, LEASE)
-
-    def _take_orders_now(self) -> list[commands.Command]:
-        with self._database.transaction() as conn:
-            return commands.take(conn, self._worker_id)
-
-    def _let_go(self) -> None:
-        try:
-            with self._database.transaction() as conn:
-                for phone_id in self._sessions:
-                    leases.release(self._lock, conn, phone_id, self._worker_id)
-                workers.forget(conn, self._worker_id)
-            self._lock.close()
-        except (DatabaseError, AttributeError) as error:
-            log.warn(f"leases end by themselves in {LEASE:.0f} s: {error}", event="not_released")
+def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What failed where nobody waits for it."""
+    error = context.get("exception")
+    what = f"{type(error).__name__}: {error}" if error else context["message"]
+    log.error(f"a fault of wa-sessions: {what}", event="fault")
 
 
-def _is_gone(owner: leases.WorkerInfo | None) -> bool:
-    """Whether a worker of this machine was killed, and its session processes with it; in a container it had our pid."""
-    if owner is None:
-        return False
-    return (owner.host, owner.pid) == (socket.gethostname(), os.getpid()) or workers.was_killed(owner)
-
-
-def _report_failures(tasks: set[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        if not task.cancelled() and (error := task.exception()):
-            log.error(
-                f"session ended by a fault of wa-sessions: {type(error).__name__}: {error}",
-                phone=task.get_name(),
-                event="fault",
-            )
+async def _all(running: Sequence[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*running, return_exceptions=True)

@@ -27,6 +27,9 @@ RETURNING id;
 -- name: answer
 SELECT id, answer, error, exit_code, taken_at, finished_at FROM wa_sessions.command WHERE id = %(id)s;
 
+-- name: finished
+SELECT id FROM wa_sessions.command WHERE id = ANY(%(ids)s) AND finished_at IS NOT NULL;
+
 -- name: withdraw
 UPDATE wa_sessions.command
 SET taken_at = clock_timestamp(), finished_at = clock_timestamp(), error = 'withdrawn: nobody took it', exit_code = 1

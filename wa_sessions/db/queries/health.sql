@@ -5,11 +5,12 @@ SELECT * FROM wa_sessions.health WHERE %(phone_id)s::int IS NULL OR phone_id = %
 INSERT INTO wa_sessions.health
     (phone_id, organization_id, bad_mac_errors, bad_decrypt_errors, counted_senders, last_error_at, last_error_kind,
      messages_recovered, messages_lost, state, state_detail, state_since, retry_at, closing, max_bad_mac, max_bad_decrypt,
-     updated_at)
+     version, updated_at)
 VALUES
     (%(phone_id)s, %(organization_id)s, %(bad_mac_errors)s, %(bad_decrypt_errors)s, %(counted_senders)s,
      %(last_error_at)s, %(last_error_kind)s, %(messages_recovered)s, %(messages_lost)s, %(state)s, %(state_detail)s,
-     %(state_since)s, %(retry_at)s, %(closing)s, %(max_bad_mac)s, %(max_bad_decrypt)s, clock_timestamp())
+     %(state_since)s, %(retry_at)s, %(closing)s, %(max_bad_mac)s, %(max_bad_decrypt)s, %(version)s,
+     clock_timestamp())
 ON CONFLICT (phone_id) DO UPDATE SET
     organization_id = excluded.organization_id,
     bad_mac_errors = excluded.bad_mac_errors,
@@ -26,6 +27,7 @@ ON CONFLICT (phone_id) DO UPDATE SET
     closing = excluded.closing,
     max_bad_mac = excluded.max_bad_mac,
     max_bad_decrypt = excluded.max_bad_decrypt,
+    version = excluded.version,
     updated_at = excluded.updated_at;
 
 -- name: pending_messages

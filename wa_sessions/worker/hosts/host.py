@@ -202,6 +202,11 @@ class Host:
         return self._process.pid if self._process else None
 
     @property
+    def alive(self) -> bool:
+        """Whether it gave a sign of life of late, or has none to give yet."""
+        return self._pulse.alive
+
+    @property
     def phones(self) -> frozenset[int]:
         return frozenset(client.phone for client in self.clients.values())
 

@@ -288,6 +288,11 @@ class HostPool:
                 host.kill()
             await asyncio.gather(*(host.gone() for host in hosts))
 
+    def is_alive(self, client: int) -> bool:
+        """Whether the host of a client gave a sign of life of late; one that is only starting counts."""
+        host = self._host_of.get(client)
+        return host is not None and host.alive
+
     def counts(self) -> HostCounts:
         """Figures for metrics."""
         return HostCounts(len(self._hosts), len(self._clients), self._crashes, self._unknown_frames)

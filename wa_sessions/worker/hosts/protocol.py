@@ -5,14 +5,12 @@ earlier login are known as such. Texts that strangers choose (ids, names, reason
 adapter sees to that before it sends one.
 """
 
-import base64
-import json
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from functools import cache
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import get_args
 
 from wa_sessions.health.classify import Cause, Encryption
+from wa_sessions.worker.frames import Codec
+from wa_sessions.worker.frames import ProtocolError as ProtocolError
 from wa_sessions.worker.message import IncomingMessage
 
 LINE_LIMIT = 64 << 20
@@ -20,10 +18,6 @@ LINE_LIMIT = 64 << 20
 
 LEASE_RAN_OUT = 75
 """Exit status of a host whose lease ran out, EX_TEMPFAIL of sysexits.h; ended by SIGALRM means the same."""
-
-
-class ProtocolError(ValueError):
-    """A line that is no frame which this program knows."""
 
 
 # --------------------------------------------------------------------------------------- the worker to a host
@@ -333,67 +327,14 @@ ClientEvent = (
 HostEvent = Answer | Alive | Stuck
 Frame = Command | ClientEvent | HostEvent
 
-_FRAMES: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Frame)}
+_CODEC = Codec(*get_args(Frame))
 
 
 def encode(frame: Frame) -> bytes:
     """One line."""
-    return json.dumps({"frame": type(frame).__name__, **asdict(frame)}, default=_encoded).encode() + b"\n"
+    return _CODEC.encode(frame)
 
 
 def decode(line: bytes) -> Frame:
     """The frame of a line. Raises ProtocolError, which repeats nothing of the line but an unknown frame's name."""
-    try:
-        values = json.loads(line)
-        kind = _FRAMES[values.pop("frame")]
-    except KeyError as error:
-        raise ProtocolError(f"unknown frame {str(error)[:40]}") from None
-    except (ValueError, AttributeError, TypeError):
-        raise ProtocolError("a line that is no frame") from None
-    return _built(kind, values)  # type: ignore[no-any-return]  # one of _FRAMES
-
-
-def _encoded(value: object) -> str:
-    assert isinstance(value, bytes)
-    return base64.b64encode(value).decode()
-
-
-@cache
-def _types(kind: type[Any]) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}
-
-
-def _built(kind: type[Any], values: Any) -> Any:
-    if not isinstance(values, dict):
-        raise ProtocolError(f"{kind.__name__} has no fields")
-    types = _types(kind)  # type: ignore[arg-type]  # a class is hashable
-    try:
-        return kind(**{name: _value(types[name], value) for name, value in values.items()})
-    except (KeyError, TypeError, ValueError):
-        raise ProtocolError(f"{kind.__name__} has other fields") from None
-
-
-def _value(kind: Any, value: Any) -> Any:
-    if kind is bytes:
-        return base64.b64decode(value, validate=True)
-    if is_dataclass(kind):
-        assert isinstance(kind, type)
-        return _built(kind, value)
-    if kind in (Cause, Encryption):
-        return kind(value)
-    if get_origin(kind) in (UnionType, Union):
-        return value if any(_is(value, part) for part in get_args(kind)) else _refuse()
-    if kind is float:
-        return float(value)
-    return value if _is(value, kind) else _refuse()
-
-
-def _is(value: Any, kind: Any) -> bool:
-    if get_origin(kind) is list:
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
-
-
-def _refuse() -> Any:
-    raise TypeError
+    return _CODEC.decode(line)  # type: ignore[no-any-return]  # one of Frame

@@ -19,6 +19,9 @@ STOPPED_LOOKS = 2
 SILENT_LOOKS = 20
 """Looks without a sign of life: 10 s, ten times the host's own interval, as a busy machine makes it late."""
 
+LATE_LOOKS = 8
+"""Looks without a sign of life after which its sessions are not called alive any more."""
+
 FIRST_LOOKS = 120
 """The same before its first sign of life: it has Python and neonize to load, on a disk that may be slow."""
 
@@ -36,6 +39,11 @@ class Pulse:
     def beat(self) -> None:
         """A sign of life came."""
         self.silent, self.beaten = 0, True
+
+    @property
+    def alive(self) -> bool:
+        """Whether a sign of life came of late, or none can have come yet."""
+        return not self.beaten or self.silent <= LATE_LOOKS
 
     def look(self, state: str | None) -> str | None:
         """Count one look at the process, which is in this state (proc_pid_stat(5)); why it has to be ended, or None."""

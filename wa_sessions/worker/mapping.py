@@ -1,27 +1,21 @@
-"""The health policy's values as rows of the database, and back."""
+"""A session's values as rows of the database, and back."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from types import MappingProxyType
 
 from wa_sessions.db.health import HealthRow, MessageRow
 from wa_sessions.db.phones import Phone
 from wa_sessions.health.classify import Cause, Encryption
-from wa_sessions.health.model import ErrorKind, FailedMessage, Health, Limits, Outcome
+from wa_sessions.health.model import ErrorKind, FailedMessage, Health, Outcome
+from wa_sessions.health.reconnect import State
+from wa_sessions.worker.session import Session
 
 
-def health_row(
-    phone: Phone,
-    health: Health,
-    limits: Limits,
-    *,
-    state: str,
-    state_detail: str | None,
-    state_since: datetime,
-    retry_at: datetime | None,
-) -> HealthRow:
+def health_row(phone: Phone, session: Session, version: int, now: datetime) -> HealthRow:
     """A phone's health and what its session is doing, to be saved."""
+    health, limits = session.health, session.settings.limits
     return HealthRow(
         phone_id=phone.id,
         organization_id=phone.organization_id,
@@ -32,13 +26,28 @@ def health_row(
         last_error_kind=health.last_error_kind,
         messages_recovered=health.recovered,
         messages_lost=health.lost,
-        state=state,
-        state_detail=state_detail,
-        state_since=state_since,
-        retry_at=retry_at,
+        state=session.state.value,
+        state_detail=session.detail,
+        state_since=session.since or now,
+        retry_at=session.retry_at,
         closing=health.closing,
         max_bad_mac=limits.bad_mac,
         max_bad_decrypt=limits.bad_decrypt,
+        version=version,
+    )
+
+
+def with_stored(session: Session, row: HealthRow | None, messages: Iterable[MessageRow]) -> Session:
+    """The session with what the database keeps of it."""
+    if row is None:
+        return session
+    return replace(
+        session,
+        health=health_of(row, messages),
+        state=_state(row.state),
+        detail=row.state_detail,
+        since=row.state_since,
+        retry_at=row.retry_at,
     )
 
 
@@ -55,6 +64,11 @@ def health_of(row: HealthRow, messages: Iterable[MessageRow]) -> Health:
         last_error_at=row.last_error_at,
         last_error_kind=ErrorKind(row.last_error_kind) if row.last_error_kind else None,
     )
+
+
+def _state(text: str) -> State:
+    """The state as stored; a newer program may have written one that is not known here."""
+    return State(text) if text in set(State) else State.IDLE
 
 
 def message_row(phone_id: int, message: FailedMessage) -> MessageRow:

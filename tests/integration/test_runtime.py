@@ -1,0 +1,462 @@
+"""A session and its supervisor over a real Postgres, which fails as it does in life; only hosts are stand-ins."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+from support.stand_in_hosts import StandInHandlers, StandInHosts
+
+from wa_sessions.actions.check import check
+from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.stats import session_stats
+from wa_sessions.db import backend, commands, phones
+from wa_sessions.db.embedded import EmbeddedServer
+from wa_sessions.db.gateway import Database
+from wa_sessions.db.phones import Phone
+from wa_sessions.errors import OwnedByAnother
+from wa_sessions.health.checking import Thresholds
+from wa_sessions.health.classify import Cause, Encryption
+from wa_sessions.health.model import Limits
+from wa_sessions.health.reconnect import State
+from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.keys.selection import Selection
+from wa_sessions.worker import policy, repository, supervisor
+from wa_sessions.worker.hosts import protocol
+from wa_sessions.worker.session import Settings
+from wa_sessions.worker.session_task import Watching
+from wa_sessions.worker.supervisor import Supervisor, WorkerFault, WorkerOptions
+
+NUMBER, OTHER = "77051234567", "77057654321"
+DEVICE = f"{NUMBER}:1@s.whatsapp.net"
+
+
+class Rig:
+    """One worker in this event loop, two phones with keys, and a database that can be taken away."""
+
+    def __init__(self, database: Database, server: EmbeddedServer, limits: Limits) -> None:
+        self.database = database
+        self._server = server
+        self.hosts = StandInHosts()
+        with database.transaction() as conn:
+            self.backend = backend.detect(conn)
+            self.phone, self.other = (phones.add(conn, self.backend, number, 1) for number in (NUMBER, OTHER))
+            for number in (NUMBER, OTHER):
+                _give_keys(conn, f"{number}:1@s.whatsapp.net")
+        options = WorkerOptions(Settings(limits), watching=Watching())
+        self.worker = Supervisor(database, self.backend, options, self.hosts, StandInHandlers())
+
+    # ---------------------------------------------------------------------------------------- what is seen
+
+    def rows(self, query: str, *values: object) -> list[dict[str, Any]]:
+        with self.database.transaction() as conn:
+            cursor = conn.execute(query, values or None)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def kinds(self) -> list[str]:
+        query = "SELECT kind FROM wa_sessions.event WHERE phone_id = %s ORDER BY id"
+        return [row["kind"] for row in self.rows(query, self.phone.id)]
+
+    def health(self) -> dict[str, Any]:
+        return self.rows("SELECT * FROM wa_sessions.health WHERE phone_id = %s", self.phone.id)[0]
+
+    @property
+    def client(self) -> int | None:
+        return self.hosts.client_of(self.phone.id)
+
+    @property
+    def opened(self) -> int:
+        return sum(phone_id == self.phone.id for phone_id, _ in self.hosts.opened)
+
+    # ---------------------------------------------------------------------------------------- what happens
+
+    def tell(self, kind: Callable[..., Any], *values: object) -> None:
+        assert self.client is not None
+        self.hosts.tell(self.client, kind(self.client, *values))
+
+    def unsynced(self) -> None:
+        self.tell(protocol.Unsynced, "regular", Cause.BAD_DECRYPT)
+
+    def ask(self, verb: str, **arguments: object) -> int:
+        with self.database.transaction() as conn:
+            return commands.ask(conn, self.phone.id, self.worker.worker_id, verb, arguments, "op@host")
+
+    def answered(self, command_id: int) -> bool:
+        return bool(
+            self.rows("SELECT 1 FROM wa_sessions.command WHERE id = %s AND finished_at IS NOT NULL", command_id)
+        )
+
+    @contextlib.contextmanager
+    def outage(self) -> Iterator[None]:
+        """Nobody can connect, and whoever is connected is thrown out."""
+        name = self.rows("SELECT current_database() AS name")[0]["name"]
+        allow = SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+        with psycopg.connect(self._server.conninfo(), autocommit=True) as admin:
+            admin.execute(allow.format(Identifier(name), SQL("false")))
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            try:
+                yield
+            finally:
+                admin.execute(allow.format(Identifier(name), SQL("true")))
+
+
+def _give_keys(conn: Any, device: str) -> None:
+    columns = conn.execute(
+        """SELECT column_name AS name, data_type AS type FROM information_schema.columns
+           WHERE table_schema = 'whatsmeow' AND table_name = 'whatsmeow_device' AND is_nullable = 'NO'"""
+    ).fetchall()
+    made = {"bytea": b"\1" * 32, "integer": 1, "bigint": 1, "text": "x", "boolean": False}
+    values = {row["name"]: made.get(row["type"], b"\1" * 64) for row in columns} | {"jid": device}
+    for name in ("adv_account_sig", "adv_account_sig_key", "adv_device_sig", "identity_key", "noise_key"):
+        if name in values:
+            values[name] = b"\1" * (64 if name in ("adv_account_sig", "adv_device_sig") else 32)
+    if "signed_pre_key_sig" in values:
+        values["signed_pre_key_sig"] = b"\1" * 64
+    names = SQL(", ").join(map(Identifier, values))
+    cells = SQL(", ").join(SQL("%({})s").format(SQL(name)) for name in values)  # type: ignore[arg-type]
+    conn.execute(SQL("INSERT INTO whatsmeow.whatsmeow_device ({}) VALUES ({})").format(names, cells), values)
+
+
+async def until(true: Callable[[], bool], within: float = 15) -> None:
+    deadline = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < deadline, "it did not come about"
+        await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def running(rig: Rig, *chosen: Phone) -> AsyncIterator[asyncio.Task[None]]:
+    """The worker, connected; it is stopped at the end, and must end well."""
+    task = asyncio.create_task(rig.worker.run(chosen or [rig.phone, rig.other]))
+    await until(lambda: task.done() or rig.client is not None)
+    rig.tell(protocol.Connected)
+    await until(lambda: "connected" in rig.kinds())
+    try:
+        yield task
+    finally:
+        rig.worker.stop()
+    with contextlib.suppress(OwnedByAnother):
+        await task
+
+
+@pytest.fixture
+def rig(database: Database, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    monkeypatch.setattr(supervisor, "RENEW_EVERY", 0.2)
+    return Rig(database, server, Limits())
+
+
+def run(scenario: Callable[[Rig], Coroutine[Any, Any, None]], rig: Rig) -> None:
+    asyncio.run(scenario(rig))
+
+
+def test_a_limit_that_is_reached_while_the_database_is_away_closes_when_it_is_back(rig: Rig) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            for number in range(4):
+                rig.unsynced()
+                await until(lambda number=number: rig.health()["bad_decrypt_errors"] == number + 1)  # type: ignore[misc]
+            with rig.outage():
+                rig.unsynced()
+                await until(lambda: rig.client is None, 5)
+            await until(lambda: "session_closed" in rig.kinds())
+            await until(lambda: rig.health()["state"] == "pairing")
+            health = rig.health()
+            assert (health["closing"], health["bad_decrypt_errors"]) == (None, 0)
+            assert rig.kinds().count("session_closed") == 1
+            assert rig.rows("SELECT 1 FROM whatsmeow.whatsmeow_device WHERE jid = %s", DEVICE) == []
+
+    run(scenario, rig)
+
+
+def test_a_deadlock_closes_no_socket(rig: Rig) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            name = rig.database.target.conninfo
+            with psycopg.connect(name) as one:
+                one.execute("SET deadlock_timeout = '10s'")
+                one.execute("LOCK TABLE wa_sessions.health IN ACCESS EXCLUSIVE MODE")
+                rig.tell(protocol.PingUnanswered, 1)
+                query = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+                await until(lambda: bool(rig.rows(query, "%INSERT INTO wa_sessions.health%")))
+                # the task holds the lease's row and waits for health; now we wait for the lease's row: a deadlock
+                await asyncio.to_thread(one.execute, "SELECT 1 FROM wa_sessions.lease FOR UPDATE")
+                one.rollback()
+            await until(lambda: rig.health()["state"] == "no_answer")
+            assert rig.opened == 1
+            assert rig.client is not None
+
+    run(scenario, rig)
+
+
+@pytest.mark.parametrize(
+    ("away", "back"),
+    [
+        ("ALTER TABLE wa_sessions.lease RENAME TO away", "ALTER TABLE wa_sessions.away RENAME TO lease"),
+        ("ALTER TABLE wa_sessions.event RENAME TO away", "ALTER TABLE wa_sessions.away RENAME TO event"),
+    ],
+)
+def test_a_table_that_is_missing_for_a_while_ends_nothing(rig: Rig, away: str, back: str) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig) as worker:
+            rig.rows(away)
+            rig.tell(protocol.PingUnanswered, 1)
+            command = rig.ask("force_close", reason="maintenance", logout=False)
+            await asyncio.sleep(2)
+            rig.rows(back)
+            await until(lambda: rig.answered(command))
+            assert rig.health()["state"] == "force_closed"
+            assert "fault" not in rig.kinds()
+            assert not worker.done()
+            restart = rig.ask("restart")
+            await until(lambda: rig.answered(restart))
+            assert rig.opened == 2
+
+    run(scenario, rig)
+
+
+def test_a_force_close_in_an_outage_stays_down(rig: Rig) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            rig.hosts.obedient = False
+            command = rig.ask("force_close", reason="maintenance", logout=False)
+            await until(lambda: rig.worker._tasks[rig.phone.id].session.ending)
+            with rig.outage():
+                rig.hosts.obedient = True
+                rig.hosts.close(rig.client or 0)
+                await until(lambda: rig.worker._tasks[rig.phone.id].session.store_away, 5)
+            await until(lambda: rig.answered(command))
+            await asyncio.sleep(0.5)
+            assert rig.health()["state"] == "force_closed"
+            assert rig.opened == 1
+            assert rig.kinds().count("force_closed") == 1
+
+    run(scenario, rig)
+
+
+def test_a_phone_whose_row_is_deleted_is_let_go(rig: Rig) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig) as worker:
+            rig.rows('DELETE FROM public."OrganizationPhone" WHERE id = %s', rig.phone.id)
+            rig.tell(protocol.Disconnected)
+            lease = "SELECT 1 FROM wa_sessions.lease WHERE phone_id = %s AND expires_at > clock_timestamp()"
+            await until(lambda: not rig.rows(lease, rig.phone.id))
+            assert rig.client is None
+            assert not worker.done()
+            assert rig.rows(lease, rig.other.id)
+
+    run(scenario, rig)
+
+
+def test_a_fault_is_recorded_and_the_session_goes_on(rig: Rig) -> None:
+    """A handler's error type with a NUL, which Postgres cannot hold: whatever makes one event impossible to write."""
+
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            failed = (f"id\0{1}", "1@lid", "1@lid", False, Cause.BAD_MAC, Encryption.MESSAGE)
+            rig.tell(protocol.Undecrypted, *failed)
+            await until(lambda: "fault" in rig.kinds())
+            await until(lambda: rig.opened == 2)
+            rig.tell(protocol.Connected)
+            await until(lambda: rig.health()["state"] == "connected")
+
+    run(scenario, rig)
+
+
+def test_a_phone_that_fails_again_and_again_is_set_down_with_its_reason(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy.Backoff, "next", lambda _self: 0.0)
+
+    async def scenario(rig: Rig) -> None:
+        async with running(rig) as worker:
+            waiting = rig.ask("send", to="1", text="hello")
+            for _ in range(policy.MOST_FAULTS):
+                before = rig.opened
+                rig.tell(protocol.Undecrypted, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
+                await until(lambda before=before: rig.opened > before or "faulted" in rig.kinds())  # type: ignore[misc]
+            await until(lambda: rig.health()["state"] == "faulted")
+            opened = Opened(rig.database, rig.backend)
+            await until(lambda: session_stats(opened, PhoneRef(phone_id=rig.phone.id)).unknown_because == "no_worker")
+            judged = check(opened, PhoneRef(phone_id=rig.phone.id), None, Thresholds(timedelta(minutes=5)))
+            assert judged.verdict.name == "CRITICAL"
+            assert rig.rows("SELECT 1 FROM wa_sessions.alert WHERE kind = 'faulted'")
+            assert rig.client is None
+            assert rig.answered(waiting)
+            assert not worker.done()
+
+    run(scenario, rig)
+
+
+def test_a_session_without_a_sign_of_life_is_not_called_healthy(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wa_sessions.actions.stats.SILENT_AFTER", 1.0)
+
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            opened, ref = Opened(rig.database, rig.backend), PhoneRef(phone_id=rig.phone.id)
+            await asyncio.sleep(1.5)
+            assert session_stats(opened, ref).is_healthy is True
+            rig.hosts.living = False
+            await until(lambda: session_stats(opened, ref).unknown_because == "no_sign_of_life")
+            assert session_stats(opened, ref).is_healthy is None
+            judged = check(opened, ref, None, Thresholds(timedelta(minutes=5)))
+            assert judged.verdict.name == "CRITICAL"
+
+    run(scenario, rig)
+
+
+def test_a_service_that_fails_ends_the_worker_and_says_why(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> set[int]:
+        raise RuntimeError("a bug")
+
+    async def scenario(rig: Rig) -> None:
+        async with running(rig) as worker:
+            monkeypatch.setattr(rig.worker._ownership, "renew", broken)
+            with pytest.raises(WorkerFault, match="leases failed, a fault of wa-sessions: RuntimeError: a bug"):
+                await worker
+            assert rig.health()["state"] == "stopped"
+
+    with contextlib.suppress(WorkerFault):
+        run(scenario, rig)
+
+
+def test_losing_the_database_again_and_again_adds_no_listener(rig: Rig) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            for times in range(3):
+                with rig.outage():
+                    await until(lambda: rig.client is None, 5)
+                await until(lambda: rig.client is not None)
+                rig.tell(protocol.Connected)
+                await until(lambda times=times: rig.kinds().count("store_back") == times + 1)  # type: ignore[misc]
+            listeners = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'LISTEN%%'"
+            assert len(rig.rows(listeners)) == 1
+            assert not [thread for thread in threading.enumerate() if thread.name == "listen"]
+            command = rig.ask("restart")
+            await until(lambda: rig.answered(command), 3)
+
+    run(scenario, rig)
+
+
+def test_a_suspicion_that_is_wrong_closes_nothing(rig: Rig) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            rig.rows(
+                """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE datname = current_database() AND query ILIKE 'LISTEN%%'"""
+            )
+            await asyncio.sleep(1)
+            assert rig.opened == 1
+            command = rig.ask("restart")
+            await until(lambda: rig.answered(command), 3)
+
+    run(scenario, rig)
+
+
+def test_a_sync_is_seen_within_seconds_on_a_busy_phone(rig: Rig) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            rig.unsynced()
+            await until(lambda: rig.health()["bad_decrypt_errors"] == 1)
+            insert = "INSERT INTO whatsmeow.whatsmeow_app_state_version VALUES (%s, 'regular', 5, %s)"
+            rig.rows(insert, DEVICE, b"\1" * 128)
+            for number in range(20):
+                rig.tell(protocol.Decrypted, f"m{number}", "1@lid", "1@lid")
+                await asyncio.sleep(0.1)
+            await until(lambda: rig.health()["bad_decrypt_errors"] == 0, 3)
+
+    run(scenario, rig)
+
+
+def test_a_clean_that_finds_nothing_resets_no_counter(rig: Rig) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            rig.unsynced()
+            await until(lambda: rig.health()["bad_decrypt_errors"] == 1)
+            selection = Selection(frozenset({"session"})).as_dict()
+            command = rig.ask("clean", action="x", reason="r", operation="no-such-operation", selection=selection)
+            await until(lambda: rig.answered(command))
+            await until(lambda: rig.opened == 2)
+            rig.tell(protocol.Connected)
+            await until(lambda: rig.kinds().count("connected") == 2)
+            assert rig.health()["bad_decrypt_errors"] == 1
+
+    run(scenario, rig)
+
+
+def test_a_commit_that_went_through_though_its_answer_was_lost_counts_once(rig: Rig) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            task = rig.worker._tasks[rig.phone.id]
+            begun, saved, saving = task.repository._database.transaction, repository.health_rows.save, []
+
+            def save(conn: Any, row: Any) -> None:
+                saving.append(conn)
+                saved(conn, row)
+
+            @contextlib.contextmanager
+            def cut_off() -> Iterator[Any]:
+                """The commit reaches the server, and its answer does not reach us."""
+                with begun() as conn:
+                    yield conn
+                    if saving and conn is saving[0]:
+                        conn.commit()
+                        conn.close()
+
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(repository.health_rows, "save", save)
+                patched.setattr(task.repository._database, "transaction", cut_off)
+                rig.unsynced()
+                await until(lambda: bool(saving) and task.session.store_away)
+            await until(lambda: rig.opened == 2)
+            rig.tell(protocol.Connected)
+            await until(lambda: rig.kinds().count("connected") == 2)
+            assert rig.kinds().count("error_counted") == 1
+            assert rig.kinds().count("collection_quarantined") + rig.kinds().count("collection_kept") == 1
+
+    run(scenario, rig)
+
+
+def test_after_a_pause_a_worker_takes_again_what_is_free(rig: Rig) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig) as worker:
+            rig.rows(
+                "UPDATE wa_sessions.lease SET expires_at = now() - interval '1 s' WHERE phone_id = %s", rig.phone.id
+            )
+            lease = "SELECT 1 FROM wa_sessions.lease WHERE phone_id = %s AND expires_at > clock_timestamp()"
+            await until(lambda: bool(rig.rows(lease, rig.phone.id)))
+            command = rig.ask("restart")
+            await until(lambda: rig.answered(command))
+            assert rig.worker._tasks[rig.phone.id].session.state is State.CONNECTING
+            assert not worker.done()
+
+    run(scenario, rig)
+
+
+def test_a_phone_that_is_released_is_nobodys(rig: Rig) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            rig.hosts.obedient = False
+            command = rig.ask("release", reason="test")
+            await until(lambda: rig.worker._tasks[rig.phone.id].session.ending)
+            with rig.outage():
+                rig.hosts.obedient = True
+                rig.hosts.close(rig.client or 0)
+                await until(lambda: rig.worker._tasks[rig.phone.id].session.store_away, 5)
+            await until(lambda: rig.answered(command))
+            lease = "SELECT 1 FROM wa_sessions.lease WHERE phone_id = %s AND expires_at > clock_timestamp()"
+            assert not rig.rows(lease, rig.phone.id)
+            assert (rig.client, rig.opened, rig.health()["state"]) == (None, 1, "stopped")
+            late = rig.ask("restart")
+            await until(lambda: rig.answered(late))
+            assert (
+                "does not run the phone"
+                in rig.rows("SELECT error FROM wa_sessions.command WHERE id = %s", late)[0]["error"]
+            )
+
+    run(scenario, rig)

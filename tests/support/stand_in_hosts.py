@@ -1,0 +1,80 @@
+"""Hosts and handlers without processes: a test says what their clients tell."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from wa_sessions.worker.hosts import protocol
+from wa_sessions.worker.message import IncomingMessage
+from wa_sessions.worker.ports import ClientLost, FromHost, RequestAnswered
+
+
+class StandInHosts:
+    """Clients that do what they are told at once, unless ``obedient`` is taken from them."""
+
+    def __init__(self) -> None:
+        self.clients: dict[int, tuple[int, str | None, Callable[[FromHost], None]]] = {}
+        self.opened: list[tuple[int, str | None]] = []
+        self.sent: list[tuple[str, str]] = []
+        self.until = 0.0
+        self.obedient = True
+        self.living = True
+
+    def open(self, phone_id: int, device: str | None, tell: Callable[[FromHost], None]) -> int:
+        self.opened.append((phone_id, device))
+        client = len(self.opened)
+        self.clients[client] = phone_id, device, tell
+        return client
+
+    def close(self, client: int) -> None:
+        if self.obedient and client in self.clients:
+            self.clients.pop(client)[2](protocol.Stopped(client))
+
+    drop = close
+
+    def send_text(self, client: int, request: int, to: str, text: str) -> None:
+        self.sent.append((to, text))
+        self.tell(client, RequestAnswered(client, request, "ID"))
+
+    def unlink(self, client: int, request: int) -> None:
+        self.tell(client, RequestAnswered(client, request))
+
+    def lose(self, client: int, reason: str = "killed", **how: Any) -> None:
+        self.clients.pop(client)[2](ClientLost(client, reason, **how))
+
+    def tell(self, client: int, event: FromHost) -> None:
+        self.clients[client][2](event)
+
+    def client_of(self, phone_id: int) -> int | None:
+        return next((client for client, (owner, _, _) in self.clients.items() if owner == phone_id), None)
+
+    async def prepare(self) -> None:
+        """Their store needs no preparation."""
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    async def end(self, within: float) -> None:
+        self.clients.clear()
+
+    def extend_lease(self, until: float) -> None:
+        self.until = until
+
+    def is_alive(self, client: int) -> bool:
+        return self.living
+
+
+class StandInHandlers:
+    """Take every message."""
+
+    def __init__(self) -> None:
+        self.messages: list[IncomingMessage] = []
+
+    def put(self, phone_id: int, message: IncomingMessage) -> None:
+        self.messages.append(message)
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    async def drain(self, within: float) -> None:
+        """Nothing is left."""

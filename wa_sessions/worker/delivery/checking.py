@@ -1,0 +1,45 @@
+"""Whether a handler is there, found out before the worker starts and without a line of the operator's code in it."""
+
+import asyncio
+import shlex
+import shutil
+
+from wa_sessions.errors import UsageError
+from wa_sessions.worker.delivery.handler_process import HandlerEnded, HandlerProcess
+from wa_sessions.worker.delivery.spec import HandlerSpec
+
+
+def check_handler(handler: HandlerSpec | None) -> None:
+    """Raise UsageError if there is no such function or program; a module is imported in a process of its own.
+
+    Takes as long as that import, 60 s at most. Not to be called on an event loop.
+    """
+    if handler is None:
+        return
+    if handler.command is not None:
+        _check_command(handler.command)
+        return
+    try:
+        asyncio.run(_try(handler))
+    except HandlerEnded as ended:
+        raise UsageError(f"{handler.option}: the process that imports it ended: {ended}") from None
+
+
+async def _try(handler: HandlerSpec) -> None:
+    async with HandlerProcess.running(handler, _ignore):
+        pass
+
+
+def _ignore(_number: str, _line: str) -> None:
+    """What a module prints when it is imported is seen when the worker imports it."""
+
+
+def _check_command(command: str) -> None:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--on-message-exec: {error}") from None
+    if not words:
+        raise UsageError("--on-message-exec is empty: give a command")
+    if shutil.which(words[0]) is None:
+        raise UsageError(f"--on-message-exec: there is no program {words[0]!r}")

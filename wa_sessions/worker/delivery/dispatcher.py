@@ -1,0 +1,204 @@
+"""Hands messages to the operator's handler: in order for each chat, in processes that may fail, hang or die."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from wa_sessions.errors import UsageError
+from wa_sessions.worker import log
+from wa_sessions.worker.backoff import Backoff
+from wa_sessions.worker.delivery.handler_process import HandlerEnded, HandlerProcess
+from wa_sessions.worker.delivery.queue import DeliveryQueue, Queued
+from wa_sessions.worker.delivery.spec import HandlerSpec
+from wa_sessions.worker.message import IncomingMessage
+from wa_sessions.worker.ports import HandlerEvent
+
+SLOW_AFTER = 5.0
+"""Seconds that a message may take before it is told."""
+
+TIMEOUT = "timeout"
+"""The error of a message that took too long."""
+
+MANY = 10_000
+"""Waiting messages from which on the log warns, again at each doubling."""
+
+RESTART_FIRST, RESTART_MOST = 0.1, 30.0
+"""Seconds before a process that ended is started again."""
+
+
+class Dispatcher:
+    """Where messages wait, in memory, until one of ``processes`` handler processes has taken them.
+
+    A message is handed over once: what a handler fails at, or does not take in ``timeout`` seconds, is told and not
+    tried again. Memory grows with what waits: ``waiting`` is to be watched. ``tell`` gets what belongs into a phone's
+    history, ``output`` a phone's number (empty where no message was in hand yet) and a line that a handler printed.
+    Without a handler nothing is kept.
+    """
+
+    def __init__(
+        self,
+        handler: HandlerSpec | None,
+        *,
+        processes: int = 2,
+        timeout: float = 60.0,
+        slow_after: float = SLOW_AFTER,
+        tell: Callable[[int, HandlerEvent], None],
+        output: Callable[[str, str], None],
+    ) -> None:
+        self._handler = handler
+        self._timeout = timeout
+        self._slow_after = slow_after
+        self._tell = tell
+        self._output = output
+        self._queue = DeliveryQueue()
+        self._changed = [asyncio.Event() for _ in range(processes)]
+        self._settled = asyncio.Event()
+        self._lanes: list[asyncio.Task[None]] = []
+        self._warned_at = MANY
+        self._broken = False
+        self._over = False
+
+    @property
+    def waiting(self) -> int:
+        """Messages that no handler has in hand yet."""
+        return self._queue.waiting
+
+    @property
+    def in_hand(self) -> int:
+        """Messages that handlers have in hand."""
+        return self._queue.in_hand
+
+    def waiting_by_phone(self) -> dict[int, int]:
+        """Messages that no handler has in hand yet, of each phone that has any."""
+        return self._queue.waiting_by_phone()
+
+    def put(self, phone_id: int, message: IncomingMessage) -> None:
+        """Queue a message whose ``phone`` is set, unless it came before; never waits."""
+        if self._handler is None or not self._queue.put(phone_id, message):
+            return
+        if self._over:
+            self._count_unfinished()
+            return
+        self._wake()
+        self._warn_of_many()
+
+    def forget(self, phone_id: int) -> None:
+        """The worker runs this phone no more. What waits is handed over still."""
+        self._queue.forget(phone_id)
+
+    async def run(self) -> None:
+        """Keep the processes up and hand over what comes, until ``drain``, or until it is cancelled."""
+        if self._handler is None or self._over:
+            return
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._lanes = [group.create_task(self._keep_up(self._handler, event)) for event in self._changed]
+        finally:
+            self._finish()
+
+    async def drain(self, seconds: float) -> None:
+        """Let handlers take what is queued, for ``seconds`` at most, and end them within 2 seconds more.
+
+        What is left then is dropped and told, one ``handler_unfinished`` for each phone.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._queue.waiting or self._queue.in_hand:
+                    self._settled.clear()
+                    await self._settled.wait()
+        self._finish()
+        for lane in self._lanes:
+            lane.cancel()
+        if self._lanes:
+            await asyncio.wait(self._lanes)
+
+    def _finish(self) -> None:
+        self._over = True
+        self._count_unfinished()
+
+    def _count_unfinished(self) -> None:
+        for phone_id, left in self._queue.clear().items():
+            self._tell(phone_id, HandlerEvent("handler_unfinished", waiting=left))
+
+    def _wake(self) -> None:
+        for event in self._changed:
+            event.set()
+
+    def _warn_of_many(self) -> None:
+        waiting = self._queue.waiting
+        if waiting >= self._warned_at:
+            log.warn(f"{waiting} messages wait for the handler, in memory", event="handler_behind", waiting=waiting)
+            self._warned_at = 2 * waiting
+        elif waiting < MANY // 2:
+            self._warned_at = MANY
+
+    async def _keep_up(self, handler: HandlerSpec, changed: asyncio.Event) -> None:
+        """One lane: a process, and another one when it has ended."""
+        backoff = Backoff(RESTART_FIRST, RESTART_MOST)
+        while not self._over:
+            try:
+                async with HandlerProcess.running(handler, self._output, changed.set) as process:
+                    if not await self._feed(process, changed, backoff):
+                        continue
+            except (HandlerEnded, UsageError) as error:
+                self._tell_ended(str(error))
+            await asyncio.sleep(backoff.next())
+
+    async def _feed(self, process: HandlerProcess, changed: asyncio.Event, backoff: Backoff) -> bool:
+        """Hand over what comes until a message takes too long (False) or ends the process (True).
+
+        Raises HandlerEnded if the process ends with nothing in hand.
+        """
+        while True:
+            item = await self._next(process, changed)
+            error, ended = await self._hand_over(process, item)
+            self._finish_item(item)
+            if error == TIMEOUT or ended:
+                return ended
+            backoff.reset()
+            self._broken = False
+
+    async def _next(self, process: HandlerProcess, changed: asyncio.Event) -> Queued:
+        while True:
+            changed.clear()
+            process.check()
+            if item := self._queue.take():
+                return item
+            await changed.wait()
+
+    async def _hand_over(self, process: HandlerProcess, item: Queued) -> tuple[str | None, bool]:
+        """How the message failed, and whether that ended the process; it is told already."""
+        loop = asyncio.get_running_loop()
+        started, kind, error = loop.time(), "handler_failed", None
+        watch = loop.call_later(self._slow_after, self._tell_slow, item)
+        try:
+            async with asyncio.timeout(self._timeout):
+                error = await process.hand_over(item.message)
+        except TimeoutError:
+            error = TIMEOUT
+        except HandlerEnded as ended:
+            kind, error = "handler_ended", str(ended)
+        finally:
+            watch.cancel()
+        if error is not None:
+            seconds = round(loop.time() - started, 3)
+            self._tell(item.phone_id, HandlerEvent(kind, item.message.id, error, seconds))
+        return error, kind == "handler_ended"
+
+    def _finish_item(self, item: Queued) -> None:
+        self._queue.finish(item)
+        self._settled.set()
+        self._wake()
+
+    def _tell_slow(self, item: Queued) -> None:
+        waiting = self._queue.waiting_of(item.phone_id)
+        event = HandlerEvent("handler_slow", item.message.id, seconds=self._slow_after, waiting=waiting)
+        self._tell(item.phone_id, event)
+
+    def _tell_ended(self, error: str) -> None:
+        """A process ended with nothing in hand: each phone that waits is told, but not again at each attempt."""
+        log.warn(f"the handler's process ended: {error}", event="handler_ended", error=error)
+        waiting = {} if self._broken else self._queue.waiting_by_phone()
+        self._broken = True
+        for phone_id, count in waiting.items():
+            self._tell(phone_id, HandlerEvent("handler_ended", error=error, waiting=count))

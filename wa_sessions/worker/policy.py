@@ -1,0 +1,100 @@
+"""How often a phone's task may fail, and what then."""
+
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
+from wa_sessions.health.reconnect import State, Status
+from wa_sessions.worker import log
+from wa_sessions.worker.backoff import Backoff
+from wa_sessions.worker.effects import Note, SetStatus
+from wa_sessions.worker.ports import SessionHosts
+from wa_sessions.worker.repository import TRY_AGAIN
+from wa_sessions.worker.session_task import SessionTask
+
+MOST_FAULTS = 5
+FAULTS_WITHIN = 600.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class PhonePolicy:
+    """Runs one phone's task until it is over.
+
+    A fault is recorded, and the task goes on from what is stored, after a pause that grows; at the fifth within ten
+    minutes the phone is set down as ``faulted`` and released. ``store_again`` returns when the database answers,
+    ``pause`` after some seconds or when the worker ends; ``release`` gives the lease back.
+    """
+
+    task: SessionTask
+    hosts: SessionHosts
+    store_again: Callable[[], Awaitable[None]]
+    pause: Callable[[float], Awaitable[None]]
+    release: Callable[[], Awaitable[None]]
+
+    async def run(self) -> str | None:
+        """Until the session is over; why the phone is not this worker's any more, if it is not."""
+        faults: deque[float] = deque(maxlen=MOST_FAULTS)
+        backoff, fault = Backoff(), ""
+        while True:
+            try:
+                await (self.task.resume(fault) if faults else self.task.run())
+                return self.task.lost
+            except PhoneNotFound as gone:
+                return await self._gone(str(gone))
+            except Exception as error:  # noqa: BLE001  # a phone's fault is that phone's alone, and ends here
+                if isinstance(error, DatabaseError) and not isinstance(error, TRY_AGAIN):
+                    await self.store_again()
+                    continue
+                fault = f"a fault of wa-sessions: {type(error).__name__}: {error}"
+            faults.append(time.monotonic())
+            if len(faults) == MOST_FAULTS and faults[-1] - faults[0] < FAULTS_WITHIN:
+                return await self._faulted(fault)
+            await self._record(fault)
+            await self.pause(backoff.next())
+
+    async def refuse_commands(self, why: str) -> None:
+        """Answer whoever still waits."""
+        try:
+            await self.task.refuse_open_commands(OwnedByAnother(why))
+        except WaSessionsError as error:
+            log.warn(f"commands were not answered: {error}", phone=self.task.session.number, event="not_answered")
+
+    async def _gone(self, why: str) -> str:
+        """The phone's row is gone: end its session, and leave no lease behind."""
+        log.error(f"session given up: {why}", phone=self.task.session.number, event="phone_gone")
+        self._drop()
+        await self._let_go()
+        return why
+
+    async def _faulted(self, fault: str) -> str:
+        """Too many faults: down with the reason, until somebody looks."""
+        self._drop()
+        before = self.task.session
+        after = before.towards(State.FAULTED, fault)
+        message = f"{fault}; {MOST_FAULTS} times in a row, so it stays down until `wa-sessions run {before.number}`"
+        note = Note(State.FAULTED.value, message, "error", {"reason": fault})
+        try:
+            await self.task.repository.commit(before, after, [SetStatus(Status.DISCONNECTED, qr_code=None), note])
+        except Exception as error:  # noqa: BLE001  # it is what cannot be written that has to be told here
+            log.error(f"{message} (not written: {error})", phone=before.number, event=State.FAULTED.value)
+        await self._let_go()
+        return fault
+
+    async def _record(self, fault: str) -> None:
+        try:
+            note = Note("fault", f"{fault}; the session goes on", "error", {"reason": fault})
+            await self.task.repository.note(note)
+        except Exception as error:  # noqa: BLE001  # it is what cannot be written that has to be told here
+            log.error(f"{fault} (not written: {error})", phone=self.task.session.number, event="fault")
+
+    def _drop(self) -> None:
+        if self.task.session.client is not None:
+            self.hosts.drop(self.task.session.client)
+
+    async def _let_go(self) -> None:
+        try:
+            await self.release()
+        except WaSessionsError as error:
+            log.warn(f"its lease ends by itself: {error}", phone=self.task.session.number, event="not_released")

@@ -1,0 +1,352 @@
+"""How each record of a session is written: its repair, its entry in the history, its answer, its line in the log."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from uuid import UUID
+
+from wa_sessions.db import alerts, commands, operations, phones, quarantine, restoring, whatsmeow
+from wa_sessions.db import health as health_rows
+from wa_sessions.db.backend import Backend
+from wa_sessions.db.gateway import Connection, errors_of
+from wa_sessions.db.operations import Part
+from wa_sessions.db.phones import KEEP, Phone
+from wa_sessions.db.settings import Target
+from wa_sessions.errors import DatabaseError, WaSessionsError
+from wa_sessions.health.alerting import after_event
+from wa_sessions.health.model import (
+    FailedMessage,
+    Outcome,
+    QuarantineCollection,
+    QuarantineSenderKey,
+    QuarantineSession,
+    RecordEnd,
+    RecordError,
+    RecordPending,
+    RecordReset,
+)
+from wa_sessions.health.reconnect import Status
+from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.keys.selection import EVERYTHING, Selection
+from wa_sessions.worker import log
+from wa_sessions.worker.effects import (
+    AnswerCommand,
+    CheckRestore,
+    CleanKeys,
+    CloseAtLimit,
+    ForceClose,
+    ForgetDevice,
+    Keep,
+    Note,
+    Record,
+    RestoreKeys,
+    SetStatus,
+)
+from wa_sessions.worker.metrics import Work, timed
+from wa_sessions.worker.session import Command, CommandSettled, Event, RestoreAllowed
+
+ACTOR = "worker"
+
+LogRecord = Callable[[], None]
+Repair = QuarantineSession | QuarantineSenderKey | QuarantineCollection
+
+
+@dataclass(frozen=True, slots=True)
+class EffectContext:
+    """Whose records these are, and what is told once they stand. ``device`` is the JID of the login."""
+
+    phone: Phone
+    device: str | None
+    backend: Backend
+    worker_id: UUID
+    target: Target
+    lines: list[LogRecord] = field(default_factory=list)
+    outcomes: list[Event] = field(default_factory=list)
+
+    def event(self, conn: Connection, kind: str, detail: Mapping[str, Any], operation: str | None = None) -> None:
+        """Write an entry of the history, and the alert that it is worth."""
+        health_rows.record_event(
+            conn,
+            self.phone.id,
+            self.phone.organization_id,
+            kind,
+            {key: value for key, value in detail.items() if value is not None},
+            operation_id=operation,
+            worker_id=self.worker_id,
+        )
+        if alert := after_event(kind, detail, self.phone.number, operation):
+            alerts.leave(conn, self.phone, alert)
+
+    def line(self, level: str, message: str, kind: str, **fields: Any) -> None:
+        """A line for the log, to be said when the transaction stands."""
+        write = {"info": log.info, "warn": log.warn, "error": log.error}[level]
+        self.lines.append(lambda: write(message, phone=self.phone.number, event=kind, **fields))
+
+    def operation(
+        self,
+        conn: Connection,
+        action: str,
+        reason: str,
+        actor: str = ACTOR,
+        *,
+        status_after: Status | None = None,
+        operation_id: str | None = None,
+    ) -> Part:
+        """Open an operation, or go on with one; quarantined keys belong to it."""
+        return quarantine.begin(
+            conn,
+            self.backend,
+            phones.find(conn, self.backend, PhoneRef(phone_id=self.phone.id)),
+            action=action,
+            reason=reason,
+            actor=actor,
+            status_after=status_after.value if status_after else None,
+            operation_id=operation_id,
+        )
+
+
+def write(conn: Connection, context: EffectContext, record: Record) -> None:
+    """Carry out and record one thing; lines and outcomes are left in ``context``."""
+    match record:
+        case Note(kind, message, level, detail):
+            context.event(conn, kind, detail)
+            if message:
+                context.line(level, message, kind, **detail)
+        case SetStatus():
+            _set_status(conn, context, record)
+        case AnswerCommand(command_id, result):
+            answer(conn, command_id, result)
+        case CloseAtLimit():
+            _close(conn, context, record)
+        case ForgetDevice(device):
+            whatsmeow.forget_device(conn, device)
+        case ForceClose(command) | CleanKeys(command) | CheckRestore(command) | RestoreKeys(command):
+            _carry_out(conn, context, record, command)
+        case _:
+            _health_action(conn, context, record)
+
+
+def answer(conn: Connection, command_id: int, result: Mapping[str, Any] | WaSessionsError) -> None:
+    """Tell an operator what became of a command; a second answer to one changes nothing."""
+    if isinstance(result, WaSessionsError):
+        commands.finish(conn, command_id, error=str(result), exit_code=int(result.exit_code))
+    else:
+        commands.finish(conn, command_id, answer=result)
+
+
+def _set_status(conn: Connection, context: EffectContext, record: SetStatus) -> None:
+    phones.set_status(
+        conn,
+        context.backend,
+        context.phone.id,
+        record.status.value,
+        qr_code=KEEP if isinstance(record.qr_code, Keep) else record.qr_code,
+        phone_jid=KEEP if isinstance(record.phone_jid, Keep) else record.phone_jid,
+        connected_now=record.connected_now,
+    )
+
+
+def _close(conn: Connection, context: EffectContext, record: CloseAtLimit) -> None:
+    """Keys away, status, history and alert: all or nothing."""
+    reason = f"{record.kind.label} limit reached ({record.count} of {record.limit})"
+    with timed(Work.CLOSE):
+        part = context.operation(conn, "close", reason, status_after=Status.LOGGED_OUT)
+        quarantine.take(conn, context.backend, part, context.phone, EVERYTHING)
+        phones.set_status(conn, context.backend, context.phone.id, Status.LOGGED_OUT.value, qr_code=None)
+    operation = part.operation_id
+    detail = {"error_kind": record.kind.value, "count": record.count, "limit": record.limit}
+    context.event(conn, "session_closed", detail, operation)
+    message = (
+        f"session closed: {reason}. Its keys are in quarantine and nothing was unlinked at WhatsApp: "
+        f"`wa-sessions restore {operation}` brings it back without a QR. After a new pairing the old entry "
+        f"stays under Linked devices on the phone: `wa-sessions unlink {operation}` removes it."
+    )
+    context.line("error", message, "session_closed", operation=operation, **detail)
+
+
+# ------------------------------------------------------------------------------------------------- commands
+
+
+def _carry_out(conn: Connection, context: EffectContext, record: Record, command: Command) -> None:
+    """Do what an operator asked, or say why not: what is refused leaves nothing behind but its answer."""
+    lines = len(context.lines)
+    try:
+        with errors_of(context.target), conn.transaction():
+            result = _done(conn, context, record, command)
+    except DatabaseError:
+        raise
+    except WaSessionsError as error:
+        del context.lines[lines:]
+        answer(conn, command.id, error)
+        context.outcomes.append(CommandSettled(command.id, done=False))
+        return
+    if result is None:
+        context.outcomes.append(RestoreAllowed(command.id))
+        return
+    answer(conn, command.id, result)
+    if isinstance(record, CheckRestore | RestoreKeys):
+        context.outcomes.append(CommandSettled(command.id, done=isinstance(record, RestoreKeys)))
+
+
+def _done(conn: Connection, context: EffectContext, record: Record, command: Command) -> Mapping[str, Any] | None:
+    match record:
+        case ForceClose():
+            return _force_close(conn, context, command)
+        case CleanKeys():
+            return _clean(conn, context, command)
+        case CheckRestore():
+            return _check_restore(conn, context, command)
+        case _:
+            return _restore(conn, context, command)
+
+
+def _force_close(conn: Connection, context: EffectContext, command: Command) -> Mapping[str, Any]:
+    reason, logout = command.arguments["reason"], command.arguments["logout"]
+    operation, taken = None, quarantine.Taken()
+    if logout:
+        part = context.operation(
+            *(conn, "force_close", reason, command.actor),
+            status_after=Status.LOGGED_OUT,
+            operation_id=command.arguments.get("operation"),
+        )
+        taken = quarantine.take(conn, context.backend, part, context.phone, EVERYTHING)
+        operation = part.operation_id
+    status = Status.LOGGED_OUT if logout else Status.DISCONNECTED
+    phones.set_status(conn, context.backend, context.phone.id, status.value, qr_code=None)
+    detail = {"reason": reason, "actor": command.actor, "logout": logout}
+    context.event(conn, "force_closed", detail, operation)
+    undo = f"; its keys are in quarantine, undo: wa-sessions restore {operation}" if operation else ""
+    context.line("warn", f"force-closed by {command.actor}: {reason}{undo}", "force_closed", operation=operation)
+    return {"operation": operation, "taken": asdict(taken)}
+
+
+def _clean(conn: Connection, context: EffectContext, command: Command) -> Mapping[str, Any]:
+    action, reason, operation_id = (command.arguments[name] for name in ("action", "reason", "operation"))
+    selection = Selection.from_dict(command.arguments["selection"])
+    part = context.operation(conn, action, reason, command.actor, operation_id=operation_id)
+    taken = quarantine.take(conn, context.backend, part, context.phone, selection)
+    if not taken.quarantined:
+        operations.discard(conn, part)
+        return {"operation": None, "taken": asdict(taken)}
+    operation = part.operation_id
+    detail = {"action": action, "actor": command.actor, "keys": taken.quarantined}
+    context.event(conn, "keys_quarantined", detail, operation)
+    message = (
+        f"{taken.quarantined} keys quarantined by {command.actor} ({action}); undo: wa-sessions restore {operation}"
+    )
+    context.line("warn", message, "keys_quarantined", operation=operation)
+    return {"operation": operation, "taken": asdict(taken)}
+
+
+def _check_restore(conn: Connection, context: EffectContext, command: Command) -> Mapping[str, Any] | None:
+    try:
+        with conn.transaction(force_rollback=True):
+            _bring_back(conn, context, command)
+    except restoring.AlreadyRestored:
+        return {"counts": {}, "overwritten": 0, "already": True}
+    return None
+
+
+def _restore(conn: Connection, context: EffectContext, command: Command) -> Mapping[str, Any]:
+    restored = _bring_back(conn, context, command)
+    operation = command.arguments["operation"]
+    context.event(conn, "restored", {"actor": command.actor, "keys": restored.keys}, operation)
+    context.line("info", f"restored {operation}", "restored")
+    return {
+        "counts": restored.counts,
+        "overwritten": restored.overwritten,
+        "status": restored.status,
+        "already": False,
+    }
+
+
+def _bring_back(conn: Connection, context: EffectContext, command: Command) -> restoring.Restored:
+    operation, overwrite = command.arguments["operation"], command.arguments.get("overwrite")
+    done = operations.operation(conn, operation)
+    return restoring.restore(conn, context.backend, done, context.phone.id, actor=command.actor, overwrite=overwrite)
+
+
+# --------------------------------------------------------------------------------------------------- health
+
+
+def _health_action(conn: Connection, context: EffectContext, action: Record) -> None:
+    match action:
+        case RecordError():
+            _error(conn, context, action)
+        case RecordPending(message):
+            _pending(conn, context, message)
+        case RecordEnd(message):
+            _end(conn, context, message)
+        case RecordReset(kind):
+            context.event(conn, "counter_reset", {"error_kind": kind.value})
+            context.line("info", f"{kind.label} counter reset", "counter_reset", error_kind=kind.value)
+        case QuarantineSession() | QuarantineSenderKey() | QuarantineCollection() if context.device:
+            with timed(Work.REPAIR):
+                _repair(conn, context, action, context.device)
+
+
+def _error(conn: Connection, context: EffectContext, action: RecordError) -> None:
+    detail = {
+        "error_kind": action.kind.value,
+        "count": action.count,
+        "limit": action.limit,
+        "message_id": action.message_id,
+        "sender": action.sender,
+        "collection": action.collection,
+    }
+    context.event(conn, "error_counted", detail)
+    number = context.phone.number
+    message = f"{action.kind.label} error #{action.count} for {number}@s.whatsapp.net (closed at {action.limit})"
+    context.line("warn", message, "error_counted", **detail)
+
+
+def _pending(conn: Connection, context: EffectContext, message: FailedMessage) -> None:
+    detail = {"message_id": message.message_id, "cause": message.cause.value, "sender": message.sender}
+    context.event(conn, "message_pending", detail)
+    text = f"message {message.message_id} did not decrypt ({message.cause.value}); its sender is asked again"
+    context.line("info", text, "message_pending", **detail)
+
+
+def _end(conn: Connection, context: EffectContext, message: FailedMessage) -> None:
+    assert message.ended_at
+    assert message.outcome
+    seconds = round((message.ended_at - message.first_failed_at).total_seconds(), 3)
+    detail = {"message_id": message.message_id, "seconds": seconds, "copies": message.copies}
+    kind = f"message_{message.outcome.value}"
+    context.event(conn, kind, detail)
+    level = "info" if message.outcome is Outcome.RECOVERED else "warn"
+    text = f"message {message.message_id} {message.outcome.value} after {seconds:.1f} s"
+    context.line(level, text, kind, **detail)
+
+
+def _repair(conn: Connection, context: EffectContext, repair: Repair, device: str) -> None:
+    part, keys, what, detail = _quarantine(conn, context, repair, device)
+    subject = what.replace("_", " ")
+    if keys == 0:
+        operations.discard(conn, part)
+        context.event(conn, f"{what}_kept", detail)
+        why = "it syncs from its start anyway" if what == "collection" else "it is not the one that failed any more"
+        context.line("info", f"{subject} kept: {why}", f"{what}_kept", **detail)
+        return
+    detail["keys"] = keys
+    context.event(conn, f"{what}_quarantined", detail, part.operation_id)
+    message = f"{subject} quarantined, the session goes on; undo: wa-sessions restore {part.operation_id}"
+    context.line("warn", message, f"{what}_quarantined", operation=part.operation_id, **detail)
+
+
+def _quarantine(
+    conn: Connection, context: EffectContext, repair: Repair, device: str
+) -> tuple[Part, int, str, dict[str, Any]]:
+    match repair:
+        case QuarantineSession(sender, mark):
+            part = context.operation(conn, "repair_session", f"Bad MAC from {sender}")
+            keys = quarantine.session(conn, part, device, sender, only_mark=mark)
+            return part, keys, "session", {"sender": sender}
+        case QuarantineSenderKey(chat, sender, mark):
+            part = context.operation(conn, "repair_sender_key", f"Bad MAC from {sender} in {chat}")
+            keys = quarantine.sender_key(conn, part, device, chat, sender, only_mark=mark)
+            return part, keys, "sender_key", {"chat": chat, "sender": sender}
+        case QuarantineCollection(collection):
+            part = context.operation(conn, "repair_collection", f"Bad Decrypt of {collection}")
+            keys = quarantine.app_state_version(conn, part, device, collection)
+            return part, keys, "collection", {"collection": collection}

@@ -1,0 +1,293 @@
+"""One phone: event → step → commit → calls. What cannot be written now is kept, in order, until it can."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from wa_sessions.errors import DatabaseError, OwnedByAnother, WaSessionsError
+from wa_sessions.health.classify import Cause
+from wa_sessions.worker import log
+from wa_sessions.worker.effects import (
+    NO_EFFECTS,
+    Call,
+    CloseClient,
+    DropClient,
+    Effects,
+    FindDevice,
+    LookAtVersions,
+    OpenClient,
+    ReleaseLease,
+    Say,
+    SendText,
+    ShowQr,
+    Tell,
+    UnlinkDevice,
+)
+from wa_sessions.worker.hosts import protocol
+from wa_sessions.worker.machine import next_look, step
+from wa_sessions.worker.ports import HandlerProcesses, SessionHosts, Worker
+from wa_sessions.worker.repository import TRY_AGAIN, SessionRepository
+from wa_sessions.worker.session import (
+    ClientOpened,
+    CollectionUnsynced,
+    DeviceFound,
+    Event,
+    LeaseLost,
+    MessageUndecrypted,
+    Released,
+    Resumed,
+    Session,
+    Started,
+    StoreBack,
+    StoreLost,
+    TimeOver,
+    VersionsSeen,
+)
+
+STUCK_AFTER = 30.0  # seconds on one event, after which the task is no sign of life
+MOST_KEPT = 10_000  # events that wait for the database
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Who looks on: ``on_qr`` gets number and code; ``on_event`` number, event and fields, and may end the worker."""
+
+    on_qr: Callable[[str, str], None] = lambda _phone, _code: None
+    on_event: Callable[[str, str, Mapping[str, Any]], bool] = lambda _phone, _event, _fields: False
+
+
+class SessionTask:
+    """Runs one session. Every event comes through ``tell``, in order."""
+
+    def __init__(
+        self,
+        session: Session,
+        repository: SessionRepository,
+        hosts: SessionHosts,
+        handlers: HandlerProcesses,
+        worker: Worker,
+        watching: Watching,
+    ) -> None:
+        self.session = session
+        self.repository = repository
+        self._hosts = hosts
+        self._handlers = handlers
+        self._worker = worker
+        self._watching = watching
+        self._queue: asyncio.Queue[Event] = asyncio.Queue()
+        self._kept: deque[Event] = deque(maxlen=MOST_KEPT)
+        self._uncertain: Event | None = None
+        self._busy_since: float | None = None
+        self.lost: str | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the task goes on: it waits for something to happen, or has not been long at it."""
+        return self._busy_since is None or time.monotonic() - self._busy_since < STUCK_AFTER
+
+    def tell(self, event: Event) -> None:
+        """Take an event, to be handled after those before it. A message for the handler waits for nothing."""
+        if isinstance(event, protocol.MessageArrived):
+            self._handlers.put(self.repository.phone.id, replace(event.message, phone=self.session.number))
+            return
+        if isinstance(event, LeaseLost):
+            self.lost = event.reason
+        self._queue.put_nowait(event)
+
+    async def run(self) -> None:
+        """Live until the session is finished. Whatever is raised is a fault, after which ``resume`` may go on."""
+        self.session = (await self.repository.load(self.session)).session
+        await self._go_on(Started())
+
+    async def resume(self, fault: str) -> None:
+        """Go on after a fault from what is stored; the event that met it is not tried again."""
+        before = self.session
+        if before.current is not None:
+            await self.repository.answer(before.current.id, WaSessionsError(fault))
+        fresh = Session(before.number, before.settings, stopping=before.stopping, drops=before.drops)
+        kept = replace(
+            fresh,
+            client=before.client,
+            ending=before.client is not None,
+            requests=before.requests,
+            waiting=before.waiting,
+        )
+        self.session = (await self.repository.load(kept)).session
+        if before.client is not None:
+            self._hosts.close(before.client)
+        await self._go_on(Resumed())
+
+    async def refuse_open_commands(self, error: WaSessionsError) -> None:
+        """Answer whoever still waits."""
+        for command in self.session.unanswered:
+            await self.repository.answer(command.id, error)
+
+    # ------------------------------------------------------------------------------------------------- events
+
+    async def _go_on(self, event: Event) -> None:
+        while True:
+            self._busy_since = time.monotonic()
+            try:
+                await self._take(event)
+            except OwnedByAnother as error:
+                self.lost = str(error)
+                await self._take(LeaseLost(self.lost))
+            finally:
+                self._busy_since = None
+            if self.session.finished:
+                return
+            event = await self._next()
+
+    async def _next(self) -> Event:
+        """What the database was not there for, then what time has brought, then what was told."""
+        if self._kept and not self.session.store_away:
+            return self._kept.popleft()
+        look = next_look(self.session)
+        left = (look - datetime.now(UTC)).total_seconds() if look else None
+        if left is not None and left <= 0:
+            return TimeOver()
+        try:
+            return await asyncio.wait_for(self._queue.get(), left)
+        except TimeoutError:
+            return TimeOver()
+
+    async def _take(self, event: Event) -> None:
+        """Handle one event. If the database is away, it is taken again: then for what can be done without."""
+        try:
+            effects, outcomes = await self._step(event)
+        except TRY_AGAIN:
+            raise
+        except DatabaseError:
+            await self._lose_store()
+            if not isinstance(event, StoreBack):
+                await self._take(self._uncertain or event)
+            return
+        for call in effects.calls:
+            await self._make(call)
+        for outcome in outcomes:
+            await self._take(outcome)
+
+    async def _step(self, event: Event) -> tuple[Effects, list[Event]]:
+        """The pure step, and its commit. What can't be written now is kept, and the session stays as it is."""
+        if isinstance(event, StoreBack) and not await self._is_back():
+            return NO_EFFECTS, []
+        event = await self._with_facts(event)
+        after, effects = step(self.session, event, datetime.now(UTC))
+        outcomes: list[Event] = []
+        if effects.records or after.stored != self.session.stored:
+            if self.session.store_away and not isinstance(event, StoreBack):
+                self._keep(event)
+                return NO_EFFECTS, []
+            self._uncertain = event
+            outcomes = await self.repository.commit(self.session, after, effects.records)
+            self._uncertain = None
+        self.session = after
+        return effects, outcomes
+
+    def _keep(self, event: Event) -> None:
+        if len(self._kept) == MOST_KEPT:
+            message = f"more than {MOST_KEPT} events wait for the database: the oldest is dropped"
+            log.error(message, phone=self.session.number, event="events_dropped")
+        self._kept.append(event)
+
+    async def _lose_store(self) -> None:
+        self._worker.suspect_store()
+        await self._take(StoreLost())
+
+    async def _is_back(self) -> bool:
+        """Reload: what seemed to fail in its commit may stand."""
+        if not self.session.store_away:
+            return False
+        reloaded = await self.repository.load(self.session)
+        self.session = reloaded.session
+        if reloaded.went_through and isinstance(self._uncertain, StoreBack):
+            self.session = replace(self.session, store_lost_at=None)
+        elif reloaded.went_through and self._uncertain is not None and self._uncertain in self._kept:
+            self._kept.remove(self._uncertain)
+        self._uncertain = None
+        return True
+
+    async def _with_facts(self, event: Event) -> Event:
+        """Add what only the database knows."""
+        session, device = self.session, self.session.device
+        if isinstance(event, protocol.Undecrypted):
+            event = MessageUndecrypted(event, session.connection_of(event.client))
+        if session.store_away or device is None:
+            return CollectionUnsynced(event) if isinstance(event, protocol.Unsynced) else event
+        match event:
+            case MessageUndecrypted(one, session_mark=None) if one.cause is Cause.BAD_MAC:
+                mark = await self.repository.session_mark(device, one.sender, one.chat, is_group=one.is_group)
+                return replace(event, session_mark=mark)
+            case CollectionUnsynced(one) if one.cause is Cause.BAD_DECRYPT and not event.versions:
+                return replace(event, versions=await self.repository.versions(device))
+            case protocol.Unsynced():
+                return await self._with_facts(CollectionUnsynced(event))
+            case _:
+                return event
+
+    # -------------------------------------------------------------------------------------------------- calls
+
+    async def _make(self, call: Call) -> None:
+        try:
+            found = await self._ask(call)
+        except TRY_AGAIN:
+            raise
+        except DatabaseError:
+            await self._lose_store()
+        else:
+            if found is not None:
+                await self._take(found)
+
+    async def _ask(self, call: Call) -> Event | None:
+        """Make one call; the event that answers it at once, if any does."""
+        match call:
+            case FindDevice():
+                return DeviceFound(await self.repository.find_device())
+            case LookAtVersions():
+                device = self.session.device
+                return VersionsSeen(await self.repository.versions(device) if device else {})
+            case ReleaseLease(command):
+                return await self._released(command.id, command.actor)
+            case OpenClient(device):
+                return ClientOpened(self._hosts.open(self.repository.phone.id, device, self.tell))
+            case _:
+                self._call(call)
+                return None
+
+    def _call(self, call: Call) -> None:
+        match call:
+            case CloseClient(client):
+                self._hosts.close(client)
+            case DropClient(client):
+                self._hosts.drop(client)
+            case SendText(client, request, to, text):
+                self._hosts.send_text(client, request, to, text)
+            case UnlinkDevice(client, request):
+                self._hosts.unlink(client, request)
+            case _:
+                self._show(call)
+
+    def _show(self, call: Call) -> None:
+        number = self.session.number
+        match call:
+            case ShowQr(code):
+                self._watching.on_qr(number, code)
+            case Tell(event, fields):
+                if self._watching.on_event(number, event, fields):
+                    self._worker.stop()
+            case Say(event, message, level):
+                {"info": log.info, "warn": log.warn, "error": log.error}[level](message, phone=number, event=event)
+
+    async def _released(self, command_id: int, actor: str) -> Released:
+        """Let whoever asked have the phone: it is not ours then, whether the answer arrives or not."""
+        await self._worker.release(self.repository.phone.id)
+        log.info(f"given up to {actor}", phone=self.session.number, event="released")
+        try:
+            await self.repository.answer(command_id, {"released": True})
+        except DatabaseError as error:
+            log.warn(f"whoever asked was not told: {error}", phone=self.session.number, event="not_answered")
+        return Released()
