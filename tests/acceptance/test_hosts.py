@@ -177,6 +177,23 @@ def test_a_host_whose_threads_do_not_run_is_ended(
     assert not holdable.events(clients[2], since=since)
 
 
+def test_whatever_a_host_does_a_session_is_ended_within_seven_seconds(
+    emu: Emulator, store: str, holdable: Hosts, tmp_path: Path
+) -> None:
+    ours = paired(emu, store, 2, tmp_path)
+    clients = holdable.start(*ours)
+    _held(holdable, ours[0])
+    holdable.call(holdable.pool.send_text, clients[0], 5, ours[1].number, "no answer comes")
+    began = time.monotonic()
+    holdable.close(clients[0])
+    assert holdable.ended(clients[0]).at - began < 7
+    last = [event for event in holdable.events(clients[0]) if isinstance(event, RequestAnswered | ClientLost)]
+    assert [type(event) for event in last] == [RequestAnswered, ClientLost]
+    assert isinstance(holdable.ended(clients[1]).event, ClientLost)
+    emu.wait_disconnected(ours[0].device)
+    assert holdable.call(holdable.pool.counts).crashes == 0
+
+
 @pytest.mark.parametrize("held", [False, True])
 def test_a_host_ends_by_itself_when_its_lease_runs_out(
     held: bool, emu: Emulator, store: str, holdable: Hosts, tmp_path: Path
