@@ -177,6 +177,23 @@ def test_a_host_whose_threads_do_not_run_is_ended(
     assert not holdable.events(clients[2], since=since)
 
 
+def test_whatever_a_host_does_a_session_is_ended_within_seven_seconds(
+    emu: Emulator, store: str, holdable: Hosts, tmp_path: Path
+) -> None:
+    ours = paired(emu, store, 2, tmp_path)
+    clients = holdable.start(*ours)
+    _held(holdable, ours[0])
+    holdable.call(holdable.pool.send_text, clients[0], 5, ours[1].number, "no answer comes")
+    began = time.monotonic()
+    holdable.close(clients[0])
+    assert holdable.ended(clients[0]).at - began < 7
+    last = [event for event in holdable.events(clients[0]) if isinstance(event, RequestAnswered | ClientLost)]
+    assert [type(event) for event in last] == [RequestAnswered, ClientLost]
+    assert isinstance(holdable.ended(clients[1]).event, ClientLost)
+    emu.wait_disconnected(ours[0].device)
+    assert holdable.call(holdable.pool.counts).crashes == 0
+
+
 @pytest.mark.parametrize("held", [False, True])
 def test_a_host_ends_by_itself_when_its_lease_runs_out(
     held: bool, emu: Emulator, store: str, holdable: Hosts, tmp_path: Path
@@ -185,6 +202,7 @@ def test_a_host_ends_by_itself_when_its_lease_runs_out(
     (client,) = holdable.start(party)
     began = time.monotonic()
     holdable.call(holdable.pool.extend_lease, began + 2)
+    holdable.send(client, "1:x@s.whatsapp.net", "by the answer it knows of its lease")
     if held:
         _held(holdable, party)
     lost = holdable.ended(client)
@@ -360,6 +378,19 @@ def test_a_pairing_stays_where_it_was_until_it_has_settled(
     hosts.expect(again, protocol.Connected)
     hosts.until(lambda: pid not in hosts.pids())
     assert len(hosts.pids()) == 1
+
+
+def test_a_pairing_that_nobody_scans_is_ended_with_its_host(hosts: Hosts) -> None:
+    clients = [hosts.open(phone, None) for phone in (1, 2)]
+    for client in clients:
+        hosts.expect(client, protocol.QrCode)
+    assert len(hosts.pids()) == 2
+    began = time.monotonic()
+    hosts.close(*clients)
+    for client in clients:
+        assert isinstance(hosts.ended(client).event, protocol.Stopped)
+    assert time.monotonic() - began < 3
+    hosts.until(lambda: not hosts.pids())
 
 
 def test_requests_are_answered_before_the_end(

@@ -90,6 +90,8 @@ def test_what_a_host_is_asked_of_a_client_that_is_not_there_is_answered() -> Non
         failed = await told.next(protocol.ConnectFailed)
         assert (failed.client, failed.in_store) == (6, True)
         assert "geheim" not in failed.error
+        process.send(protocol.StartClient(7, NOWHERE, "1:x@s.whatsapp.net", deliver=True))
+        assert not (await told.next(protocol.ConnectFailed)).in_store
 
     with_host(work)
 

@@ -240,17 +240,17 @@ def test_a_line_of_stderr_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "words", "reason", "lease"),
+    ("ended", "reason", "lease"),
     [
-        (75, None, "its lease ran out", True),
-        (-14, None, "its lease ran out", True),
-        (-9, None, "SIGKILL", False),
-        (2, "panic: x", "panic: x", False),
-        (3, None, "exit status 3", False),
+        (HostExit(75), "its lease ran out", True),
+        (HostExit(-14), "its lease ran out", True),
+        (HostExit(-9, None, "some warning"), "killed by signal 9 (Killed)", False),
+        (HostExit(-6, "panic: x", "goroutine 1"), "panic: x", False),
+        (HostExit(1, None, "ImportError: y"), "ImportError: y", False),
+        (HostExit(3), "exit status 3", False),
     ],
 )
-def test_how_a_host_ended_is_said(status: int, words: str | None, reason: str, lease: bool) -> None:
-    ended = HostExit(status, words)
+def test_how_a_host_ended_is_said(ended: HostExit, reason: str, lease: bool) -> None:
     assert (ended.reason, ended.lease_ran_out) == (reason, lease)
 
 

@@ -51,10 +51,14 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HostExit:
-    """How a host ended: its exit status (negative: a signal), and the line that says why, if there is one."""
+    """How a host ended: its exit status (negative: a signal), and what it wrote to stderr.
+
+    ``crash``: the line with which a crash of Go or Python begins; ``last_words``: the last line.
+    """
 
     status: int
-    last_words: str | None
+    crash: str | None = None
+    last_words: str | None = None
 
     @property
     def lease_ran_out(self) -> bool:
@@ -65,9 +69,9 @@ class HostExit:
         """For people."""
         if self.lease_ran_out:
             return "its lease ran out"
-        if self.last_words:
-            return self.last_words
-        return f"exit status {self.status}" if self.status >= 0 else signal.Signals(-self.status).name
+        if self.crash or self.status < 0:
+            return self.crash or f"killed by signal {-self.status} ({signal.strsignal(-self.status)})"
+        return self.last_words or f"exit status {self.status}"
 
 
 def host_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -204,7 +208,7 @@ class HostProcess:
         for transport in (*self._readers, self._stdin):
             transport.close()
         self._gone.set()
-        self._observer.on_exit(HostExit(status, self._crash or (self._words[-1] if self._words else None)))
+        self._observer.on_exit(HostExit(status, self._crash, self._words[-1] if self._words else None))
 
 
 class _Lines(asyncio.Protocol):

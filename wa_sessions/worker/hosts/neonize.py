@@ -68,7 +68,10 @@ _BAN_SECONDS = re.compile(r'\bexpire="(\d+)"')
 _ERROR = "error: "
 _BETWEEN_DEVICES = "|\x01|"
 _LOGIN = re.compile(r"://[^\s@]*@")
-_NOT_THE_STORE = ("websocket", "noise", "invalid UTF-8")
+_INTERNAL = "internal error"
+_NOT_THE_STORE = ("websocket", "noise", "invalid UTF-8", _INTERNAL)
+
+_GIVEN_TO_GO: list[Any] = []  # Go may log long after a client has stopped: a callback that is gone ends the process
 
 Tell = Callable[[protocol.ClientEvent], None]
 
@@ -80,6 +83,7 @@ def prepare_store(store_url: str) -> list[str]:
     ``get_all_devices_from_db`` can read neither an error nor a device whose push name has a comma (0.5.2).
     """
     callback = func_callback_bytes2(lambda _address, _size: None)
+    _GIVEN_TO_GO.append(callback)
     answer = gocode.GetAllDevices(store_url.encode(), callback).decode()
     if answer.startswith(_ERROR):
         raise DatabaseError(_without_login(answer.removeprefix(_ERROR)))
@@ -102,7 +106,6 @@ class Client:
         self._begun = self._closing = self._pairing = False
         self._sockets_before: frozenset[str] = frozenset()
         self._store = StoreAddress(frozenset(), frozenset())
-        self._callbacks: tuple[Any, ...] = ()
 
     # ------------------------------------------------------------------------------------------ begin and end
 
@@ -174,9 +177,14 @@ class Client:
     def _stop(self) -> None:
         with self._gate.stopping():
             gocode.Stop(self._key)
+        with self._lock:
+            self._copies = FailedCopies()
 
     def _run(self, store_url: str, device: str | None) -> None:
-        error = self._neonize(store_url, device)
+        try:
+            error = self._neonize(store_url, device)
+        except Exception as failure:  # noqa: BLE001  # nobody else would tell that this client has ended
+            error = f"{_INTERNAL}: {failure!r}"
         self._entered.set()
         self._ended.set()
         if self._closing or not error:
@@ -189,26 +197,19 @@ class Client:
     def _neonize(self, store_url: str, device: str | None) -> str:
         """Go's event loop, until the client is stopped; an error's text, or nothing."""
         subscribed = bytearray(_SUBSCRIBED)
-        self._callbacks = (
+        callbacks = (
             func_string(self._qr),
             func_string(self._login_status),
             func_callback_bytes(self._event),
             func_callback_bytes2(self._log),
             (ctypes.c_char * len(subscribed)).from_buffer(subscribed),
         )
+        _GIVEN_TO_GO.append(callbacks)
         props = DeviceProps(os="Neonize", platformType=DeviceProps.SAFARI).SerializeToString()
         jid = _jid(device).SerializeToString() if device else b""
-        given = (store_url.encode(), self._key, jid, len(jid), int(device is None), b"WARN")
-        answer: bytes = gocode.Neonize(
-            *given,
-            *self._callbacks,
-            len(subscribed),
-            props,
-            len(props),
-            b"",
-            0,
-            None,  # no pair code, no proxy
-        )
+        given = (store_url.encode(), self._key, jid, len(jid), int(device is None), b"WARN", *callbacks)
+        no_code_no_proxy = (b"", 0, None)
+        answer: bytes = gocode.Neonize(*given, len(subscribed), props, len(props), *no_code_no_proxy)
         return answer.decode(errors="replace")
 
     # ----------------------------------------------------------------------------------------------- requests

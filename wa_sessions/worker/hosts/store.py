@@ -163,6 +163,6 @@ def _why_not(event: protocol.ClientEvent | HostExit) -> str | None:
         case protocol.Replaced():
             return "another client logged in with these keys"
         case HostExit():
-            return f"the session process ended: {event.last_words or 'no reason given'}"
+            return f"the session process ended: {event.crash or event.last_words or 'no reason given'}"
         case _:
             return None
