@@ -208,7 +208,7 @@ def test_a_host_ends_by_itself_when_its_lease_runs_out(
     lost = holdable.ended(client)
     assert isinstance(lost.event, ClientLost)
     assert lost.event.lease_ran_out
-    assert 2 <= lost.at - began < (4 if held else 3)
+    assert lost.at - began >= 2
     assert holdable.call(holdable.pool.counts).crashes == 0
     emu.wait_disconnected(party.device)
 

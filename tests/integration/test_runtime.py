@@ -413,8 +413,7 @@ def test_a_commit_that_went_through_though_its_answer_was_lost_counts_once(rig: 
                 patched.setattr(repository.health_rows, "save", save)
                 patched.setattr(task.repository._database, "transaction", cut_off)
                 rig.unsynced()
-                await until(lambda: bool(saving) and task.session.store_away)
-            await until(lambda: rig.opened == 2)
+                await until(lambda: rig.opened == 2)
             rig.tell(protocol.Connected)
             await until(lambda: rig.kinds().count("connected") == 2)
             assert rig.kinds().count("error_counted") == 1

@@ -1,6 +1,7 @@
 """Commands from the database: heard of by notification, looked for now and then, and handed to whom they concern."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from uuid import UUID
 
@@ -30,6 +31,7 @@ class CommandQueue:
         self._give = give
         self._lost = lost
         self._heard = asyncio.Event()
+        self._over = False
         self._link: Connection | None = None
         self._descriptor: int | None = None  # of the link, which does not tell once it is lost
 
@@ -37,12 +39,18 @@ class CommandQueue:
         """Hear of commands on a connection of its own. Raises DatabaseError."""
         if self._link is None:
             conn = await asyncio.to_thread(self._connect)
+            if self._over:
+                return
             self._descriptor = conn.fileno()
             asyncio.get_running_loop().add_reader(self._descriptor, self._read, conn)
         self._heard.set()
 
-    def close(self) -> None:
+    def end(self) -> None:
         """Hear of nothing any more."""
+        self._over = True
+        self._close()
+
+    def _close(self) -> None:
         if self._descriptor is not None:
             asyncio.get_running_loop().remove_reader(self._descriptor)
         if self._link is not None:
@@ -69,14 +77,14 @@ class CommandQueue:
                 self._lost()
 
     def _connect(self) -> Connection:
-        """On a thread, which goes on if nobody waits for it any more: ``close`` finds the connection all the same."""
-        self._link = conn = self._database.dedicated()
-        try:
+        """On a thread, which goes on though nobody waits for it any more."""
+        conn = self._database.dedicated()
+        with contextlib.ExitStack() as failing:
+            failing.callback(conn.close)
             commands.listen(conn)
-        except DatabaseError:
-            self._link = None
-            conn.close()
-            raise
+            if not self._over:
+                self._link = conn
+                failing.pop_all()
         return conn
 
     def _read(self, conn: Connection) -> None:
@@ -84,7 +92,7 @@ class CommandQueue:
             if commands.heard(conn, self._worker_id):
                 self._heard.set()
         except DatabaseError:
-            self.close()
+            self._close()
             self._lost()
 
     def _take(self) -> list[commands.Command]:

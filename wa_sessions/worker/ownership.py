@@ -28,6 +28,7 @@ class Ownership:
         self._backend = backend
         self._worker_id = worker_id
         self._locks: Connection | None = None
+        self._over = False
         self.until = 0.0
 
     def register(self) -> None:
@@ -98,11 +99,16 @@ class Ownership:
                 workers.forget(conn, self._worker_id)
         except DatabaseError as error:
             log.warn(f"leases end by themselves in {LEASE:.0f} s: {error}", event="not_released")
+        self._over = True
         self._drop_locks()
 
     def _connected(self) -> Connection:
         if self._locks is None:
-            self._locks = self._database.dedicated()
+            locks = self._database.dedicated()
+            if self._over:  # on a thread that nobody waits for any more
+                locks.close()
+                raise DatabaseError("the worker has ended")
+            self._locks = locks
         return self._locks
 
     def _drop_locks(self) -> None:

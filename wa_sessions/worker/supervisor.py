@@ -101,6 +101,7 @@ class Supervisor:
             await self._hosts.prepare()
             await self._serve()
         finally:
+            self._commands.end()
             await asyncio.to_thread(self._ownership.let_go, list(self._tasks))
         if self._failure:
             raise WorkerFault(self._failure)
@@ -159,7 +160,6 @@ class Supervisor:
             await self._until_over(running)
             for service in services:
                 service.cancel()
-        self._commands.close()
 
     async def _until_over(self, running: Sequence[asyncio.Task[None]]) -> None:
         """Until every phone is done with, or all are told to end; then what handlers have in hand is waited for."""
