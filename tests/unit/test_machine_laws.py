@@ -30,7 +30,7 @@ from wa_sessions.worker.ports import ClientLost
 from wa_sessions.worker.session import PAUSED, ClientOpened, Return, Shutdown, TimeOver
 
 a_law = settings(
-    max_examples=80, deadline=None, report_multiple_bugs=False, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=40, deadline=None, report_multiple_bugs=False, suppress_health_check=[HealthCheck.too_slow]
 )
 
 AT_REST_ONLY = CloseAtLimit | ForceClose | CleanKeys | RestoreKeys | ForgetDevice
@@ -209,7 +209,7 @@ def test_whatever_is_waited_for_is_waited_for_only_so_long(history: History) -> 
 LAWS = [law.hypothesis.inner_test for name, law in list(globals().items()) if name.startswith("test_")]
 
 
-@settings(a_law, max_examples=150)
+@settings(a_law, max_examples=1000)
 @given(histories)
 def test_every_law_holds_in_one_life(history: History) -> None:
     for law in LAWS:
