@@ -217,7 +217,7 @@ def test_every_law_holds_in_one_life(history: History) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=100_000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(histories)
 def test_every_law_with_many_more_histories(history: History) -> None:
     for law in LAWS:
