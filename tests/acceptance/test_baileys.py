@@ -36,7 +36,7 @@ def test_it_talks_and_goes_on_from_its_rows(house: House, node: Baileys, peers: 
     bob.send_to(GROUP, "to all while away", server="g.us")
     carol.send(alice, "carol while away")
     keys = house.json("keys", f"#{house.row(ALICE)['id']}")
-    (rows,) = house.sql('SELECT count(*) AS n FROM baileys_auth WHERE "phoneJid" = %s', ALICE)
+    (rows,) = house.sql('SELECT count(*) AS n FROM public.baileys_auth WHERE "phoneJid" = %s', ALICE)
     assert (keys["store"], keys["total"], keys["by_type"]["creds"]) == ("baileys", rows["n"], 1)
     assert {"pre-key", "session", "sender-key"} < keys["by_type"].keys()
 
@@ -53,7 +53,7 @@ def test_it_talks_and_goes_on_from_its_rows(house: House, node: Baileys, peers: 
 def test_app_state_goes_both_ways(house: House, node: Baileys) -> None:
     alice, name = node_phone(house, node, ALICE), "regular_high"
     house.emu.share_app_state_key(alice.device)
-    house.until("SELECT key FROM baileys_auth WHERE key LIKE 'app-state-sync-key-%'")
+    house.until("SELECT key FROM public.baileys_auth WHERE key LIKE 'app-state-sync-key-%'")
     since = node.lines.mark()
     house.emu.mute(alice.phone, "77050000001")
     house.emu.notify_app_state(alice.device, name)

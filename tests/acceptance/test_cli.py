@@ -52,7 +52,7 @@ def make_phone(
 
 
 def baileys_keys(conn: Connection) -> list[tuple[object, ...]]:
-    rows = conn.execute('SELECT * FROM "baileys_auth" ORDER BY "organizationId", "phoneJid", "key"').fetchall()
+    rows = conn.execute('SELECT * FROM public."baileys_auth" ORDER BY "organizationId", "phoneJid", "key"').fetchall()
     return [tuple(row.values()) for row in rows]
 
 
@@ -60,7 +60,7 @@ def make_baileys_keys(conn: Connection, number: str, org: int = 1) -> int:
     odd = ["plain", "Ünïcode \u2028 ☎", "back\\slash \\u0000 \t\n'quotes\"", "x" * 100_000, ""]
     for n, value in enumerate(odd):
         row = (org, number, f"session-{n}", value, "base64_json")
-        conn.execute('INSERT INTO "baileys_auth" VALUES (%s, %s, %s, %s, %s)', row)
+        conn.execute('INSERT INTO public."baileys_auth" VALUES (%s, %s, %s, %s, %s)', row)
     return len(odd)
 
 
@@ -116,7 +116,7 @@ def two_organizations(database: Database) -> None:
     make_phone(database)
     with database.transaction() as conn:
         conn.execute(
-            """INSERT INTO "OrganizationPhone" ("organizationId", "phoneJid", "updatedAt", "connectionType")
+            """INSERT INTO public."OrganizationPhone" ("organizationId", "phoneJid", "updatedAt", "connectionType")
                VALUES (2, %s, now(), 'neonize')""",
             (f"{ALICE}:3@s.whatsapp.net",),
         )
@@ -185,7 +185,7 @@ def test_without_our_schema(empty_target: Target, database_url: str, nowhere: Te
         name = conn.info.dbname
         backend.create_tables(conn)
         conn.execute(
-            'INSERT INTO "OrganizationPhone" ("organizationId", "phoneJid", "updatedAt") VALUES (1, %s, now())',
+            'INSERT INTO public."OrganizationPhone" ("organizationId", "phoneJid", "updatedAt") VALUES (1, %s, now())',
             (f"{ALICE}@s.whatsapp.net",),
         )
     url = database_url.replace(database_url.split("/")[3].split("?")[0], name)
@@ -205,7 +205,9 @@ def test_a_role_that_may_only_select(terminal: Terminal, database: Database, dat
     make_phone(database)
     role = f"reader_{secrets.token_hex(4)}"
     with database.transaction() as conn:
-        conn.execute(f'CREATE ROLE {role} LOGIN; GRANT SELECT ON "OrganizationPhone", "baileys_auth" TO {role}')
+        conn.execute(
+            f'CREATE ROLE {role} LOGIN; GRANT SELECT ON public."OrganizationPhone", public."baileys_auth" TO {role}'
+        )
     try:
         url = database_url.replace("postgres@", f"{role}@")
         assert terminal("stats", ALICE, "--json", "--database-url", url).json["unknown_because"] == "no_permission"
@@ -258,8 +260,8 @@ def test_the_fleet(terminal: Terminal, database: Database) -> None:
     observe(database, make_phone(database, status="connected"), state="replaced")
     make_phone(database, BOB, 2, kind="baileys", status="logged_out")
     with database.transaction() as conn:
-        conn.execute("""UPDATE "OrganizationPhone" SET "displayName" = repeat('日本 \x1b[2J', 20)""")
-        conn.execute('UPDATE "OrganizationPhone" SET "lastConnectedAt" = now() - interval \'2 days\'')
+        conn.execute("""UPDATE public."OrganizationPhone" SET "displayName" = repeat('日本 \x1b[2J', 20)""")
+        conn.execute('UPDATE public."OrganizationPhone" SET "lastConnectedAt" = now() - interval \'2 days\'')
     listed = terminal("sessions", "--json").json["sessions"]
     assert [(found["phone"], found["severity"]) for found in listed] == [(ALICE, "unknown"), (BOB, "unknown")]
     found = terminal("stats", ALICE, "--json").json
@@ -392,7 +394,7 @@ def test_a_worker_that_was_killed_here_is_in_nobodys_way(terminal: Terminal, dat
 def test_a_phone_of_the_official_api(terminal: Terminal, database: Database) -> None:
     make_phone(database)
     with database.transaction() as conn:
-        conn.execute('UPDATE "OrganizationPhone" SET "connectionType" = \'waba\'')
+        conn.execute('UPDATE public."OrganizationPhone" SET "connectionType" = \'waba\'')
     found = terminal("stats", ALICE, "--json").json
     assert (found["severity"], found["unknown_because"]) == ("unknown", "waba")
     codes = [terminal(*words).code for words in (["force-close", ALICE, "--yes"], ["run", ALICE], ["restart", ALICE])]

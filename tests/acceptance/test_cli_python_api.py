@@ -83,7 +83,7 @@ def test_what_is_raised(phone_id: int) -> None:
 def test_force_close_and_restore(database: Database, phone_id: int) -> None:
     with database.transaction() as conn:
         phones.assign(conn, backend.detect(conn), phones.list_phones(conn, backend.detect(conn))[0], "baileys")
-        conn.execute("""INSERT INTO "baileys_auth" VALUES (1, %s, 'creds', 'secret', 'base64_json')""", (ALICE,))
+        conn.execute("""INSERT INTO public."baileys_auth" VALUES (1, %s, 'creds', 'secret', 'base64_json')""", (ALICE,))
     with pytest.raises(UsageError, match="cannot hold"):
         wa_sessions.force_close_session(phone_id, "a\0b", logout=True)
     closed = asyncio.run(wa_sessions.aforce_close_session(phone_id, "maintenance", logout=True))

@@ -4,20 +4,27 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
+from support.black_hole import black_hole
 from support.hosts import Hosts, environment_of, paired, store_of, use_environment
 from support.pairing import Party, link
+from support.relay import Relay
 from support.standin import Standin
 
+from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.settings import Target
 from wa_sessions.emulator import Emulator, Node
 from wa_sessions.emulator.network import Course
 from wa_sessions.health.classify import Cause
-from wa_sessions.worker.hosts import pool, protocol, watch
+from wa_sessions.worker.hosts import host, pool, protocol, watch
 from wa_sessions.worker.ports import ClientLost, MoveAsked, RequestAnswered
 
 HOLD_THE_GIL = """
@@ -61,7 +68,7 @@ def holdable(emu: Emulator, store: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_25_sessions_share_a_process_and_get_their_own_messages(
     emu: Emulator, store: str, hosts: Hosts, peers: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "EMPTY_TIMEOUT", 1.0)
+    monkeypatch.setattr(host, "EMPTY_TIMEOUT", 1.0)
     ours = paired(emu, store, 25, tmp_path)
     clients = hosts.start(*ours)
     assert len(hosts.pids()) == 1
@@ -249,6 +256,57 @@ def peer_says(hosts: Hosts, peer: Party, party: Party, client: int, text: str) -
     hosts.message(client, text)
 
 
+def test_a_hung_connect_is_cut_and_the_stores_connections_are_not(
+    emu: Emulator, database: Database, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_environment(monkeypatch, emu)
+    name = conninfo_to_dict(database.target.conninfo)["dbname"]
+    with Relay(server.socket_dir) as relay:
+        over_tcp = Target(f"postgresql://postgres@127.0.0.1:{relay.port}/{name}", None, "test")
+        with Database.open(over_tcp) as opened:
+            store = store_of(opened, over_tcp)
+        ours = paired(emu, store, 2, tmp_path)
+        with Hosts(store) as hosts:
+            emu.silent(True)
+            hung = hosts.open(int(ours[1].number), str(ours[1].device.jid))
+            hosts.expect(hung, protocol.Starting)
+            (pid,) = hosts.pids()
+            hosts.until(lambda: len(_connections(pid, relay.port)) >= 1)
+            before = _connections(pid, relay.port)
+            hosts.close(hung)
+            assert isinstance(hosts.ended(hung).event, protocol.Stopped)
+            assert before <= _connections(pid, relay.port)
+
+
+def _connections(pid: int, port: int) -> set[str]:
+    """The inodes of a process's connections to a port of this machine that stand."""
+    open_ = {link.readlink().name for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return {
+        row[9] for row in rows if row[2] == f"0100007F:{port:04X}" and row[3] == "01" and f"socket:[{row[9]}]" in open_
+    }
+
+
+@pytest.mark.parametrize("end", ["close", "drop"])
+def test_a_session_in_a_black_hole_ends_within_seven_seconds(
+    end: str, emu: Emulator, store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_environment(monkeypatch, emu)
+    ours = paired(emu, store, 3, tmp_path)
+    with black_hole(int(os.environ["HTTPS_PROXY"].rpartition(":")[2])) as hole:
+        for name in ("HTTPS_PROXY", "HTTP_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{hole.port}")
+        with Hosts(store) as hosts:
+            clients = hosts.start(*ours)
+            with hole.open():
+                began = time.monotonic()
+                for client in clients[:2]:
+                    hosts.call(getattr(hosts.pool, end), client)
+                for client in clients[:2]:
+                    assert hosts.ended(client).at - began < 7
+            hosts.expect(hosts.start(ours[0])[0], protocol.Connected)
+
+
 def test_a_drop_in_the_midst_of_a_hung_start_comes_in_time(
     emu: Emulator, store: str, hosts: Hosts, tmp_path: Path
 ) -> None:
@@ -286,7 +344,7 @@ def test_the_end_of_all_hosts_tells_everything(
 def test_a_pairing_stays_where_it_was_until_it_has_settled(
     emu: Emulator, hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "SETTLE_TIME", 3.0)
+    monkeypatch.setattr(host, "SETTLE_TIME", 3.0)
     phone = emu.add_phone("77050009901", "new")
     client = hosts.open(1, None)
     code = hosts.expect(client, protocol.QrCode).code
@@ -319,6 +377,69 @@ def test_requests_are_answered_before_the_end(
     hosts.expect(client, RequestAnswered, request=1)
     hosts.close(client)
     assert isinstance(hosts.ended(client).event, protocol.Stopped)
+
+
+def test_a_worn_out_host_is_emptied_one_session_at_a_time(
+    emu: Emulator, store: str, hosts: Hosts, peers: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "REVIEW_INTERVAL", 0.5)
+    ours = paired(emu, store, 2, tmp_path)
+    clients = hosts.start(*ours)
+    old = hosts.pid_of(ours[0])
+    monkeypatch.setattr(host, "STARTS_LIMIT", 1)
+    hosts.until(lambda: any(status.retiring for status in hosts.call(hosts.pool.hosts)))
+    monkeypatch.undo()
+    use_environment(monkeypatch, emu)
+    monkeypatch.setattr(host, "MOVE_INTERVAL", 1.0)
+    moved = []
+    for _ in ours:
+        asked = hosts.told.wait(lambda told: isinstance(told.event, MoveAsked) and told.client not in moved)
+        moved.append(asked.client)
+        hosts.close(asked.client)
+        assert isinstance(hosts.ended(asked.client).event, protocol.Stopped)
+        hosts.start(ours[clients.index(asked.client)])
+    assert sorted(moved) == sorted(clients)
+    hosts.until(lambda: old not in hosts.pids())
+    assert len(hosts.pids()) == 1
+
+
+@pytest.mark.long
+def test_starts_stops_and_sends_at_once_do_not_end_a_host(
+    emu: Emulator, store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without the gate such a host was dead within 9 s, three times of three."""
+    use_environment(monkeypatch, emu)
+    ours = paired(emu, store, 8, tmp_path)
+    with Hosts(store.replace("timeout=60000", "timeout=2000")) as hosts:  # each restart leaves two connections behind
+        _churn(hosts, ours)
+
+
+def _churn(hosts: Hosts, ours: list[Party]) -> None:
+    clients = hosts.start(*ours)
+    end, sent = time.monotonic() + 40, Counter[str]()
+
+    def send(number: int) -> None:
+        while time.monotonic() < end:
+            since = hosts.told.mark()
+            hosts.call(hosts.pool.send_text, clients[number], since, ours[(number + 1) % 5].number, "hi")
+            answer = hosts.expect(clients[number], RequestAnswered, request=since)
+            sent["failed" if answer.error else "sent"] += 1
+
+    def restart(number: int) -> None:
+        while time.monotonic() < end:
+            hosts.close(clients[number])
+            assert isinstance(hosts.ended(clients[number]).event, protocol.Stopped)
+            (clients[number],) = hosts.start(ours[number])
+            sent["restarted"] += 1
+
+    work = [*(partial(send, number) for number in range(5)), *(partial(restart, number) for number in range(5, 8))]
+    with ThreadPoolExecutor(8) as threads:
+        for done in [threads.submit(one) for one in work]:
+            done.result()
+    assert hosts.call(hosts.pool.counts).crashes == 0
+    assert sent["failed"] == 0
+    assert sent["restarted"] > 20
+    assert sent["sent"] > 100
 
 
 # ------------------------------------------------------------------------------------------------------ security

@@ -19,7 +19,7 @@ SLOW = """
 CREATE FUNCTION wa_sessions.dawdle() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN PERFORM pg_sleep(0.001); RETURN COALESCE(NEW, OLD); END';
 CREATE TRIGGER dawdle BEFORE INSERT ON wa_sessions.quarantine FOR EACH ROW EXECUTE FUNCTION wa_sessions.dawdle();
-CREATE TRIGGER dawdle BEFORE INSERT ON baileys_auth FOR EACH ROW EXECUTE FUNCTION wa_sessions.dawdle();
+CREATE TRIGGER dawdle BEFORE INSERT ON public.baileys_auth FOR EACH ROW EXECUTE FUNCTION wa_sessions.dawdle();
 """
 
 

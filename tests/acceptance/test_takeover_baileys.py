@@ -51,7 +51,7 @@ class Story:
             peer.send_to(GROUP, f"{peer.name} to all", server="g.us")
             self.alice.gets(f"{peer.name} to all")
         self.house.emu.share_app_state_key(self.alice.device)
-        self.house.until("SELECT key FROM baileys_auth WHERE key LIKE 'app-state-sync-key-%'")
+        self.house.until("SELECT key FROM public.baileys_auth WHERE key LIKE 'app-state-sync-key-%'")
         since = self.node.lines.mark()
         self.house.emu.mute(self.alice.phone, "77050000001")
         self.house.emu.notify_app_state(self.alice.device, "regular_high")
@@ -171,12 +171,12 @@ def test_what_does_not_connect_goes_back_with_its_old_keys(house: House, node7: 
     story = Story(house, node7, peers)
     story.talk()
     story.end_node()
-    keys = house.sql("SELECT * FROM baileys_auth ORDER BY key")
+    keys = house.sql("SELECT * FROM public.baileys_auth ORDER BY key")
     house.emu.refuse_login(story.alice.phone, LoginFailure.BAD_REQUEST)
     worker = _adopt_and_run(house)
     assert worker.wait() == 1
     assert "is the Node backend's again (its old keys restored)" in _raw(worker)
-    assert house.sql("SELECT * FROM baileys_auth ORDER BY key") == keys
+    assert house.sql("SELECT * FROM public.baileys_auth ORDER BY key") == keys
     house.emu.accept_login(story.alice.phone)
     _baileys_goes_on(story)
 
@@ -241,7 +241,7 @@ def test_killed_at_any_moment_it_is_wholly_on_one_side(house: House, node7: Bail
         except subprocess.TimeoutExpired:
             worker.kill()
         if house.row(ALICE)["connectionType"] == "neonize":
-            assert house.sql("SELECT key FROM baileys_auth") == []
+            assert house.sql("SELECT key FROM public.baileys_auth") == []
             worker = house.run(ALICE)
             worker.expect("connected", ALICE)
             story.bob.send(story.alice, f"after kill {kill}")

@@ -104,7 +104,7 @@ def test_it_ends_while_the_database_is_silent(
     environment: dict[str, str], database: Database, how: str | signal.Signals, code: int
 ) -> None:
     with database.transaction() as conn:
-        conn.execute('LOCK TABLE "OrganizationPhone"')
+        conn.execute('LOCK TABLE public."OrganizationPhone"')
         with Screen([PROGRAM, "top"], environment) as screen:
             screen.wait("reading the fleet")
             if isinstance(how, str):

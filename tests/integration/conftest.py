@@ -33,7 +33,7 @@ def emptied(_used: Database) -> Database:
     with _used.transaction() as conn:
         tables = [Identifier(*row.values()) for row in conn.execute(_TABLES)]
         conn.execute(SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(SQL(", ").join(tables)))
-        conn.execute('DROP TABLE IF EXISTS "BaileysAuth"')
+        conn.execute('DROP TABLE IF EXISTS public."BaileysAuth"')
         backend.create_tables(conn)
     return _used
 

@@ -41,7 +41,7 @@ def _stopped(arguments: tuple[str, ...]) -> tuple[str, ...]:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_dry_run_says_what_is_done_and_restore_undoes_it(fleet: Fleet, shape: str) -> None:
     with fleet.database.transaction() as conn:
-        conn.execute('DELETE FROM "OrganizationPhone"')
+        conn.execute('DELETE FROM public."OrganizationPhone"')
         corpus.load(conn, shape)
     for arguments in map(_stopped, DESTRUCTIVE.values()):
         before, rows, phones = fleet.everything(), fleet.keys(), fleet.phones()
@@ -76,32 +76,32 @@ def test_a_dry_run_says_what_is_done_and_restore_undoes_it(fleet: Fleet, shape: 
 )
 def test_exactly_the_keys_that_are_meant_go(fleet: Fleet, arguments: tuple[str, ...], pattern: str) -> None:
     meant = fleet.sql(
-        'SELECT count(*) AS n FROM baileys_auth WHERE "organizationId" = 1 AND "phoneJid" = %s AND "key" ~ %s',
+        'SELECT count(*) AS n FROM public.baileys_auth WHERE "organizationId" = 1 AND "phoneJid" = %s AND "key" ~ %s',
         BUFFERS,
         pattern,
     )[0]["n"]
-    others = fleet.sql("""SELECT "key" FROM baileys_auth WHERE "phoneJid" <> %s ORDER BY 1""", BUFFERS)
+    others = fleet.sql("""SELECT "key" FROM public.baileys_auth WHERE "phoneJid" <> %s ORDER BY 1""", BUFFERS)
     done = fleet.json(*arguments, "--yes", "--process-stopped")
     assert done["quarantined"] == meant > 0
-    left = 'SELECT count(*) AS n FROM baileys_auth WHERE "phoneJid" = %s AND "key" ~ %s'
+    left = 'SELECT count(*) AS n FROM public.baileys_auth WHERE "phoneJid" = %s AND "key" ~ %s'
     assert fleet.sql(left, BUFFERS, pattern) == [{"n": 0}]
-    assert fleet.sql("""SELECT "key" FROM baileys_auth WHERE "phoneJid" <> %s ORDER BY 1""", BUFFERS) == others
+    assert fleet.sql("""SELECT "key" FROM public.baileys_auth WHERE "phoneJid" <> %s ORDER BY 1""", BUFFERS) == others
 
 
 def test_a_peer_is_found_under_its_number_and_its_lid(fleet: Fleet) -> None:
     value = "convert_from(decode(\"value\", 'base64'), 'UTF8')::jsonb #>> '{}'"
     [peer] = fleet.sql(
         f"""SELECT split_part("key", '-', 3) AS lid, number FROM (
-                SELECT replace("key", '_reverse', '') AS "key", {value} AS number FROM baileys_auth
+                SELECT replace("key", '_reverse', '') AS "key", {value} AS number FROM public.baileys_auth
                 WHERE "phoneJid" = %s AND "key" ~ '^lid-mapping-.*_reverse$'
             ) AS mapping
-            WHERE EXISTS (SELECT FROM baileys_auth
+            WHERE EXISTS (SELECT FROM public.baileys_auth
                           WHERE "key" = 'session-' || split_part(mapping."key", '-', 3) || '_1.0')
             ORDER BY 1 LIMIT 1""",
         SEVENTH,
     )
     lid, number = peer["lid"], peer["number"]
-    there = """SELECT count(*) AS n FROM baileys_auth WHERE "phoneJid" = %s AND "key" ~ %s"""
+    there = """SELECT count(*) AS n FROM public.baileys_auth WHERE "phoneJid" = %s AND "key" ~ %s"""
     sessions = fleet.sql(there, SEVENTH, rf"^session-({lid}_1|{number})\.")[0]["n"]
     for spelling in (number, f"{number}@s.whatsapp.net", f"{lid}@lid", lid, f"{lid}:7@lid"):
         found = fleet.json("clean-sessions", SEVENTH, "--peer", spelling, "--dry-run", "--process-stopped")
@@ -111,18 +111,18 @@ def test_a_peer_is_found_under_its_number_and_its_lid(fleet: Fleet) -> None:
 def test_a_number_that_begins_like_another_and_another_organization_are_left_alone(fleet: Fleet) -> None:
     longer = f"{BUFFERS}8"
     fleet.sql(
-        """INSERT INTO "OrganizationPhone" ("organizationId", "phoneJid", "updatedAt") VALUES (1, %s, now())""",
+        """INSERT INTO public."OrganizationPhone" ("organizationId", "phoneJid", "updatedAt") VALUES (1, %s, now())""",
         f"{longer}@s.whatsapp.net",
     )
     for organization, number in ((1, longer), (7, BUFFERS)):
         fleet.sql(
-            """INSERT INTO baileys_auth SELECT %s, %s, "key", "value", "type" FROM baileys_auth
+            """INSERT INTO public.baileys_auth SELECT %s, %s, "key", "value", "type" FROM public.baileys_auth
                WHERE "organizationId" = 1 AND "phoneJid" = %s""",
             organization,
             number,
             BUFFERS,
         )
-    count = """SELECT "organizationId" AS org, "phoneJid" AS phone, count(*) AS n FROM baileys_auth
+    count = """SELECT "organizationId" AS org, "phoneJid" AS phone, count(*) AS n FROM public.baileys_auth
                WHERE "phoneJid" LIKE %s GROUP BY 1, 2 ORDER BY 1, 2"""
     before = {(row["org"], row["phone"]): row["n"] for row in fleet.sql(count, f"{BUFFERS}%")}
     stopped = fleet("force-close", BUFFERS, "--logout", "--yes", "--process-stopped")
@@ -184,7 +184,8 @@ def test_the_commands_of_the_node_process_can_be_configured(
 def test_newer_rows_are_not_overwritten_unless_one_insists(fleet: Fleet) -> None:
     done = fleet.json("clean-app-state", LOGGED_OUT, "--yes")
     fleet.sql(
-        "INSERT INTO baileys_auth VALUES (2, %s, 'app-state-sync-version-regular', 'bmV3', 'base64_json')", LOGGED_OUT
+        "INSERT INTO public.baileys_auth VALUES (2, %s, 'app-state-sync-version-regular', 'bmV3', 'base64_json')",
+        LOGGED_OUT,
     )
     before = fleet.everything()
     refused = fleet("restore", done["operation"])
@@ -200,15 +201,17 @@ def test_newer_rows_are_not_overwritten_unless_one_insists(fleet: Fleet) -> None
     assert (insisted["quarantined"], insisted["keys"]) == (1, 5)
     undo = insisted["undo"].split()[1:]
     assert fleet.json(*undo, "--yes")["keys"] == 1
-    value = """SELECT "value" FROM baileys_auth WHERE "phoneJid" = %s AND "key" = 'app-state-sync-version-regular'"""
+    value = (
+        """SELECT "value" FROM public.baileys_auth WHERE "phoneJid" = %s AND "key" = 'app-state-sync-version-regular'"""
+    )
     assert fleet.sql(value, LOGGED_OUT) == [{"value": "bmV3"}]
 
 
 def test_an_old_pairing_does_not_replace_a_newer_one_unless_one_insists(fleet: Fleet) -> None:
     closed = fleet.json("force-close", BUFFERS, "--logout", "--yes", "--process-stopped")
-    assert fleet.sql('SELECT "status" FROM "OrganizationPhone" WHERE id = 1') == [{"status": "logged_out"}]
+    assert fleet.sql('SELECT "status" FROM public."OrganizationPhone" WHERE id = 1') == [{"status": "logged_out"}]
     fleet.sql(
-        """INSERT INTO baileys_auth SELECT 1, %s, "key", "value", "type" FROM baileys_auth
+        """INSERT INTO public.baileys_auth SELECT 1, %s, "key", "value", "type" FROM public.baileys_auth
            WHERE "phoneJid" = %s""",
         BUFFERS,
         PAIRED,
@@ -222,7 +225,7 @@ def test_an_old_pairing_does_not_replace_a_newer_one_unless_one_insists(fleet: F
     assert fleet.keys() == newer
     insisted = fleet.json("restore", closed["operation"], "--overwrite", "--yes")
     assert insisted["keys"] == closed["quarantined"]
-    assert fleet.sql('SELECT "status" FROM "OrganizationPhone" WHERE id = 1') == [{"status": "connected"}]
+    assert fleet.sql('SELECT "status" FROM public."OrganizationPhone" WHERE id = 1') == [{"status": "connected"}]
     fleet.json(*insisted["undo"].split()[1:], "--yes", "--process-stopped")
     assert fleet.keys() == newer
 
@@ -292,7 +295,7 @@ def test_many_phones_are_changed_in_batches_under_one_operation(fleet: Fleet, mo
 def test_the_status_is_one_that_the_backend_knows(fleet: Fleet) -> None:
     refused = fleet("reset-status", PENDING, "offline", "--yes")
     assert (refused.code, "--force" in refused.err) == (2, True)
-    qr = """SELECT "status", "qrCode" IS NOT NULL AS qr FROM "OrganizationPhone" WHERE "phoneJid" LIKE %s"""
+    qr = """SELECT "status", "qrCode" IS NOT NULL AS qr FROM public."OrganizationPhone" WHERE "phoneJid" LIKE %s"""
     for status, kept in (("pending", True), ("logged_out", False)):
         done = fleet.json("reset-status", PENDING, status, "--yes")
         assert fleet.sql(qr, f"{PENDING}@%") == [{"status": status, "qr": kept}]
@@ -340,7 +343,7 @@ def test_a_phone_that_was_added_can_be_removed_and_comes_back(fleet: Fleet) -> N
     assert fleet.json("operations", f"#{added['phone_id']}")["operations"][0]["action"] == "remove"
     assert fleet.json("restore", done["operation"])["phone_id"] == added["phone_id"]
     assert fleet.phones() == phones
-    fleet.sql("""CREATE TABLE "Chat" (id int, phone int REFERENCES "OrganizationPhone" (id) ON DELETE CASCADE)""")
+    fleet.sql("""CREATE TABLE public."Chat" (phone int REFERENCES public."OrganizationPhone" (id) ON DELETE CASCADE)""")
     refused = fleet("remove", "77059999999", "--yes")
     assert (refused.code, '"Chat" refer' in refused.err) == (2, True)
 
@@ -417,7 +420,7 @@ def test_of_many_phones_those_are_restored_that_can_be(fleet: Fleet) -> None:
     keys = fleet.keys()
     done = fleet.json("force-close", "all", "--org", "2", "--logout", "--process-stopped", "--yes")
     fleet.sql(
-        """INSERT INTO baileys_auth SELECT 2, %s, "key", "value", "type" FROM baileys_auth
+        """INSERT INTO public.baileys_auth SELECT 2, %s, "key", "value", "type" FROM public.baileys_auth
            WHERE "phoneJid" = %s AND "key" = 'creds'""",
         SEVENTH,
         PAIRED,
@@ -449,7 +452,7 @@ def test_a_status_of_ours_does_not_hide_the_node_process(fleet: Fleet) -> None:
     for change in (("force-close", BUFFERS), ("reset-status", BUFFERS, "disconnected"), ("force-close", BUFFERS)):
         assert fleet(*change, "--yes").code == 0
         assert fleet("clean-sessions", BUFFERS, "--yes").code == 5
-    fleet.sql('UPDATE "OrganizationPhone" SET "status" = \'reconnecting\' WHERE id = 1')
+    fleet.sql('UPDATE public."OrganizationPhone" SET "status" = \'reconnecting\' WHERE id = 1')
     assert fleet("clean-app-state", BUFFERS, "--yes").code == 0
     fleet.json("force-close", PAIRED, "--logout", "--process-stopped", "--yes")
     assert fleet("clean-app-state", PAIRED, "--yes").code == 0

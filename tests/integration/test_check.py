@@ -22,7 +22,9 @@ Check = Callable[..., tuple[int, str]]
 def phones(emptied: Database) -> Database:
     with emptied.transaction() as conn:
         corpus.load(conn, "baileys_auth")
-        conn.execute("""UPDATE "OrganizationPhone" SET "connectionType" = 'neonize' WHERE "organizationId" = 1""")
+        conn.execute(
+            """UPDATE public."OrganizationPhone" SET "connectionType" = 'neonize' WHERE "organizationId" = 1"""
+        )
     return emptied
 
 

@@ -20,6 +20,8 @@ from wa_sessions.db import embedded, server_user, settings
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.errors import DatabaseError
 
+NOBODY = pwd.getpwnam("nobody")
+
 
 @pytest.fixture
 def folder(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
@@ -59,6 +61,12 @@ def _run(program: str, **environment: str) -> str:
     return done.stdout
 
 
+def _can_write(path: Path, uid: int, gid: int) -> bool:
+    """Whether a process of that user and group can; to connect to a socket is to write into it."""
+    done = subprocess.run(["/usr/bin/test", "-w", path], user=uid, group=gid, extra_groups=[], cwd="/", check=False)
+    return done.returncode == 0
+
+
 def _pid(server: EmbeddedServer) -> int:
     return int((server.cluster / "postmaster.pid").read_text().split()[0])
 
@@ -96,11 +104,11 @@ def test_data_and_socket_are_closed_to_others(kept: EmbeddedServer) -> None:
 
 def test_a_killed_server_comes_back_with_all_rows(kept: EmbeddedServer) -> None:
     with psycopg.connect(kept.ensure_running()) as conn:
-        conn.execute("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS number")
+        conn.execute("CREATE TABLE public.kept AS SELECT generate_series(1, 1000) AS number")
     pid = _pid(kept)
     os.kill(pid, signal.SIGKILL)
     assert embedded._until(lambda: not kept.running(), 5)
-    assert _one(kept.ensure_running(), "SELECT count(*) FROM kept") == 1000
+    assert _one(kept.ensure_running(), "SELECT count(*) FROM public.kept") == 1000
     assert _pid(kept) != pid
 
 
@@ -199,12 +207,64 @@ def test_a_missing_package_says_what_to_install(folder: Path, monkeypatch: pytes
 
 
 @pytest.mark.root
-def test_root_runs_the_server_as_somebody_else(kept: EmbeddedServer) -> None:
+def test_root_runs_the_server_as_a_user_that_runs_nothing_else(kept: EmbeddedServer) -> None:
     kept.ensure_running()
     owner = kept.cluster.stat().st_uid
-    assert owner != 0
+    if "wa-sessions" not in {entry.pw_name for entry in pwd.getpwall()}:
+        assert owner in server_user.OWN_NUMBERS
+        assert owner not in {entry.pw_uid for entry in pwd.getpwall()}
+    assert {path.stat().st_uid for path in kept.cluster.rglob("*")} == {owner}
     assert Path(f"/proc/{_pid(kept)}").stat().st_uid == owner
     assert kept.data_dir.stat().st_uid == 0
+    assert not (kept.data_dir / "postgres.partial").exists()
+
+
+@pytest.mark.root
+def test_no_process_of_nobody_reaches_the_server(kept: EmbeddedServer) -> None:
+    kept.ensure_running()
+    address, owner = kept.cluster / embedded.SOCKET_NAME, kept.cluster.stat()
+    assert not _can_write(address, NOBODY.pw_uid, NOBODY.pw_gid)
+    assert _can_write(address, owner.st_uid, owner.st_gid)
+
+
+@pytest.mark.root
+def test_what_is_being_made_is_closed_to_nobody_else(folder: Path) -> None:
+    """``initdb`` runs as a user with a name, whom others may run as; its group and its folder are its alone."""
+    user = server_user.server_user(folder / "data" / "postgres")
+    assert user.maker_options["group"] == user.gid
+    outer, inner = folder / "outer", folder / "outer" / "inner"
+    outer.mkdir(mode=0o700)
+    user.shut(outer)
+    inner.mkdir(mode=0o700)
+    user.lend(inner)
+    assert not _can_write(inner, NOBODY.pw_uid, NOBODY.pw_gid)
+    assert _can_write(inner, user.maker_options["user"], user.gid)
+    user.take(inner)
+    assert inner.stat().st_uid == user.uid
+
+
+@pytest.mark.root
+def test_a_database_that_belonged_to_nobody_is_taken_from_it(kept: EmbeddedServer) -> None:
+    kept.stop()
+    for path in (kept.cluster, *kept.cluster.rglob("*")):
+        os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid, follow_symlinks=False)
+    server = EmbeddedServer(kept.data_dir)
+    assert _one(server.ensure_running(), "SELECT 1") == 1
+    owners = {path.stat().st_uid for path in (kept.cluster, *kept.cluster.rglob("*"), Path(f"/proc/{_pid(server)}"))}
+    assert len(owners) == 1
+    assert NOBODY.pw_uid not in owners
+
+
+@pytest.mark.root
+def test_a_number_that_is_in_use_is_not_taken(folder: Path) -> None:
+    cluster = folder / "data" / "postgres"
+    first = server_user.server_user(cluster).uid
+    assert server_user.server_user(cluster).uid == first
+    with subprocess.Popen(["sleep", "60"], user=first) as busy:
+        try:
+            assert server_user.server_user(cluster).uid != first or first not in server_user.OWN_NUMBERS
+        finally:
+            busy.kill()
 
 
 @pytest.mark.root

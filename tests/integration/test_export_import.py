@@ -43,7 +43,7 @@ def away(emptied: Database, emptied_url: str, capsys: pytest.CaptureFixture[str]
 
 def auth(fleet: Fleet, number: str) -> list[tuple[Any, ...]]:
     """A phone's auth keys as text, whatever the shape of their table."""
-    rows = fleet.sql(f'SELECT * FROM "{fleet.auth}" WHERE "phoneJid" = %s ORDER BY "key"', number)
+    rows = fleet.sql(f'SELECT * FROM public."{fleet.auth}" WHERE "phoneJid" = %s ORDER BY "key"', number)
     values = [row["value"] for row in rows]
     texts = [bytes(value).decode() if isinstance(value, bytes) else value for value in values]
     return [(row["organizationId"], row["key"], text, row["type"]) for row, text in zip(rows, texts, strict=True)]
@@ -62,7 +62,8 @@ def change(fleet: Fleet, number: str) -> None:
     """What a session does with its keys all the time."""
     fleet.sql("UPDATE whatsmeow.whatsmeow_device SET registration_id = registration_id + 1")
     fleet.sql(
-        f"""UPDATE "{fleet.auth}" SET "value" = 'newer' WHERE "phoneJid" = %s AND "key" LIKE 'session-%%'""", number
+        f"""UPDATE public."{fleet.auth}" SET "value" = 'newer' WHERE "phoneJid" = %s AND "key" LIKE 'session-%%'""",
+        number,
     )
 
 
@@ -70,9 +71,9 @@ def change(fleet: Fleet, number: str) -> None:
 def test_a_node_phone_moves_there_and_back(fleet: Fleet, away: Fleet, file: str, here: str, there: str) -> None:
     for one, shape in ((fleet, here), (away, there)):
         with one.database.transaction() as conn:
-            conn.execute('TRUNCATE "OrganizationPhone"')
+            conn.execute('TRUNCATE public."OrganizationPhone"')
             corpus.load(conn, shape)
-    away.sql(f'TRUNCATE "OrganizationPhone", "{away.auth}"')
+    away.sql(f'TRUNCATE public."OrganizationPhone", public."{away.auth}"')
     keys, others = auth(fleet, SEVENTH), auth(fleet, corpus.SEVENTH)
     left = fleet.json("export", SEVENTH, file, "--process-stopped", "--yes")
     assert (left["keys"], left["quarantined"], left["left"], left["verified"]) == (len(keys), len(keys), 0, True)
@@ -176,7 +177,7 @@ def test_an_import_is_undone_while_nobody_has_used_its_keys(fleet: Fleet, away: 
     with away.database.transaction() as conn:
         there = backend.detect(conn)
         phones.add(conn, there, SEVENTH, 7)
-        conn.execute("INSERT INTO baileys_auth VALUES (7, %s, 'creds', 'e30=', 'base64_json')", (SEVENTH,))
+        conn.execute("INSERT INTO public.baileys_auth VALUES (7, %s, 'creds', 'e30=', 'base64_json')", (SEVENTH,))
     empty = store(away), auth(away, SEVENTH), away.phones()
     first = away.json("import", file, "--as", kind, "--yes")
     away.json("restore", first["operation"])
@@ -199,7 +200,7 @@ def test_into_another_organization(fleet: Fleet, away: Fleet, file: str) -> None
 
 def test_keys_of_the_other_store_stay_in_the_file(fleet: Fleet, away: Fleet, file: str) -> None:
     fleet.json("adopt", SEVENTH, "--process-stopped", "--yes")
-    fleet.sql("INSERT INTO baileys_auth VALUES (7, %s, 'session-1.0', 'e30=', 'base64_json')", SEVENTH)
+    fleet.sql("INSERT INTO public.baileys_auth VALUES (7, %s, 'session-1.0', 'e30=', 'base64_json')", SEVENTH)
     left = fleet.json("export", SEVENTH, file, "--yes")
     assert (left["left"], auth(fleet, SEVENTH)) == (0, [])
     [came] = away.json("import", file, "--yes")["phones"]
@@ -208,7 +209,7 @@ def test_keys_of_the_other_store_stay_in_the_file(fleet: Fleet, away: Fleet, fil
 
 
 def test_what_export_refuses(fleet: Fleet, file: str, tmp_path: Path) -> None:
-    fleet.sql('DELETE FROM baileys_auth WHERE "phoneJid" = %s', corpus.LOGGED_OUT)
+    fleet.sql('DELETE FROM public.baileys_auth WHERE "phoneJid" = %s', corpus.LOGGED_OUT)
     (tmp_path / "there").touch()
     cases = {
         ("77059999999", file, "--yes"): (3, "no phone"),
@@ -237,14 +238,18 @@ def test_keys_that_somebody_writes_meanwhile(fleet: Fleet, file: str, key: Key) 
     how = {"recipients": recipients([key.recipient]), "process_stopped": True}
     with ThreadPoolExecutor() as pool:
         with fleet.database.transaction() as conn:
-            conn.execute('LOCK TABLE "OrganizationPhone" IN SHARE MODE')  # its keys are taken, its status is not set
+            conn.execute(
+                'LOCK TABLE public."OrganizationPhone" IN SHARE MODE'
+            )  # its keys are taken, its status is not set
             leaving = pool.submit(
                 export_phone, opened(fleet.database), PhoneRef(digits=SEVENTH), Path(file), None, **how
             )
             for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.02), reraise=True):
                 with attempt:
                     assert fleet.sql(waiting) == [{"n": 1}]
-            conn.execute("INSERT INTO baileys_auth VALUES (7, %s, 'session-1.0', 'e30=', 'base64_json')", (SEVENTH,))
+            conn.execute(
+                "INSERT INTO public.baileys_auth VALUES (7, %s, 'session-1.0', 'e30=', 'base64_json')", (SEVENTH,)
+            )
         with pytest.raises(Conflict, match="were written meanwhile"):
             leaving.result()
     assert "session-1.0" in [row[1] for row in auth(fleet, SEVENTH)]
@@ -258,8 +263,8 @@ def test_what_import_refuses(fleet: Fleet, away: Fleet, file: str, key: Key, tmp
     Path(f"{file}.cut").write_bytes(Path(file).read_bytes()[:-200])
     stranger = str(new_key(tmp_path, "stranger").file)
     fleet.sql(
-        """UPDATE baileys_auth SET "value" =
-               (SELECT "value" FROM baileys_auth WHERE "key" = 'creds' AND "phoneJid" = %s)
+        """UPDATE public.baileys_auth SET "value" =
+               (SELECT "value" FROM public.baileys_auth WHERE "key" = 'creds' AND "phoneJid" = %s)
            WHERE "key" = 'creds' AND "phoneJid" = %s""",
         corpus.PAIRED,
         corpus.LOGGED_OUT,
@@ -356,7 +361,9 @@ def test_a_phone_that_connected_here_after_the_file_was_made(fleet: Fleet, away:
     fleet.json("export", SEVENTH, file, "--keep")
     with away.database.transaction() as conn:
         phones.add(conn, backend.detect(conn), SEVENTH, 7)
-    away.sql("""UPDATE "OrganizationPhone" SET "lastConnectedAt" = now() AT TIME ZONE 'UTC' + interval '1 second'""")
+    away.sql(
+        """UPDATE public."OrganizationPhone" SET "lastConnectedAt" = now() AT TIME ZONE 'UTC' + interval '1 second'"""
+    )
     old = away("import", file, "--yes")
     assert (old.code, "connected here at" in old.err) == (1, True)
 

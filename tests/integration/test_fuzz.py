@@ -55,13 +55,15 @@ def test_whatever_is_typed(fleet: Fleet, command: tuple[str, ...], word: str) ->
 def test_names_and_statuses_of_any_characters(fleet: Fleet, name: str, status: str) -> None:
     fleet("rename", BUFFERS, name)
     fleet("reset-status", BUFFERS, status, "--force", "--yes")
-    fleet.sql('UPDATE "OrganizationPhone" SET "displayName" = %s, "status" = %s, "qrCode" = %s', name, status, name)
+    fleet.sql(
+        'UPDATE public."OrganizationPhone" SET "displayName" = %s, "status" = %s, "qrCode" = %s', name, status, name
+    )
     for output in ("table", "json", "tsv"):
         for command in (["stats", BUFFERS], ["sessions"], ["keys", BUFFERS], ["qr", BUFFERS], ["operations"]):
             done = fleet(*command, "-o", output)
             assert done.code in (0, 1)
             assert not [complaint for complaint in COMPLAINTS if complaint in done.out + done.err]
-    fleet.sql("""UPDATE "OrganizationPhone" SET "status" = 'connected'""")
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "status" = 'connected'""")
 
 
 @pytest.mark.parametrize("shape", ["baileys_auth", "BaileysAuth-old"])
@@ -81,12 +83,12 @@ def test_keys_and_values_of_any_bytes_come_back(fleet: Fleet, shape: str, rows: 
     old = shape == "BaileysAuth-old"
     if fleet.auth != shape.removesuffix("-old"):
         with fleet.database.transaction() as conn:
-            conn.execute('DELETE FROM "OrganizationPhone"')
+            conn.execute('DELETE FROM public."OrganizationPhone"')
             corpus.load(conn, shape)
-    fleet.sql('DELETE FROM "OrganizationPhone" WHERE id = 999')
-    fleet.sql(f'DELETE FROM "{fleet.auth}" WHERE "phoneJid" = %s', NUMBER)
+    fleet.sql('DELETE FROM public."OrganizationPhone" WHERE id = 999')
+    fleet.sql(f'DELETE FROM public."{fleet.auth}" WHERE "phoneJid" = %s', NUMBER)
     fleet.sql(
-        """INSERT INTO "OrganizationPhone" (id, "organizationId", "phoneJid", "status", "updatedAt")
+        """INSERT INTO public."OrganizationPhone" (id, "organizationId", "phoneJid", "status", "updatedAt")
            VALUES (999, 1, %s, 'disconnected', now())""",
         f"{NUMBER}:3@s.whatsapp.net",
     )
@@ -94,7 +96,7 @@ def test_keys_and_values_of_any_bytes_come_back(fleet: Fleet, shape: str, rows: 
         values = ([f"id{number}"] if old else []) + [1, NUMBER, key, binary if old else text, "buffer"]
         places = ", ".join(["%s"] * len(values))
         columns = ('"id", ' if old else "") + '"organizationId", "phoneJid", "key", "value", "type"'
-        fleet.sql(f'INSERT INTO "{fleet.auth}" ({columns}) VALUES ({places})', *values)
+        fleet.sql(f'INSERT INTO public."{fleet.auth}" ({columns}) VALUES ({places})', *values)
     before = fleet.keys()
     counted = fleet.json("keys", NUMBER)
     assert counted["total"] == len(rows) == sum(counted["by_type"].values())

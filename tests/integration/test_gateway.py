@@ -68,19 +68,19 @@ def test_a_server_that_says_no_is_one_line(server: EmbeddedServer) -> None:
 
 def test_a_transaction_is_whole_or_nothing(database: Database) -> None:
     with database.transaction() as conn:
-        conn.execute("CREATE TABLE kept (n int)")
+        conn.execute("CREATE TABLE public.kept (n int)")
 
     def fail(conn: Connection) -> None:
-        conn.execute("INSERT INTO kept VALUES (1)")
+        conn.execute("INSERT INTO public.kept VALUES (1)")
         raise LookupError
 
     with pytest.raises(LookupError), database.transaction() as conn:
         fail(conn)
     with database.transaction() as conn:
-        assert conn.execute("SELECT * FROM kept").fetchall() == []
-        conn.execute("INSERT INTO kept VALUES (2)")
+        assert conn.execute("SELECT * FROM public.kept").fetchall() == []
+        conn.execute("INSERT INTO public.kept VALUES (2)")
     with database.transaction() as conn:
-        assert conn.execute("SELECT * FROM kept").fetchall() == [{"n": 2}]
+        assert conn.execute("SELECT * FROM public.kept").fetchall() == [{"n": 2}]
 
 
 def test_times_are_utc_and_the_name_is_ours(conn: Connection) -> None:
@@ -93,7 +93,7 @@ def test_times_are_utc_and_the_name_is_ours(conn: Connection) -> None:
 def test_a_role_without_rights_is_told_which(database: Database, database_url: str) -> None:
     with database.transaction() as conn:
         conn.execute("CREATE ROLE reader LOGIN")
-        conn.execute('GRANT SELECT ON "OrganizationPhone", baileys_auth TO reader')
+        conn.execute('GRANT SELECT ON public."OrganizationPhone", public.baileys_auth TO reader')
         phones.add(conn, backend.detect(conn), "77051234567", 1)
     target = resolve(database_url.replace("postgres@", "reader@"))
     with Database.open(target) as reading:
@@ -142,7 +142,7 @@ def test_a_refused_row_is_not_repeated(database: Database, server: EmbeddedServe
 def test_a_read_only_server_is_said(target: Target) -> None:
     replica = Target(make_conninfo(target.conninfo, options="-c default_transaction_read_only=on"), None, "test")
     with Database.open(replica) as reading, pytest.raises(DatabaseError, match="read-only"):
-        _with(reading, lambda conn: conn.execute("CREATE TABLE never (n int)"))
+        _with(reading, lambda conn: conn.execute("CREATE TABLE public.never (n int)"))
 
 
 def test_connections_are_used_again_and_shared_by_threads(target: Target) -> None:

@@ -84,7 +84,7 @@ def test_the_keys_of_every_phone_are_those_of_an_independent_count(opened: Opene
     with opened.database.transaction() as conn:
         put(conn, opened.backend, 7, corpus.SEVENTH_PAIRED, "sessions-1", "Session-1", "creds2", "ключ 🔑", "'")
         counted = independent(conn, opened.backend)
-        numbers = [row["id"] for row in conn.execute('SELECT "id" FROM "OrganizationPhone"')]
+        numbers = [row["id"] for row in conn.execute('SELECT "id" FROM public."OrganizationPhone"')]
     found = [keys.keys(opened, parse_phone(f"#{number}")) for number in numbers]
     assert len(found) == 7
     for one in found:
@@ -162,7 +162,7 @@ def test_names_come_in_pages(opened: Opened) -> None:
 def _store(database: Database, *devices: int, connection_type: str = "neonize") -> int:
     with database.transaction() as conn:
         corpus.load(conn, "baileys_auth")
-        kind = 'UPDATE "OrganizationPhone" SET "connectionType" = %s WHERE "id" = 1'
+        kind = 'UPDATE public."OrganizationPhone" SET "connectionType" = %s WHERE "id" = 1'
         conn.execute(kind, (connection_type,))
         fill_device(conn, f"{LONGER}:1@s.whatsapp.net")
         return sum(fill_device(conn, f"{BUFFERS}:{device}@s.whatsapp.net") for device in devices)
@@ -221,13 +221,13 @@ def test_select_on_the_backends_tables_is_enough(database: Database, shape: str,
         found = corpus.load(conn, shape)
         assert found.auth
         conn.execute("DROP SCHEMA wa_sessions CASCADE")
-        conn.execute(f'GRANT SELECT ON "OrganizationPhone", "{found.auth.name}" TO {reader}')
+        conn.execute(f'GRANT SELECT ON public."OrganizationPhone", public."{found.auth.name}" TO {reader}')
     with Database.open(_as(database, reader)) as theirs:
         opened = _opened(theirs)
         assert keys.keys(opened, parse_phone(corpus.PAIRED)).total == 185
         assert len(keys.key_names(opened, parse_phone(corpus.PAIRED), limit=1000).names) == 185
         with database.transaction() as conn:
-            conn.execute("""UPDATE "OrganizationPhone" SET "connectionType" = 'neonize' WHERE "id" = 1""")
+            conn.execute("""UPDATE public."OrganizationPhone" SET "connectionType" = 'neonize' WHERE "id" = 1""")
         with pytest.raises(PermissionMissing, match="schema whatsmeow"):
             keys.keys(opened, parse_phone(BUFFERS))
 
@@ -243,11 +243,12 @@ def test_the_primary_key_finds_a_phones_keys(database: Database, shape: str) -> 
         assert found.auth
         old = shape == "BaileysAuth-old"
         conn.execute(
-            f"""INSERT INTO "{found.auth.name}" ("organizationId", "phoneJid", "key", "value", "type"{', "id"' * old})
+            f"""INSERT INTO public."{found.auth.name}"
+                ("organizationId", "phoneJid", "key", "value", "type"{', "id"' * old})
                 SELECT o, 77070000000 + p, 'session-' || k, '', 'buffer'{", concat_ws('-', o, p, k)" * old}
                 FROM generate_series(1, 5) o, generate_series(1, 100) p, generate_series(1, 100) k"""
         )
-        conn.execute(f'ANALYZE "{found.auth.name}"')
+        conn.execute(f'ANALYZE public."{found.auth.name}"')
         index = "BaileysAuth_organizationId_phoneJid_key_key" if old else f"{found.auth.name}_pkey"
         values = {"organization_id": 1, "number": BUFFERS, "after": "pre-key-1", "type": None, "limit": 100}
         for block in (SQL_.sums, SQL_.names):

@@ -107,11 +107,11 @@ def test_read_in_pieces_they_are_the_same(fleet: Fleet, logs: Logs, moments: lis
 def test_without_counter_lines_a_retried_copy_that_fails_counts(fleet: Fleet, logs: Logs) -> None:
     """As newer backends log: the phone is the one that holds the sender's session."""
     fleet.sql(
-        'INSERT INTO baileys_auth ("organizationId", "phoneJid", "key", "value", "type")'
+        'INSERT INTO public.baileys_auth ("organizationId", "phoneJid", "key", "value", "type")'
         " VALUES (1, %s, %s, '{}', 'base64_json')",
         *(corpus.BUFFERS, f"session-{PEER}.0"),
     )
-    fleet.sql("""UPDATE "OrganizationPhone" SET "lastConnectedAt" = now() - interval '1 hour'""")
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "lastConnectedAt" = now() - interval '1 hour'""")
     now = int(fleet.sql("SELECT extract(epoch FROM now()) * 1000 AS ms")[0]["ms"])
     logs.write("out", _pino(now - 7_200_000, "OLD") + _pino(now - 7_100_000, "OLD"))
     logs.write("out", _pino(now - 60_000, "A"))
@@ -126,7 +126,7 @@ def test_without_counter_lines_a_retried_copy_that_fails_counts(fleet: Fleet, lo
         f"WA-SESSIONS CRITICAL - {corpus.BUFFERS}: Bad MAC 2 of 3, Bad Decrypt 0 of 5: the next error closes it | "
     )
     assert [alert["type"] for alert in fleet.json("alerts", "list")["alerts"]] == ["health_critical"]
-    fleet.sql("""UPDATE "OrganizationPhone" SET "lastConnectedAt" = now() WHERE id = 1""")
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "lastConnectedAt" = now() WHERE id = 1""")
     assert logs.record(fleet)["recorded"]["entries"] == {"counter_reset": 1}
     assert fleet.json("stats", corpus.BUFFERS)["severity"] == "ok"
     assert [alert["type"] for alert in fleet.json("alerts", "list")["alerts"]] == ["all_clear", "health_critical"]
@@ -139,11 +139,11 @@ def test_two_halves_in_two_logs_are_joined_whenever_they_come(fleet: Fleet, logs
     pm2 writes no times unless it is told to, and then only Baileys' half has one.
     """
     fleet.sql(
-        'INSERT INTO baileys_auth ("organizationId", "phoneJid", "key", "value", "type")'
+        'INSERT INTO public.baileys_auth ("organizationId", "phoneJid", "key", "value", "type")'
         " VALUES (1, %s, %s, '{}', 'base64_json')",
         *(corpus.BUFFERS, f"session-{PEER}.0"),
     )
-    fleet.sql("""UPDATE "OrganizationPhone" SET "lastConnectedAt" = now() - interval '1 hour'""")
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "lastConnectedAt" = now() - interval '1 hour'""")
     for _ in range(2):
         moment, now = fleet.sql(
             "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS') AS text,"
@@ -184,7 +184,7 @@ def test_a_node_phone_whose_logs_are_read_is_observed(
 ) -> None:
     logs.write("out", b"the backend says something\n")
     logs.record(fleet, "--org", "1")
-    fleet.sql("""UPDATE "OrganizationPhone" SET status = %s WHERE id = 1""", status)
+    fleet.sql("""UPDATE public."OrganizationPhone" SET status = %s WHERE id = 1""", status)
     found = fleet("check", corpus.BUFFERS)
     assert (found.code, found.out.partition(" | ")[0]) == (code, f"WA-SESSIONS {line.format(corpus.BUFFERS)}")
     assert fleet.json("stats", corpus.SEVENTH)["unknown_because"] == "baileys"
@@ -201,11 +201,11 @@ def _holding(fleet: Fleet, *, organizations: tuple[int, ...] = (1,)) -> int:
     numbers = {1: corpus.BUFFERS, 2: corpus.SEVENTH}
     for organization in organizations:
         fleet.sql(
-            'INSERT INTO baileys_auth ("organizationId", "phoneJid", "key", "value", "type")'
+            'INSERT INTO public.baileys_auth ("organizationId", "phoneJid", "key", "value", "type")'
             " VALUES (%s, %s, %s, '{}', 'base64_json')",
             *(organization, numbers[organization], f"session-{PEER}.0"),
         )
-    fleet.sql("""UPDATE "OrganizationPhone" SET "lastConnectedAt" = now() - interval '1 hour'""")
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "lastConnectedAt" = now() - interval '1 hour'""")
     return int(fleet.sql("SELECT extract(epoch FROM now()) * 1000 AS ms")[0]["ms"])
 
 
@@ -221,7 +221,7 @@ def test_after_an_upgrade_the_library_counts(fleet: Fleet, logs: Logs) -> None:
         logs.write("out", _pino(now - 60_000 + number, f"M{number}") + _pino(now - 50_000 + number, f"M{number}"))
     logs.record(fleet)
     assert _counters(fleet)[corpus.BUFFERS] == (2, 0)
-    fleet.sql("""UPDATE "OrganizationPhone" SET "lastConnectedAt" = now()""")
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "lastConnectedAt" = now()""")
     logs.record(fleet)
     assert _counters(fleet)[corpus.BUFFERS] == (0, 0)
 
@@ -261,7 +261,7 @@ def test_what_stands_critical_is_told_however_old_its_lines_are(fleet: Fleet, lo
     logs.record(fleet)
     logs.record(fleet)
     assert [alert["type"] for alert in fleet.json("alerts", "list")["alerts"]] == ["health_critical"]
-    fleet.sql("""UPDATE "OrganizationPhone" SET status = 'logged_out', "updatedAt" = now() WHERE id = 1""")
+    fleet.sql("""UPDATE public."OrganizationPhone" SET status = 'logged_out', "updatedAt" = now() WHERE id = 1""")
     logs.record(fleet)
     assert [alert["type"] for alert in fleet.json("alerts", "list")["alerts"]] == ["logged_out", "health_critical"]
 

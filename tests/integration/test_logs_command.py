@@ -18,7 +18,7 @@ def holding(fleet: Fleet) -> Fleet:
     rows = [(1, corpus.BUFFERS, PEER), (1, corpus.BUFFERS, SHARED), (1, corpus.PAIRED, SHARED)]
     for organization, number, peer in rows:
         fleet.sql(
-            'INSERT INTO baileys_auth ("organizationId", "phoneJid", "key", "value", "type")'
+            'INSERT INTO public.baileys_auth ("organizationId", "phoneJid", "key", "value", "type")'
             " VALUES (%s, %s, %s, '{}', 'base64_json')",
             *(organization, number, f"session-{peer}.0"),
         )

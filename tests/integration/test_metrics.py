@@ -31,7 +31,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 def opened(emptied: Database) -> Opened:
     with emptied.transaction() as conn:
         corpus.load(conn, "baileys_auth")
-        conn.execute("""UPDATE "OrganizationPhone" SET "status" = 'a status of its own' WHERE "id" = 3""")
+        conn.execute("""UPDATE public."OrganizationPhone" SET "status" = 'a status of its own' WHERE "id" = 3""")
         health.save(conn, ROW)
         for kind, detail in (
             ("error_counted", {"error_kind": "bad_mac", "sender": "99887766:1@lid"}),
@@ -144,7 +144,7 @@ def test_a_worker_answers_a_scrape(opened: Opened, monkeypatch: pytest.MonkeyPat
             first = samples(answer.read().decode())
         with opened.database.transaction() as conn:
             health.save(conn, replace(ROW, bad_mac_errors=1))
-            conn.execute("DELETE FROM baileys_auth")
+            conn.execute("DELETE FROM public.baileys_auth")
         with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
             second = samples(answer.read().decode())
         with pytest.raises(urllib.error.HTTPError, match="404"):

@@ -1,6 +1,7 @@
 import threading
 
 import pytest
+from support.fleet import Fleet
 
 from wa_sessions.db import migrate
 from wa_sessions.db.gateway import Connection, Database
@@ -56,9 +57,18 @@ def test_an_upgrade_that_is_rolled_back_leaves_nothing(empty_target: Target) -> 
 
 def test_a_newer_schema_is_not_touched(conn: Connection) -> None:
     conn.execute("INSERT INTO wa_sessions.migration (number, name) VALUES (9999, '9999_future')")
-    with pytest.raises(SchemaMissing, match="install a newer wa-sessions"):
-        migrate.require_current(conn)
-    assert migrate.upgrade(conn) == []
+    for refused in (migrate.require_current, migrate.upgrade):
+        with pytest.raises(SchemaMissing, match="install a newer wa-sessions"):
+            refused(conn)
+
+
+def test_an_upgrade_below_a_newer_schema_says_so(fleet: Fleet) -> None:
+    fleet.sql("INSERT INTO wa_sessions.migration (number, name) VALUES (9999, '9999_future')")
+    refused = fleet("db", "upgrade")
+    assert (refused.code, refused.out) == (1, "")
+    assert "is at 9999" in refused.err
+    assert "install a newer wa-sessions" in refused.err
+    assert "newer than this program" in fleet("db", "status").out
 
 
 def test_an_older_schema_says_what_to_run(conn: Connection) -> None:

@@ -16,7 +16,7 @@ from wa_sessions.errors import AmbiguousPhone, Conflict, DatabaseError, ExitCode
 from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
 
 OLDER_AUTH = (
-    'CREATE TABLE "BaileysAuth" (id text PRIMARY KEY, "organizationId" int NOT NULL, "phoneJid" text NOT NULL,'
+    'CREATE TABLE public."BaileysAuth" (id text PRIMARY KEY, "organizationId" int NOT NULL, "phoneJid" text NOT NULL,'
     ' "key" text NOT NULL, "value" bytea NOT NULL, "type" text NOT NULL, UNIQUE ("organizationId", "phoneJid", "key"))'
 )
 NUMBER = "77051234567"
@@ -30,7 +30,7 @@ def found(conn: Connection) -> Backend:
 def _phone(conn: Connection, organization: int, jid: str, **columns: object) -> int:
     names = "".join(f', "{name}"' for name in columns)
     row = conn.execute(
-        f'INSERT INTO "OrganizationPhone" ("organizationId", "phoneJid", "updatedAt"{names})'
+        f'INSERT INTO public."OrganizationPhone" ("organizationId", "phoneJid", "updatedAt"{names})'
         f" VALUES (%s, %s, '2026-11-01 10:00:00.123'{', %s' * len(columns)}) RETURNING id",
         (organization, jid, *columns.values()),
     ).fetchone()
@@ -39,7 +39,7 @@ def _phone(conn: Connection, organization: int, jid: str, **columns: object) -> 
 
 
 def _key(conn: Connection, organization: int, number: str) -> None:
-    conn.execute("INSERT INTO baileys_auth VALUES (%s, %s, 'creds', '{}', 'buffer')", (organization, number))
+    conn.execute("INSERT INTO public.baileys_auth VALUES (%s, %s, 'creds', '{}', 'buffer')", (organization, number))
 
 
 def test_the_newest_shape_is_found(found: Backend) -> None:
@@ -51,14 +51,14 @@ def test_the_newest_shape_is_found(found: Backend) -> None:
 
 
 def test_the_first_shape_is_found(conn: Connection) -> None:
-    conn.execute('ALTER TABLE baileys_auth RENAME TO "BaileysAuth"')
+    conn.execute('ALTER TABLE public.baileys_auth RENAME TO "BaileysAuth"')
     found = backend.detect(conn)
     assert found.auth
     assert (found.auth.name, found.auth.binary) == ("BaileysAuth", False)
 
 
 def test_the_older_shape_is_found(conn: Connection) -> None:
-    conn.execute("DROP TABLE baileys_auth")
+    conn.execute("DROP TABLE public.baileys_auth")
     conn.execute(OLDER_AUTH)
     found = backend.detect(conn)
     assert found.auth
@@ -74,7 +74,7 @@ def test_of_two_tables_the_one_with_rows_is_meant(conn: Connection) -> None:
 
 
 def test_a_database_without_tables_is_found_empty(conn: Connection) -> None:
-    conn.execute('DROP TABLE baileys_auth, "OrganizationPhone"')
+    conn.execute('DROP TABLE public.baileys_auth, public."OrganizationPhone"')
     found = backend.detect(conn)
     assert found.auth is None
     assert not found.has_phones
@@ -85,14 +85,18 @@ def test_a_database_without_tables_is_found_empty(conn: Connection) -> None:
 
 def test_tables_are_looked_for_on_the_search_path(conn: Connection) -> None:
     conn.execute("CREATE SCHEMA chat")
-    conn.execute("SET LOCAL search_path = chat")
+    conn.execute("SET LOCAL wa_sessions.search_path = chat")
     assert not backend.detect(conn).has_phones
-    conn.execute('CREATE TABLE "OrganizationPhone" (LIKE public."OrganizationPhone")')
-    assert backend.detect(conn).has_phones
+    conn.execute('CREATE TABLE chat."OrganizationPhone" (LIKE public."OrganizationPhone" INCLUDING ALL)')
+    found = backend.detect(conn)
+    assert found.has_phones
+    assert phones.add(conn, found, NUMBER, 1, None)
+    conn.execute("SET LOCAL wa_sessions.search_path = 'public, chat'")
+    assert phones.list_phones(conn, backend.detect(conn)) == []
 
 
 def test_a_phone_is_read_as_it_stands(conn: Connection, found: Backend) -> None:
-    conn.execute('ALTER TABLE "OrganizationPhone" ADD COLUMN "extra" text DEFAULT \'x\'')
+    conn.execute('ALTER TABLE public."OrganizationPhone" ADD COLUMN "extra" text DEFAULT \'x\'')
     columns = {"displayName": "Отдел", "status": "connected", "lastConnectedAt": "2026-11-11 01:15:30.123"}
     id_ = _phone(conn, 7, f"{NUMBER}:27@s.whatsapp.net", qrCode="2@secret", **columns)
     phone = phones.find(conn, backend.detect(conn), PhoneRef(NUMBER))
@@ -186,7 +190,7 @@ def test_an_added_phone_is_ours(conn: Connection, found: Backend) -> None:
 
 
 def test_a_column_that_we_do_not_know_can_refuse_a_phone(conn: Connection) -> None:
-    conn.execute('ALTER TABLE "OrganizationPhone" ADD COLUMN "branch" text NOT NULL')
+    conn.execute('ALTER TABLE public."OrganizationPhone" ADD COLUMN "branch" text NOT NULL')
     with pytest.raises(UsageError, match="add the phone in the backend"):
         phones.add(conn, backend.detect(conn), NUMBER, 1, None)
     assert phones.list_phones(conn, backend.detect(conn)) == []
@@ -204,7 +208,7 @@ def test_a_phone_is_handed_over(conn: Connection, found: Backend) -> None:
 
 
 def test_where_the_column_is_missing_the_assignment_is_ours(conn: Connection) -> None:
-    conn.execute('ALTER TABLE "OrganizationPhone" DROP COLUMN "connectionType"')
+    conn.execute('ALTER TABLE public."OrganizationPhone" DROP COLUMN "connectionType"')
     found = backend.detect(conn)
     assert not found.has_connection_type
     _phone(conn, 1, "77009998877@s.whatsapp.net")
@@ -217,7 +221,7 @@ def test_where_the_column_is_missing_the_assignment_is_ours(conn: Connection) ->
 
 
 def test_without_our_schema_such_phones_are_the_backends(conn: Connection) -> None:
-    conn.execute('ALTER TABLE "OrganizationPhone" DROP COLUMN "connectionType"')
+    conn.execute('ALTER TABLE public."OrganizationPhone" DROP COLUMN "connectionType"')
     conn.execute("DROP SCHEMA wa_sessions CASCADE")
     _phone(conn, 1, f"{NUMBER}@s.whatsapp.net")
     assert phones.find(conn, backend.detect(conn), PhoneRef(NUMBER)).connection_type == "baileys"
@@ -235,15 +239,15 @@ def test_a_status_is_set_as_prisma_would(conn: Connection, found: Backend) -> No
     connected = phones.find(conn, found, PhoneRef(NUMBER))
     assert (connected.status, connected.qr_code, connected.phone_jid, connected.device) == ("connected", None, jid, 4)
     assert _is_now(connected.last_connected_at)
-    row = conn.execute('SELECT "updatedAt"::text AS at FROM "OrganizationPhone"').fetchone()
+    row = conn.execute('SELECT "updatedAt"::text AS at FROM public."OrganizationPhone"').fetchone()
     assert row
     assert re.fullmatch(r"[\d-]+ [\d:]+(\.\d{1,3})?", row["at"])
 
 
 def test_a_table_with_the_least_columns_is_enough(conn: Connection) -> None:
-    conn.execute('DROP TABLE "OrganizationPhone"')
+    conn.execute('DROP TABLE public."OrganizationPhone"')
     conn.execute(
-        'CREATE TABLE "OrganizationPhone" (id serial, "organizationId" int, "phoneJid" text UNIQUE, status text)'
+        'CREATE TABLE public."OrganizationPhone" (id serial, "organizationId" int, "phoneJid" text UNIQUE, status text)'
     )
     found = backend.detect(conn)
     phone = phones.add(conn, found, NUMBER, 1, "name")
@@ -270,7 +274,7 @@ def test_a_phone_that_is_gone_is_said(
     conn: Connection, found: Backend, change: Callable[[Connection, Backend, Phone], None]
 ) -> None:
     phone = phones.add(conn, found, NUMBER, 1, None)
-    conn.execute('DELETE FROM "OrganizationPhone"')
+    conn.execute('DELETE FROM public."OrganizationPhone"')
     with pytest.raises(PhoneNotFound, match="any more"):
         change(conn, found, phone)
 

@@ -265,7 +265,7 @@ def test_baileys_keys_of_one_phone_come_back(conn: Connection, phone: Phone, old
         _older_shape(conn)
     found = backend.detect(conn)
     assert found.auth
-    table = f'"{found.auth.name}"'
+    table = f'public."{found.auth.name}"'
     for organization, number in ((1, "77051234567"), (2, "77051234567"), (1, "770512345670")):
         for key in ("creds", "session-99_1.1", "sender-key-g@g.us::99::1"):
             value = f"{organization}{number}{key}".encode() if older else f"{organization}{number}{key}"
@@ -323,9 +323,9 @@ def test_a_strangers_device_leaves_nothing(conn: Connection) -> None:
 
 
 def _older_shape(conn: Connection) -> None:
-    conn.execute("DROP TABLE baileys_auth")
+    conn.execute("DROP TABLE public.baileys_auth")
     conn.execute(
-        'CREATE TABLE "BaileysAuth" (id text PRIMARY KEY, "organizationId" int, "phoneJid" text, "key" text,'
+        'CREATE TABLE public."BaileysAuth" (id text PRIMARY KEY, "organizationId" int, "phoneJid" text, "key" text,'
         ' "value" bytea, "type" text, UNIQUE ("organizationId", "phoneJid", "key"))'
     )
 

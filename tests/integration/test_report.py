@@ -50,7 +50,7 @@ def told(fleet: Fleet) -> Fleet:
     with fleet.database.transaction() as conn:
         workers.register(conn, WORKER, "host", 1, "1")
         conn.execute("UPDATE wa_sessions.worker SET heartbeat_at = %s", (now - timedelta(hours=1),))
-        conn.execute("""UPDATE "OrganizationPhone" SET "displayName" = %s WHERE "id" = 3""", (HOSTILE,))
+        conn.execute("""UPDATE public."OrganizationPhone" SET "displayName" = %s WHERE "id" = 3""", (HOSTILE,))
         for hours, kind, detail in (
             (200.0, "session_closed", {"error_kind": "bad_mac"}),
             (199.0, "stopped", {}),

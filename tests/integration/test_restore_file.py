@@ -81,7 +81,7 @@ def test_every_key_comes_back_byte_for_byte(emptied: Database, file: Path, key: 
     lose_sessions(emptied)
     with emptied.transaction() as conn:
         unpaired, paired = (f"{corpus.PAIRED}{device}@s.whatsapp.net" for device in ("", ":27"))
-        conn.execute('UPDATE "OrganizationPhone" SET "phoneJid" = %s WHERE "phoneJid" = %s', (unpaired, paired))
+        conn.execute('UPDATE public."OrganizationPhone" SET "phoneJid" = %s WHERE "phoneJid" = %s', (unpaired, paired))
     done = bring(there, file, key, process_stopped=True)
     auth, store, rows = all_keys(emptied)
     assert (auth, store) == before[:2]
@@ -101,7 +101,7 @@ def test_a_backend_whose_table_has_another_shape_by_now(
     save(there, file, key)
     lose_keys(emptied)
     with emptied.transaction() as conn:
-        conn.execute('DELETE FROM "OrganizationPhone"')
+        conn.execute('DELETE FROM public."OrganizationPhone"')
     there = fill(emptied, after)
     expected = _plain(emptied)
     lose_sessions(emptied)
@@ -113,8 +113,10 @@ def test_present_keys_go_to_quarantine_and_come_back(emptied: Database, file: Pa
     there = fill(emptied)
     save(there, file, key)
     with emptied.transaction() as conn:
-        conn.execute("UPDATE baileys_auth SET value = 'later' WHERE key LIKE 'session-%%'")
-        conn.execute("INSERT INTO baileys_auth VALUES (1, %s, 'session-new', 'x', 'base64_json')", (corpus.PAIRED,))
+        conn.execute("UPDATE public.baileys_auth SET value = 'later' WHERE key LIKE 'session-%%'")
+        conn.execute(
+            "INSERT INTO public.baileys_auth VALUES (1, %s, 'session-new', 'x', 'base64_json')", (corpus.PAIRED,)
+        )
         conn.execute("UPDATE whatsmeow.whatsmeow_sessions SET session = 'later' WHERE our_jid = %s", (DEVICE,))
     later = all_keys(emptied)
     done = bring(there, file, key, process_stopped=True, overwrite=True)
@@ -243,7 +245,7 @@ def test_a_backup_older_than_the_last_connection(emptied: Database, file: Path, 
     before = all_keys(emptied)
     with emptied.transaction() as conn:
         moment = "clock_timestamp() AT TIME ZONE 'UTC' + interval '1 second'"
-        conn.execute(f'UPDATE "OrganizationPhone" SET "lastConnectedAt" = {moment}')
+        conn.execute(f'UPDATE public."OrganizationPhone" SET "lastConnectedAt" = {moment}')
     for number in (NEONIZE, corpus.LOGGED_OUT):
         with pytest.raises(Conflict, match=r"connected at .*--overwrite"):
             bring(there, file, key, number)
@@ -312,7 +314,9 @@ def test_a_phone_that_went_on_after_the_backup(emptied: Database, file: Path, ke
     with pytest.raises(Conflict, match="in use after"):
         bring(there, file, key, corpus.BUFFERS, process_stopped=True)
     with emptied.transaction() as conn:
-        conn.execute("UPDATE \"OrganizationPhone\" SET \"updatedAt\" = now() AT TIME ZONE 'UTC' + interval '1 minute'")
+        conn.execute(
+            "UPDATE public.\"OrganizationPhone\" SET \"updatedAt\" = now() AT TIME ZONE 'UTC' + interval '1 minute'"
+        )
     with pytest.raises(Conflict, match="in use after"):
         bring(there, file, key, corpus.LOGGED_OUT)
     assert all_keys(emptied)[:2] == before[:2]
@@ -339,7 +343,7 @@ def test_phones_that_are_not_there(emptied: Database, file: Path, key: Key) -> N
     there = fill(emptied)
     save(there, file, key)
     with emptied.transaction() as conn:
-        conn.execute('DELETE FROM "OrganizationPhone" WHERE "organizationId" = 7')
+        conn.execute('DELETE FROM public."OrganizationPhone" WHERE "organizationId" = 7')
     with pytest.raises(PhoneNotFound, match=rf"wa-sessions add {corpus.SEVENTH_PAIRED} --org 7"):
         bring(there, file, key, process_stopped=True)
     with pytest.raises(PhoneNotFound, match="has no phone 77059999999"):
@@ -355,10 +359,11 @@ def test_a_number_of_two_organizations(emptied: Database, file: Path, key: Key) 
     with emptied.transaction() as conn:
         row = (2, f"{corpus.LOGGED_OUT}:1@s.whatsapp.net")
         conn.execute(
-            'INSERT INTO "OrganizationPhone" ("organizationId", "phoneJid", "updatedAt") VALUES (3, %s, now())', row[1:]
+            'INSERT INTO public."OrganizationPhone" ("organizationId", "phoneJid", "updatedAt") VALUES (3, %s, now())',
+            row[1:],
         )
         conn.execute(
-            'INSERT INTO baileys_auth SELECT 3, "phoneJid", "key", "value", "type" FROM baileys_auth'
+            'INSERT INTO public.baileys_auth SELECT 3, "phoneJid", "key", "value", "type" FROM public.baileys_auth'
             ' WHERE "phoneJid" = %s',
             (corpus.LOGGED_OUT,),
         )
@@ -382,7 +387,7 @@ def test_tables_that_are_not_there_or_lost_a_column(database: Database, file: Pa
         bring(there, file, key)
     save(there, file.with_name("other"), key, corpus.LOGGED_OUT)
     with database.transaction() as conn:
-        conn.execute('ALTER TABLE baileys_auth DROP COLUMN "type"')
+        conn.execute('ALTER TABLE public.baileys_auth DROP COLUMN "type"')
     with pytest.raises(Conflict, match="no column type"):
         bring(opened(database), file.with_name("other"), key)
 
@@ -401,7 +406,7 @@ def test_keys_of_any_text(emptied: Database, file: Path, key: Key) -> None:
         phone = phones.add(conn, corpus.load(conn, "baileys_auth"), NEONIZE, 1, odd[2])
         for n, text in enumerate(odd):
             row = (1, NEONIZE, f"session-{n}{text[:50]}", text, text[:50])
-            conn.execute("INSERT INTO baileys_auth VALUES (%s, %s, %s, %s, %s)", row)
+            conn.execute("INSERT INTO public.baileys_auth VALUES (%s, %s, %s, %s, %s)", row)
     before = all_keys(emptied)
     save(opened(emptied), file, key, NEONIZE)
     lose_keys(emptied, NEONIZE)
@@ -414,7 +419,9 @@ def test_reading_alone_is_not_enough(database: Database, target: Target, file: P
     save(there, file, key)
     before, role = all_keys(database), f"reader_{secrets.token_hex(4)}"
     with database.transaction() as conn:
-        conn.execute(f'CREATE ROLE {role} LOGIN; GRANT SELECT ON "OrganizationPhone", baileys_auth TO {role}')
+        conn.execute(
+            f'CREATE ROLE {role} LOGIN; GRANT SELECT ON public."OrganizationPhone", public.baileys_auth TO {role}'
+        )
     reading = Target(make_conninfo(target.conninfo, user=role), None, "test")
     with Database.open(reading) as of_reader, pytest.raises(PermissionMissing, match=r"permission denied|may not"):
         bring(opened(of_reader), file, key, corpus.LOGGED_OUT)
@@ -440,7 +447,7 @@ def _creds_of(database: Database, other: str) -> None:
     """Give the logged out phone the creds of another."""
     with database.transaction() as conn:
         conn.execute(
-            'UPDATE baileys_auth SET "value" = (SELECT "value" FROM baileys_auth WHERE "key" = %(creds)s'
+            'UPDATE public.baileys_auth SET "value" = (SELECT "value" FROM public.baileys_auth WHERE "key" = %(creds)s'
             ' AND "phoneJid" = %(other)s) WHERE "key" = %(creds)s AND "phoneJid" = %(number)s',
             {"creds": "creds", "other": other, "number": corpus.LOGGED_OUT},
         )

@@ -30,7 +30,9 @@ def test_there_and_back(emptied: Database, call: Call, file: Path) -> None:
     before = all_keys(emptied)
     lose_keys(emptied, corpus.PAIRED)
     with emptied.transaction() as conn:
-        conn.execute('UPDATE "BaileysAuth" SET "key" = \'creds-\' || "key" WHERE "phoneJid" = %s', (corpus.SEVENTH,))
+        conn.execute(
+            'UPDATE public."BaileysAuth" SET "key" = \'creds-\' || "key" WHERE "phoneJid" = %s', (corpus.SEVENTH,)
+        )
     words = ("restore", "--file", file, "--process-stopped", "--overwrite", "--json")
     tried = call(*words, "--dry-run").json
     done = call(*words, "--yes").json

@@ -46,7 +46,7 @@ def numbers(opened: Opened, **filters: Any) -> set[str]:
 
 
 def test_every_phone_comes_with_its_keys(opened: Opened) -> None:
-    change(opened, """UPDATE "OrganizationPhone" SET "connectionType" = 'neonize' WHERE "id" = 1""")
+    change(opened, """UPDATE public."OrganizationPhone" SET "connectionType" = 'neonize' WHERE "id" = 1""")
     with opened.database.transaction() as conn:
         made = fill_device(conn, f"{corpus.BUFFERS}:3@s.whatsapp.net")
         made += fill_device(conn, f"{corpus.BUFFERS}:4@s.whatsapp.net")
@@ -86,19 +86,19 @@ def test_filters_narrow_together(opened: Opened) -> None:
 def test_the_unhealthy(opened: Opened) -> None:
     """Counted errors, or a person is needed; nobody observes phones of Node, so there the status has to do."""
     assert numbers(opened, unhealthy=True) == {corpus.LOGGED_OUT}
-    change(opened, """UPDATE "OrganizationPhone" SET "connectionType" = 'neonize' WHERE "organizationId" = 1""")
+    change(opened, """UPDATE public."OrganizationPhone" SET "connectionType" = 'neonize' WHERE "organizationId" = 1""")
     watched(opened, 1, bad_mac_errors=1)
     watched(opened, 3)
     assert numbers(opened, unhealthy=True) == {corpus.LOGGED_OUT, corpus.BUFFERS}
     with opened.database.transaction() as conn:
         health.save(conn, replace(CONNECTED, phone_id=3, state="replaced"))
     assert numbers(opened, unhealthy=True, organization_id=1) == {corpus.BUFFERS, corpus.PAIRED}
-    change(opened, """UPDATE "OrganizationPhone" SET "status" = 'logged_out' WHERE "connectionType" = 'waba'""")
+    change(opened, """UPDATE public."OrganizationPhone" SET "status" = 'logged_out' WHERE "connectionType" = 'waba'""")
     assert corpus.WABA not in numbers(opened, unhealthy=True)
 
 
 def test_a_status_of_the_backends_own(opened: Opened) -> None:
-    change(opened, """UPDATE "OrganizationPhone" SET "status" = 'paused' WHERE "id" = 3""")
+    change(opened, """UPDATE public."OrganizationPhone" SET "status" = 'paused' WHERE "id" = 3""")
     assert numbers(opened, status="paused") == {corpus.PAIRED}
     assert numbers(opened, status="reconnecting") == set()
     with pytest.raises(UsageError, match="no status: write one of pending"):
@@ -106,7 +106,7 @@ def test_a_status_of_the_backends_own(opened: Opened) -> None:
 
 
 def test_without_a_table_of_auth_keys(opened: Opened) -> None:
-    change(opened, 'DROP TABLE "BaileysAuth"')
+    change(opened, 'DROP TABLE public."BaileysAuth"')
     with opened.database.transaction() as conn:
         without = Opened(opened.database, backend.detect(conn))
     listed = fleet(without)
@@ -116,9 +116,11 @@ def test_without_a_table_of_auth_keys(opened: Opened) -> None:
 
 
 def test_a_store_that_may_not_be_read(opened: Opened) -> None:
-    change(opened, """UPDATE "OrganizationPhone" SET "connectionType" = 'neonize' WHERE "id" = 1""")
+    change(opened, """UPDATE public."OrganizationPhone" SET "connectionType" = 'neonize' WHERE "id" = 1""")
     role = "sessions_reader"
-    change(opened, f'CREATE ROLE {role} LOGIN; GRANT SELECT ON "OrganizationPhone", "BaileysAuth" TO {role}')
+    change(
+        opened, f'CREATE ROLE {role} LOGIN; GRANT SELECT ON public."OrganizationPhone", public."BaileysAuth" TO {role}'
+    )
     target = replace(opened.database.target, conninfo=f"{opened.database.target.conninfo} user={role}")
     try:
         with Database.open(target) as theirs:
@@ -135,7 +137,9 @@ def test_the_command(
     opened: Opened, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WA_SESSIONS_DATABASE_URL", database_url)
-    change(opened, """UPDATE "OrganizationPhone" SET "displayName" = 'a name that is too long to be shown whole'""")
+    change(
+        opened, """UPDATE public."OrganizationPhone" SET "displayName" = 'a name that is too long to be shown whole'"""
+    )
     assert cli.execute(["sessions"]) == 0
     shown = capsys.readouterr().out
     assert all(len(line) <= 80 for line in shown.splitlines())

@@ -18,7 +18,7 @@ from psycopg.sql import SQL, Identifier
 from support.relay import Relay
 from support.store import DATA
 
-from wa_sessions.db import whatsmeow
+from wa_sessions.db import backend, whatsmeow
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.settings import Target, resolve, store_url, without_idle_timeout
@@ -97,14 +97,13 @@ def test_a_password_file_is_libpqs_own(monkeypatch: pytest.MonkeyPatch, server: 
 def test_the_schema_of_a_prisma_url_is_searched(database_url: str, database: Database) -> None:
     with database.transaction() as conn:
         conn.execute('CREATE SCHEMA "Chat Backend"')
-        conn.execute('CREATE TABLE "Chat Backend".found (n int)')
+        conn.execute('CREATE TABLE "Chat Backend"."OrganizationPhone" (id int)')
     target = resolve(f"{database_url}&schema=Chat%20Backend&connection_limit=5")
     with Database.open(target) as other:
         for _ in range(2):
             with other.transaction() as conn:
-                assert conn.execute("SELECT * FROM found").fetchall() == []
-        with other.dedicated() as dedicated:
-            assert dedicated.execute("SELECT * FROM found").fetchall() == []
+                found = backend.detect(conn)
+                assert (found.phone_schema, found.phone_columns) == ("Chat Backend", {"id"})
 
 
 def test_the_stores_url_by_socket(target: Target, server: EmbeddedServer) -> None:
@@ -216,6 +215,7 @@ def _let_neonize_connect(url: str) -> None:
     """It makes its tables before it looks for WhatsApp, which stands behind a closed port here."""
     program = """
         import os, sys
+        import pylibmagic  # the machine may lack libmagic
         from neonize.client import NewClient
         try:
             NewClient(sys.argv[1], uuid="schema").connect()

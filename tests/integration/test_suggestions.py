@@ -22,7 +22,7 @@ def filled(database: Database, database_url: str, monkeypatch: pytest.MonkeyPatc
         for number, org, name in ((ALICE, 1, "Bürö 'A' $(id)"), (BOB, 1, None), (LONGER, 2, "x\x1b[2J:y\tz")):
             phones.add(conn, found, number, org, name)
         conn.execute(
-            """INSERT INTO "OrganizationPhone" ("organizationId", "phoneJid", "updatedAt")
+            """INSERT INTO public."OrganizationPhone" ("organizationId", "phoneJid", "updatedAt")
                VALUES (2, %s, now())""",
             (f"{ALICE}:3@s.whatsapp.net",),
         )

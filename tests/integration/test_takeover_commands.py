@@ -21,7 +21,7 @@ from wa_sessions.actions.give_back import give_back
 from wa_sessions.actions.takeover import MovedPhone, each
 from wa_sessions.db import backend, commands, phones, takeover
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import Conflict, OwnedByAnother
+from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother
 from wa_sessions.keys.baileys.rows import Row
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.worker.ownership import Ownership
@@ -41,14 +41,14 @@ def _everything(fleet: Fleet) -> tuple[object, ...]:
 
 
 def _types(fleet: Fleet) -> dict[str, str]:
-    rows = fleet.sql("""SELECT "phoneJid", "connectionType" AS type FROM "OrganizationPhone" """)
+    rows = fleet.sql("""SELECT "phoneJid", "connectionType" AS type FROM public."OrganizationPhone" """)
     return {row["phoneJid"].split("@")[0].split(":")[0]: row["type"] for row in rows}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_all_go_over_and_come_back(fleet: Fleet, shape: str) -> None:
     with fleet.database.transaction() as conn:
-        conn.execute('DELETE FROM "OrganizationPhone"')
+        conn.execute('DELETE FROM public."OrganizationPhone"')
         corpus.load(conn, shape)
     before, keys, phones = _everything(fleet), fleet.keys(), fleet.phones()
     planned = fleet("adopt", "all", "--dry-run", "--json")
@@ -61,7 +61,10 @@ def test_all_go_over_and_come_back(fleet: Fleet, shape: str) -> None:
     assert [failed["phone"] for failed in done["failed"]] == [PENDING]
     assert done["phones"] == plan["phones"]
     assert {name: kind for name, kind in _types(fleet).items() if kind == "neonize"}.keys() == LINKED
-    assert fleet.sql(f"""SELECT "key" FROM "{fleet.auth}" WHERE "key" = 'creds' AND "phoneJid" <> %s""", PENDING) == []
+    assert (
+        fleet.sql(f"""SELECT "key" FROM public."{fleet.auth}" WHERE "key" = 'creds' AND "phoneJid" <> %s""", PENDING)
+        == []
+    )
     for phone in done["phones"]:
         counted = fleet.json("keys", phone["phone"])
         assert counted["by_type"] == phone["keys_after"]
@@ -114,7 +117,9 @@ def test_the_way_back_has_what_stood_in_creds_before(fleet: Fleet) -> None:
     """Much of ``creds`` has no place in whatsmeow's store; a phone that nobody used comes back as it was."""
 
     def creds() -> dict[str, Any]:
-        [row] = fleet.sql("""SELECT "value" FROM baileys_auth WHERE "phoneJid" = %s AND "key" = 'creds'""", PAIRED)
+        [row] = fleet.sql(
+            """SELECT "value" FROM public.baileys_auth WHERE "phoneJid" = %s AND "key" = 'creds'""", PAIRED
+        )
         value: dict[str, Any] = json.loads(base64.b64decode(row["value"]))
         return value
 
@@ -157,11 +162,13 @@ def _another(creds: dict[str, Any]) -> None:
     ],
 )
 def test_bad_keys_are_refused_with_a_reason(fleet: Fleet, damage: Callable[[dict[str, Any]], None], words: str) -> None:
-    [row] = fleet.sql("""SELECT "value" FROM baileys_auth WHERE "phoneJid" = %s AND "key" = 'creds'""", PAIRED)
+    [row] = fleet.sql("""SELECT "value" FROM public.baileys_auth WHERE "phoneJid" = %s AND "key" = 'creds'""", PAIRED)
     creds = json.loads(base64.b64decode(row["value"]))
     damage(creds)
     value = base64.b64encode(json.dumps(creds).encode()).decode()
-    fleet.sql("""UPDATE baileys_auth SET "value" = %s WHERE "phoneJid" = %s AND "key" = 'creds'""", value, PAIRED)
+    fleet.sql(
+        """UPDATE public.baileys_auth SET "value" = %s WHERE "phoneJid" = %s AND "key" = 'creds'""", value, PAIRED
+    )
     _refused(fleet, 1, words, "adopt", PAIRED, *STOPPED)
 
 
@@ -185,17 +192,17 @@ def test_what_stands_in_the_way_is_refused(fleet: Fleet) -> None:
     fleet.sql("UPDATE whatsmeow.whatsmeow_version SET version = 15")
     fleet.json("adopt", PAIRED, *STOPPED)
     _refused(fleet, 5, "ours already", "adopt", PAIRED, *STOPPED)
-    fleet.sql("""UPDATE "OrganizationPhone" SET "connectionType" = 'baileys' WHERE id = 3""")
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "connectionType" = 'baileys' WHERE id = 3""")
     _refused(fleet, 1, "there is no such row", "adopt", PAIRED, *STOPPED)
 
 
 def test_a_device_that_is_there_and_keys_that_are_there_are_refused(fleet: Fleet) -> None:
-    row = """INSERT INTO baileys_auth SELECT * FROM kept"""
-    fleet.sql('CREATE TABLE kept AS SELECT * FROM baileys_auth WHERE "phoneJid" = %s', PAIRED)
+    row = """INSERT INTO public.baileys_auth SELECT * FROM public.kept"""
+    fleet.sql('CREATE TABLE public.kept AS SELECT * FROM public.baileys_auth WHERE "phoneJid" = %s', PAIRED)
     fleet.json("adopt", PAIRED, *STOPPED)
     fleet.sql(row)
     _refused(fleet, 1, "two sets of keys are one too many", "return", PAIRED, "--yes")
-    fleet.sql("""UPDATE "OrganizationPhone" SET "connectionType" = 'baileys' WHERE id = 3""")
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "connectionType" = 'baileys' WHERE id = 3""")
     _refused(fleet, 1, "the store has a device of it already", "adopt", PAIRED, *STOPPED)
 
 
@@ -263,11 +270,11 @@ def test_what_an_ordinary_operation_took_since_may_be_passed_over(fleet: Fleet, 
 
 
 def test_a_device_that_stands_in_the_node_backends_table_is_not_unlinked(fleet: Fleet) -> None:
-    fleet.sql('CREATE TABLE kept AS SELECT * FROM baileys_auth WHERE "phoneJid" = %s', SEVENTH)
+    fleet.sql('CREATE TABLE public.kept AS SELECT * FROM public.baileys_auth WHERE "phoneJid" = %s', SEVENTH)
     fleet.json("adopt", SEVENTH, *STOPPED)
     closed = fleet.json("force-close", SEVENTH, "--logout", "--yes")["operation"]
     assert fleet.json("unlink", closed, "--dry-run")["device"] == f"{SEVENTH}:2@s.whatsapp.net"
-    fleet.sql("INSERT INTO baileys_auth SELECT * FROM kept WHERE key = 'creds'")
+    fleet.sql("INSERT INTO public.baileys_auth SELECT * FROM public.kept WHERE key = 'creds'")
     _refused(fleet, 1, "stands in the Node backend's table", "unlink", closed, "--dry-run")
 
 
@@ -293,7 +300,7 @@ def test_the_backup_of_before_leads_back(fleet: Fleet, key: Key, tmp_path: Path)
 
 
 def test_without_the_column_the_node_backend_does_not_see_it(fleet: Fleet) -> None:
-    fleet.sql('ALTER TABLE "OrganizationPhone" DROP COLUMN "connectionType"')
+    fleet.sql('ALTER TABLE public."OrganizationPhone" DROP COLUMN "connectionType"')
     said = fleet("adopt", SEVENTH, *STOPPED).err
     assert "take the phone out of its own list first" in said
     assert "can be started again" not in said
@@ -314,7 +321,7 @@ def test_what_undoing_needs_is_not_pruned(fleet: Fleet) -> None:
 def _in_organization_99(fleet: Fleet, kind: str) -> None:
     """A second row of a number that organization 7 has."""
     fleet.sql(
-        """INSERT INTO "OrganizationPhone" ("organizationId", "phoneJid", status, "updatedAt", "connectionType")
+        """INSERT INTO public."OrganizationPhone" ("organizationId", "phoneJid", status, "updatedAt", "connectionType")
            VALUES (99, %s, 'disconnected', now(), %s)""",
         f"{SEVENTH_PAIRED}@s.whatsapp.net",
         kind,
@@ -330,11 +337,11 @@ def test_a_number_is_ours_in_one_row_only(fleet: Fleet, key: Key, tmp_path: Path
     _refused(fleet, 5, words, "adopt", SEVENTH_PAIRED, *org7, *STOPPED)
     _refused(fleet, 5, words, "export", SEVENTH_PAIRED, str(tmp_path / "x.age"), *org7, *STOPPED)
     _refused(fleet, 5, words, "assign", SEVENTH_PAIRED, "neonize", *org7)
-    fleet.sql('DELETE FROM baileys_auth WHERE "phoneJid" = %s', SEVENTH_PAIRED)
+    fleet.sql('DELETE FROM public.baileys_auth WHERE "phoneJid" = %s', SEVENTH_PAIRED)
     _refused(fleet, 5, words, "import", file, "--as", "neonize", *STOPPED)
     fleet.json("assign", SEVENTH_PAIRED, "baileys", *org99)
     fleet.json("import", file, "--as", "neonize", *STOPPED)
-    fleet.sql("""UPDATE "OrganizationPhone" SET "connectionType" = 'neonize' WHERE id = 15""")
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "connectionType" = 'neonize' WHERE id = 15""")
     _refused(fleet, 5, "as a neonize phone, #10 of organization 7", "return", SEVENTH_PAIRED, *org99, "--yes")
 
 
@@ -361,7 +368,7 @@ def test_a_worker_takes_no_lease_of_what_is_not_ours_by_now(fleet: Fleet) -> Non
 
 @pytest.mark.parametrize("status", ["reconnecting", "loading"])
 def test_a_phone_that_node_tries_to_connect_does_not_move(fleet: Fleet, tmp_path: Path, status: str) -> None:
-    fleet.sql("""UPDATE "OrganizationPhone" SET status = %s WHERE id = 3""", status)
+    fleet.sql("""UPDATE public."OrganizationPhone" SET status = %s WHERE id = 3""", status)
     file = str(tmp_path / "x.age")
     _refused(fleet, 5, f"a baileys phone and {status}", "adopt", PAIRED, "--yes")
     _refused(fleet, 5, f"a baileys phone and {status}", "export", PAIRED, file, "--no-encryption", "--yes")
@@ -391,8 +398,9 @@ def test_what_is_converted_is_what_was_taken(fleet: Fleet) -> None:
             adopting = pool.submit(adopt, opened(fleet.database), PhoneRef(digits=SEVENTH), process_stopped=True)
             _until_waiting(fleet)
             conn.execute(
-                """INSERT INTO baileys_auth SELECT "organizationId", "phoneJid", 'session-77000000001.0', value, type
-                   FROM baileys_auth WHERE "phoneJid" = %s AND key LIKE 'session-%%' LIMIT 1""",
+                """INSERT INTO public.baileys_auth
+                   SELECT "organizationId", "phoneJid", 'session-77000000001.0', value, type
+                   FROM public.baileys_auth WHERE "phoneJid" = %s AND key LIKE 'session-%%' LIMIT 1""",
                 (SEVENTH,),
             )
         adopting.result()
@@ -418,7 +426,7 @@ def _owned(fleet: Fleet, phone: Phone) -> UUID:
 def test_a_worker_keeps_a_phone_that_cannot_be_given_back(fleet: Fleet) -> None:
     fleet.json("adopt", SEVENTH, *STOPPED)
     phone = _phone(fleet, SEVENTH)
-    fleet.sql("INSERT INTO baileys_auth VALUES (%s, %s, 'creds', 'x', 'creds')", phone.organization_id, SEVENTH)
+    fleet.sql("INSERT INTO public.baileys_auth VALUES (%s, %s, 'creds', 'x', 'creds')", phone.organization_id, SEVENTH)
     _owned(fleet, phone)
     answer = give_back(opened(fleet.database), None)
     assert [str(one.error) for one in answer.failed] == [
@@ -438,7 +446,7 @@ def test_what_fails_after_a_worker_has_let_go_says_so(fleet: Fleet) -> None:
                 [order] = commands.take(conn, worker)
                 conn.execute("UPDATE wa_sessions.lease SET expires_at = clock_timestamp()")
                 row = (phone.organization_id, SEVENTH)
-                conn.execute("INSERT INTO baileys_auth VALUES (%s, %s, 'creds', 'x', 'creds')", row)
+                conn.execute("INSERT INTO public.baileys_auth VALUES (%s, %s, 'creds', 'x', 'creds')", row)
                 commands.finish(conn, order.id, answer={"released": True})
         with pytest.raises(
             Conflict, match=rf"its worker has let {SEVENTH} go: wa-sessions run {SEVENTH} runs it again"
@@ -460,7 +468,7 @@ def test_what_was_moved_is_said_though_the_database_goes(fleet: Fleet) -> None:
 
 
 def test_a_value_that_looks_like_bytes(fleet: Fleet) -> None:
-    fleet.sql("""UPDATE baileys_auth SET value = E'\\\\xzz' WHERE key = 'creds' AND "phoneJid" = %s""", PAIRED)
+    fleet.sql("""UPDATE public.baileys_auth SET value = E'\\\\xzz' WHERE key = 'creds' AND "phoneJid" = %s""", PAIRED)
     _refused(fleet, 1, "creds", "adopt", PAIRED, *STOPPED)
 
 
@@ -511,17 +519,17 @@ _LEASED = """INSERT INTO wa_sessions.lease VALUES (3, gen_random_uuid(), 1, now(
 @pytest.mark.parametrize(
     ("sql", "error", "words"),
     [
-        ("SELECT 1", "KeyboardInterrupt", "(its old keys restored): it was ended before it had connected"),
+        ("SELECT 1", "KeyboardInterrupt", "(its old keys restored): --on-message shop_keybo:take: "),
         (_LEASED, "ValueError('no handler')", "AND IT COULD NOT GO BACK"),
     ],
 )
 def test_a_takeover_that_does_not_even_begin_to_run(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sql: str, error: str, words: str
 ) -> None:
-    """The operator's handler is imported after the takeover, and before the worker takes signals."""
+    """The operator's handler is imported after the takeover, in a process of its own, and before any session."""
     module = f"shop_{error[:5].lower()}"
     (tmp_path / f"{module}.py").write_text(_HANDLER.format(dsn=fleet.database.target.conninfo, sql=sql, error=error))
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     answer = fleet("adopt", PAIRED, "--run", "--on-message", f"{module}:take", *STOPPED)
     assert (answer.code, words in answer.err) == (1, True), answer.err
     assert _types(fleet)[PAIRED] == ("neonize" if sql == _LEASED else "baileys")

@@ -25,7 +25,7 @@ def test_the_store_takes_what_was_converted_and_gives_it_back(
 ) -> None:
     with database.transaction() as conn:
         corpus.load(conn, shape)
-        statement = KEYS.format(Identifier(shape.removesuffix("-old")))
+        statement = KEYS.format(Identifier("public", shape.removesuffix("-old")))
         rows = conn.execute(statement, (organization, number)).fetchall()
         before = BaileysPhone.of_rows(Row(row["key"], row["value"], row["type"]) for row in rows)
         over = there(before).phone

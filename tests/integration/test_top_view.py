@@ -130,7 +130,7 @@ def test_a_history_grows_before_ones_eyes(opened: Opened, monkeypatch: pytest.Mo
 def test_closing_asks_first_and_only_y_says_yes(opened: Opened) -> None:
     def status() -> str:
         with opened.database.transaction() as conn:
-            row = conn.execute("""SELECT "status" FROM "OrganizationPhone" WHERE "id" = 8""").fetchone()
+            row = conn.execute("""SELECT "status" FROM public."OrganizationPhone" WHERE "id" = 8""").fetchone()
             return str(row and row["status"])
 
     async def story(viewer: Viewer) -> None:
@@ -172,7 +172,7 @@ def test_a_slow_database_does_not_hold_the_keys(opened: Opened, monkeypatch: pyt
 
     async def story(viewer: Viewer) -> None:
         with opened.database.transaction() as conn:
-            conn.execute('LOCK TABLE "OrganizationPhone"')
+            conn.execute('LOCK TABLE public."OrganizationPhone"')
             await viewer.until(lambda: "no answer from the database" in viewer.text("errors"))
             await viewer.press("u")
             assert len(viewer.phones) == 5

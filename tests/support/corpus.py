@@ -35,7 +35,7 @@ WABA = "77009998877"
 """Organization 7, phone #14, the official API: no key."""
 
 _BLOCK = re.compile(r'^COPY "(\w+)" (\([^)]*\)) FROM stdin;\n(.*?)^\\\.$', re.MULTILINE | re.DOTALL)
-_PHONES = """CREATE TABLE IF NOT EXISTS "OrganizationPhone" (
+_PHONES = """CREATE TABLE IF NOT EXISTS public."OrganizationPhone" (
     "id" SERIAL PRIMARY KEY, "organizationId" INTEGER NOT NULL, "phoneJid" TEXT NOT NULL UNIQUE, "displayName" TEXT,
     "status" TEXT NOT NULL DEFAULT 'pending', "lastConnectedAt" TIMESTAMP(3),
     "createdAt" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP, "qrCode" TEXT, "updatedAt" TIMESTAMP(3) NOT NULL,
@@ -55,9 +55,9 @@ def load(conn: Connection, shape: str, file: Path = FILE) -> Backend:
     """
     name = shape.removesuffix("-old")
     old = shape != name
-    conn.execute('DROP TABLE IF EXISTS "BaileysAuth", baileys_auth')
+    conn.execute('DROP TABLE IF EXISTS public."BaileysAuth", public.baileys_auth')
     conn.execute(_PHONES)
-    conn.execute(SQL(_OLD_AUTH if old else _AUTH).format(Identifier(name)))
+    conn.execute(SQL(_OLD_AUTH if old else _AUTH).format(Identifier("public", name)))
     for table, columns, rows in _blocks(file):
         if table == "OrganizationPhone":
             _copy(conn, _statement(table, columns), rows)
@@ -65,9 +65,8 @@ def load(conn: Connection, shape: str, file: Path = FILE) -> Backend:
             _copy(conn, _statement(name, columns.replace("(", '("id", ')), "".join(_with_ids(rows)))
         else:
             _copy(conn, _statement(name, columns), rows)
-    conn.execute(
-        """SELECT setval(pg_get_serial_sequence('"OrganizationPhone"', 'id'), max("id")) FROM "OrganizationPhone" """
-    )
+    sequence = """pg_get_serial_sequence('public."OrganizationPhone"', 'id')"""
+    conn.execute(SQL('SELECT setval({}, max("id")) FROM public."OrganizationPhone"').format(SQL(sequence)))
     return backend.detect(conn)
 
 
@@ -93,7 +92,7 @@ def _with_ids(rows: str) -> Iterator[str]:
 
 
 def _statement(table: str, columns: str) -> Composed:
-    return SQL("COPY {} {} FROM STDIN").format(Identifier(table), SQL(columns))
+    return SQL("COPY {} {} FROM STDIN").format(Identifier("public", table), SQL(columns))
 
 
 def _copy(conn: Connection, statement: Composed, rows: str) -> None:

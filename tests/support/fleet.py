@@ -50,7 +50,9 @@ class Fleet:
     def keys(self) -> list[str]:
         """All auth keys, whole, in order, whatever the table's shape is."""
         table = self.auth
-        return [row["row"] for row in self.sql(f'SELECT to_jsonb(t)::text AS row FROM "{table}" AS t ORDER BY 1')]
+        return [
+            row["row"] for row in self.sql(f'SELECT to_jsonb(t)::text AS row FROM public."{table}" AS t ORDER BY 1')
+        ]
 
     @property
     def auth(self) -> str:
@@ -62,7 +64,9 @@ class Fleet:
 
     def phones(self) -> list[dict[str, Any]]:
         """All phones, but for when they were written last."""
-        return self.sql("""SELECT to_jsonb(p) - 'updatedAt' AS row FROM "OrganizationPhone" AS p ORDER BY p.id""")
+        return self.sql(
+            """SELECT to_jsonb(p) - 'updatedAt' AS row FROM public."OrganizationPhone" AS p ORDER BY p.id"""
+        )
 
     def everything(self) -> tuple[object, ...]:
         """All that a command could change."""

@@ -73,7 +73,7 @@ def auth_keys(conn: Connection) -> list[tuple[Any, ...]]:
 
 def phone_rows(conn: Connection) -> list[tuple[Any, ...]]:
     """Every phone, without the moment of its last change."""
-    rows = conn.execute('SELECT * FROM "OrganizationPhone" ORDER BY id').fetchall()
+    rows = conn.execute('SELECT * FROM public."OrganizationPhone" ORDER BY id').fetchall()
     return [tuple(value for name, value in row.items() if name != "updatedAt") for row in rows]
 
 

@@ -11,7 +11,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.health import HealthRow
 
 WORKER = UUID("00000000-0000-4000-8000-000000000001")
-_PHONE = """INSERT INTO "OrganizationPhone" ("id", "organizationId", "phoneJid", "displayName", "status",
+_PHONE = """INSERT INTO public."OrganizationPhone" ("id", "organizationId", "phoneJid", "displayName", "status",
     "connectionType", "lastConnectedAt", "updatedAt") VALUES (%s, %s, %s, %s, %s, %s, now(), now())"""
 _EVENT = "UPDATE wa_sessions.event SET at = now() - make_interval(secs => %s) WHERE id = %s"
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wa_sessions.worker.delivery.environment import handler_environment
 from wa_sessions.worker.delivery.output import LINE_LIMIT, RATE, OutputLines
+from wa_sessions.worker.delivery.spec import handler_environment
 
 TEXT = st.binary(max_size=200)
 

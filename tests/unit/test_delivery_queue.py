@@ -112,7 +112,7 @@ def test_no_chat_starves(steps: list[object], data: st.DataObject) -> None:
         history._do(Put(item.phone_id, item.chat))
         history.queue.finish(history.hands.pop())
         turns += 1
-    assert turns < 4 * 3
+        assert turns < 4 * 3
 
 
 def test_phones_take_turns_whatever_waits() -> None:

@@ -91,7 +91,7 @@ def written(
     with whole_file.part_of(target, NOT_MADE) as (path, out):
         with opened.database.snapshot() as conn:
             chosen = _chosen(conn, opened.backend, phone, organization_id)
-            source = saving.source(conn, chosen)
+            source = saving.source(conn, opened.backend, chosen)
             missed = 0 if phone else _without_phone(conn, opened, organization_id)
             lines = _Lines(conn, opened.backend, source, progress)
             with whole_file.file_errors(file, NOT_MADE):

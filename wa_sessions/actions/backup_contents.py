@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from wa_sessions.actions import sealed
 from wa_sessions.db.restoring_file import AUTH_TABLES
 from wa_sessions.errors import WaSessionsError
+from wa_sessions.input_files import open_file
 from wa_sessions.keys.backup_format import BadBackup, Header, Item, Reader, SavedPhone, SavedRow, Totals
 from wa_sessions.keys.pairing_mark import pairing_mark
 from wa_sessions.keys.phone_ref import number_of
@@ -83,7 +84,7 @@ class _Sections:
                 self._item(item)
 
         try:
-            with file.open("rb") as stream:
+            with open_file(file) as stream:
                 sealed.read(stream, identities, take)
             totals = reader.finish()
             for saved in self.found:

@@ -12,6 +12,7 @@ from wa_sessions.actions.node_process import NodeProcess, refuse_running, runnin
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners, named
 from wa_sessions.db import health, operations, phones, quarantine, rights
+from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import KEEP, Phone
@@ -147,7 +148,7 @@ def plan(
         owners = live_owners(conn)
         planned = tuple(Planned(phone, _matched(conn, opened, change, phone), owners.get(phone.id)) for phone in found)
         for one in planned:
-            _refuse_foreign(conn, change, one.phone, one.owner)
+            _refuse_foreign(conn, opened.backend, change, one.phone, one.owner)
         if not process_stopped:
             refuse_running(conn, [one.phone for one in planned if one.matched])
     return Plan(change, planned, who is None, process_stopped)
@@ -209,10 +210,10 @@ def _require_rights(conn: Connection, opened: Opened, change: Change, found: lis
     rights.require(conn, opened.backend, {phone.connection_type for phone in found}, keys=on_keys, phones=on_phones)
 
 
-def _refuse_foreign(conn: Connection, change: Change, phone: Phone, owner: WorkerInfo | None) -> None:
+def _refuse_foreign(conn: Connection, backend: Backend, change: Change, phone: Phone, owner: WorkerInfo | None) -> None:
     if change.removes_phone and phone.connection_type != "neonize":
         raise OwnedByAnother(f"{phone.number} is a {phone.connection_type} phone of the Node backend: remove it there")
-    if change.removes_phone and (referring := phones.referring_tables(conn)):
+    if change.removes_phone and (referring := phones.referring_tables(conn, backend)):
         raise UsageError(
             f"{', '.join(referring)} refer to phones and would lose rows: remove {phone.number} in the backend"
         )
@@ -261,7 +262,7 @@ def _batch(
                 phone = one.phone if one.owner else keep_workers_off(conn, opened, one.phone.id)
                 if one.matched and not planned.process_stopped:
                     refuse_running(conn, [phone])
-                _refuse_foreign(conn, planned.change, phone, None)
+                _refuse_foreign(conn, opened.backend, planned.change, phone, None)
                 operation, part = _apply(
                     conn, opened, planned.change, phone, operation, stopped=planned.process_stopped
                 )
@@ -306,9 +307,8 @@ def _apply(
     if change.clears_counters:
         counters.clear(conn, phone, State.FORCE_CLOSED, change.reason)
     if part and change.removes_phone:
-        taken = replace(
-            taken, matched=taken.matched + 1, by_type=taken.by_type | {"phone": quarantine.phone_row(conn, part)}
-        )
+        rows = quarantine.phone_row(conn, opened.backend, part)
+        taken = replace(taken, matched=taken.matched + 1, by_type=taken.by_type | {"phone": rows})
     if part and not taken.quarantined and change.status is None:
         operations.discard(conn, part)
         part = None

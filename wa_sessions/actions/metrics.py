@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from importlib.metadata import version
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest, write_to_textfile
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -19,6 +20,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from wa_sessions.actions import whole_file
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.sessions import Session, fleet
 from wa_sessions.db import monitoring
@@ -91,8 +93,9 @@ def text(found: Snapshot) -> str:
 
 
 def write(found: Snapshot, path: str) -> None:
-    """Replace a file for node_exporter's textfile collector in one step. Raises OSError."""
-    write_to_textfile(path, registry(found))
+    """Replace a file for node_exporter's textfile collector, which is another user, in one step."""
+    content = generate_latest(registry(found))
+    whole_file.write(Path(path), content, force=True, otherwise="no metrics were written", mode=0o666)
 
 
 class Exposition:

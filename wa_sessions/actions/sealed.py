@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from wa_sessions.errors import UsageError, WaSessionsError
+from wa_sessions.input_files import read_text
 
 if TYPE_CHECKING:
     import pyrage
@@ -45,7 +46,7 @@ def recipients(texts: Iterable[str], file: Path | None = None) -> "list[Recipien
     """Those who can read a file; ``file`` has one a line. Raises UsageError, which never repeats what was given."""
     found = {text: _recipient(text, f"recipient {n}") for n, text in enumerate(map(str.strip, texts), 1)}
     if file:
-        for n, line in _lines(file):
+        for n, line in _lines(read_text(file, LARGEST_KEY_FILE, "the recipients")):
             found[line] = _recipient(line, f"{file}, line {n}")
     return list(found.values())
 
@@ -54,11 +55,11 @@ def identities(file: Path) -> "list[Identity]":
     """The keys in a file: age's, one a line, or an OpenSSH private key without a passphrase. Raises UsageError."""
     import pyrage
 
-    text = _text(file)
+    text = read_text(file, LARGEST_KEY_FILE, "the key")
     try:
         if text.startswith(_SSH_KEY):
             return [pyrage.ssh.Identity.from_buffer(text.encode())]
-        found = [pyrage.x25519.Identity.from_str(line) for _, line in _lines(file)]
+        found = [pyrage.x25519.Identity.from_str(line) for _, line in _lines(text)]
     except pyrage.IdentityError:
         found = []
     if not found:
@@ -200,18 +201,8 @@ def _recipient(text: str, where: str) -> "Recipient":
         ) from None
 
 
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
+def _lines(text: str) -> Iterator[tuple[int, str]]:
     """The lines that say something, numbered."""
-    for number, line in enumerate(_text(file).splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if (word := line.strip()) and not word.startswith("#"):
             yield number, word
-
-
-def _text(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            return stream.read(LARGEST_KEY_FILE).decode()
-    except UnicodeDecodeError:
-        raise UsageError(f"{file} holds no keys: it is no text") from None
-    except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}") from None

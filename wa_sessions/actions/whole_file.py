@@ -1,4 +1,4 @@
-"""Files that appear whole, or not at all, for their owner alone."""
+"""Files that appear whole, or not at all, for their owner alone, and never through a symbolic link."""
 
 import contextlib
 import os
@@ -11,8 +11,13 @@ from wa_sessions.errors import WaSessionsError
 
 
 def target(file: Path, *, force: bool) -> Path:
-    """Where the file will stand, links followed; raises WaSessionsError before anything is done."""
-    found = Path(os.path.realpath(file))
+    """Where the file will stand; raises WaSessionsError before anything is done.
+
+    A link is refused, with ``force`` too: whoever may write in its folder would choose which file is overwritten.
+    """
+    if file.is_symlink():
+        raise WaSessionsError(f"{file} is a symbolic link: name the file that it leads to")
+    found = file.parent.resolve() / file.name
     if found.is_dir():
         raise WaSessionsError(f"{file} is a folder: name a file in it")
     if found.exists():
@@ -26,11 +31,11 @@ def target(file: Path, *, force: bool) -> Path:
 
 
 @contextlib.contextmanager
-def part_of(place: Path, otherwise: str) -> Iterator[tuple[Path, BinaryIO]]:
-    """A new file beside the target, of its owner alone, that goes again unless it was renamed."""
+def part_of(place: Path, otherwise: str, mode: int = 0o600) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new file beside the target, by default of its owner alone, that goes again unless it was renamed."""
     path = place.with_name(f".{place.name[:200]}.{secrets.token_hex(4)}.part")
     with file_errors(place, otherwise):
-        out = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        out = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
     try:
         yield path, out
     finally:
@@ -66,10 +71,10 @@ def file_errors(file: Path, otherwise: str) -> Iterator[None]:
         raise WaSessionsError(f"cannot write {file}: {error.strerror or error}; {otherwise}") from None
 
 
-def write(file: Path, text: str, *, force: bool, otherwise: str) -> None:
-    """Write a text of one piece. Raises WaSessionsError where the file is there, or cannot be written."""
+def write(file: Path, content: bytes, *, force: bool, otherwise: str, mode: int = 0o600) -> None:
+    """Write what is of one piece. Raises WaSessionsError where the file is there, or cannot be written."""
     place = target(file, force=force)
-    with part_of(place, otherwise) as (path, out), file_errors(file, otherwise):
-        out.write(text.encode(errors="replace"))
+    with part_of(place, otherwise, mode) as (path, out), file_errors(file, otherwise):
+        out.write(content)
         to_disk(out)
         publish(path, place, force=force)

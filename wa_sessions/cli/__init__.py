@@ -2,10 +2,13 @@
 
 import contextlib
 import gc
+import io
 import os
+import resource
 import sys
 
 from wa_sessions.errors import ExitCode, WaSessionsError
+from wa_sessions.plain_text import one_line
 
 DEBUG_VARIABLE = "WA_SESSIONS_DEBUG"
 COMPLETE_VARIABLE = "_WA_SESSIONS_COMPLETE"
@@ -13,9 +16,22 @@ COMPLETE_VARIABLE = "_WA_SESSIONS_COMPLETE"
 
 def main() -> None:
     """Run the command ``wa-sessions`` and exit with its status; never a traceback."""
+    _leave_no_core()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name may be of letters that the terminal lacks
     code = execute(sys.argv[1:])
     gc.freeze()  # the process ends: looking for garbage first would cost 20 ms
     sys.exit(code)
+
+
+def _leave_no_core() -> None:
+    """No core dump of this process and those that it starts: it would hold keys.
+
+    One byte and not none: the kernel then leaves out a program that takes dumps through a pipe, too (``core(5)``).
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    limit = 0 if most == 0 else 1
+    resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
 
 
 def execute(arguments: list[str]) -> int:
@@ -74,7 +90,7 @@ def _plugin(arguments: list[str]) -> int:
         from wa_sessions.health.checking import Verdict, told
 
         text = error.format_message() if hasattr(error, "format_message") else str(error) or type(error).__name__
-        text = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(_masked(text).split()))
+        text = one_line(_masked(text))
         with contextlib.suppress(OSError, AttributeError):
             sys.stdout.write(told(Verdict.UNKNOWN, text) + "\n")
             sys.stdout.flush()
@@ -138,9 +154,7 @@ def _masked(text: str) -> str:
 
 def _complain(message: str) -> None:
     """One line on stderr, whatever characters were in what it quotes."""
-    line = " ".join(message.split())
-    line = "".join(character if character.isprintable() else "\ufffd" for character in line)
-    sys.stderr.write(f"wa-sessions: {line}\n")
+    sys.stderr.write(f"wa-sessions: {one_line(message)}\n")
 
 
 def _abandon_stdout() -> None:

@@ -49,7 +49,7 @@ def upgrade(*, output: OutputOption = Output.TABLE, json: Json = False, database
 
     JSON: `applied`.
 
-    Exit: 0, 1 (the role may not), 4.
+    Exit: 0, 1 (the role may not, or the schema is newer than this program), 4.
     """
     output = chosen(output, json=json)
     from wa_sessions.actions.migrate import upgrade as action

@@ -9,6 +9,7 @@ import typer
 
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
+from wa_sessions.plain_text import can_be_host
 
 LONGEST_WINDOW = timedelta(days=1)
 LONGEST_HISTORY = timedelta(days=3_660)
@@ -122,7 +123,7 @@ def address(text: str) -> tuple[str, int]:
     host, colon, port = text.strip().rpartition(":")
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     known = colon and port.isascii() and port.isdigit() and int(port) < 65_536
-    if not (host and known):
+    if not (known and can_be_host(host)):
         raise UsageError(f"{text[:60]!r} is no address: write it as in 127.0.0.1:9464")
     return host, int(port)
 

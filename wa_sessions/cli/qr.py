@@ -113,8 +113,8 @@ def _lines(number: str, code: str, file: Path | None, *, again: bool) -> list[st
     from wa_sessions.cli.qr_code import drawn
 
     screen = bool(sys.stdout and sys.stdout.isatty())
-    clear = _CLEAR if again and screen and os.environ.get("TERM") != "dumb" else ""
-    return [f"{clear}{number}: {_SCAN}", drawn(code, terminal=screen)]
+    clear = terminal.ours(_CLEAR) if again and screen and os.environ.get("TERM") != "dumb" else ""
+    return [f"{clear}{number}: {_SCAN}", terminal.ours(drawn(code, terminal=screen))]
 
 
 def _data(found: "CurrentQr", file: Path | None) -> dict[str, Any]:

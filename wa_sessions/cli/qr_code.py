@@ -1,8 +1,6 @@
 """A QR code in characters, or as a picture in a file."""
 
 import io
-import os
-import tempfile
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Literal
 
 import segno
 
-from wa_sessions.errors import WaSessionsError
+from wa_sessions.actions import whole_file
 
 BORDER = 2
 PICTURE_BORDER, PICTURE_SCALE = 4, 8
@@ -40,21 +38,4 @@ class Picture:
         """Make it of a QR's text; the file is there whole, or as it was before. Raises WaSessionsError."""
         picture = io.BytesIO()
         segno.make_qr(text).save(picture, kind=self.kind, scale=PICTURE_SCALE, border=PICTURE_BORDER)
-        place = self.file.resolve()
-        try:
-            if place.exists() and not place.is_file():
-                raise WaSessionsError(f"{self.file} is not a file: name one that may be written")
-            _replace(place, picture.getvalue())
-        except OSError as error:
-            raise WaSessionsError(f"{self.file} cannot be written: {error.strerror or error}") from None
-
-
-def _replace(place: Path, content: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as partial:
-            partial.write(content)
-        Path(name).replace(place)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        whole_file.write(self.file, picture.getvalue(), force=True, otherwise="no picture was made")

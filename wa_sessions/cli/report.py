@@ -89,7 +89,8 @@ def report(
     if html:
         from wa_sessions.cli.report_page import page
 
-        whole_file.write(html, page(found, since), force=force, otherwise="no report was made")
+        content = page(found, since).encode(errors="replace")
+        whole_file.write(html, content, force=force, otherwise="no report was made")
     match output:
         case Output.JSON:
             terminal.write(terminal.as_json(_data(found, html)))

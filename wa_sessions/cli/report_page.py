@@ -183,7 +183,7 @@ def _phone(one: "PhoneReport", titles: Sequence[str]) -> dict[str, Any]:
     ]
     shares = [("Up", percent(all_.availability)), ("Seen", f"{all_.coverage * 100:.0f} %")]
     return {
-        "number": one.number,
+        "number": terminal.plain(one.number),
         "about": f"{name}, org {one.organization_id}" if name else f"org {one.organization_id}",
         "strip": _shares(f"Connection of {one.number}", titles, one.steps),
         "errors": _stacked(f"Errors of {one.number}", _ERRORS, titles, one.steps),

@@ -184,5 +184,4 @@ def _draw(number: str, code: str) -> None:
     from wa_sessions.cli.qr_code import drawn
 
     head = f"{number}: scan this with WhatsApp on the phone, under Linked devices (it is renewed by itself)"
-    sys.stderr.write(f"{head}\n{drawn(code, terminal=sys.stderr.isatty())}\n")
-    sys.stderr.flush()
+    terminal.narrate(f"{head}\n{terminal.ours(drawn(code, terminal=sys.stderr.isatty()))}")

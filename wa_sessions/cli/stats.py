@@ -120,7 +120,7 @@ def _names() -> list[str]:
 def _card(found: "SessionErrorStats", now: datetime) -> list[str]:
     from wa_sessions.actions.advice import next_step
 
-    title = found.phone + (f"  {terminal.plain(found.display_name)}" if found.display_name else "")
+    title = terminal.plain(found.phone) + (f"  {terminal.plain(found.display_name)}" if found.display_name else "")
     lines = [title]
     for label, value in _facts(found, now):
         wrapped = textwrap.wrap(terminal.plain(value), terminal.width() - _LABEL - 2) or [""]

@@ -1,5 +1,6 @@
 """What the Tab key offers at a place of a command line."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from wa_sessions.keys.key_types import KEY_TYPES
 Offer = tuple[str, str]  # a word and what it means
 
 _FILES: Offer = (FILES, "")
+_HARMLESS = re.compile(rf"{re.escape(FILES)}|[\w+#@.:=/-]+")
 _WORDS: dict[str, tuple[str, ...]] = {
     "status": tuple(Status),
     "connection_type": ("neonize", "baileys"),
@@ -38,7 +40,8 @@ def answer(shell: str, words: list[str]) -> str:
     *before, typed = words or [""]
     typed = "" if typed == "=" else typed.lstrip("'\"")  # bash splits --status=connected at the =
     found = [offer for offer in offers(reached(before), typed) if offer[0].startswith(typed) or offer is _FILES]
-    return "".join(_line(shell, word, terminal.plain(meaning)) for word, meaning in found)
+    harmless = [offer for offer in found if _HARMLESS.fullmatch(offer[0])]  # a shell puts the word in as it is
+    return "".join(_line(shell, word, terminal.plain(meaning)) for word, meaning in harmless)
 
 
 def reached(words: Iterable[str]) -> Place:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from wa_sessions.plain_text import plain
+
 GAP = "  "
 Paint = Callable[[str], str]
 
@@ -23,6 +25,7 @@ def table(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, paint: Sequence[Paint | None]
 ) -> list[str]:
     """Header and rows as lines no wider than ``width``; ``paint`` colours a column's cells."""
+    rows = [[plain(cell) for cell in row] for row in rows]
     widths = _widths(columns, rows, width)
     header = _line([column.title for column in columns], columns, widths, [None] * len(columns))
     return [header, *(_line(row, columns, widths, paint) for row in rows)]

@@ -43,6 +43,8 @@ Baileys = Annotated[
     typer.Option("--baileys", metavar="6|7", min=6, max=7, help="The backend's version of Baileys, if it is not seen."),
 ]
 _MOST_REMARKS = 20
+LARGEST_LID_MAP = 1 << 24
+"""Bytes: half a million pairs."""
 _PAIR = re.compile(r"\s*\"?(\d{5,20})(?:@lid)?\"?\s*[,;:\t ]\s*\"?\+?(\d{5,20})(?:@s\.whatsapp\.net)?\"?\s*,?\s*")
 
 
@@ -195,12 +197,9 @@ def _pairs(file: Path | None) -> list[tuple[str, str]]:
     """LIDs and numbers from a file: ``lid,number`` lines, or a JSON object with one pair a line."""
     if file is None:
         return []
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--lid-map: cannot read {file}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"--lid-map: {file} is no UTF-8 text") from None
+    from wa_sessions.input_files import read_text
+
+    text = read_text(file, LARGEST_LID_MAP, "--lid-map")
     pairs = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip(" {}[]\t") or line.startswith("#"):

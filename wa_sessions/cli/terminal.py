@@ -1,20 +1,24 @@
 """Writing to people and to programs: data to stdout, everything else to stderr; asking, and opening the database."""
 
 import contextlib
-import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from wa_sessions import plain_text
 from wa_sessions.cli.options import Output
 from wa_sessions.errors import NotConfirmed
+from wa_sessions.plain_text import cell
+from wa_sessions.plain_text import plain as plain
 
 if TYPE_CHECKING:
     from wa_sessions.actions.connection import Opened
 
 NARROWEST, USUAL = 40, 80
+_OURS = os.urandom(8).hex()
 
 
 @contextlib.contextmanager
@@ -25,6 +29,11 @@ def opened(database_url: str | None, *, may_make: bool = False) -> "Iterator[Ope
     with open_database(database_url, embedded="create" if may_make else "existing") as found:
         if found.made_in:
             say(f"no database was configured: made an embedded one in {found.made_in}")
+        if found.database.target.shows_password:
+            say(
+                "everybody on this machine can read the password in --database-url (ps): set WA_SESSIONS_DATABASE_URL, "
+                "or leave it out and keep it in ~/.pgpass"
+            )
         yield found
 
 
@@ -76,9 +85,9 @@ def say(message: str) -> None:
     sys.stderr.write(f"wa-sessions: {plain(message)}\n")
 
 
-def narrate(line: str) -> None:
-    """A line of a story on stderr."""
-    sys.stderr.write(f"{line}\n")
+def narrate(text: str) -> None:
+    """Lines of a story on stderr."""
+    sys.stderr.write(f"{clean(text)}\n")
     sys.stderr.flush()
 
 
@@ -110,36 +119,38 @@ def stream(output: Output, names: Sequence[str], results: Iterable[tuple[Mapping
 
 
 def write(*lines: str) -> None:
-    """Data to stdout."""
+    """Data to stdout, clean of control characters but for our own."""
     if sys.stdout is not None and lines:
-        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.write(clean("\n".join(lines)) + "\n")
+
+
+def clean(text: str) -> str:
+    """The text as it may reach a terminal, whoever wrote it; sequences that ``ours`` has marked work."""
+    parts = re.split(rf"\x1b{_OURS}(\[[0-9;]*[A-Za-z])", text)
+    return "".join(f"\x1b{part}" if n % 2 else plain_text.lines(part) for n, part in enumerate(parts))
+
+
+def ours(text: str) -> str:
+    """Control sequences of our own, on their way to ``write``: marked as nobody else can."""
+    return text.replace("\x1b", f"\x1b{_OURS}")
 
 
 def as_json(data: Mapping[str, Any], *, indent: int | None = 2) -> str:
     """One object; without ``indent`` on one line."""
     unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
-    return json.dumps(data, ensure_ascii=not unicode, indent=indent)
+    return plain_text.as_json(data, indent=indent, ascii_only=not unicode)
 
 
 def tsv(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    """A header and rows; tabs and line ends inside values become spaces, None is empty."""
-    return ["\t".join(names), *("\t".join(_cell(row[name]) for name in names) for row in rows)]
-
-
-def plain(text: str) -> str:
-    """Text from elsewhere, unable to steer a terminal.
-
-    >>> plain("a" + chr(27) + "[2J b")
-    'a\ufffd[2J b'
-    """
-    return "".join(c if c.isprintable() or c in "\u200c\u200d" else "\ufffd" for c in text)
+    """A header and rows; tabs and line ends inside values become spaces, None is empty, and no value is a formula."""
+    return ["\t".join(names), *("\t".join(cell(row[name]) for name in names) for row in rows)]
 
 
 def colour(text: str, code: str) -> str:
     """Colour for people at a terminal who have not set NO_COLOR."""
     if not (sys.stdout and sys.stdout.isatty()) or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return text
-    return f"\x1b[{code}m{text}\x1b[0m"
+    return ours(f"\x1b[{code}m") + text + ours("\x1b[0m")
 
 
 def width() -> int:
@@ -147,17 +158,3 @@ def width() -> int:
     if sys.stdout and sys.stdout.isatty():
         return max(NARROWEST, shutil.get_terminal_size((USUAL, 24)).columns)
     return USUAL
-
-
-def _cell(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case Mapping():
-            return ",".join(f"{name}={part}" for name, part in value.items())
-        case list() | tuple():
-            return ",".join(map(str, value))
-        case _:
-            return plain(" ".join(str(value).split()))

@@ -1,10 +1,10 @@
-"""The Node backend's tables, found by name on the connection's search path. They are never altered."""
+"""The Node backend's tables, found by name in the schemas of the search path. They are never altered."""
 
 from dataclasses import dataclass
 
 from psycopg.sql import Identifier
 
-from wa_sessions.db.gateway import Connection
+from wa_sessions.db.gateway import Connection, schemas
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import DatabaseError
 
@@ -16,6 +16,7 @@ NEWEST, OLDER = "baileys_auth", "BaileysAuth"
 class AuthTable:
     """Where the backend keeps auth keys; the older shape has an ``id`` and a ``bytea`` value."""
 
+    schema: str
     name: str
     columns: frozenset[str]
     binary: bool
@@ -28,7 +29,7 @@ class AuthTable:
     @property
     def identifier(self) -> Identifier:
         """The table's name for SQL; it is one of two."""
-        return Identifier(self.name)
+        return Identifier(self.schema, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Backend:
 
     auth: AuthTable | None
     phone_columns: frozenset[str]
+    phone_schema: str
 
     @property
     def has_phones(self) -> bool:
@@ -48,6 +50,11 @@ class Backend:
         """Whether the phones themselves say whose they are."""
         return "connectionType" in self.phone_columns
 
+    @property
+    def phones(self) -> Identifier:
+        """The name of the table of phones for SQL."""
+        return Identifier(self.phone_schema, PHONES)
+
     def require_phones(self) -> None:
         """Raise DatabaseError where there is no table of phones."""
         if not self.has_phones:
@@ -56,31 +63,50 @@ class Backend:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class _Table:
+    schema: str
+    owner: int
+    columns: dict[str, str]
+
+
 def detect(conn: Connection) -> Backend:
-    """Look which of the known tables there are."""
-    found = [table for name in (NEWEST, OLDER) if (table := _auth_table(conn, name))]
+    """Look which of the known tables there are.
+
+    Of two auth tables the one is meant that belongs to the owner of the phones: whoever may CREATE in the schema could
+    have made the other, whose triggers would run as we do.
+    """
+    tables = _tables(conn)
+    phones = tables.get(PHONES, _Table("public", 0, {}))
+    found = [auth for name in (NEWEST, OLDER) if (auth := _auth_table(name, tables.get(name)))]
+    found = [auth for auth in found if tables[auth.name].owner == phones.owner] or found
     if len(found) == 2 and not _has_rows(conn, found[0]):
         found.reverse()
-    return Backend(found[0] if found else None, frozenset(_columns(conn, PHONES)))
+    return Backend(found[0] if found else None, frozenset(phones.columns), phones.schema)
 
 
 def create_tables(conn: Connection) -> Backend:
     """Make the backend's tables in their newest shape (for an embedded database only) where they are absent."""
     conn.execute(queries("backend").lock)
-    conn.execute(queries("backend").create)
+    conn.execute(queries("backend").create.format(schema=Identifier(schemas(conn)[0])))
     return detect(conn)
 
 
-def _auth_table(conn: Connection, name: str) -> AuthTable | None:
-    columns = _columns(conn, name)
-    if not columns.keys() >= {"organizationId", "phoneJid", "key", "value"}:
+def _tables(conn: Connection) -> dict[str, _Table]:
+    """The columns of the known tables and their types, of each table where the search path has it first."""
+    values = {"tables": [PHONES, NEWEST, OLDER], "schemas": schemas(conn)}
+    tables: dict[str, _Table] = {}
+    for row in conn.execute(queries("backend").columns, values):
+        table = tables.setdefault(row["table"], _Table(row["schema"], row["owner"], {}))
+        if table.schema == row["schema"]:
+            table.columns[row["name"]] = row["type"]
+    return tables
+
+
+def _auth_table(name: str, table: _Table | None) -> AuthTable | None:
+    if table is None or not table.columns.keys() >= {"organizationId", "phoneJid", "key", "value"}:
         return None
-    return AuthTable(name, frozenset(columns), columns["value"] == "bytea")
-
-
-def _columns(conn: Connection, table: str) -> dict[str, str]:
-    rows = conn.execute(queries("backend").columns, {"table": f'"{table}"'})
-    return {row["name"]: row["type"] for row in rows}
+    return AuthTable(table.schema, name, frozenset(table.columns), table.columns["value"] == "bytea")
 
 
 def _has_rows(conn: Connection, table: AuthTable) -> bool:

@@ -32,10 +32,10 @@ class Source:
     devices: dict[str, list[str]]
 
 
-def source(conn: Connection, phones: Sequence[Phone]) -> Source:
+def source(conn: Connection, backend: Backend, phones: Sequence[Phone]) -> Source:
     """The phones' own rows and their devices in whatsmeow's store; ``at`` is no later than what is read after it."""
     moment = conn.execute(_SQL.moment).fetchone()
-    rows = conn.execute(_SQL.phone_rows, {"ids": [phone.id for phone in phones]})
+    rows = conn.execute(_SQL.phone_rows.format(phones=backend.phones), {"ids": [phone.id for phone in phones]})
     devices: dict[str, list[str]] = defaultdict(list)
     if whatsmeow.existing_tables(conn):
         for row in conn.execute(_SQL.devices):

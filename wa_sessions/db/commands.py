@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from wa_sessions.db.gateway import Connection
+from wa_sessions.db.gateway import Connection, pinned
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import DatabaseError, ExitCode, WaSessionsError
 
@@ -135,8 +135,9 @@ def _notified(dedicated: Connection, payload: str, deadline: float) -> bool:
     return False
 
 
-def _answer(conn: Connection, command_id: int) -> Answer | None:
-    row = conn.execute(_SQL.answer, {"id": command_id}).fetchone()
+def _answer(dedicated: Connection, command_id: int) -> Answer | None:
+    with pinned(dedicated):
+        row = dedicated.execute(_SQL.answer, {"id": command_id}).fetchone()
     if row is None:
         raise WaSessionsError(f"request {command_id} is gone")
     if row["finished_at"] is None:
@@ -146,7 +147,9 @@ def _answer(conn: Connection, command_id: int) -> Answer | None:
 
 
 def _last_look(dedicated: Connection, command_id: int, timeout: float) -> Answer:
-    if dedicated.execute(_SQL.withdraw, {"id": command_id}).fetchone():
+    with pinned(dedicated):
+        withdrawn = dedicated.execute(_SQL.withdraw, {"id": command_id}).fetchone()
+    if withdrawn:
         raise NotAnswered(f"the worker did not take the request within {timeout:g} s; it was withdrawn", taken=False)
     if answer := _answer(dedicated, command_id):
         return answer

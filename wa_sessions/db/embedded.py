@@ -170,6 +170,8 @@ class EmbeddedServer:
         programs = server_user.programs(self._user)
         if not self.exists():
             self._initialise(programs)
+        if not self._is_starting():
+            self._user.take(self.cluster)
         offset = self._log_size()
         if not self._is_starting():
             self._clear_remains()
@@ -181,9 +183,12 @@ class EmbeddedServer:
         """Make the cluster beside its place and move it there whole, so that a killed start leaves no half of one."""
         partial = self.data_dir / "postgres.partial"
         shutil.rmtree(partial, ignore_errors=True)
+        made = partial / "cluster"
         partial.mkdir(mode=0o700)
-        self._user.own(partial)
-        command: list[str | Path] = [programs / "initdb", "-D", partial, *INITDB_OPTIONS]
+        self._user.shut(partial)
+        made.mkdir(mode=0o700)
+        self._user.lend(made)
+        command: list[str | Path] = [programs / "initdb", "-D", made, *INITDB_OPTIONS]
         done = subprocess.run(
             command,
             capture_output=True,
@@ -191,12 +196,14 @@ class EmbeddedServer:
             check=False,
             cwd="/",
             env=_environment(),
-            **self._user.process_options,
+            **self._user.maker_options,
         )
         if done.returncode != 0:
             shutil.rmtree(partial, ignore_errors=True)
             raise DatabaseError(f"cannot make the embedded database in {self.data_dir}: {_last_line(done.stderr)}")
-        partial.rename(self.cluster)
+        self._user.take(made)
+        made.rename(self.cluster)
+        partial.rmdir()
 
     def _launch(self, programs: Path) -> None:
         """Start the postmaster in a session of its own; a shell between makes it nobody's child."""

@@ -20,6 +20,7 @@ Connection: TypeAlias = psycopg.Connection[DictRow]
 
 CONNECT_TIMEOUT = 5
 WAIT_FOR_CONNECTION = 15.0
+_FUNCTION = re.compile(r"function (\S+\(.*?\)) line")
 _DEFAULTS: dict[str, Any] = {
     "connect_timeout": CONNECT_TIMEOUT,
     "application_name": "wa-sessions",
@@ -90,17 +91,16 @@ class Database:
         with errors_of(self.target), contextlib.closing(_connect(self.target, autocommit=False)) as conn:
             conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             conn.read_only = True
-            _prepare(conn, self.target, local=True)
+            _prepare(conn, self.target)
             yield conn
 
     def dedicated(self) -> Connection:
-        """An autocommit connection of its own, for advisory locks and LISTEN; the caller closes it."""
+        """An autocommit connection of its own, for advisory locks and LISTEN; the caller closes it.
+
+        It is left as the server made it, since a pooler may give it to others: queries on it need ``pinned``.
+        """
         with errors_of(self.target):
-            with contextlib.ExitStack() as failing:
-                conn = failing.enter_context(contextlib.closing(_connect(self.target, autocommit=True)))
-                _prepare(conn, self.target, local=False)
-                failing.pop_all()
-            return conn
+            return _connect(self.target, autocommit=True)
 
     def _drop_idle(self) -> None:
         with contextlib.suppress(IndexError):
@@ -115,12 +115,12 @@ class Database:
             except IndexError:
                 break
             with contextlib.suppress(psycopg.OperationalError, psycopg.InterfaceError):
-                _prepare(conn, self.target, local=True)
+                _prepare(conn, self.target)
                 return conn
             conn.close()
         with contextlib.ExitStack() as failing:
             conn = failing.enter_context(contextlib.closing(_connect(self.target, autocommit=False)))
-            _prepare(conn, self.target, local=True)
+            _prepare(conn, self.target)
             failing.pop_all()
         return conn
 
@@ -135,6 +135,23 @@ class Database:
 
 
 @contextlib.contextmanager
+def pinned(dedicated: Connection) -> Iterator[None]:
+    """A transaction on a dedicated connection in which names mean what they mean everywhere else."""
+    with dedicated.transaction():
+        dedicated.execute(queries("session").pin)
+        yield
+
+
+def schemas(conn: Connection) -> list[str]:
+    """The schemas in which the backend's tables are looked for: of the URL, or of the role's search path."""
+    session = queries("session")
+    conn.execute(session.unpin)
+    row = conn.execute(session.schemas).fetchone()
+    conn.execute(session.pin)
+    return list(row["names"]) if row else []
+
+
+@contextlib.contextmanager
 def errors_of(target: Target) -> Iterator[None]:
     """Turn psycopg's errors into ours; none of them repeats a password."""
     try:
@@ -143,7 +160,12 @@ def errors_of(target: Target) -> Iterator[None]:
         raise PermissionMissing(
             f"the database role{_role(target)} lacks a right: {_primary(error)} (source: {target.source})"
         ) from None
-    except (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedColumn) as error:
+    except (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedColumn, errors.UndefinedFunction) as error:
+        if function := _FUNCTION.search(error.diag.context or ""):
+            raise DatabaseError(
+                f"a trigger of the backend fails ({_primary(error)}): under wa-sessions names need their schema; run "
+                f"ALTER FUNCTION {function[1]} SET search_path = its schema"
+            ) from None
         if "wa_sessions" not in str(error):
             raise
         raise SchemaMissing("the schema wa_sessions is missing or out of date: run wa-sessions db upgrade") from None
@@ -162,14 +184,20 @@ def errors_of(target: Target) -> Iterator[None]:
 def _connect(target: Target, *, autocommit: bool) -> Connection:
     given = conninfo_to_dict(target.conninfo)
     defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
-    return psycopg.connect(
-        target.conninfo, autocommit=autocommit, prepare_threshold=None, row_factory=dict_row, **defaults
-    )
+    try:
+        return psycopg.connect(
+            target.conninfo, autocommit=autocommit, prepare_threshold=None, row_factory=dict_row, **defaults
+        )
+    except UnicodeError:
+        raise DatabaseError(f"{target.masked}: no host can have such a name (source: {target.source})") from None
 
 
-def _prepare(conn: Connection, target: Target, *, local: bool) -> None:
-    """UTC and the schema of the URL: for the transaction alone, so that a pooler's other clients never see them."""
-    conn.execute(queries("session").prepare, {"search_path": target.search_path, "local": local})
+def _prepare(conn: Connection, target: Target) -> None:
+    """UTC, and no names but Postgres's own: whoever may CREATE in a schema could have us call what he made there.
+
+    For the transaction alone, so that a pooler's other clients never see it; it keeps the search path for ``schemas``.
+    """
+    conn.execute(queries("session").prepare, {"search_path": target.search_path})
 
 
 def _role(target: Target) -> str:

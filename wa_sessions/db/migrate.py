@@ -33,11 +33,16 @@ def status(conn: Connection) -> MigrationStatus:
 
 
 def upgrade(conn: Connection) -> list[str]:
-    """Apply what is pending in the caller's transaction; returns the names. Two upgraders wait for each other."""
+    """Apply what is pending in the caller's transaction; returns the names. Two upgraders wait for each other.
+
+    Raises SchemaMissing where a newer program has upgraded it further.
+    """
     statements = queries("migrations")
     conn.execute(statements.lock)
-    pending = status(conn).pending
-    if pending and not status(conn).current:
+    now = status(conn)
+    _refuse_newer(now)
+    pending = now.pending
+    if pending and not now.current:
         conn.execute(statements.create)
     for number, name in _migrations().items():
         if name in pending:
@@ -56,6 +61,10 @@ def require_current(conn: Connection) -> None:
         raise SchemaMissing(
             f"the schema wa_sessions is at {now.current}, {now.latest} is needed: run wa-sessions db upgrade"
         )
+    _refuse_newer(now)
+
+
+def _refuse_newer(now: MigrationStatus) -> None:
     if now.current > now.latest:
         raise SchemaMissing(
             f"the schema wa_sessions is at {now.current}, this program knows {now.latest}: install a newer wa-sessions"

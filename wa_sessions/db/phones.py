@@ -48,17 +48,18 @@ class Phone:
 def list_phones(conn: Connection, backend: Backend, organization_id: int | None = None) -> list[Phone]:
     """All phones, or those of one organization, in order of organization and id."""
     backend.require_phones()
-    return _phones(conn, backend, conn.execute(_SQL.all, {"organization_id": organization_id}).fetchall())
+    rows = conn.execute(_SQL.all.format(phones=backend.phones), {"organization_id": organization_id}).fetchall()
+    return _phones(conn, backend, rows)
 
 
 def find(conn: Connection, backend: Backend, ref: PhoneRef, organization_id: int | None = None) -> Phone:
     """The one phone that is meant; raises PhoneNotFound or AmbiguousPhone."""
     backend.require_phones()
     if ref.digits is None:
-        rows = conn.execute(_SQL.by_id, {"phone_id": ref.phone_id}).fetchall()
+        rows = conn.execute(_SQL.by_id.format(phones=backend.phones), {"phone_id": ref.phone_id}).fetchall()
         keyed: set[int] = set()
     else:
-        rows = conn.execute(_SQL.by_number, {"number": ref.digits}).fetchall()
+        rows = _rows_of(conn, backend, ref.digits)
         keyed = organizations_with_keys(conn, backend, ref.digits)
     matching = [row for row in rows if organization_id in (None, row["organizationId"])]
     if not matching:
@@ -74,7 +75,7 @@ def find(conn: Connection, backend: Backend, ref: PhoneRef, organization_id: int
 
 def require_alone(conn: Connection, backend: Backend, phone: Phone) -> None:
     """Raise OwnedByAnother where another row of the number is a ``neonize`` phone: the store knows only the number."""
-    rows = conn.execute(_SQL.by_number, {"number": phone.number}).fetchall()
+    rows = _rows_of(conn, backend, phone.number)
     for other in _phones(conn, backend, rows):
         if other.id != phone.id and other.connection_type == "neonize":
             raise OwnedByAnother(
@@ -89,7 +90,7 @@ def add(
 ) -> Phone:
     """A new ``neonize`` phone, status ``disconnected``; raises UsageError where the number has a row already."""
     backend.require_phones()
-    if present := conn.execute(_SQL.by_number, {"number": number}).fetchall():
+    if present := _rows_of(conn, backend, number):
         row = present[0]
         raise UsageError(f"{number} is already phone #{row['id']} of organization {row['organizationId']}")
     values: dict[str, Any] = {
@@ -104,7 +105,9 @@ def add(
     if "updatedAt" in backend.phone_columns:
         cells["updatedAt"] = _NOW_UTC
     statement = _SQL.insert.format(
-        columns=SQL(", ").join(map(Identifier, cells)), values=SQL(", ").join(cells.values())
+        phones=backend.phones,
+        columns=SQL(", ").join(map(Identifier, cells)),
+        values=SQL(", ").join(cells.values()),
     )
     row = _insert(conn, statement, values, number)
     if not backend.has_connection_type:
@@ -147,9 +150,14 @@ def set_status(
     _update(conn, backend, phone_id, changes, connected_now=connected_now)
 
 
-def referring_tables(conn: Connection) -> list[str]:
+def referring_tables(conn: Connection, backend: Backend) -> list[str]:
     """The tables with a foreign key to the phones."""
-    return [row["name"] for row in conn.execute(_SQL.referring_tables)]
+    rows = conn.execute(_SQL.referring_tables, {"phones": backend.phones.as_string()})
+    return [row["name"] for row in rows]
+
+
+def _rows_of(conn: Connection, backend: Backend, number: str) -> list[DictRow]:
+    return conn.execute(_SQL.by_number.format(phones=backend.phones), {"number": number}).fetchall()
 
 
 def _update(
@@ -163,7 +171,7 @@ def _update(
     ]
     if not changes:
         return
-    statement = _SQL.update.format(changes=SQL(", ").join(changes))
+    statement = _SQL.update.format(phones=backend.phones, changes=SQL(", ").join(changes))
     try:
         with conn.transaction():
             updated = conn.execute(statement, values | {"phone_id": phone_id}).fetchone()

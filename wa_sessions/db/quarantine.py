@@ -174,10 +174,10 @@ def together(parts: Iterable[Taken]) -> Taken:
     return Taken(matched, dict(by_type), left)
 
 
-def phone_row(conn: Connection, part: Part) -> int:
+def phone_row(conn: Connection, backend: Backend, part: Part) -> int:
     """Take the phone's own row."""
     values = {"phone_id": part.phone_id}
-    rows = _Rows(Identifier(PHONES), "backend", PHONES, Constant("phone"), _SQL.phone_row, values)
+    rows = _Rows(backend.phones, "backend", PHONES, Constant("phone"), _SQL.phone_row, values)
     return sum(_take(conn, part, rows).values())
 
 

@@ -183,9 +183,7 @@ def _kept(conn: Connection, backend: Backend, part: Part) -> list[_Kept]:
     """The tables from which rows were taken, parents first."""
     values = {"operation": part.operation_id, "phone_id": part.phone_id}
     found = {row["table_name"]: row for row in conn.execute(_SQL.kept_tables, values)}
-    kept = [
-        _checked(conn, found[PHONES], Identifier(PHONES), f'"{PHONES}"', ("id",)) for name in found if name == PHONES
-    ]
+    kept = [_checked(conn, found[PHONES], backend.phones, f'"{PHONES}"', ("id",)) for name in found if name == PHONES]
     for table in reversed(TABLES):
         if table.name in found:
             title = f"{whatsmeow.SCHEMA}.{table.name}"
@@ -197,9 +195,9 @@ def _kept(conn: Connection, backend: Backend, part: Part) -> list[_Kept]:
     return kept
 
 
-def _checked(conn: Connection, row: "dict[str, object]", target: Composable, title: str, key: tuple[str, ...]) -> _Kept:
+def _checked(conn: Connection, row: "dict[str, object]", target: Identifier, title: str, key: tuple[str, ...]) -> _Kept:
     wanted = {str(column) for column in _list(row["columns"])}
-    present = {column["name"] for column in conn.execute(_SQL.columns, {"table": title})}
+    present = {column["name"] for column in conn.execute(_SQL.columns, {"table": target.as_string()})}
     if missing := wanted - present:
         raise Conflict(f"{title} has changed since: it has no column {', '.join(sorted(missing))}")
     kept_as, rows = str(row["table_name"]), int(str(row["rows"]))

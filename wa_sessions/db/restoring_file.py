@@ -23,7 +23,7 @@ _SQL = queries("backup")
 class _Target:
     """Where the rows of a table go; ``row`` is a row of the file in the shape of that table."""
 
-    table: Composable
+    table: Identifier
     title: str
     row: Composable
     without_id: bool = False
@@ -71,7 +71,7 @@ def put_back(
 def _insert(conn: Connection, backend: Backend, name: str, *, binary: bool) -> int:
     target = _auth_target(backend, binary=binary) if name in AUTH_TABLES else _store_target(name)
     saved = {row["name"] for row in conn.execute(_SQL.staged_columns, {"table": name})}
-    present = {row["name"] for row in conn.execute(queries("quarantine").columns, {"table": target.title})}
+    present = {row["name"] for row in conn.execute(queries("quarantine").columns, {"table": target.table.as_string()})}
     if not present:
         raise Conflict(f"there is no table {target.title} here: let wa-sessions run make it, then restore")
     if target.without_id:

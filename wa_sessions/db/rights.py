@@ -37,7 +37,10 @@ def require(
     lacking = _missing(conn, list(_backend_rights(backend, stores, list(keys), phones)))
     if "neonize" in stores:
         lacking += _store_rights(conn, list(keys))
-    missing = [_said(table, privilege) for table, privilege in lacking]
+    titles = {backend.phones.as_string(): f'"{PHONES}"'}
+    if backend.auth:
+        titles[backend.auth.identifier.as_string()] = f'"{backend.auth.name}"'
+    missing = [_said(titles.get(table, table), privilege) for table, privilege in lacking]
     usage = conn.execute(_SQL.schema_usage, {"schema": "wa_sessions"}).fetchone()
     schema = usage is not None and (not usage["usable"] or migrate.status(conn).current > 0)
     if schema:
@@ -57,8 +60,8 @@ def _backend_rights(
     backend: Backend, stores: Collection[str], keys: list[str], phones: Iterable[str]
 ) -> Iterable[Right]:
     if "baileys" in stores and backend.auth:
-        yield from ((f'"{backend.auth.name}"', privilege) for privilege in keys)
-    yield from ((f'"{PHONES}"', privilege) for privilege in phones)
+        yield from ((backend.auth.identifier.as_string(), privilege) for privilege in keys)
+    yield from ((backend.phones.as_string(), privilege) for privilege in phones)
 
 
 def _store_rights(conn: Connection, keys: list[str]) -> list[Right]:

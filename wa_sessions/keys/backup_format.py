@@ -16,8 +16,8 @@ from wa_sessions.errors import WaSessionsError
 
 VERSION: Final = 1
 MAGIC: Final = b'{"format": "wa-sessions backup", '
-LONGEST_LINE: Final = 1 << 30
-"""Bytes. Postgres itself makes no longer row; a file without line ends is not read into memory."""
+LONGEST_LINE: Final = 1 << 26
+"""Bytes, a hundred times the longest rows that were seen; a file without line ends is not read into memory."""
 
 _ROW = re.compile(rb'\{"table": "([A-Za-z_]{1,63})", "row": (\{.*\})\}')
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wa_sessions.errors import UsageError
+from wa_sessions.input_files import open_file_or_pipe, refuse_device
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.lines import zone_of
-from wa_sessions.logs.positions import GZIP, Piece, Position, Unread, at_end, unread
+from wa_sessions.logs.positions import GZIP, Piece, Position, Unread, at_end, unpacked, unread
 from wa_sessions.logs.scanner import FARTHEST_FRAME, Scanner
 
 STDIN = "-"
@@ -59,9 +60,10 @@ def read(names: Sequence[str]) -> list[Found]:
             found[part.name] = piece
     for name in names:
         if name == STDIN:
+            refuse_device(sys.stdin.fileno(), "stdin")
             found[name] = _read_stream(sys.stdin.buffer)
         elif name not in found:
-            with Path(name).open("rb") as file:
+            with open_file_or_pipe(Path(name)) as file:
                 found[name] = _read_stream(file)
     for whole in found.values():
         whole.finish()
@@ -191,8 +193,8 @@ def _line_at(file: BinaryIO, offset: int) -> int:
 
 def _read_gzip(part: Part) -> Found:
     scanner = Scanner(part.zone)
-    with _whole_gzip(part.name), gzip.open(part.name) as file:
-        while block := file.read(_BLOCK):
+    with _whole_gzip(part.name):
+        for block in unpacked(part.name):
             scanner.feed(block)
     return scanner.finish()
 

@@ -14,11 +14,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from wa_sessions.errors import UsageError
 from wa_sessions.logs.scanner import LONGEST_LINE, unfinished_from
 
 GZIP = b"\x1f\x8b"
 TAIL = 4096
 """Bytes before a position that must be the same."""
+STRONGEST_PACKING = 250
+"""Times its size is the most that a log may unpack to; gzip gets to a thousand with nothing but zeros."""
+SMALL_WHEN_UNPACKED = 2**28
 
 _LONGEST_UNFINISHED = 2**20
 _BLOCK = 2**20
@@ -230,7 +234,7 @@ def _digest(content: bytes) -> bytes:
 def _digest_before(name: str, end: int) -> bytes | None:
     """The digest before ``end`` of what is in a packed file; None where it has less."""
     last = b""
-    for block in _blocks(name):
+    for block in unpacked(name):
         last = (last + block)[-(TAIL + len(block)) :]
         end -= len(block)
         if end <= 0:
@@ -239,12 +243,17 @@ def _digest_before(name: str, end: int) -> bytes | None:
 
 
 def _length(name: str) -> int:
-    return sum(map(len, _blocks(name)))
+    return sum(map(len, unpacked(name)))
 
 
-def _blocks(name: str) -> Iterator[bytes]:
+def unpacked(name: str) -> Iterator[bytes]:
+    """What is in a packed log, block by block; raises UsageError for more than a log can be packed to."""
+    most = max(Path(name).stat().st_size * STRONGEST_PACKING, SMALL_WHEN_UNPACKED)
     with gzip.open(name) as file:
         while block := file.read(_BLOCK):
+            most -= len(block)
+            if most < 0:
+                raise UsageError(f"{name} unpacks to over {STRONGEST_PACKING} times its size, which no log does")
             yield block
 
 

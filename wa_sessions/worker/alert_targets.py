@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from wa_sessions.errors import UsageError, WaSessionsError
 from wa_sessions.health import alerting
 from wa_sessions.health.alerting import Pace, Payload
+from wa_sessions.plain_text import can_be_host, is_text
 
 if TYPE_CHECKING:
     import httpx
@@ -149,6 +150,9 @@ class Email:
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> tuple[AlertTarget, ...]:
     """All targets that are configured. Raises UsageError for settings that make no sense."""
+    for name, value in environment.items():
+        if "_ALERT_" in name and not is_text(value):
+            raise UsageError(f"{name} holds bytes that are no UTF-8")
     secret = environment.get("WA_SESSIONS_ALERT_WEBHOOK_SECRET", "").strip() or None
     urls = environment.get("WA_SESSIONS_ALERT_WEBHOOK_URL", "").split()
     hooks = [Webhook(_url("WA_SESSIONS_ALERT_WEBHOOK_URL", url), secret) for url in urls]
@@ -200,7 +204,7 @@ def _email(environment: Mapping[str, str]) -> Iterable[Email]:
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
-    if host is None or parts.scheme not in ("smtp", "smtps"):
+    if host is None or not can_be_host(host) or parts.scheme not in ("smtp", "smtps"):
         raise UsageError("WA_SESSIONS_ALERT_SMTP_URL is no URL of a mail server, as in smtp://user:password@mail:587")
     tls = parts.scheme == "smtps"
     user, password = unquote(parts.username or "") or None, unquote(parts.password or "") or None
@@ -214,7 +218,7 @@ def _listed(text: str) -> tuple[str, ...]:
 def _url(name: str, url: str) -> str:
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        good = parts.scheme in ("http", "https") and can_be_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         good = False
     if not good:

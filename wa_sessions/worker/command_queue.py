@@ -1,7 +1,6 @@
 """Commands from the database: heard of by notification, looked for now and then, and handed to whom they concern."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from uuid import UUID
 
@@ -32,22 +31,23 @@ class CommandQueue:
         self._lost = lost
         self._heard = asyncio.Event()
         self._link: Connection | None = None
-        self._descriptor = -1  # of the link, which does not tell once it is lost
+        self._descriptor: int | None = None  # of the link, which does not tell once it is lost
 
     async def listen(self) -> None:
         """Hear of commands on a connection of its own. Raises DatabaseError."""
         if self._link is None:
-            self._link = conn = await asyncio.to_thread(self._connect)
+            conn = await asyncio.to_thread(self._connect)
             self._descriptor = conn.fileno()
             asyncio.get_running_loop().add_reader(self._descriptor, self._read, conn)
         self._heard.set()
 
     def close(self) -> None:
         """Hear of nothing any more."""
-        if self._link is not None:
+        if self._descriptor is not None:
             asyncio.get_running_loop().remove_reader(self._descriptor)
+        if self._link is not None:
             self._link.close()
-            self._link = None
+        self._link = self._descriptor = None
 
     async def run(self) -> None:
         """Hand over what comes, until cancelled."""
@@ -69,10 +69,14 @@ class CommandQueue:
                 self._lost()
 
     def _connect(self) -> Connection:
-        with contextlib.ExitStack() as failing:
-            conn = failing.enter_context(contextlib.closing(self._database.dedicated()))
+        """On a thread, which goes on if nobody waits for it any more: ``close`` finds the connection all the same."""
+        self._link = conn = self._database.dedicated()
+        try:
             commands.listen(conn)
-            failing.pop_all()
+        except DatabaseError:
+            self._link = None
+            conn.close()
+            raise
         return conn
 
     def _read(self, conn: Connection) -> None:

@@ -1,10 +1,11 @@
 """The worker's log on stderr: one event a line, as text for people or as JSON for machines."""
 
-import json
 import logging
 import sys
 from datetime import UTC, datetime
 from typing import Literal
+
+from wa_sessions.plain_text import as_json, one_line
 
 LogFormat = Literal["text", "json"]
 
@@ -44,7 +45,7 @@ class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         phone = record.__dict__.get("wa", {}).get("phone")
         at = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return f"{at} {record.levelname:<7} {f'{phone}: ' if phone else ''}{record.getMessage()}"
+        return f"{at} {record.levelname:<7} {one_line(f'{phone}: ' * bool(phone) + record.getMessage())}"
 
 
 class _JsonFormatter(logging.Formatter):
@@ -52,4 +53,4 @@ class _JsonFormatter(logging.Formatter):
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         fields = {key: value for key, value in record.__dict__.get("wa", {}).items() if value is not None}
         entry = {"at": at, "level": record.levelname.lower(), "message": record.getMessage(), **fields}
-        return json.dumps(entry, ensure_ascii=False, default=str)
+        return as_json(entry, default=str)

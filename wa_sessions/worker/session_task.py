@@ -162,10 +162,9 @@ class SessionTask:
         except TRY_AGAIN:
             raise
         except DatabaseError:
-            self._uncertain = event
             await self._lose_store()
             if not isinstance(event, StoreBack):
-                await self._take(event)
+                await self._take(self._uncertain or event)
             return
         for call in effects.calls:
             await self._make(call)
@@ -181,11 +180,19 @@ class SessionTask:
         outcomes: list[Event] = []
         if effects.records or after.stored != self.session.stored:
             if self.session.store_away and not isinstance(event, StoreBack):
-                self._kept.append(event)
+                self._keep(event)
                 return NO_EFFECTS, []
+            self._uncertain = event
             outcomes = await self.repository.commit(self.session, after, effects.records)
+            self._uncertain = None
         self.session = after
         return effects, outcomes
+
+    def _keep(self, event: Event) -> None:
+        if len(self._kept) == MOST_KEPT:
+            message = f"more than {MOST_KEPT} events wait for the database: the oldest is dropped"
+            log.error(message, phone=self.session.number, event="events_dropped")
+        self._kept.append(event)
 
     async def _lose_store(self) -> None:
         self._worker.suspect_store()

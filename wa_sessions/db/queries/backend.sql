@@ -1,7 +1,12 @@
 -- name: columns
-SELECT attname AS name, format_type(atttypid, atttypmod) AS type
-FROM pg_catalog.pg_attribute
-WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped;
+SELECT n.nspname AS schema, c.relname AS table, c.relowner AS owner, a.attname AS name,
+       format_type(a.atttypid, a.atttypmod) AS type
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid
+WHERE c.relname = ANY(%(tables)s::text[]) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  AND n.nspname = ANY(%(schemas)s::text[]) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY array_position(%(schemas)s::text[], n.nspname::text), c.relname, a.attnum;
 
 -- name: any_row
 SELECT EXISTS (SELECT FROM {auth_table}) AS present;
@@ -10,7 +15,7 @@ SELECT EXISTS (SELECT FROM {auth_table}) AS present;
 SELECT pg_advisory_xact_lock(1463898450, 1);
 
 -- name: create
-CREATE TABLE IF NOT EXISTS "baileys_auth" (
+CREATE TABLE IF NOT EXISTS {schema}."baileys_auth" (
     "organizationId" INTEGER NOT NULL,
     "phoneJid" TEXT NOT NULL,
     "key" TEXT NOT NULL,
@@ -18,7 +23,7 @@ CREATE TABLE IF NOT EXISTS "baileys_auth" (
     "type" TEXT NOT NULL,
     CONSTRAINT "baileys_auth_pkey" PRIMARY KEY ("organizationId", "phoneJid", "key")
 );
-CREATE TABLE IF NOT EXISTS "OrganizationPhone" (
+CREATE TABLE IF NOT EXISTS {schema}."OrganizationPhone" (
     "id" SERIAL NOT NULL,
     "organizationId" INTEGER NOT NULL,
     "phoneJid" TEXT NOT NULL,
@@ -31,4 +36,4 @@ CREATE TABLE IF NOT EXISTS "OrganizationPhone" (
     "connectionType" TEXT NOT NULL DEFAULT 'baileys',
     CONSTRAINT "OrganizationPhone_pkey" PRIMARY KEY ("id")
 );
-CREATE UNIQUE INDEX IF NOT EXISTS "OrganizationPhone_phoneJid_key" ON "OrganizationPhone" ("phoneJid");
+CREATE UNIQUE INDEX IF NOT EXISTS "OrganizationPhone_phoneJid_key" ON {schema}."OrganizationPhone" ("phoneJid");

@@ -2,7 +2,7 @@
 SELECT now() AS at;
 
 -- name: phone_rows
-SELECT "id", to_jsonb(phone) - 'qrCode' AS row FROM "OrganizationPhone" AS phone WHERE "id" = ANY(%(ids)s);
+SELECT "id", to_jsonb(phone) - 'qrCode' AS row FROM {phones} AS phone WHERE "id" = ANY(%(ids)s);
 
 -- name: devices
 SELECT jid FROM whatsmeow.whatsmeow_device ORDER BY jid;

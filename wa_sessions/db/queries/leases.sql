@@ -1,11 +1,11 @@
 -- name: try_lock
-SELECT pg_try_advisory_lock(%(class)s::int, %(phone_id)s::int) AS locked;
+SELECT pg_catalog.pg_try_advisory_lock(%(class)s::int, %(phone_id)s::int) AS locked;
 
 -- name: link
 SELECT 1;
 
 -- name: unlock
-SELECT pg_advisory_unlock(%(class)s::int, %(phone_id)s::int);
+SELECT pg_catalog.pg_advisory_unlock(%(class)s::int, %(phone_id)s::int);
 
 -- name: end_holder
 SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_locks

@@ -1,15 +1,15 @@
 -- name: all
-SELECT * FROM "OrganizationPhone"
+SELECT * FROM {phones}
 WHERE %(organization_id)s::int IS NULL OR "organizationId" = %(organization_id)s
 ORDER BY "organizationId", "id";
 
 -- name: by_number
-SELECT * FROM "OrganizationPhone"
+SELECT * FROM {phones}
 WHERE split_part(split_part("phoneJid", '@', 1), ':', 1) = %(number)s
 ORDER BY "organizationId", "id";
 
 -- name: by_id
-SELECT * FROM "OrganizationPhone" WHERE "id" = %(phone_id)s;
+SELECT * FROM {phones} WHERE "id" = %(phone_id)s;
 
 -- name: organizations_with_keys
 WITH RECURSIVE organization (id) AS (
@@ -22,10 +22,10 @@ SELECT id FROM organization
 WHERE EXISTS (SELECT FROM {auth_table} WHERE "organizationId" = organization.id AND "phoneJid" = %(number)s);
 
 -- name: insert
-INSERT INTO "OrganizationPhone" ({columns}) VALUES ({values}) RETURNING *;
+INSERT INTO {phones} ({columns}) VALUES ({values}) RETURNING *;
 
 -- name: update
-UPDATE "OrganizationPhone" SET {changes} WHERE "id" = %(phone_id)s RETURNING "id";
+UPDATE {phones} SET {changes} WHERE "id" = %(phone_id)s RETURNING "id";
 
 -- name: assignment_exists
 SELECT EXISTS (
@@ -43,5 +43,5 @@ ON CONFLICT (phone_id) DO UPDATE SET connection_type = excluded.connection_type;
 
 -- name: referring_tables
 SELECT DISTINCT conrelid::regclass::text AS name FROM pg_catalog.pg_constraint
-WHERE contype = 'f' AND confrelid = to_regclass('"OrganizationPhone"') AND conrelid <> confrelid
+WHERE contype = 'f' AND confrelid = to_regclass(%(phones)s) AND conrelid <> confrelid
 ORDER BY name;

@@ -2,7 +2,7 @@
 SET LOCAL statement_timeout = '1500ms';
 
 -- name: phones
-SELECT * FROM "OrganizationPhone"
+SELECT * FROM {phones}
 WHERE starts_with("phoneJid", %(typed)s)
   AND (%(organization_id)s::int IS NULL OR "organizationId" = %(organization_id)s)
 ORDER BY "organizationId", "id" LIMIT 500;

@@ -16,10 +16,10 @@ ORDER BY part.organization_id, part.phone_id;
 SET LOCAL idle_in_transaction_session_timeout = 0;
 
 -- name: try_lock
-SELECT pg_try_advisory_lock(%(class)s::int, %(number)s::int) AS locked;
+SELECT pg_catalog.pg_try_advisory_lock(%(class)s::int, %(number)s::int) AS locked;
 
 -- name: unlock
-SELECT pg_advisory_unlock(%(class)s::int, %(number)s::int);
+SELECT pg_catalog.pg_advisory_unlock(%(class)s::int, %(number)s::int);
 
 -- name: leftovers
 SELECT nspname AS name FROM pg_catalog.pg_namespace

@@ -59,9 +59,6 @@ WHERE pn = %(number)s
 -- name: count
 SELECT {kind}::text AS kind, count(*) AS rows FROM {table} WHERE {owner} = %(device)s
 
--- name: current_schema
-SELECT current_schema() AS name;
-
 -- name: sums
 SELECT {type}::text AS type, count(*) AS rows, coalesce(sum(pg_column_size(found.*)), 0) AS bytes
 FROM {table} AS found WHERE {owner} = ANY(%(devices)s)

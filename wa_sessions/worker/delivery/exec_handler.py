@@ -13,8 +13,7 @@ import subprocess
 import sys
 from types import FrameType
 
-from wa_sessions.worker.delivery.ending import status_words
-from wa_sessions.worker.delivery.frames import Failed, Taken
+from wa_sessions.worker.delivery.frames import Failed, Taken, status_words
 from wa_sessions.worker.delivery.serving import die_first, die_with_parent, serve
 from wa_sessions.worker.message import IncomingMessage
 

@@ -1,5 +1,6 @@
 """What the worker and a handler's process say to each other, over a socket of theirs."""
 
+import signal
 from dataclasses import dataclass
 
 from wa_sessions.worker.frames import Codec
@@ -43,3 +44,13 @@ class Failed:
 FromHandler = Ready | Missing | Taken | Failed
 
 CODEC = Codec(Ready, Missing, Take, Taken, Failed)
+
+
+def status_words(code: int) -> str:
+    """``exit status 3``, or a signal's name for a negative code (that of ``subprocess``)."""
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

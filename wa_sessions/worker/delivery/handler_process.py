@@ -8,9 +8,19 @@ import socket
 from collections.abc import AsyncIterator, Callable
 
 from wa_sessions.errors import UsageError
-from wa_sessions.worker.delivery.ending import status_words
-from wa_sessions.worker.delivery.frames import CODEC, LINE_LIMIT, Failed, FromHandler, Missing, Ready, Take, Taken
-from wa_sessions.worker.delivery.output import OutputLines, clean
+from wa_sessions.plain_text import plain
+from wa_sessions.worker.delivery.frames import (
+    CODEC,
+    LINE_LIMIT,
+    Failed,
+    FromHandler,
+    Missing,
+    Ready,
+    Take,
+    Taken,
+    status_words,
+)
+from wa_sessions.worker.delivery.output import OutputLines
 from wa_sessions.worker.delivery.pipes import PipeReader
 from wa_sessions.worker.delivery.spec import HandlerSpec
 from wa_sessions.worker.frames import ProtocolError
@@ -128,7 +138,7 @@ class HandlerProcess:
             case Taken():
                 return None
             case Failed(error):
-                return clean(error)[:ERROR_LIMIT]
+                return plain(error)[:ERROR_LIMIT]
             case _:
                 raise HandlerEnded("it does not keep to the protocol")
 
@@ -144,8 +154,8 @@ class HandlerProcess:
                 await self._ends_within(GRACE)
         finally:
             self._signal(signal.SIGKILL)
-            await asyncio.wait({self._watch})
             self._link.close()
+            await asyncio.wait({self._watch})
         self._watch.result()
 
     async def _become_ready(self, spec: HandlerSpec) -> None:
@@ -155,7 +165,7 @@ class HandlerProcess:
         except TimeoutError:
             raise HandlerEnded(f"not ready after {START_TIMEOUT:.0f} s") from None
         if isinstance(answer, Missing):
-            raise UsageError(clean(answer.error) or f"{spec.option}: no such handler")
+            raise UsageError(plain(answer.error) or f"{spec.option}: no such handler")
         if not isinstance(answer, Ready):
             raise HandlerEnded("it does not keep to the protocol")
 

@@ -1,14 +1,12 @@
 """PURE: what a handler prints, as lines that a log can bear: cut, cleaned, and not too many of them."""
 
-import re
+from wa_sessions.plain_text import plain
 
 LINE_LIMIT = 4096
 """Bytes of a line that are kept."""
 
-RATE = 100
+RATE = 1000
 """Lines of one process that are passed on in a second."""
-
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class OutputLines:
@@ -65,12 +63,8 @@ class OutputLines:
         self._cut += len(part) - len(kept)
 
     def _end_line(self) -> list[str]:
-        text, cut = clean(self._begun.decode(errors="replace")), self._cut
+        text, cut = self._begun.decode(errors="replace").rstrip().replace("\t", " "), self._cut
         self._begun, self._cut = b"", 0
         self._ended += 1
-        return [f"{text} … ({cut} bytes more)"] if cut else [text] if text else []
-
-
-def clean(text: str) -> str:
-    """One line of text without anything that moves a terminal's cursor, begins a line or turns its direction."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text.rstrip().replace("\t", " "))
+        shown = f"{text} … ({cut} bytes more)" if cut else text
+        return [plain(shown)] if shown else []

@@ -1,11 +1,26 @@
-"""Which handler the operator named."""
+"""Which handler the operator named, and which environment it gets."""
 
 import os
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from wa_sessions.errors import UsageError
-from wa_sessions.worker.delivery.environment import handler_environment
+
+_OURS = "WA_SESSIONS"
+
+SECRETS = (
+    "DATABASE_URL",
+    "PG*",
+    f"{_OURS}_*_URL",
+    f"{_OURS}_ALERT_*",
+    f"{_OURS}_*SECRET*",
+    f"{_OURS}_*TOKEN*",
+    f"{_OURS}_*PASSWORD*",
+    f"{_OURS}_*IDENTITY*",
+)
+"""Names, as patterns of the shell, of variables that a handler gets only if the operator asks for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +60,13 @@ class HandlerSpec:
     def variables(self) -> dict[str, str]:
         """The environment of its process."""
         return handler_environment(os.environ, self.environment)
+
+
+def handler_environment(environment: Mapping[str, str], asked: Iterable[str] = ()) -> dict[str, str]:
+    """The variables that a handler gets; ``asked``: names or patterns of secrets that it gets too, ``*`` for all."""
+    wanted = tuple(asked)
+    return {name: value for name, value in environment.items() if not _matches(name, SECRETS) or _matches(name, wanted)}
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -4,6 +4,7 @@ whatsmeow writes the reason into a line and tells the message in an event that c
 100 events). The line holds an id that the sender made, so the id is taken from the event, and the line is looked for.
 """
 
+import re
 from collections import OrderedDict
 
 from wa_sessions.health.classify import FAILED_MESSAGE, exhausted_id
@@ -12,6 +13,8 @@ _LINES = 200  # lines that wait for their event: twice what neonize queues
 _SIZE = 4 << 20  # characters of them: an id may have a million
 _IDS = 500  # messages that are known to have failed
 _ID_SIZE = 4_096  # characters of one of those ids; WhatsApp's own have about 32
+_ANOTHER_SOURCE = re.compile(r" from [^\s@]{0,64}@[^\s@]{1,64}(?: in [^\s@]{0,64}@?[^\s@]{1,64})?: ")
+"""The end of an id that goes on: then the line is of a longer id, which was made to look like this message's line."""
 
 
 class FailedCopies:
@@ -38,7 +41,7 @@ class FailedCopies:
         self._remember(message_id)
         beginning = f"{FAILED_MESSAGE}{message_id} from {source}: "
         for number, line in self._lines.items():
-            if line.startswith(beginning):
+            if line.startswith(beginning) and not _ANOTHER_SOURCE.search(line, len(beginning)):
                 self._forget(number)
                 return line.removeprefix(beginning)
         return None

@@ -10,7 +10,7 @@ from wa_sessions.plain_text import plain_text
 from wa_sessions.worker import log
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.client import HostExit, HostProcess
-from wa_sessions.worker.hosts.placing import HostView
+from wa_sessions.worker.hosts.placing import START_TIMEOUT, HostView
 from wa_sessions.worker.hosts.watch import Pulse, process_size, process_state
 from wa_sessions.worker.ports import FromHost
 
@@ -29,6 +29,18 @@ STARTS_LIMIT = 200
 FILES_SHARE = 0.8
 """Of the limit of open files, above which a host is replaced."""
 
+MOVE_INTERVAL = 3.0
+"""Seconds after which the next client of a host that retires is asked to move."""
+
+EMPTY_TIMEOUT = 10.0
+"""Seconds that an empty host waits for a client: a session that starts anew needs no new process."""
+
+SETTLE_TIME = 10.0
+"""Seconds without an event after which a fresh pairing has settled. Moved earlier, its first app state is lost."""
+
+SETTLE_TIMEOUT = 60.0
+"""Seconds after its first login at which a pairing counts as settled, however much comes."""
+
 
 @dataclass(slots=True, eq=False)
 class Client:
@@ -41,6 +53,17 @@ class Client:
     connected_at: float | None = None
     last_event: float = field(default_factory=time.monotonic)
     deadline: asyncio.TimerHandle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """A host for display: ``memory`` in bytes (RSS), the ids of its phones, whether it pairs, why it retires."""
+
+    pid: int
+    phones: tuple[int, ...]
+    memory: int
+    pairs: bool
+    retiring: str | None
 
 
 class Owner(Protocol):
@@ -66,9 +89,8 @@ class Host:
         self.retiring: str | None = None
         self.ending = False
         self.killed: str | None = None
-        self.empty_since = self.asked_at = time.monotonic()
         self._owner, self._lease = owner, lease
-        self._starts = 0
+        self._empty_since, self._asked_at, self._starts = time.monotonic(), -MOVE_INTERVAL, 0
         self._pulse = Pulse()
         self._launched = False
         self._process: HostProcess | None = None
@@ -197,7 +219,7 @@ class Host:
         """A client has ended."""
         self.clients.pop(client.number, None)
         self.starting.pop(client.number, None)
-        self.empty_since = time.monotonic()
+        self._empty_since = time.monotonic()
 
     def look(self) -> None:
         """See that it lives; end it if it does not."""
@@ -207,10 +229,41 @@ class Host:
                 log.error(f"session host {self.pid} is killed: {why}", event="host_killed", pid=self.pid)
                 self.kill(why)
 
-    def memory(self) -> int:
-        """Bytes (RSS)."""
-        size = process_size(self._process.pid) if self._process else None
-        return size.memory if size else 0
+    def status(self) -> HostStatus | None:
+        """For display; None where there is no process yet."""
+        if self._process is None:
+            return None
+        size = process_size(self._process.pid)
+        phones = tuple(sorted(self.phones))
+        return HostStatus(self._process.pid, phones, size.memory if size else 0, self.pairs, self.retiring)
+
+    def suspects(self, now: float) -> frozenset[int]:
+        """Phones that were being started just now; one that hangs in a dial for longer does no more harm."""
+        recent = {number for number, since in self.starting.items() if now - since <= START_TIMEOUT}
+        return frozenset(client.phone for number, client in self.clients.items() if number in recent)
+
+    def settled(self, now: float) -> bool:
+        """Whether a fresh pairing has come to rest."""
+        return any(
+            now - client.last_event >= SETTLE_TIME or now - client.connected_at >= SETTLE_TIMEOUT
+            for client in self.clients.values()
+            if client.connected_at is not None
+        )
+
+    def next_to_move(self, now: float) -> Client | None:
+        """Who is to be asked to leave now: one after another, and again when all were asked."""
+        if self.retiring is None or self.ending or now - self._asked_at < MOVE_INTERVAL:
+            return None
+        client = next((client for client in self.clients.values() if not client.asked), None)
+        if client:
+            self._asked_at = now
+            self.clients[client.number] = self.clients.pop(client.number)  # to the end of the row
+        return client
+
+    def done(self, now: float) -> bool:
+        """Whether nobody is in it and nobody will come."""
+        awaited = not self.pairs and self.retiring is None and now - self._empty_since <= EMPTY_TIMEOUT
+        return not self.clients and not self.ending and not awaited
 
     def worn_out(self) -> str | None:
         """Why it should be replaced, or None."""

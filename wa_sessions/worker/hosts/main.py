@@ -4,7 +4,6 @@ It ends with its parent, by command, or by itself when the lease that it was las
 ``python -P -m wa_sessions.worker.hosts.main <pipe>``; without ``-P`` it would import from the current folder.
 """
 
-import contextlib
 import ctypes
 import os
 import queue
@@ -47,7 +46,7 @@ class Lease:
 
     def extend(self, until: float) -> None:
         """Live until ``until`` on the monotonic clock."""
-        signal.setitimer(signal.ITIMER_REAL, max(0.001, until - time.monotonic() + ALARM_AFTER))
+        signal.setitimer(signal.ITIMER_REAL, max(0.2, until - time.monotonic() + ALARM_AFTER))
         with self._changed:
             self._until = until
             self._changed.notify()
@@ -82,7 +81,6 @@ class Host:
         """Obey until stdin ends."""
         import wa_sessions.worker.hosts.neonize  # noqa: F401  # half a second, before anybody waits for a client
 
-        _reap()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         threading.Thread(target=self._start_clients, name="starts", daemon=True).start()
         for line in sys.stdin.buffer:
@@ -185,18 +183,12 @@ def _complain(what: str) -> None:
     print(f"session host: {what}", file=sys.stderr)  # noqa: T201  # the parent logs it
 
 
-def _reap() -> None:
-    """End the zombies of the ``uname`` that neonize 0.5.2 starts when it is imported and never waits for."""
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.wait()
-
-
 def _confine() -> None:
     """No output into the terminal, no keys into a core dump, all files that may be had, no life without the parent."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's, which ends its hosts gracefully
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # neonize 0.5.2 never waits for the ``uname`` of its import
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from wa_sessions.worker import log
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.client import HostExit
-from wa_sessions.worker.hosts.host import Client, Host
+from wa_sessions.worker.hosts.host import Client, Host, HostStatus
 from wa_sessions.worker.hosts.placing import Suspects
 from wa_sessions.worker.hosts.store import prepare_store
 from wa_sessions.worker.hosts.watch import LOOK_INTERVAL
@@ -26,18 +26,6 @@ STOP_TIMEOUT = 5.9
 OVERDUE_END = 0.6
 """Seconds for that host to tell what its clients have; then it is killed: 7 s in all, as ``SessionHosts`` promises."""
 
-MOVE_INTERVAL = 3.0
-"""Seconds after which the next client of a host that retires is asked to move."""
-
-EMPTY_TIMEOUT = 10.0
-"""Seconds that an empty host waits for a client: a session that starts anew needs no new process."""
-
-SETTLE_TIME = 10.0
-"""Seconds without an event after which a fresh pairing has settled. Moved earlier, its first app state is lost."""
-
-SETTLE_TIMEOUT = 60.0
-"""Seconds after its first login at which a pairing counts as settled, however much comes."""
-
 REVIEW_INTERVAL = 5.0
 """Seconds between two reviews of how worn the hosts are."""
 
@@ -45,17 +33,6 @@ MERGE_AGE = 600.0
 """Seconds that pass without a crash before small hosts are joined."""
 
 _ENDED_KEPT = 1_000  # clients that ended by themselves, of whom an end may still be asked
-
-
-@dataclass(frozen=True, slots=True)
-class HostStatus:
-    """A host for display: ``memory`` in bytes (RSS), the ids of its phones, whether it pairs, why it retires."""
-
-    pid: int
-    phones: tuple[int, ...]
-    memory: int
-    pairs: bool
-    retiring: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +191,7 @@ class HostPool:
         """Who is set aside after this crash."""
         self._crashes += 1
         self._last_crash = time.monotonic()
-        starting = {client.phone for number, client in host.clients.items() if number in host.starting}
-        verdict = self._suspects.crashed(host.phones, starting, self._last_crash)
+        verdict = self._suspects.crashed(host.phones, host.suspects(self._last_crash), self._last_crash)
         log.error(
             f"session host {host.pid} with {len(host.clients)} sessions crashed: {reason}",
             event="host_crashed",
@@ -323,11 +299,7 @@ class HostPool:
 
     def hosts(self) -> list[HostStatus]:
         """The hosts that have a process, for display."""
-        return [
-            HostStatus(host.pid, tuple(sorted(host.phones)), host.memory(), host.pairs, host.retiring)
-            for host in self._hosts.values()
-            if host.pid is not None
-        ]
+        return [status for host in self._hosts.values() if (status := host.status())]
 
     # ------------------------------------------------------------------------------------------- looking after
 
@@ -335,8 +307,10 @@ class HostPool:
         now = time.monotonic()
         for host in list(self._hosts.values()):
             host.look()
-            self._settle(host, now)
-            self._move(host, now)
+            if host.pairs and host.retiring is None and host.settled(now):
+                self._release(host)
+            if client := host.next_to_move(now):
+                self._tell(client, MoveAsked(client.number, host.retiring or ""))
             self._end_if_done(host)
         if now - self._reviewed >= REVIEW_INTERVAL:
             self._reviewed = now
@@ -351,34 +325,19 @@ class HostPool:
             if superfluous is not None:
                 self._retire(self._hosts[superfluous], "others have room for its sessions")
 
-    def _settle(self, host: Host, now: float) -> None:
-        """A pairing that has come to rest moves to the others; where a host has one client anyway, it stays."""
-        for client in host.clients.values() if host.pairs and host.retiring is None else ():
-            quiet, age = now - client.last_event, now - (client.connected_at or now)
-            if client.connected_at is not None and (quiet >= SETTLE_TIME or age >= SETTLE_TIMEOUT):
-                if self._sessions_per_host == 1:
-                    host.pairs = False
-                else:
-                    host.retiring, host.asked_at = "its pairing has settled", 0.0
-                return
+    def _release(self, host: Host) -> None:
+        """A pairing that has settled moves to the others; where a host has one client anyway, it stays."""
+        if self._sessions_per_host == 1:
+            host.pairs = False
+        else:
+            host.retiring = "its pairing has settled"
 
     @staticmethod
     def _retire(host: Host, why: str) -> None:
         log.info(f"session host {host.pid} is replaced: {why}", event="host_retires", pid=host.pid)
-        host.retiring, host.asked_at = why, 0.0
+        host.retiring = why
 
-    def _move(self, host: Host, now: float) -> None:
-        """Ask one client after another; who does not come is asked again when all were."""
-        if host.retiring is None or host.ending or now - host.asked_at < MOVE_INTERVAL:
-            return
-        client = next((client for client in host.clients.values() if not client.asked), None)
-        if client:
-            host.asked_at = now
-            host.clients[client.number] = host.clients.pop(client.number)  # to the end of the row
-            self._tell(client, MoveAsked(client.number, host.retiring))
-
-    def _end_if_done(self, host: Host) -> None:
-        if host.clients or host.ending:
-            return
-        if host.pairs or host.retiring or time.monotonic() - host.empty_since > EMPTY_TIMEOUT:
+    @staticmethod
+    def _end_if_done(host: Host) -> None:
+        if host.done(time.monotonic()):
             host.end()
