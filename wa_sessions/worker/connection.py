@@ -52,8 +52,7 @@ def react(session: Session, event: Event, now: datetime) -> Step:
         case protocol.Connected() if session.device:
             return _connected(session, session.device, now)
         case protocol.Disconnected():
-            returning = Return.REPAIR if session.returning is Return.MOVE else session.returning
-            session = replace(session, drops=session.drops + 1, returning=returning)
+            session = replace(session.stumbled(), drops=session.drops + 1)
             session = replace(session, deadline=now + session.settings.answer_timeout)
             return _changed(session, State.RECONNECTING, Status.RECONNECTING, "disconnected", "connection lost")
         case protocol.PingUnanswered() if session.state is State.CONNECTED:

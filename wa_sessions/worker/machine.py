@@ -169,7 +169,7 @@ def _store_back(session: Session, now: datetime) -> Step:
     if session.store_lost_at is None:
         return session, NO_EFFECTS
     down = round((now - session.store_lost_at).total_seconds(), 1)
-    session = replace(session, store_lost_at=None)
+    session = replace(session.stumbled(), store_lost_at=None)
     ended = NO_EFFECTS
     if session.last_word is not None and session.online:
         session, ended = connection.end_of(session, *session.last_word)

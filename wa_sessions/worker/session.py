@@ -148,6 +148,10 @@ class Session:
         """Whether nothing can be written now."""
         return self.store_lost_at is not None
 
+    def stumbled(self) -> "Session":
+        """A move that did not go straight on: its status was set to another, and is to be set again."""
+        return replace(self, returning=Return.REPAIR) if self.returning is Return.MOVE else self
+
     def towards(self, state: State, detail: str | None = None, **changes: Any) -> "Session":
         """The session in another state, which forgets what the one before was waiting for."""
         return replace(self, **({"state": state, "detail": detail, "retry_at": None} | changes))

@@ -165,18 +165,42 @@ _WEIGHTS = [
 moves = st.one_of([st.sampled_from(group) for group, weight in _WEIGHTS for _ in range(weight)])
 
 
+_ALL = {move.name: move for group, _ in _WEIGHTS for move in group}
+_OPENINGS = [
+    tuple(_ALL[name] for name in names)
+    for names in (
+        (),
+        ("connects",),
+        ("connects", "store is lost"),
+        ("connects", "MoveAsked", "hosts end clients"),
+        ("connects", "a message fails twice"),
+        ("connects", "Banned(3600)"),
+        ("connects", "clean"),
+        ("connects", "restart"),
+        ("connects", "restore"),
+        ("connects", "send"),
+        ("connects", "PingUnanswered(1)"),
+        ("connects", "force_close", "hosts end clients"),
+        ("connects", "Replaced()", "hosts end clients"),
+        ("a stranger scans",),
+        ("next commit FAULTS",),
+    )
+]
+
+
 @dataclass(frozen=True)
 class History:
     """A life: how it begins, and all that happens."""
 
     paired: bool
     limits: Limits
+    opening: tuple[Move, ...]
     moves: list[Move]
 
     def lived(self) -> World:
         """The world at its end."""
         world = World(self.limits, DEVICE if self.paired else None).start()
-        for move in self.moves:
+        for move in (*self.opening, *self.moves):
             move.do(world)
         return world
 
@@ -185,5 +209,6 @@ histories = st.builds(
     History,
     st.sampled_from((True, True, False)),
     st.sampled_from((Limits(1, 1), Limits(2, 2), Limits())),
+    st.sampled_from(_OPENINGS),
     st.one_of(st.lists(moves, max_size=12), st.lists(moves, min_size=8, max_size=40)),
 )
