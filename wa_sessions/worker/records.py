@@ -248,16 +248,11 @@ def _check_restore(conn: Connection, context: EffectContext, command: Command) -
 
 
 def _restore(conn: Connection, context: EffectContext, command: Command) -> Mapping[str, Any]:
-    restored = _bring_back(conn, context, command)
-    operation = command.arguments["operation"]
+    restored, operation = _bring_back(conn, context, command), command.arguments["operation"]
     context.event(conn, "restored", {"actor": command.actor, "keys": restored.keys}, operation)
     context.line("info", f"restored {operation}", "restored")
-    return {
-        "counts": restored.counts,
-        "overwritten": restored.overwritten,
-        "status": restored.status,
-        "already": False,
-    }
+    done = {"counts": restored.counts, "overwritten": restored.overwritten, "status": restored.status}
+    return done | {"already": False}
 
 
 def _bring_back(conn: Connection, context: EffectContext, command: Command) -> restoring.Restored:

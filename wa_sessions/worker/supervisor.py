@@ -1,6 +1,7 @@
 """The worker: one task group with its services, and a task for each phone under a policy of how often it may fail."""
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -207,10 +208,8 @@ class Supervisor:
         await self._store_ok.wait()
 
     async def _pause(self, seconds: float) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
 
     def _tell_all(self, event: Event) -> None:
         for task in self._tasks.values():
