@@ -241,6 +241,17 @@ def test_a_move_that_stumbles_says_so_and_leaves_no_status_behind() -> None:
     assert (world.session.state, world.store.status) == (State.CONNECTED, Status.CONNECTED)
 
 
+def test_a_move_that_meets_a_blinking_database_leaves_no_status_behind() -> None:
+    world = connected()
+    world.client_says(partial(MoveAsked, reason="the host retires"))
+    world.hosts_end_clients()
+    world.fates.extend([Fate.SEEMS_TO_FAIL] * 2)
+    world.client_says(partial(protocol.ConnectFailed, in_store=True, error="x"))
+    world.find_store()
+    world.behave()
+    assert (world.session.state, world.store.status) == (State.CONNECTED, Status.CONNECTED)
+
+
 # ------------------------------------------------------------------------------------------------------ pairing
 
 

@@ -162,14 +162,14 @@ def _store_lost(session: Session, now: datetime) -> Step:
         return session, NO_EFFECTS
     say = Say("store_lost", "the database does not answer: socket closed, WhatsApp keeps the messages", "error")
     concerned = session.online or session.client is not None
-    return replace(session, store_lost_at=now, asked=False), Effects(calls=(say,) if concerned else ())
+    return replace(session.stumbled(), store_lost_at=now, asked=False), Effects(calls=(say,) if concerned else ())
 
 
 def _store_back(session: Session, now: datetime) -> Step:
     if session.store_lost_at is None:
         return session, NO_EFFECTS
     down = round((now - session.store_lost_at).total_seconds(), 1)
-    session = replace(session.stumbled(), store_lost_at=None)
+    session = replace(session, store_lost_at=None)
     ended = NO_EFFECTS
     if session.last_word is not None and session.online:
         session, ended = connection.end_of(session, *session.last_word)
