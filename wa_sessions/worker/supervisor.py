@@ -7,12 +7,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
-from wa_sessions.db import pruning
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
@@ -23,6 +23,7 @@ from wa_sessions.worker.machine import handler_note
 from wa_sessions.worker.ownership import Ownership
 from wa_sessions.worker.policy import PhonePolicy
 from wa_sessions.worker.ports import HandlerEvent, HandlerProcesses, HostProcesses
+from wa_sessions.worker.pruner import prune_daily
 from wa_sessions.worker.repository import TRY_AGAIN, Lease, SessionRepository
 from wa_sessions.worker.session import (
     Command,
@@ -38,8 +39,6 @@ from wa_sessions.worker.session import (
 from wa_sessions.worker.session_task import SessionTask, Watching
 
 RENEW_EVERY = 5.0  # seconds
-PRUNE_FIRST = 300.0  # seconds after the start until the history is pruned
-PRUNE_EVERY = 86_400.0  # seconds between two prunings
 PROBE_TIMEOUT = 1.0  # seconds without an answer after which the database counts as away
 SHUTDOWN_TIMEOUT = 6.5  # seconds for all sessions to end gracefully
 END_TIMEOUT = 8.5  # seconds for that, and for messages that wait for their handler
@@ -152,7 +151,7 @@ class Supervisor:
                     ("leases", self._renew),
                     ("commands", self._commands.run),
                     ("store guard", self._guard_store),
-                    ("pruning", self._prune),
+                    ("pruning", partial(prune_daily, self._database, self._options.keep_history)),
                     ("hosts", self._hosts.run),
                     ("handlers", self._handlers.run),
                 )
@@ -322,22 +321,6 @@ class Supervisor:
         await asyncio.to_thread(self._ownership.renew, [])
         self._hosts.extend_lease(self._ownership.until)
         await self._commands.listen()
-
-    # --------------------------------------------------------------------------------------------- pruning
-
-    async def _prune(self) -> None:
-        """Once a day let go of what is older than the history is kept; 0 keeps all."""
-        while self._options.keep_history:
-            await asyncio.sleep(PRUNE_FIRST)
-            try:
-                gone, steps = 0, pruning.steps(self._database, self._options.keep_history)
-                while step := await asyncio.to_thread(next, steps, None):  # short ones: a shutdown waits for its thread
-                    gone += step[1]
-                if gone:
-                    log.info(f"history pruned: {gone} rows", event="pruned", rows=gone)
-            except WaSessionsError as error:
-                log.warn(f"the history was not pruned: {error}", event="not_pruned")
-            await asyncio.sleep(PRUNE_EVERY)
 
 
 def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
