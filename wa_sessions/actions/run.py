@@ -11,7 +11,7 @@ from typing import Any
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.ownership import require_neonize
 from wa_sessions.db import migrate, phones, settings, whatsmeow
-from wa_sessions.db.gateway import Connection
+from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
 from wa_sessions.health.model import Limits
@@ -27,6 +27,7 @@ from wa_sessions.worker.session_task import Watching
 from wa_sessions.worker.supervisor import Supervisor, WorkerOptions
 
 STORE_VARIABLE = "WA_SESSIONS_STORE_URL"
+CONNECTIONS = 4  # that all sessions of a worker share; scrapes of its metrics use none of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,12 @@ async def _run(
         tell=lambda phone_id, event: supervisor.handler_event(phone_id, event),
         output=lambda number, line: log.info(line, phone=number or None, event="output"),
     )
-    supervisor = Supervisor(opened.database, opened.backend, worker_options, hosts, dispatcher)
-    await supervisor.run(chosen, skip_owned=skip_owned)
+    database = Database(opened.database.target, CONNECTIONS)
+    supervisor = Supervisor(database, opened.backend, worker_options, hosts, dispatcher)
+    try:
+        await supervisor.run(chosen, skip_owned=skip_owned)
+    finally:
+        database.cut()
 
 
 @contextlib.contextmanager

@@ -43,6 +43,7 @@ PROBE_TIMEOUT = 1.0  # seconds without an answer after which the database counts
 SHUTDOWN_TIMEOUT = 6.5  # seconds for all sessions to end gracefully
 END_TIMEOUT = 8.5  # seconds for that, and for messages that wait for their handler
 DRAIN_AT_LEAST = 2.0  # seconds
+LAST_WRITE_TIMEOUT = 1.0  # seconds for what is written last: late entries of the history, then the leases
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +103,20 @@ class Supervisor:
             await self._serve()
         finally:
             self._commands.end()
-            await asyncio.to_thread(self._ownership.let_go, list(self._tasks))
+            await self._let_go()
         if self._failure:
             raise WorkerFault(self._failure)
         if not self._stopping.is_set() and (lost := next(iter(self._ended.values()), None)):
             raise OwnedByAnother(f"no phone is left to this worker: {lost}")
+
+    async def _let_go(self) -> None:
+        """Give the leases back. A database that does not answer keeps nobody: they end by themselves."""
+        giving_back = asyncio.create_task(asyncio.to_thread(self._ownership.let_go, list(self._tasks)))
+        await asyncio.wait({giving_back}, timeout=LAST_WRITE_TIMEOUT)
+        if giving_back.done():
+            giving_back.result()
+        else:
+            log.warn("leases end by themselves: the database does not answer", event="not_released")
 
     # ------------------------------------------------------------------------------ what sessions need of it
 
@@ -173,7 +183,11 @@ class Supervisor:
             self._tell_all(Shutdown())
             await asyncio.wait({everyone}, timeout=SHUTDOWN_TIMEOUT)
         await self._handlers.drain(max(DRAIN_AT_LEAST, began + END_TIMEOUT - time.monotonic()))
-        await self._write_late_notes()
+        try:
+            async with asyncio.timeout(LAST_WRITE_TIMEOUT):
+                await self._write_late_notes()
+        except TimeoutError:
+            log.error("the last entries were not written: the database does not answer", event="not_written")
         await self._hosts.end(1.0)
         for task in running:
             task.cancel()
