@@ -45,7 +45,7 @@ class DatabaseError(WaSessionsError):
 
 
 class Contended(DatabaseError):
-    """Two commands stood in each other's way, and this one was rolled back."""
+    """Something stood in the way (a deadlock, a lock, a time limit of the server), and this was rolled back."""
 
     exit_code = ExitCode.FAILED
 

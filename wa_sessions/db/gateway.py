@@ -198,8 +198,13 @@ def errors_of(target: Target) -> Iterator[None]:
         raise SchemaMissing("the schema wa_sessions is missing or out of date: run wa-sessions db upgrade") from None
     except errors.ReadOnlySqlTransaction as error:
         raise DatabaseError(f"{target.masked} is read-only: {_primary(error)}") from None
-    except (errors.DeadlockDetected, errors.SerializationFailure):
-        raise Contended("another command changed the same rows at the same time: run it again") from None
+    except (
+        errors.DeadlockDetected,
+        errors.SerializationFailure,
+        errors.LockNotAvailable,
+        errors.QueryCanceled,
+    ) as error:  # the server answers, so nothing is lost
+        raise Contended(f"another command was in the way, run it again: {_primary(error)}") from None
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise DatabaseError(f"{target.masked}: {_reason(error, target)} (source: {target.source})") from None
     except psycopg.IntegrityError as error:  # its detail repeats the row, keys and all
