@@ -45,7 +45,7 @@ class DatabaseError(WaSessionsError):
 
 
 class Contended(DatabaseError):
-    """Two commands stood in each other's way, and this one was rolled back."""
+    """Something stood in the way for a moment: another command, a lock, or too many at a time. Nothing was changed."""
 
     exit_code = ExitCode.FAILED
 
