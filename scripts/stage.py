@@ -110,14 +110,13 @@ class Lines:
                 one.met(line)
 
 
-class Worker:
-    """``wa-sessions run`` as a process."""
+class Program:
+    """A process that runs sessions; what it says on stderr are JSON lines in the form of the worker's log."""
 
-    def __init__(self, arguments: list[str], environment: dict[str, str], handler: str = HANDLER) -> None:
+    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
         self.counts: Counter[str] = Counter()
-        self.handled: Counter[str] = Counter()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "wa_sessions", "run", *arguments, "--log-format", "json", "--on-message", handler],
+            [sys.executable, *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -136,15 +135,6 @@ class Worker:
             f"{event} of {phone}",
         )
 
-    def receiving(self, phone: str, text: str) -> contextlib.AbstractContextManager[Expectation]:
-        """Wait for a text in the message handler."""
-        return self.lines.expecting(
-            lambda line: (
-                line.get("event") == "output" and line.get("phone") == phone and line["message"] == f"received: {text}"
-            ),
-            f"{text!r} for {phone}",
-        )
-
     def stop(self) -> int:
         """SIGTERM; the exit status."""
         self.process.terminate()
@@ -158,6 +148,27 @@ class Worker:
 
     def _count(self, line: Line) -> None:
         self.counts[str(line.get("event", "raw"))] += 1
+
+
+class Worker(Program):
+    """``wa-sessions run``."""
+
+    def __init__(self, arguments: list[str], environment: dict[str, str], handler: str = HANDLER) -> None:
+        self.handled: Counter[str] = Counter()
+        command = ["-m", "wa_sessions", "run", *arguments, "--log-format", "json", "--on-message", handler]
+        super().__init__(command, environment)
+
+    def receiving(self, phone: str, text: str) -> contextlib.AbstractContextManager[Expectation]:
+        """Wait for a text in the message handler."""
+        return self.lines.expecting(
+            lambda line: (
+                line.get("event") == "output" and line.get("phone") == phone and line["message"] == f"received: {text}"
+            ),
+            f"{text!r} for {phone}",
+        )
+
+    def _count(self, line: Line) -> None:
+        super()._count(line)
         if line.get("event") == "output" and str(line["message"]).startswith("received: "):
             self.handled[f"{line['phone']}: {line['message'].removeprefix('received: ')}"] += 1
 
@@ -309,6 +320,12 @@ class Stage:
         self._stack.callback(worker.stop)
         return worker
 
+    def bare(self, arguments: list[str]) -> Program:
+        """Start a program of Python's that is not ``wa-sessions``, which ends with the stage at the latest."""
+        program = Program(arguments, self.environment())
+        self._stack.callback(program.stop)
+        return program
+
     def paired(self, *numbers: str, arguments: tuple[str, ...] = ()) -> Worker:
         """New phones, and a worker that has them all connected."""
         for number in numbers:
@@ -323,7 +340,7 @@ class Stage:
         return worker
 
     @contextmanager
-    def all_connected(self, worker: Worker, numbers: tuple[str, ...]) -> Iterator[Callable[[], None]]:
+    def all_connected(self, worker: Program, numbers: tuple[str, ...]) -> Iterator[Callable[[], None]]:
         """Gives what waits until all of these have connected."""
         with ExitStack() as waiting:
             all_of = [waiting.enter_context(worker.expecting("connected", number)) for number in numbers]
@@ -349,6 +366,11 @@ class Stage:
         self._stack.callback(peers.kill)
         return peers
 
+    def postgres(self) -> list[int]:
+        """The server's processes: the first one, and what it has begun."""
+        pid = int((self.server.cluster / "postmaster.pid").read_text().split()[0])
+        return [pid, *(child.pid for child in psutil.Process(pid).children())]
+
     def connections(self) -> int | None:
         """How many Postgres connections the worker has with its session processes; None while the database is away."""
         try:
@@ -365,11 +387,17 @@ class Role(StrEnum):
     WORKER = "worker"
     HOST = "host"
     HANDLER = "handler"
+    BARE = "bare neonize"
     POSTGRES = "Postgres"
     OTHER = "other"
 
 
-_ROLES = {"worker.hosts.main": Role.HOST, "worker.delivery": Role.HANDLER, "wa_sessions run": Role.WORKER}
+_ROLES = {
+    "worker.hosts.main": Role.HOST,
+    "worker.delivery": Role.HANDLER,
+    "wa_sessions run": Role.WORKER,
+    "bare_": Role.BARE,
+}
 
 
 @dataclass(frozen=True)
@@ -405,6 +433,17 @@ def look(pid: int) -> Process | None:
 def _role(process: psutil.Process) -> Role:
     words = " ".join(process.cmdline())
     return next((role for part, role in _ROLES.items() if part in words), Role.OTHER)
+
+
+def cpu_of(pids: list[int]) -> float:
+    """Seconds of CPU that processes have had, and those that had ended below the first."""
+    spent = 0.0
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            times = psutil.Process(pid).cpu_times()
+            spent += times.user + times.system
+            spent += times.children_user + times.children_system if pid == pids[0] else 0.0
+    return spent
 
 
 def look_at_children(pid: int) -> list[Process]:
