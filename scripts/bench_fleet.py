@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import arrivals
 import psycopg
-from stage import MB, Peer, Peers, Process, Program, Role, Stage, cpu_of, look, look_at_children, machine
+from stage import MB, Peer, Peers, Process, Program, Role, Stage, look, look_at_children, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +39,7 @@ PACE = 0.25  # seconds between two messages of a sender when latency is measured
 REST = 65.0  # seconds without a message: Postgres ends what nobody used for 60
 IDLE = 20.0  # seconds of idling that are measured
 ARRIVAL = 150.0  # seconds for all messages to arrive
+EMULATOR = "emulator"  # and all else of this program
 WATCHING = "watching"  # the application_name of this program's own connection
 CONNECTIONS = """
     SELECT count(*) FROM pg_stat_activity
@@ -266,7 +267,7 @@ class Bench:
         time.sleep(IDLE)
         seconds = time.monotonic() - began
         spent = {role: after - before.get(role, 0) for role, after in self._cpu(program).items()}
-        figures.idle_cpu = sum(spent.values()) / seconds * 100
+        figures.idle_cpu = sum(spent[role] for role in spent if role != EMULATOR) / seconds * 100
         figures.idle_queries = (self.watch.transactions() - transactions) / seconds
 
     def _processes(self, program: Program) -> list[Process]:
@@ -277,7 +278,7 @@ class Bench:
     def _cpu(self, program: Program) -> dict[str, float]:
         """Seconds of CPU so far, by role."""
         spent = _by_role((process.role, process.cpu) for process in self._processes(program))
-        return {**spent, Role.POSTGRES.value: cpu_of(self.stage.postgres())}
+        return {**spent, Role.POSTGRES.value: self.stage.postgres_cpu(), EMULATOR: time.process_time()}
 
 
 def _by_role(values: Iterator[tuple[Role, float]]) -> dict[str, float]:

@@ -25,7 +25,7 @@ if "wa_sessions.worker.hosts.main" in sys.orig_argv:
 
     def write_and_record(descriptor, data):
         written = write(descriptor, data)
-        if b"MessageArrived" in bytes(data[:100]):
+        if b'"MessageArrived"' in bytes(data):
             write(record, data[:written])
         return written
 

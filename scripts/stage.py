@@ -366,10 +366,10 @@ class Stage:
         self._stack.callback(peers.kill)
         return peers
 
-    def postgres(self) -> list[int]:
-        """The server's processes: the first one, and what it has begun."""
+    def postgres_cpu(self) -> float:
+        """Seconds of CPU that the server has had with all its processes."""
         pid = int((self.server.cluster / "postmaster.pid").read_text().split()[0])
-        return [pid, *(child.pid for child in psutil.Process(pid).children())]
+        return cpu_of_server(pid, [child.pid for child in psutil.Process(pid).children()])
 
     def connections(self) -> int | None:
         """How many Postgres connections the worker has with its session processes; None while the database is away."""
@@ -435,15 +435,17 @@ def _role(process: psutil.Process) -> Role:
     return next((role for part, role in _ROLES.items() if part in words), Role.OTHER)
 
 
-def cpu_of(pids: list[int]) -> float:
-    """Seconds of CPU that processes have had, and those that had ended below the first."""
+def cpu_of_server(first: int, others: list[int]) -> float:
+    """Seconds of CPU of processes with one thread each, and of those that ended before and were the first one's.
+
+    In nanoseconds: many processes with a millisecond each would have nothing in the kernel's ticks.
+    """
     spent = 0.0
-    for pid in pids:
-        with contextlib.suppress(psutil.Error):
-            times = psutil.Process(pid).cpu_times()
-            spent += times.user + times.system
-            spent += times.children_user + times.children_system if pid == pids[0] else 0.0
-    return spent
+    for pid in (first, *others):
+        with contextlib.suppress(OSError):
+            spent += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    times = psutil.Process(first).cpu_times()
+    return spent + times.children_user + times.children_system
 
 
 def look_at_children(pid: int) -> list[Process]:
