@@ -45,7 +45,7 @@ class DatabaseError(WaSessionsError):
 
 
 class Contended(DatabaseError):
-    """Something stood in the way (a deadlock, a lock, a time limit of the server), and this was rolled back."""
+    """Something stood in the way for a moment: another command, a lock, or too many at a time. Nothing was changed."""
 
     exit_code = ExitCode.FAILED
 

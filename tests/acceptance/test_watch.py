@@ -42,6 +42,8 @@ def test_each_state_has_its_line(house: House, peers: Standin) -> None:
     assert f'wa_sessions_session_info{{connection_type="neonize",id="1",{place},severity="critical",' in told
     assert f'wa_sessions_counted_errors_total{{id="1",kind="bad_mac",{place}}} 2.0' in told
     assert "wa_sessions_database_transaction_seconds_count 0.0" not in told
+    for figure in ("hosts 1.0", "host_clients 1.0", "host_crashes_total 0.0", "unknown_frames_total 0.0"):
+        assert f"wa_sessions_{figure}\n" in told
     assert bob.number not in told
 
     house.emu.replace(house.devices[ALICE])

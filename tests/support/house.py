@@ -21,6 +21,8 @@ from wa_sessions.emulator import Device, Emulator, Phone
 PROGRAM = Path(sys.executable).with_name("wa-sessions")
 HANDLER = "wa_sessions.actions.demo.handler:tell"
 Line = dict[str, Any]
+FAULTS = {"fault", "faulted", "service_failed", "unknown_frame", "internal_error", "events_dropped"}
+"""What a worker says of itself, never of the world."""
 
 
 class Worker:
@@ -205,3 +207,5 @@ class House:
         for worker in self.workers:
             if worker.process.poll() is None:
                 worker.kill()
+        faults = [line for worker in self.workers for line in worker.lines.since() if line.get("event") in FAULTS]
+        assert not faults

@@ -29,7 +29,7 @@ from wa_sessions.errors import PermissionMissing, SchemaMissing, WaSessionsError
 from wa_sessions.health.entry_kinds import CLOSES, ENDS, REPAIRED
 from wa_sessions.health.limits import ErrorKind
 from wa_sessions.health.reconnect import Status
-from wa_sessions.worker.metrics import Timing, Work, timings
+from wa_sessions.worker.metrics import Figure, Timing, Work, figures, timings
 
 PREFIX = "wa_sessions_"
 PHONE = ("phone", "organization", "id")
@@ -119,7 +119,7 @@ class Exposition:
             found = list(families(self._read()))
         except WaSessionsError:
             found = [_gauge("database_up", "Whether the database answered.", (), {(): 0})]
-        return [*found, _build(), *_own(timings())]
+        return [*found, _build(), *_own(timings()), *map(_figure, figures())]
 
     def _read(self) -> Snapshot:
         due = time.monotonic() - self._keys_at >= KEYS_EVERY
@@ -231,6 +231,11 @@ def _own(measured: Mapping[Work, Timing]) -> Iterator[Metric]:
     for work, (name, meaning) in told.items():
         timing = measured[work]
         yield SummaryMetricFamily(f"{PREFIX}{name}", meaning, count_value=timing.count, sum_value=timing.seconds)
+
+
+def _figure(figure: Figure) -> Metric:
+    kind = CounterMetricFamily if figure.total else GaugeMetricFamily
+    return kind(f"{PREFIX}{figure.name}", figure.meaning, value=figure.value())
 
 
 def _build() -> Metric:

@@ -22,6 +22,7 @@ from wa_sessions.worker.delivery.checking import check_handler
 from wa_sessions.worker.delivery.dispatcher import Dispatcher
 from wa_sessions.worker.delivery.spec import HandlerSpec
 from wa_sessions.worker.hosts.pool import HostPool
+from wa_sessions.worker.metrics import Figure, expose
 from wa_sessions.worker.session import Settings
 from wa_sessions.worker.session_task import Watching
 from wa_sessions.worker.supervisor import Supervisor, WorkerOptions
@@ -101,6 +102,17 @@ async def _run(
         timeout=options.handler_timeout,
         tell=lambda phone_id, event: supervisor.handler_event(phone_id, event),
         output=lambda number, line: log.info(line, phone=number or None, event="output"),
+    )
+    expose(
+        Figure("hosts", "Processes with sessions.", lambda: hosts.counts().hosts),
+        Figure("host_clients", "Logins in those processes.", lambda: hosts.counts().clients),
+        Figure(
+            "host_crashes", "Processes with sessions that ended by themselves.", lambda: hosts.counts().crashes, True
+        ),
+        Figure(
+            "unknown_frames", "Words of theirs that were not understood.", lambda: hosts.counts().unknown_frames, True
+        ),
+        Figure("messages_waiting", "Messages that wait for their handler, in memory.", lambda: dispatcher.waiting),
     )
     database = Database(opened.database.target, CONNECTIONS)
     supervisor = Supervisor(database, opened.backend, worker_options, hosts, dispatcher)

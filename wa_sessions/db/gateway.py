@@ -35,6 +35,9 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
+_IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable, errors.QueryCanceled)
+
+
 class Database:
     """A few connections to one database, shared by the threads of a process."""
 
@@ -88,7 +91,7 @@ class Database:
         for a value that Postgres cannot hold.
         """
         if not self._free.acquire(timeout=WAIT_FOR_CONNECTION):
-            raise DatabaseError(f"all connections to {self.target.masked} are busy")
+            raise Contended(f"all connections to {self.target.masked} are busy: run it again")
         try:
             with errors_of(self.target):
                 conn = self._begin()
@@ -198,13 +201,8 @@ def errors_of(target: Target) -> Iterator[None]:
         raise SchemaMissing("the schema wa_sessions is missing or out of date: run wa-sessions db upgrade") from None
     except errors.ReadOnlySqlTransaction as error:
         raise DatabaseError(f"{target.masked} is read-only: {_primary(error)}") from None
-    except (
-        errors.DeadlockDetected,
-        errors.SerializationFailure,
-        errors.LockNotAvailable,
-        errors.QueryCanceled,
-    ) as error:  # the server answers, so nothing is lost
-        raise Contended(f"another command was in the way, run it again: {_primary(error)}") from None
+    except _IN_THE_WAY as error:
+        raise Contended(f"another command was in the way ({_primary(error)}): run it again") from None
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise DatabaseError(f"{target.masked}: {_reason(error, target)} (source: {target.source})") from None
     except psycopg.IntegrityError as error:  # its detail repeats the row, keys and all

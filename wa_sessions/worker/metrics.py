@@ -31,6 +31,17 @@ class Timing:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure of the worker's own processes, as it is when somebody asks; ``total``: it only grows."""
+
+    name: str
+    meaning: str
+    value: Callable[[], float]
+    total: bool = False
+
+
+_figures: tuple[Figure, ...] = ()
 _lock = threading.Lock()
 _timings = dict.fromkeys(Work, Timing())
 
@@ -59,6 +70,17 @@ def timings() -> dict[Work, Timing]:
     """All that was timed since this process began."""
     with _lock:
         return dict(_timings)
+
+
+def expose(*figures: Figure) -> None:
+    """Let monitors see these figures of this process."""
+    global _figures  # as the timings: one worker a process
+    _figures = figures
+
+
+def figures() -> tuple[Figure, ...]:
+    """What was exposed."""
+    return _figures
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """What a session reads and writes in the database: each write one whole transaction that begins with the fence."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from wa_sessions.errors import Contended, DatabaseError, PermissionMissing, Sche
 from wa_sessions.health.alerting import is_clear
 from wa_sessions.keys.phone_ref import device_of
 from wa_sessions.worker import mapping, records
+from wa_sessions.worker.commands import answered_meanwhile
 from wa_sessions.worker.effects import Keep, Note, Record, SetStatus
 from wa_sessions.worker.metrics import Work, timed
 from wa_sessions.worker.records import EffectContext
@@ -69,7 +70,7 @@ class SessionRepository:
         went_through = row is not None and row.version == self._version + 1
         self._version = row.version if row else self._version
         loaded = mapping.with_stored(session, row, messages)
-        return Reloaded(_without(loaded, answered), went_through)
+        return Reloaded(answered_meanwhile(loaded, answered), went_through)
 
     async def commit(self, before: Session, after: Session, written: Sequence[Record]) -> list[Event]:
         """Write what a step has brought, as one transaction; what came of it in the database.
@@ -156,14 +157,3 @@ class SessionRepository:
 def _with_jid(phone: Phone, written: Sequence[Record]) -> Phone:
     jids = [record.phone_jid for record in written if isinstance(record, SetStatus)]
     return next((replace(phone, phone_jid=jid) for jid in reversed(jids) if not isinstance(jid, Keep)), phone)
-
-
-def _without(session: Session, answered: Collection[int]) -> Session:
-    current = session.current
-    if current is not None and current.id in answered:
-        session = replace(session, current=None, checked=False, asked=False)
-    return replace(
-        session,
-        waiting=tuple(command for command in session.waiting if command.id not in answered),
-        requests={id_: command for id_, command in session.requests.items() if id_ not in answered},
-    )

@@ -34,6 +34,7 @@ from wa_sessions.worker.repository import TRY_AGAIN, SessionRepository
 from wa_sessions.worker.session import (
     ClientOpened,
     CollectionUnsynced,
+    CommandGiven,
     DeviceFound,
     Event,
     LeaseLost,
@@ -46,6 +47,8 @@ from wa_sessions.worker.session import (
     StoreLost,
     TimeOver,
     VersionsSeen,
+    after_fault,
+    lost_by_fault,
 )
 
 STUCK_AFTER = 30.0  # seconds on one event, after which the task is no sign of life
@@ -80,6 +83,7 @@ class SessionTask:
         self._watching = watching
         self._queue: asyncio.Queue[Event] = asyncio.Queue()
         self._kept: deque[Event] = deque(maxlen=MOST_KEPT)
+        self._event: Event = Started()
         self._uncertain: Event | None = None
         self._busy_since: float | None = None
         self.lost: str | None = None
@@ -105,25 +109,22 @@ class SessionTask:
 
     async def resume(self, fault: str) -> None:
         """Go on after a fault from what is stored; the event that met it is not tried again."""
-        before = self.session
-        if before.current is not None:
-            await self.repository.answer(before.current.id, WaSessionsError(fault))
-        fresh = Session(before.number, before.settings, stopping=before.stopping, drops=before.drops)
-        kept = replace(
-            fresh,
-            client=before.client,
-            ending=before.client is not None,
-            requests=before.requests,
-            waiting=before.waiting,
-        )
-        self.session = (await self.repository.load(kept)).session
-        if before.client is not None:
-            self._hosts.close(before.client)
+        before, event = self.session, self._event
+        for command in lost_by_fault(before, event):
+            await self.repository.answer(command.id, WaSessionsError(fault))
+        self.session = (await self.repository.load(after_fault(before, event))).session
+        self._uncertain = None
+        if self.session.client is not None:
+            self._hosts.close(self.session.client)
         await self._go_on(Resumed())
 
     async def refuse_open_commands(self, error: WaSessionsError) -> None:
-        """Answer whoever still waits."""
-        for command in self.session.unanswered:
+        """Answer whoever still waits, also for what was never looked at."""
+        left = list(self._kept)
+        while not self._queue.empty():
+            left.append(self._queue.get_nowait())
+        given = [event.command for event in left if isinstance(event, CommandGiven)]
+        for command in (*self.session.unanswered, *given):
             await self.repository.answer(command.id, error)
 
     # ------------------------------------------------------------------------------------------------- events
@@ -174,9 +175,10 @@ class SessionTask:
 
     async def _step(self, event: Event) -> tuple[Effects, list[Event]]:
         """The pure step, and its commit. What can't be written now is kept, and the session stays as it is."""
+        self._event = event
         if isinstance(event, StoreBack) and not await self._is_back():
             return NO_EFFECTS, []
-        event = await self._with_facts(event)
+        self._event = event = await self._with_facts(event)
         after, effects = step(self.session, event, datetime.now(UTC))
         outcomes: list[Event] = []
         if effects.records or after.stored != self.session.stored:
