@@ -224,11 +224,11 @@ def test_a_table_that_is_missing_for_a_while_ends_nothing(rig: Rig, away: str, b
 def test_a_force_close_in_an_outage_stays_down(rig: Rig) -> None:
     async def scenario(rig: Rig) -> None:
         async with running(rig):
-            rig.hosts.obedient = False
+            rig.hosts.closes_clients = False
             command = rig.ask("force_close", reason="maintenance", logout=False)
             await until(lambda: rig.worker._tasks[rig.phone.id].session.ending)
             with rig.outage():
-                rig.hosts.obedient = True
+                rig.hosts.closes_clients = True
                 rig.hosts.close(rig.client or 0)
                 await until(lambda: rig.worker._tasks[rig.phone.id].session.store_away, 5)
             await until(lambda: rig.answered(command))
@@ -529,11 +529,11 @@ def test_a_service_of_several_tasks_says_which_error_it_was(rig: Rig, monkeypatc
 def test_a_phone_that_is_released_is_nobodys(rig: Rig) -> None:
     async def scenario(rig: Rig) -> None:
         async with running(rig):
-            rig.hosts.obedient = False
+            rig.hosts.closes_clients = False
             command = rig.ask("release", reason="test")
             await until(lambda: rig.worker._tasks[rig.phone.id].session.ending)
             with rig.outage():
-                rig.hosts.obedient = True
+                rig.hosts.closes_clients = True
                 rig.hosts.close(rig.client or 0)
                 await until(lambda: rig.worker._tasks[rig.phone.id].session.store_away, 5)
             await until(lambda: rig.answered(command))

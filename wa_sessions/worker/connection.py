@@ -69,7 +69,7 @@ def react(session: Session, event: Event, now: datetime) -> Step:
             return end_of(session, event, now)
 
 
-def told_while_ending(session: Session, event: Event, now: datetime) -> Step:
+def react_while_ending(session: Session, event: Event, now: datetime) -> Step:
     """What holds though the login is ended on purpose: that there is none any more, or that a stranger has paired."""
     match event:
         case protocol.Paired(jid=jid) if number_of(jid) != session.number:
@@ -129,7 +129,7 @@ def ended(session: Session, end: End, detail: str, now: datetime, until: datetim
 def set_aside(session: Session, reason: str, now: datetime) -> Step:
     """This session brings down whatever process runs it: leave it alone for long."""
     until = now + SET_ASIDE_FOR
-    detail = f"it brings its process down ({reason})"
+    detail = f"it crashes its session host ({reason})"
     message = f"{detail}; set aside until {until:%H:%M:%S} UTC, or `wa-sessions restart {session.number}`"
     note = Note("set_aside", message, "error", {"reason": reason})
     session = replace(session, deadline=None, connected_at=None, returning=Return.LOGIN)
@@ -213,7 +213,7 @@ def _come_back(session: Session, state: State, detail: str, now: datetime, not_b
 
 
 def _failed(event: MessageUndecrypted, now: datetime) -> model.MessageFailed:
-    one = event.told
+    one = event.frame
     return model.MessageFailed(
         at=now,
         message_id=one.message_id,

@@ -78,19 +78,19 @@ class Host:
                 view = view[os.write(self._pipe, view) :]
 
     def run(self) -> None:
-        """Obey until stdin ends."""
+        """Handle commands until stdin ends."""
         import wa_sessions.worker.hosts.neonize  # noqa: F401  # half a second, before anybody waits for a client
 
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         threading.Thread(target=self._start_clients, name="starts", daemon=True).start()
         for line in sys.stdin.buffer:
             try:
-                self._obey(protocol.decode(line))
+                self._handle(protocol.decode(line))
             except protocol.ProtocolError as error:
                 _complain(f"not understood: {error}")
         os._exit(0)
 
-    def _obey(self, frame: protocol.Frame) -> None:
+    def _handle(self, frame: protocol.Frame) -> None:
         match frame:
             case protocol.StartClient():
                 self._add(frame)
