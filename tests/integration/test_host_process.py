@@ -213,6 +213,13 @@ def test_a_device_that_is_not_in_the_store_is_not_started(store: str) -> None:
 # ------------------------------------------------------------------------------------------------------- the pool
 
 
+def test_a_thread_that_a_host_cannot_do_without_takes_it_along() -> None:
+    program = "from wa_sessions.worker.hosts.main import or_end; or_end(lambda: 1 / 0)"
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"
+
+
 class Events:
     """What a pool told of its clients."""
 
