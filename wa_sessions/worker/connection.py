@@ -98,10 +98,12 @@ def end_of(session: Session, event: Event, now: datetime) -> Step:
         case protocol.Banned(seconds=seconds):
             until = now + timedelta(seconds=seconds)
             return ended(session, End.BANNED, f"banned by WhatsApp until {until:%Y-%m-%d %H:%M:%S} UTC", now, until)
-        case protocol.ConnectFailed(in_store=True) | protocol.StoreFailed():
+        case protocol.ConnectFailed(in_store=True, error=error):
+            return ended(session, End.STORE_DOWN, f"the session cannot use the database ({error})", now)
+        case protocol.StoreFailed():
             return ended(session, End.STORE_DOWN, "the database does not answer the session", now)
-        case protocol.ConnectFailed():
-            return ended(session, End.UNREACHABLE, "WhatsApp cannot be reached", now)
+        case protocol.ConnectFailed(error=error):
+            return ended(session, End.UNREACHABLE, unreachable(error), now)
         case _:
             return session, NO_EFFECTS
 
@@ -172,6 +174,11 @@ def decided(session: Session, event: model.Event, now: datetime) -> Step:
         session, effects = ended(session, End.STORE_DOWN, "the database does not answer the session", now)
         return session, Effects(records) + effects
     return session, Effects(records)
+
+
+def unreachable(error: str) -> str:
+    """For people: a proxy, a certificate, a name that is not found make a difference to them."""
+    return f"WhatsApp cannot be reached ({error})" if error else "WhatsApp cannot be reached"
 
 
 def pause(attempts: int, now: datetime, longest: float, first: float = 1.0) -> float:
