@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
+from psycopg.types.json import Jsonb
 from support.stand_in_hosts import StandInHandlers, StandInHosts
 
 from wa_sessions.actions.check import check
@@ -83,9 +84,12 @@ class Rig:
     def unsynced(self) -> None:
         self.tell(protocol.Unsynced, "regular", Cause.BAD_DECRYPT)
 
-    def ask(self, verb: str, **arguments: object) -> int:
+    def ask(self, verb: str, given: object = None, **arguments: object) -> int:
         with self.database.transaction() as conn:
-            return commands.ask(conn, self.phone.id, self.worker.worker_id, verb, arguments, "op@host")
+            command = commands.ask(conn, self.phone.id, self.worker.worker_id, verb, arguments, "op@host")
+            if given is not None:
+                conn.execute("UPDATE wa_sessions.command SET arguments = %s WHERE id = %s", (Jsonb(given), command))
+            return command
 
     def answered(self, command_id: int) -> bool:
         return bool(
@@ -458,5 +462,34 @@ def test_a_phone_that_is_released_is_nobodys(rig: Rig) -> None:
                 "does not run the phone"
                 in rig.rows("SELECT error FROM wa_sessions.command WHERE id = %s", late)[0]["error"]
             )
+
+    run(scenario, rig)
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments"),
+    [
+        ("no-such-verb", {}),
+        ("force_close", {}),
+        ("force_close", {"reason": 5, "logout": "no"}),
+        ("force_close", []),
+        ("clean", {"action": "a", "reason": "b", "operation": "c", "selection": 4}),
+        ("clean", {"action": "a", "reason": "b", "operation": "c", "selection": {"types": 5, "peer": None}}),
+        ("clean", {"action": "a", "reason": "b", "operation": "c", "selection": {"types": None, "peer": {"lid": 1}}}),
+        ("restore", {"operation": 5}),
+        ("restart", "x"),
+        ("send", {}),
+        ("send", {"to": {}, "text": []}),
+    ],
+)
+def test_a_malformed_command_is_refused_and_the_session_lives(rig: Rig, verb: str, arguments: Any) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            command = rig.ask(verb, arguments)
+            await until(lambda: rig.answered(command), 3)
+            row = rig.rows("SELECT exit_code, error FROM wa_sessions.command WHERE id = %s", command)[0]
+            assert (row["exit_code"], "fault" in row["error"]) == (2, False)
+            assert "fault" not in rig.kinds()
+            await until(lambda: rig.client is not None)
 
     run(scenario, rig)

@@ -8,6 +8,7 @@ from enum import Enum, auto
 
 from wa_sessions.health.model import Health, Limits
 from wa_sessions.health.reconnect import State, Status
+from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.worker import effects as does
 from wa_sessions.worker.commands import answered_meanwhile
 from wa_sessions.worker.effects import Call, Effects, Record
@@ -44,7 +45,15 @@ DEVICE = f"{NUMBER}:1@s.whatsapp.net"
 NEW_DEVICE = f"{NUMBER}:2@s.whatsapp.net"
 WRONG_DEVICE = "77059999999:3@s.whatsapp.net"
 HOST_ENDS_WITHIN = 7 * SECOND
-ARGUMENTS = {"reason": "maintenance", "logout": False, "to": "77050000001", "text": "hello"}
+ARGUMENTS = {
+    "reason": "maintenance",
+    "logout": False,
+    "to": "77050000001",
+    "text": "hello",
+    "action": "clean",
+    "operation": "an-operation",
+    "selection": EVERYTHING.as_dict(),
+}
 
 
 class Fate(Enum):
