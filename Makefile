@@ -36,7 +36,7 @@ acceptance: $(STAMP) ## Run the tests that drive the installed command
 test-long: $(STAMP) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m long --timeout=1800
 
-lint: $(STAMP) ## Check style, types and the arrows between rooms
+lint: $(STAMP) ## Check style, types and the dependencies between packages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

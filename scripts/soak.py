@@ -1,10 +1,11 @@
 """Messages and faults without end: does the worker grow, and does it lose a message?
 
-    .venv/bin/python scripts/soak.py --minutes 10 --phones 4
+    .venv/bin/python scripts/soak.py --minutes 30 --phones 50 --per-host 10
 
 A private embedded database, the emulator, one ``wa-sessions run`` and real neonize clients that write to its phones.
-What is damaged in every copy may be lost; everything else has to arrive. Exit status 1 if something else was lost, if
-something of the worker grows, or if it did not end in good order.
+Connections, session hosts, handlers and the database are lost meanwhile. What is damaged in every copy may be lost, and
+what a killed host had not told the worker or a killed handler had in hand; everything else has to arrive. Exit status 1
+if something else was lost, if something of the worker grows, or if it did not end in good order.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -20,12 +23,13 @@ import traceback
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import fmean, linear_regression
+from statistics import fmean, linear_regression, median
 from typing import TYPE_CHECKING, Any
 
-from stage import MB, Peer, Peers, Process, Stage, Worker, look, look_at_children, machine
+import host_hook
+from stage import MB, Line, Peer, Peers, Process, Role, Stage, Worker, look, look_at_children, machine
 
-from wa_sessions.actions.force_close import force_close
+from wa_sessions.actions import changes, force_close
 from wa_sessions.actions.restart import restart
 from wa_sessions.actions.restore import restore
 from wa_sessions.actions.send import send_text
@@ -34,29 +38,47 @@ from wa_sessions.emulator.errors import NotConnected
 from wa_sessions.keys.phone_ref import PhoneRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 FIRST_PHONE, FIRST_PEER = 77_051_000_001, 77_052_000_001
 SAMPLE_EVERY = 10.0  # seconds
-WARM_UP = 120.0  # seconds whose samples are not judged
-STARTED = 5.0  # seconds after which a session process has loaded what it needs
-YOUNG = 60.0  # seconds in which a session process still warms up
-PAUSE = 0.05  # seconds between two messages to one phone
-HEALED_SHARE = 0.05  # of all messages, those whose first copy is damaged
-SCENE_EVERY = 10.0  # seconds on average between two scenes of one phone
-CUT_EVERY = 8.0  # seconds on average between two lost connections of one phone
+WARM_UP = 1 / 3  # of the run: its samples are not judged
+STARTED = 5.0  # seconds after which a host has loaded what it needs
+YOUNG = 60.0  # seconds in which a host still warms up
+PAUSE = 0.03  # seconds between two messages, for all phones together
+HEALED_SHARE = 0.01  # of all messages, those whose first copy is damaged; the worker remembers each for a day
+SCENE_EVERY = 1.5  # seconds on average between two scenes, for all phones together
+CUT_EVERY = 1.0  # seconds on average between two lost connections, for all phones together
 OUTAGE_FIRST, OUTAGE_EVERY, OUTAGE = 60.0, 240.0, 3.0  # seconds: the database's stops
+HANDLER_KILL_EVERY = 45.0  # seconds
+HOST_LIFE = 700.0  # seconds until a host is killed: a session that was in two crashes in 600 s gets another place
+BACK = 60.0  # seconds in which all phones have to be back after a host was killed
 SCENES_AT_ONCE = 2
 QUIET = 0.5  # seconds without a stanza after which nobody sends anything again
-ARRIVAL = 90.0  # seconds after which a message is lost
+ARRIVAL = 60.0  # seconds after which a message is lost
 DAMAGES = (AppStateDamage.CONTENT_MAC, AppStateDamage.INDEX_MAC, AppStateDamage.LTHASH, AppStateDamage.PATCH_MAC)
-UNWANTED = ("fault", "crashed", "lease_lost", "handler_failed", "handler_unfinished", "pairing_failed", "raw")
+UNWANTED = (
+    *(
+        "fault",
+        "faulted",
+        "set_aside",
+        "lease_lost",
+        "service_failed",
+        "unknown_frame",
+        "internal_error",
+        "not_written",
+    ),
+    *("handler_failed", "handler_slow", "handler_unfinished", "pairing_failed", "raw"),
+)
 REPAIRS = ("session_quarantined", "sender_key_quarantined", "collection_quarantined")
 
 
 @dataclass
 class Tally:
-    """What was sent and what came of it; ``lost`` says which message and when."""
+    """What was sent and what came of it; ``lost`` says which message and when.
+
+    ``with_hosts``: messages that a killed host had not told yet; ``with_handlers``: that a killed handler had in hand.
+    """
 
     sent: Counter[str] = field(default_factory=Counter)
     arrived: Counter[str] = field(default_factory=Counter)
@@ -64,38 +86,88 @@ class Tally:
     lost: list[str] = field(default_factory=list)
     incidents: list[str] = field(default_factory=list)
     outages: int = 0
+    host_kills: int = 0
+    handler_kills: int = 0
+    with_hosts: int = 0
+    with_handlers: int = 0
+    back_after: list[float] = field(default_factory=list)
 
 
 class Soak:
-    """The run: what its threads share."""
+    """The run: what its threads share. ``told``: the folder where hosts write down what they tell the worker."""
 
-    def __init__(self, stage: Stage, worker: Worker, peers: Peers, *, undamaged: bool) -> None:
-        self.stage, self.worker, self.peers = stage, worker, peers
+    def __init__(self, stage: Stage, worker: Worker, peers: Peers, told: Path, *, undamaged: bool) -> None:
+        self.stage, self.worker, self.peers, self.told = stage, worker, peers, told
         self.undamaged = undamaged
         self.tally = Tally()
         self.stopping = threading.Event()
-        self.desk = threading.Semaphore(SCENES_AT_ONCE)  # who needs the database; its stop takes all places
-        self.upheavals = 0  # grows when the database goes or comes
+        self.desk = threading.Semaphore(SCENES_AT_ONCE)  # who needs everything in order; an upheaval takes all places
+        self.upheavals = 0  # grows when the database or a host goes or comes
+        self.killed_at: list[float] = []
         self.began = time.monotonic()
 
     def seconds(self) -> float:
         return time.monotonic() - self.began
 
+    @contextlib.contextmanager
+    def upheaval(self) -> Iterator[None]:
+        """Nobody is in the midst of a scene meanwhile; messages go on."""
+        for _ in range(SCENES_AT_ONCE):
+            self.desk.acquire()
+        self.upheavals += 1
+        try:
+            yield
+        finally:
+            self.upheavals += 1
+            for _ in range(SCENES_AT_ONCE):
+                self.desk.release()
+
     def outages(self) -> None:
         """Stop the database now and then while everybody writes on."""
         wait = OUTAGE_FIRST
         while not self.stopping.wait(wait):
-            for _ in range(SCENES_AT_ONCE):
-                self.desk.acquire()
-            self.upheavals += 1
-            self.stage.server.stop()
-            time.sleep(OUTAGE)
-            self.stage.server.ensure_running()
-            self.upheavals += 1
-            self.tally.outages += 1
-            for _ in range(SCENES_AT_ONCE):
-                self.desk.release()
+            with self.upheaval():
+                self.stage.server.stop()
+                time.sleep(OUTAGE)
+                self.stage.server.ensure_running()
+                self.tally.outages += 1
             wait = OUTAGE_EVERY
+
+    def kill_handlers(self) -> None:
+        """Kill a handler's process now and then, whatever it has in hand."""
+        while not self.stopping.wait(HANDLER_KILL_EVERY):
+            if handlers := self._children(Role.HANDLER):
+                self._kill(random.choice(handlers))
+                self.tally.handler_kills += 1
+
+    def kill_hosts(self) -> None:
+        """Kill the oldest host, each in its turn."""
+        while not self.stopping.wait(HOST_LIFE / max(2, len(self._children(Role.HOST)))):
+            with self.upheaval():
+                oldest = max(self._children(Role.HOST), key=lambda process: process.age)
+                self.killed_at.append(time.monotonic())
+                self._kill(oldest)
+                self.tally.host_kills += 1
+                self._wait_until_back()
+
+    def _wait_until_back(self) -> None:
+        """Until every phone was seen connected again."""
+        began, away = time.monotonic(), dict(self.stage.devices)
+        time.sleep(0.2)  # the sockets of a dead process
+        while away and time.monotonic() - began < BACK:
+            time.sleep(0.05)
+            away = {number: device for number, device in away.items() if not self.stage.emulator.connected(device)}
+        self.tally.back_after.append(round(time.monotonic() - began, 1))
+        if away:
+            self.incident(f"not back {BACK:.0f} s after a host was killed: {', '.join(away)}")
+
+    def _children(self, role: Role) -> list[Process]:
+        return [child for child in look_at_children(self.worker.process.pid) if child.role is role]
+
+    @staticmethod
+    def _kill(process: Process) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
     def incident(self, what: str) -> None:
         """Something that should not happen, with the worker's last words."""
@@ -112,8 +184,8 @@ class Life:
     one again at the same time.
     """
 
-    def __init__(self, soak: Soak, number: str, peer: Peer, seed: int, *, steady: bool) -> None:
-        self._soak, self._number, self._peer = soak, number, peer
+    def __init__(self, soak: Soak, number: str, peer: Peer, seed: int, *, steady: bool, phones: int) -> None:
+        self._soak, self._number, self._peer, self._phones = soak, number, peer, phones
         self._random = random.Random(seed)
         self._numbers = 0
         self._closes = seed % 2
@@ -121,23 +193,24 @@ class Life:
         self._upheavals = 0
         scenes = [self._reply, self._app_state]
         scenes += [] if soak.undamaged else [self._lost_message]
-        scenes += [] if steady else [self._replaced, self._force_close]
+        scenes += [] if steady else [self._replaced, self._force_close, self._restart]
         scenes += [] if steady or soak.undamaged else [self._close]
         self._scenes = scenes
 
     def run(self) -> None:
         soak, chance = self._soak, self._random
-        next_scene, next_cut = chance.uniform(3, 3 + SCENE_EVERY), chance.uniform(3, 3 + CUT_EVERY)
-        while not soak.stopping.wait(PAUSE):
+        scene_every, cut_every, pause = SCENE_EVERY * self._phones, CUT_EVERY * self._phones, PAUSE * self._phones
+        next_scene, next_cut = chance.uniform(3, 3 + scene_every), chance.uniform(3, 3 + cut_every)
+        while not soak.stopping.wait(pause):
             try:
                 if soak.seconds() >= next_scene and soak.desk.acquire(blocking=False):
-                    next_scene = soak.seconds() + chance.expovariate(1 / SCENE_EVERY)
+                    next_scene = soak.seconds() + chance.expovariate(1 / scene_every)
                     try:
                         self._scene(chance.choice(self._scenes))
                     finally:
                         soak.desk.release()
                 elif soak.seconds() >= next_cut:
-                    next_cut = soak.seconds() + chance.expovariate(1 / CUT_EVERY)
+                    next_cut = soak.seconds() + chance.expovariate(1 / cut_every)
                     self._cut()
                 elif not soak.undamaged and chance.random() < HEALED_SHARE:
                     self._healed_message()
@@ -159,7 +232,7 @@ class Life:
 
     def _text(self, kind: str) -> str:
         self._numbers += 1
-        return f"{kind} {self._numbers}"
+        return f"{kind} {self._numbers} of {self._number}"
 
     def _send(self, kind: str) -> str:
         text = self._text(kind)
@@ -170,19 +243,38 @@ class Life:
     def _message(self, kind: str, after_sending: Callable[[], object] = lambda: None) -> None:
         """One message that has to arrive."""
         soak, text, started = self._soak, self._text(kind), time.monotonic()
-        with soak.worker.receiving(self._number, text) as arriving:
+        with soak.worker.lines.expecting(lambda line: self._ends(line, text), text) as ending:
             soak.peers.send(self._peer, self._number, text)
             soak.tally.sent[kind] += 1
             after_sending()
             try:
-                arriving.wait(ARRIVAL)
+                self._count(kind, ending.wait(ARRIVAL))
             except TimeoutError:
-                soak.tally.lost.append(f"{soak.seconds():.1f} s: {text!r} to {self._number}")
-                raise
-        soak.tally.arrived[kind] += 1
+                self._missing(text, started)
         if time.monotonic() - started > QUIET or self._upheavals != soak.upheavals:
             self._upheavals = soak.upheavals
             self._settle()
+
+    def _ends(self, line: Line, text: str) -> bool:
+        """Whether a message is done with: handled, or in the hands of a handler that was killed."""
+        if line.get("phone") != self._number:
+            return False
+        return line.get("event") == "handler_ended" or line.get("message") == f"received: {text}"
+
+    def _count(self, kind: str, line: Line) -> None:
+        if line["event"] == "handler_ended":
+            self._soak.tally.with_handlers += 1
+        else:
+            self._soak.tally.arrived[kind] += 1
+
+    def _missing(self, text: str, started: float) -> None:
+        """It may be missing if it was in a host that was killed, and had not been told."""
+        soak = self._soak
+        if any(at > started - 1 for at in soak.killed_at) and text not in set(host_hook.told(soak.told)):
+            soak.tally.with_hosts += 1
+            return
+        soak.tally.lost.append(f"{soak.seconds():.1f} s: {text!r}")
+        raise TimeoutError(f"{text!r} did not arrive within {ARRIVAL:.0f} s")
 
     def _healed_message(self) -> None:
         fault = self._soak.stage.emulator.damage_first_copies(self._phone, sender=self._peer.phone, count=1)
@@ -321,7 +413,7 @@ class Life:
         self._restart()
 
     def _force_close(self) -> None:
-        force_close(self._soak.stage.opened, self._ref, None, reason="soak")
+        changes.make(self._soak.stage.opened, force_close.change(reason="soak"), self._ref)
         self._soak.stage.emulator.wait_disconnected(self._device)
         self._restart()
 
@@ -340,7 +432,8 @@ class Sample:
 
     seconds: float
     supervisor: Process
-    sessions: list[Process]
+    hosts: list[Process]
+    handlers: list[Process]
     zombies: int
     connections: int | None
     sent: int
@@ -359,7 +452,8 @@ def take_sample(soak: Soak) -> Sample | None:
     return Sample(
         round(soak.seconds(), 1),
         supervisor,
-        [child for child in children if not child.zombie],
+        [child for child in children if child.role is Role.HOST and not child.zombie],
+        [child for child in children if child.role is Role.HANDLER and not child.zombie],
         sum(child.zombie for child in children),
         soak.stage.connections(),
         sum(tally.sent.values()),
@@ -380,27 +474,31 @@ class Figure:
 
 
 def _mean(of: Callable[[Process], float]) -> Callable[[Sample], float | None]:
-    """Over the session processes that are not just starting."""
+    """Over the hosts that are not just starting."""
 
     def mean(sample: Sample) -> float | None:
-        started = [of(process) for process in sample.sessions if process.age > STARTED]
+        started = [of(process) for process in sample.hosts if process.age > STARTED]
         return fmean(started) if started else None
 
     return mean
 
 
+def _all(sample: Sample) -> float:
+    return sum(process.pss for process in (sample.supervisor, *sample.hosts, *sample.handlers)) / MB
+
+
 FIGURES = (
-    Figure("supervisor: RSS, MB", 3, lambda s: s.supervisor.rss / MB),
-    Figure("supervisor: PSS, MB", 3, lambda s: s.supervisor.pss / MB),
-    Figure("supervisor: threads", 2, lambda s: s.supervisor.threads),
-    Figure("supervisor: open files", 3, lambda s: s.supervisor.files),
-    Figure("session process: RSS, MB (mean)", 4, _mean(lambda p: p.rss / MB)),
-    Figure("session process: PSS, MB (mean)", 4, _mean(lambda p: p.pss / MB)),
-    Figure("session process: threads (mean)", 2, _mean(lambda p: p.threads)),
-    Figure("session process: open files (mean)", 2, _mean(lambda p: p.files)),
-    Figure("child processes", 0.5, lambda s: len(s.sessions)),
+    Figure("worker: RSS, MB", 3, lambda s: s.supervisor.rss / MB),
+    Figure("worker: threads", 2, lambda s: s.supervisor.threads),
+    Figure("worker: open files", 8, lambda s: s.supervisor.files),
+    Figure("host: RSS, MB (mean)", 5, _mean(lambda p: p.rss / MB)),
+    Figure("host: threads (mean)", 4, _mean(lambda p: p.threads)),
+    Figure("host: open files (mean)", 40, _mean(lambda p: p.files)),
+    Figure("hosts", 2, lambda s: len(s.hosts)),
+    Figure("handlers: RSS, MB", 1, lambda s: sum(process.rss for process in s.handlers) / MB),
+    Figure("all processes: PSS, MB", 40, _all),
     Figure("zombies", 0.5, lambda s: s.zombies),
-    Figure("Postgres connections of the worker", 2, lambda s: s.connections),
+    Figure("Postgres connections", 20, lambda s: s.connections),
 )
 
 
@@ -435,10 +533,10 @@ def row_of(figure: Figure, samples: Sequence[Sample]) -> Row:
 
 
 def row_within(samples: Sequence[Sample]) -> Row | None:
-    """Resident memory within each session process that is past its youth: every process has a level of its own."""
+    """Resident memory within each host that is past its youth: every process has a level of its own."""
     by_pid: dict[int, list[tuple[float, float]]] = {}
     for sample in samples:
-        for process in sample.sessions:
+        for process in sample.hosts:
             if process.age > YOUNG:
                 by_pid.setdefault(process.pid, []).append((process.age, process.rss / MB))
     runs = [run for run in by_pid.values() if len(run) >= 3]
@@ -450,15 +548,14 @@ def row_within(samples: Sequence[Sample]) -> Row | None:
         points += [(x - age, y - rss) for x, y in run]
     slope, error = fit(points)
     longest = max(run[-1][0] - run[0][0] for run in runs)
-    name = f"within one session process older than {YOUNG:.0f} s: RSS, MB"
+    name = f"within one host older than {YOUNG:.0f} s: RSS, MB"
     start, end = fmean(run[0][1] for run in runs), fmean(run[-1][1] for run in runs)
-    return Row(name, start, end, slope * 3600, slope * longest > 3 and slope > 2 * error)
+    return Row(name, start, end, slope * 3600, slope * longest > 6 and slope > 2 * error)
 
 
 def judged(samples: Sequence[Sample]) -> list[Row]:
-    """The table; what comes before the end of the warm-up is left out (half of a very short run)."""
-    from_ = min(WARM_UP, samples[-1].seconds / 2)
-    warm = [sample for sample in samples if sample.seconds >= from_]
+    """The table; what comes before the end of the warm-up is left out."""
+    warm = [sample for sample in samples if sample.seconds >= samples[-1].seconds * WARM_UP]
     rows = [row_of(figure, warm) for figure in FIGURES]
     within = row_within(warm)
     return [*rows, within] if within else rows
@@ -473,10 +570,10 @@ def printed(rows: Sequence[Row]) -> str:
 
 
 def show(sample: Sample) -> None:
-    rss = ",".join(f"{process.rss // MB}" for process in sample.sessions)
+    rss, files = ([of(process) for process in sample.hosts] for of in (lambda p: p.rss // MB, lambda p: p.files))
     print(
-        f"{sample.seconds:6.0f} s  supervisor {sample.supervisor.rss / MB:.1f} MB {sample.supervisor.threads} threads "
-        f"{sample.supervisor.files} files  sessions {rss} MB  connections {sample.connections}  "
+        f"{sample.seconds:6.0f} s  worker {sample.supervisor.rss / MB:.1f} MB {sample.supervisor.threads} threads "
+        f"{sample.supervisor.files} files  hosts {rss} MB {files} files  connections {sample.connections}  "
         f"sent {sample.sent} arrived {sample.arrived}  errors {sample.errors} repairs {sample.repairs} "
         f"closes {sample.closes}",
         flush=True,
@@ -497,15 +594,21 @@ class Ending:
 
 def run(stage: Stage, options: argparse.Namespace) -> tuple[Soak, list[Sample], Ending]:
     numbers = [str(FIRST_PHONE + n) for n in range(options.phones)]
-    worker = stage.paired(*numbers)
+    stage.pair(*numbers)
+    told = host_hook.install(stage.folder / "told")
+    worker = stage.run(*numbers, "--sessions-per-host", str(options.per_host), python_path=(told,))
+    with stage.all_connected(worker, tuple(numbers)) as until_connected:
+        until_connected()
     peers = stage.peers()
-    soak = Soak(stage, worker, peers, undamaged=options.undamaged)
+    soak = Soak(stage, worker, peers, told, undamaged=options.undamaged)
+    linked = [peers.link(f"peer {n}", str(FIRST_PEER + n)) for n in range(options.phones)]
     lives = [
-        Life(soak, number, peers.link(f"peer {n}", str(FIRST_PEER + n)), options.seed + n, steady=n == 0)
-        for n, number in enumerate(numbers)
+        Life(soak, number, peer, options.seed + n, steady=n == 0, phones=options.phones)
+        for n, (number, peer) in enumerate(zip(numbers, linked, strict=True))
     ]
     soak.began = time.monotonic()
-    threads = [threading.Thread(target=work, daemon=True) for work in (soak.outages, *(life.run for life in lives))]
+    upheavals = (soak.outages, soak.kill_hosts, soak.kill_handlers)
+    threads = [threading.Thread(target=work, daemon=True) for work in (*upheavals, *(life.run for life in lives))]
     for thread in threads:
         thread.start()
     samples: list[Sample] = []
@@ -544,14 +647,15 @@ def as_json(soak: Soak, samples: list[Sample], rows: list[Row], ending: Ending, 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--phones", type=int, default=4)
+    parser.add_argument("--phones", type=int, default=50)
+    parser.add_argument("--per-host", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--undamaged", action="store_true", help="damage no message (the supervisor remembers those for a day)"
+        "--undamaged", action="store_true", help="damage no message (the worker remembers those for a day)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything, each sample too, as JSON")
     options = parser.parse_args()
-    with Stage() as stage:
+    with Stage(max_connections=str(4 * options.phones + 50)) as stage:
         soak, samples, ending = run(stage, options)
         rows = judged(samples)
     tally, counts = soak.tally, soak.worker.counts
@@ -564,6 +668,11 @@ def main() -> int:
     for kind in tally.sent:
         print(f"| {kind} | {tally.sent[kind]} | {tally.arrived[kind] or '-'} |")
     print(f"\ndatabase stops: {tally.outages}; scenes: {dict(tally.scenes)}")
+    print(
+        f"hosts killed: {tally.host_kills}, all back after {median(tally.back_after or [0])} s (median), "
+        f"{max(tally.back_after, default=0)} s (most), messages that had not been told: {tally.with_hosts}"
+    )
+    print(f"handlers killed: {tally.handler_kills}, messages that they had in hand: {tally.with_handlers}")
     print(f"handled twice: {twice(soak.worker) or 'none'}")
     print(f"events: {dict(counts)}")
     print(f"end: exit status {ending.status}, {ending.processes} processes and {ending.connections} connections left")

@@ -17,8 +17,10 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -27,24 +29,25 @@ import psycopg
 
 from wa_sessions.actions.add import add_phone
 from wa_sessions.actions.connection import Opened, open_target
-from wa_sessions.db import phones
+from wa_sessions.db import phones, whatsmeow
 from wa_sessions.db.embedded import EmbeddedServer
-from wa_sessions.db.settings import embedded_target
+from wa_sessions.db.settings import embedded_target, store_url
 from wa_sessions.emulator import Device, Emulator, Phone
 from wa_sessions.errors import WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 Line = dict[str, Any]
 STANDIN = Path(__file__).parents[1] / "tests" / "standin.py"
 HANDLER = "wa_sessions.actions.demo.handler:tell"
-WORKER = "measured-worker"  # the application_name of the worker's own connections; its session processes have none
+WORKER = "measured-worker"  # the application_name of the worker's own connections; its session hosts have none
 CONNECTIONS = """
     SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name IN (%s, '')
 """
 PATIENCE = 60.0  # seconds for anything to happen
+PAIRERS = 3  # processes that pair phones side by side, each of them one phone after another
 MB = 1 << 20
 
 
@@ -107,14 +110,13 @@ class Lines:
                 one.met(line)
 
 
-class Worker:
-    """``wa-sessions run`` as a process."""
+class Program:
+    """A process that runs sessions; what it says on stderr are JSON lines in the form of the worker's log."""
 
     def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
         self.counts: Counter[str] = Counter()
-        self.handled: Counter[str] = Counter()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "wa_sessions", "run", *arguments, "--log-format", "json", "--on-message", HANDLER],
+            [sys.executable, *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -133,15 +135,6 @@ class Worker:
             f"{event} of {phone}",
         )
 
-    def receiving(self, phone: str, text: str) -> contextlib.AbstractContextManager[Expectation]:
-        """Wait for a text in the message handler."""
-        return self.lines.expecting(
-            lambda line: (
-                line.get("event") == "output" and line.get("phone") == phone and line["message"] == f"received: {text}"
-            ),
-            f"{text!r} for {phone}",
-        )
-
     def stop(self) -> int:
         """SIGTERM; the exit status."""
         self.process.terminate()
@@ -155,6 +148,27 @@ class Worker:
 
     def _count(self, line: Line) -> None:
         self.counts[str(line.get("event", "raw"))] += 1
+
+
+class Worker(Program):
+    """``wa-sessions run``."""
+
+    def __init__(self, arguments: list[str], environment: dict[str, str], handler: str = HANDLER) -> None:
+        self.handled: Counter[str] = Counter()
+        command = ["-m", "wa_sessions", "run", *arguments, "--log-format", "json", "--on-message", handler]
+        super().__init__(command, environment)
+
+    def receiving(self, phone: str, text: str) -> contextlib.AbstractContextManager[Expectation]:
+        """Wait for a text in the message handler."""
+        return self.lines.expecting(
+            lambda line: (
+                line.get("event") == "output" and line.get("phone") == phone and line["message"] == f"received: {text}"
+            ),
+            f"{text!r} for {phone}",
+        )
+
+    def _count(self, line: Line) -> None:
+        super()._count(line)
         if line.get("event") == "output" and str(line["message"]).startswith("received: "):
             self.handled[f"{line['phone']}: {line['message'].removeprefix('received: ')}"] += 1
 
@@ -169,7 +183,7 @@ class Peer:
 
 
 class Peers:
-    """Any number of peers in one process."""
+    """Any number of clients in one process: peers, or phones that are paired into a store."""
 
     def __init__(self, emulator: Emulator, folder: Path) -> None:
         keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
@@ -189,12 +203,12 @@ class Peers:
         assert self._process.stdout
         self.lines = Lines(self._process.stdout)
 
-    def link(self, name: str, number: str) -> Peer:
-        """A new client, linked to a new phone."""
-        phone = self._emulator.add_phone(number, name)
+    def link(self, name: str, number: str, *, phone: Phone | None = None, store: str | None = None) -> Peer:
+        """A new client, linked to a phone, with its keys in a store; new ones where none is given."""
+        phone = phone or self._emulator.add_phone(number, name)
         with self._event(name, "Connected") as connected:
             with self._event(name, "QR") as qr:
-                self._do("add", name, store=str(self._folder / f"{name}.db"))
+                self._do("add", name, store=store or str(self._folder / f"{name}.db"))
                 code = qr.wait()["code"]
             device = self._emulator.scan(code, phone)
             connected.wait()
@@ -235,10 +249,11 @@ class Peers:
 
 
 class Stage:
-    """A whole installation in a temporary folder."""
+    """A whole installation in a temporary folder; ``settings`` are Postgres's."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
         self._stack = ExitStack()
+        self._settings = settings
         self.phones: dict[str, Phone] = {}
         self.devices: dict[str, Device] = {}
 
@@ -247,7 +262,7 @@ class Stage:
             self.folder = Path(tempfile.mkdtemp(prefix="wa-sessions-measure-"))
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             self.folder.chmod(0o755)
-            self.server = EmbeddedServer(self.folder / "data")
+            self.server = EmbeddedServer(self.folder / "data", settings=self._settings)
             stack.callback(self.server.stop)
             self.opened: Opened = stack.enter_context(open_target(embedded_target(self.server)))
             self.emulator = stack.enter_context(Emulator())
@@ -258,21 +273,58 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def environment(self) -> dict[str, str]:
-        """For ``wa-sessions`` as a process."""
-        url = f"{self.url}&application_name={WORKER}"
-        return {**os.environ, **self.emulator.client_env(), "WA_SESSIONS_DATABASE_URL": url}
+    def environment(self, *python_path: Path) -> dict[str, str]:
+        """For ``wa-sessions`` as a process; ``python_path`` is looked into after the emulator's own folder."""
+        url, client = f"{self.url}&application_name={WORKER}", self.emulator.client_env()
+        client["PYTHONPATH"] = os.pathsep.join([client["PYTHONPATH"], *map(str, python_path)])
+        return {**os.environ, **client, "WA_SESSIONS_DATABASE_URL": url}
 
     def add(self, number: str) -> None:
         """Make a phone known to the database and to WhatsApp."""
         add_phone(self.opened, number, 1)
         self.phones[number] = self.emulator.add_phone(number, f"phone {number}")
 
-    def run(self, *numbers: str) -> Worker:
+    @property
+    def store(self) -> str:
+        """The URL of the key store as the worker derives it."""
+        with self.opened.database.transaction() as conn:
+            whatsmeow.ensure_schema(conn)
+            return store_url(conn, self.opened.database.target)
+
+    def pair(self, *numbers: str) -> None:
+        """New phones with their keys in the store, which run nowhere: without the worker it takes 0.2 s each."""
+        for number in numbers:
+            self.add(number)
+        shares = [share for n in range(PAIRERS) if (share := numbers[n::PAIRERS])]
+        self._pair(numbers[:1])  # alone: its process makes the tables
+        with ThreadPoolExecutor(PAIRERS) as pool:
+            for _ in pool.map(self._pair, [[number for number in share if number != numbers[0]] for share in shares]):
+                pass
+        for number in numbers:
+            self.emulator.wait_disconnected(self.devices[number])
+
+    def _pair(self, numbers: Sequence[str]) -> None:
+        if not numbers:
+            return
+        clients, store = Peers(self.emulator, self.folder), self.store
+        try:
+            for number in numbers:
+                self.devices[number] = clients.link(number, number, phone=self.phones[number], store=store).device
+        finally:
+            time.sleep(1.0)  # killed amid its first login, a device may lack keys
+            clients.kill()
+
+    def run(self, *arguments: str, handler: str = HANDLER, python_path: tuple[Path, ...] = ()) -> Worker:
         """Start a worker, which ends with the stage at the latest."""
-        worker = Worker([*numbers], self.environment())
+        worker = Worker([*arguments], self.environment(*python_path), handler)
         self._stack.callback(worker.stop)
         return worker
+
+    def bare(self, arguments: list[str]) -> Program:
+        """Start a program of Python's that is not ``wa-sessions``, which ends with the stage at the latest."""
+        program = Program(arguments, self.environment())
+        self._stack.callback(program.stop)
+        return program
 
     def paired(self, *numbers: str, arguments: tuple[str, ...] = ()) -> Worker:
         """New phones, and a worker that has them all connected."""
@@ -288,7 +340,7 @@ class Stage:
         return worker
 
     @contextmanager
-    def all_connected(self, worker: Worker, numbers: tuple[str, ...]) -> Iterator[Callable[[], None]]:
+    def all_connected(self, worker: Program, numbers: tuple[str, ...]) -> Iterator[Callable[[], None]]:
         """Gives what waits until all of these have connected."""
         with ExitStack() as waiting:
             all_of = [waiting.enter_context(worker.expecting("connected", number)) for number in numbers]
@@ -314,6 +366,11 @@ class Stage:
         self._stack.callback(peers.kill)
         return peers
 
+    def postgres_cpu(self) -> float:
+        """Seconds of CPU that the server has had with all its processes."""
+        pid = int((self.server.cluster / "postmaster.pid").read_text().split()[0])
+        return cpu_of_server(pid, [child.pid for child in psutil.Process(pid).children()])
+
     def connections(self) -> int | None:
         """How many Postgres connections the worker has with its session processes; None while the database is away."""
         try:
@@ -324,11 +381,32 @@ class Stage:
             return None
 
 
+class Role(StrEnum):
+    """What a process is there for."""
+
+    WORKER = "worker"
+    HOST = "host"
+    HANDLER = "handler"
+    BARE = "bare neonize"
+    POSTGRES = "Postgres"
+    OTHER = "other"
+
+
+_ROLES = {
+    "worker.hosts.main": Role.HOST,
+    "worker.delivery": Role.HANDLER,
+    "wa_sessions run": Role.WORKER,
+    "bare_": Role.BARE,
+}
+
+
 @dataclass(frozen=True)
 class Process:
-    """What the kernel knows of one process. Memory is in bytes."""
+    """What the kernel knows of one process. Memory is in bytes, CPU in seconds; ``role``: what it does for a worker."""
 
     pid: int
+    role: Role
+    cpu: float
     age: float
     rss: int
     pss: int
@@ -342,12 +420,32 @@ def look(pid: int) -> Process | None:
     """One process, or None if it is gone."""
     try:
         process = psutil.Process(pid)
-        memory = process.memory_full_info()
-        age, zombie = time.time() - process.create_time(), process.status() == psutil.STATUS_ZOMBIE
-        threads, files = (0, 0) if zombie else (process.num_threads(), process.num_fds())
-        return Process(pid, age, memory.rss, memory.pss, memory.uss, threads, files, zombie)
+        with process.oneshot():
+            memory, times = process.memory_full_info(), process.cpu_times()
+            age, zombie = time.time() - process.create_time(), process.status() == psutil.STATUS_ZOMBIE
+            threads, files = (0, 0) if zombie else (process.num_threads(), process.num_fds())
+            role, cpu = _role(process), times.user + times.system
+        return Process(pid, role, cpu, age, memory.rss, memory.pss, memory.uss, threads, files, zombie)
     except (psutil.Error, OSError):
         return None
+
+
+def _role(process: psutil.Process) -> Role:
+    words = " ".join(process.cmdline())
+    return next((role for part, role in _ROLES.items() if part in words), Role.OTHER)
+
+
+def cpu_of_server(first: int, others: list[int]) -> float:
+    """Seconds of CPU of processes with one thread each, and of those that ended before and were the first one's.
+
+    In nanoseconds: many processes with a millisecond each would have nothing in the kernel's ticks.
+    """
+    spent = 0.0
+    for pid in (first, *others):
+        with contextlib.suppress(OSError):
+            spent += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    times = psutil.Process(first).cpu_times()
+    return spent + times.children_user + times.children_system
 
 
 def look_at_children(pid: int) -> list[Process]:

@@ -54,7 +54,9 @@ def plain_id(text: str, limit: int = LIMIT, *, without: str = "") -> str:
 
     ``without``: further characters that mean something where the id stands.
     """
-    cleaned = "".join(REPLACEMENT if char in without else char for char in plain(text[:limit]))
+    cleaned = plain(text[:limit])
+    for char in without:
+        cleaned = cleaned.replace(char, REPLACEMENT)
     if cleaned == text:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]

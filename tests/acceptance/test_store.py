@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 from support.house import House
 from support.pairing import link
 from support.standin import Standin
@@ -153,3 +155,33 @@ def test_sessions_work_through_a_transaction_pooler(house: House, peers: Standin
         assert len(worker.texts(ALICE)) == 50
         assert pooler.split_statements == 0
         assert pooler.transactions > 50
+
+
+@pytest.mark.parametrize("table", ["lease", "health", "event"])
+def test_a_lock_that_is_never_given_does_not_keep_a_worker(house: House, table: str) -> None:
+    """As by a migration that somebody left open: what cannot be written is said, and the leases end by themselves."""
+    house.add(ALICE)
+    worker = house.run(ALICE)
+    worker.expect("qr", ALICE)
+    with psycopg.connect(house.url) as other:
+        other.execute(SQL("LOCK TABLE wa_sessions.{} IN ACCESS EXCLUSIVE MODE").format(Identifier(table)))
+        assert worker.stop(30) == 0
+
+
+def test_a_database_server_that_is_stopped_does_not_keep_a_worker(
+    emu: Emulator, own_server: EmbeddedServer, own_server_url: str
+) -> None:
+    house = House(emu, own_server_url)
+    house.add(ALICE)
+    worker = house.run(ALICE)
+    worker.expect("qr", ALICE)
+    postmaster = psutil.Process(int((own_server.cluster / "postmaster.pid").read_text().split()[0]))
+    stopped = [postmaster, *postmaster.children()]
+    for process in stopped:
+        process.suspend()
+    try:
+        assert worker.stop(30) == 0
+    finally:
+        for process in stopped:
+            process.resume()
+        house.close()

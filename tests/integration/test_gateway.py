@@ -14,7 +14,15 @@ from wa_sessions.db import backend, gateway, health, phones
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.settings import Target, resolve
-from wa_sessions.errors import Conflict, DatabaseError, ExitCode, PermissionMissing, SchemaMissing, UsageError
+from wa_sessions.errors import (
+    Conflict,
+    Contended,
+    DatabaseError,
+    ExitCode,
+    PermissionMissing,
+    SchemaMissing,
+    UsageError,
+)
 from wa_sessions.keys.phone_ref import PhoneRef
 
 PASSWORD = "geheim-genug"
@@ -204,6 +212,46 @@ def test_a_connection_cut_in_the_middle_is_one_line(target: Target, relay: Relay
         assert "\n" not in str(error.value)
         with database.transaction() as conn:
             assert conn.execute("SELECT 1 AS one").fetchone() == {"one": 1}
+
+
+@pytest.mark.parametrize("limit", ["lock_timeout", "statement_timeout"])
+def test_a_lock_that_takes_too_long_is_no_lost_database(target: Target, limit: str) -> None:
+    """As a role may have it set: the server answers, so no socket has to be closed for it."""
+    with Database.open(target) as database, database.transaction() as holder:
+        holder.execute("LOCK TABLE wa_sessions.lease")
+
+        def wait(conn: Connection) -> None:
+            conn.execute("SELECT set_config(%s, '50', true)", (limit,))
+            conn.execute("LOCK TABLE wa_sessions.lease")
+
+        with pytest.raises(Contended, match="timeout"):
+            _with(database, wait)
+
+
+def test_whoever_waits_for_the_server_goes_on_when_connections_are_cut(target: Target) -> None:
+    with Database.open(target) as holding, holding.transaction() as holder:
+        holder.execute("LOCK TABLE wa_sessions.lease")
+        pids = [row["pid"] for row in holder.execute("SELECT pg_backend_pid() AS pid")]
+        database, ended = Database(target, 1), []
+
+        def wait() -> None:
+            try:
+                _with(database, lambda conn: conn.execute("LOCK TABLE wa_sessions.lease"))
+            except DatabaseError as error:
+                ended.append(error)
+
+        waiting = [threading.Thread(target=wait) for _ in range(2)]  # one for the lock, one for the connection
+        for thread in waiting:
+            thread.start()
+        blocked = "SELECT 1 FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+        while not holder.execute(blocked, pids).fetchall():
+            holder.execute("SELECT pg_stat_clear_snapshot()")
+        database.cut()
+        for thread in waiting:
+            thread.join(10)
+        assert len(ended) == 2
+        with pytest.raises(DatabaseError, match="given up"):
+            database.dedicated()
 
 
 def test_a_dedicated_connection_stands_outside(target: Target) -> None:

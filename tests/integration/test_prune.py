@@ -7,16 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.stand_in_hosts import StandInHandlers, StandInHosts
 
 from wa_sessions import cli
-from wa_sessions.db import backend, health, monitoring, pruning
+from wa_sessions.db import health, monitoring, pruning
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import MessageRow
 from wa_sessions.db.pruning import Pruned
-from wa_sessions.health.limits import Limits
-from wa_sessions.worker import supervisor
-from wa_sessions.worker.session import Settings
+from wa_sessions.worker import pruner
+from wa_sessions.worker.pruner import prune_daily
 
 NOW = datetime.now(UTC)
 OLD = NOW - timedelta(days=100)
@@ -68,15 +66,11 @@ def test_sums_are_the_same_before_and_after(old: Database, monkeypatch: pytest.M
 
 
 def test_a_worker_prunes_by_itself(old: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "PRUNE_FIRST", 0)
-    with old.transaction() as conn:
-        found = backend.detect(conn)
+    monkeypatch.setattr(pruner, "FIRST_AFTER", 0)
 
     async def run(keep: timedelta) -> None:
-        options = supervisor.WorkerOptions(Settings(Limits()), keep)
-        worker = supervisor.Supervisor(old, found, options, StandInHosts(), StandInHandlers())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(worker._prune(), 0.3)
+            await asyncio.wait_for(prune_daily(old, keep), 0.3)
 
     asyncio.run(run(timedelta()))
     assert pruning.prunable(old, DAYS) == Pruned(10, 1, 1)

@@ -21,7 +21,7 @@ from wa_sessions.db import backend, commands, phones
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import OwnedByAnother
+from wa_sessions.errors import DatabaseError, OwnedByAnother
 from wa_sessions.health.checking import Thresholds
 from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.health.model import Limits
@@ -438,6 +438,65 @@ def test_after_a_pause_a_worker_takes_again_what_is_free(rig: Rig) -> None:
             await until(lambda: rig.answered(command))
             assert rig.worker._tasks[rig.phone.id].session.state is State.CONNECTING
             assert not worker.done()
+
+    run(scenario, rig)
+
+
+def test_a_command_that_was_taken_as_the_database_went_is_carried_out(rig: Rig) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            queue, took, failures = rig.worker._commands, rig.worker._commands._take, [1]
+
+            def cut_off() -> list[commands.Command]:
+                """The commands are marked as taken, and nobody hears which they were."""
+                taken = took()
+                if taken and failures:
+                    failures.clear()
+                    raise DatabaseError("cut off")
+                return taken
+
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(queue, "_take", cut_off)
+                restart = rig.ask("restart")
+                await until(lambda: rig.answered(restart))
+            assert rig.opened == 2
+
+    run(scenario, rig)
+
+
+def test_a_refusal_that_fails_loses_no_command(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish, failures = commands.finish, [1]
+
+    def cut_off(conn: Any, command_id: int, **answer: Any) -> None:
+        if failures and "does not run the phone" in (answer.get("error") or ""):
+            failures.clear()
+            raise DatabaseError("cut off")
+        finish(conn, command_id, **answer)
+
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            monkeypatch.setattr(commands, "finish", cut_off)
+            with rig.database.transaction() as conn:
+                asked = (conn, 4711, rig.worker.worker_id, "restart", {}, "op@host")
+                nobodys = commands.ask(*asked)
+                restart = commands.ask(conn, rig.phone.id, *asked[2:])
+            await until(lambda: rig.answered(nobodys) and rig.answered(restart))
+            assert rig.opened == 2
+
+    run(scenario, rig)
+
+
+def test_a_command_in_the_instant_of_the_end_does_not_keep_the_worker(rig: Rig) -> None:
+    """``asyncio.wait_for`` of Python 3.11 swallows a cancellation that comes with what it waits for."""
+
+    async def scenario(rig: Rig) -> None:
+        queue = rig.worker._commands
+        serving = asyncio.create_task(queue.run())
+        await asyncio.sleep(0)
+        queue._heard.set()
+        serving.cancel()
+        done, _ = await asyncio.wait({serving}, timeout=5)
+        assert done
 
     run(scenario, rig)
 

@@ -11,7 +11,7 @@ from typing import Any
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.ownership import require_neonize
 from wa_sessions.db import migrate, phones, settings, whatsmeow
-from wa_sessions.db.gateway import Connection
+from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
 from wa_sessions.health.model import Limits
@@ -28,6 +28,7 @@ from wa_sessions.worker.session_task import Watching
 from wa_sessions.worker.supervisor import Supervisor, WorkerOptions
 
 STORE_VARIABLE = "WA_SESSIONS_STORE_URL"
+CONNECTIONS = 4  # that all sessions of a worker share; scrapes of its metrics use none of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,12 @@ async def _run(
         ),
         Figure("messages_waiting", "Messages that wait for their handler, in memory.", lambda: dispatcher.waiting),
     )
-    supervisor = Supervisor(opened.database, opened.backend, worker_options, hosts, dispatcher)
-    await supervisor.run(chosen, skip_owned=skip_owned)
+    database = Database(opened.database.target, CONNECTIONS)
+    supervisor = Supervisor(database, opened.backend, worker_options, hosts, dispatcher)
+    try:
+        await supervisor.run(chosen, skip_owned=skip_owned)
+    finally:
+        database.cut()
 
 
 @contextlib.contextmanager

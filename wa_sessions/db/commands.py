@@ -64,6 +64,11 @@ def take(conn: Connection, worker_id: UUID) -> list[Command]:
     return sorted((Command(**row) for row in rows), key=lambda command: command.id)
 
 
+def unanswered(conn: Connection, worker_id: UUID) -> list[Command]:
+    """All requests that a worker has taken and not answered, in order."""
+    return [Command(**row) for row in conn.execute(_SQL.unanswered, {"worker_id": worker_id})]
+
+
 def finish(
     conn: Connection,
     command_id: int,

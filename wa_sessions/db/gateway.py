@@ -1,8 +1,11 @@
 """The only way to Postgres: connections, transactions, and libpq's errors turned into one line for an operator."""
 
 import contextlib
+import os
 import re
+import socket
 import threading
+import weakref
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -42,20 +45,35 @@ class Database:
         self.target = target
         self._idle: list[Connection] = []
         self._free = threading.BoundedSemaphore(size)
-        self._closed = False
+        self._closed = self._cut = False
+        self._made: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._making = threading.Lock()
 
     @classmethod
     def open(cls, target: Target, *, size: int = 4) -> Self:
         """Connect once, so that a database that cannot be reached is known at once; raises DatabaseError."""
         database = cls(target, size)
         with errors_of(target):
-            database._idle.append(_connect(target, autocommit=False))
+            database._idle.append(database._connect(autocommit=False))
         return database
 
     def close(self) -> None:
         """Close what is idle; connections in use close as they are given back."""
         self._closed = True
         self._drop_idle()
+
+    def cut(self) -> None:
+        """Break all connections: whoever waits for the server, on whatever thread, gets DatabaseError now.
+
+        A server that was stopped, or a lock that is never given, would else keep a thread, and with it the process.
+        """
+        self._cut = True
+        with self._making:
+            made = list(self._made)
+        for conn in made:
+            with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(conn.fileno())) as link:
+                link.shutdown(socket.SHUT_RDWR)
+        self.close()
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +109,7 @@ class Database:
 
         Raises what ``transaction`` raises.
         """
-        with errors_of(self.target), contextlib.closing(_connect(self.target, autocommit=False)) as conn:
+        with errors_of(self.target), contextlib.closing(self._connect(autocommit=False)) as conn:
             conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             conn.read_only = True
             _prepare(conn, self.target)
@@ -103,7 +121,16 @@ class Database:
         It is left as the server made it, since a pooler may give it to others: queries on it need ``pinned``.
         """
         with errors_of(self.target):
-            return _connect(self.target, autocommit=True)
+            return self._connect(autocommit=True)
+
+    def _connect(self, *, autocommit: bool) -> Connection:
+        conn = _connect(self.target, autocommit=autocommit)
+        with self._making:
+            self._made.add(conn)
+        if self._cut:
+            conn.close()
+            raise DatabaseError(f"{self.target.masked}: the connection was given up")
+        return conn
 
     def _drop_idle(self) -> None:
         with contextlib.suppress(IndexError):
@@ -122,7 +149,7 @@ class Database:
                 return conn
             conn.close()
         with contextlib.ExitStack() as failing:
-            conn = failing.enter_context(contextlib.closing(_connect(self.target, autocommit=False)))
+            conn = failing.enter_context(contextlib.closing(self._connect(autocommit=False)))
             _prepare(conn, self.target)
             failing.pop_all()
         return conn

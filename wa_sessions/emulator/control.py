@@ -200,6 +200,16 @@ class Emulator(Running):
 
         self._end(device, cut)
 
+    def drop_all(self, devices: Sequence[Device]) -> None:
+        """Cut the TCP connections of many, at once; does not wait for anything."""
+
+        def cut() -> None:
+            for device in devices:
+                if device.connection is not None:
+                    device.connection.abort()
+
+        self._thread.call(cut)
+
     def close(self, device: Device) -> None:
         """Close the WebSocket in good order."""
         self._end(device, lambda connection: connection.close())

@@ -215,9 +215,9 @@ def _repair(message: FailedMessage) -> Action | None:
 
 
 def _reset(health: Health, *kinds: ErrorKind) -> Decision:
-    if health.closing:
-        return health, ()
     actions = tuple(RecordReset(kind) for kind in kinds if health.errors(kind))
+    if health.closing or not (actions or health.counted_senders):  # the way of nearly every message
+        return health, ()
     if ErrorKind.BAD_MAC in kinds:
         health = replace(health, bad_mac=0, counted_senders=frozenset())
     if ErrorKind.BAD_DECRYPT in kinds:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from wa_sessions.worker.session import Command
 
 LOOK_EVERY = 60.0  # seconds between looks for commands of which no notification came
 TRY_AGAIN_AFTER = 1.0  # seconds
+GIVEN_KEPT = 1_000  # commands that are known not to be handed over again
 
 
 class CommandQueue:
@@ -31,6 +33,8 @@ class CommandQueue:
         self._give = give
         self._lost = lost
         self._heard = asyncio.Event()
+        self._given: deque[int] = deque(maxlen=GIVEN_KEPT)
+        self._in_doubt = False  # whether something may have been taken and not handed over
         self._over = False
         self._link: Connection | None = None
         self._descriptor: int | None = None  # of the link, which does not tell once it is lost
@@ -60,21 +64,31 @@ class CommandQueue:
     async def run(self) -> None:
         """Hand over what comes, until cancelled."""
         while True:
-            try:
-                await asyncio.wait_for(self._heard.wait(), LOOK_EVERY)
-            except TimeoutError:
-                self._heard.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._heard.wait()
             self._heard.clear()
             try:
-                for found in await asyncio.to_thread(self._take):
-                    command = Command(found.id, found.verb, found.actor, found.arguments)
-                    if not self._give(found.phone_id, command):
-                        await asyncio.to_thread(self._refuse, command)
+                await self._hand_over()
             except TRY_AGAIN as error:
                 log.warn(f"commands were not taken: {error}; it is tried again", event="commands_not_taken")
                 asyncio.get_running_loop().call_later(TRY_AGAIN_AFTER, self._heard.set)
             except DatabaseError:
+                self._in_doubt = True
                 self._lost()
+
+    async def _hand_over(self) -> None:
+        """Whom a command concerns gets it before any is refused: a refusal may fail."""
+        nobodys: list[Command] = []
+        for found in await asyncio.to_thread(self._take):
+            command = Command(found.id, found.verb, found.actor, found.arguments)
+            if self._give(found.phone_id, command):
+                self._given.append(found.id)
+            else:
+                nobodys.append(command)
+        for command in nobodys:
+            await asyncio.to_thread(self._refuse, command)
+        self._in_doubt = False
 
     def _connect(self) -> Connection:
         """On a thread, which goes on though nobody waits for it any more."""
@@ -96,8 +110,12 @@ class CommandQueue:
             self._lost()
 
     def _take(self) -> list[commands.Command]:
+        """What was asked since; after a loss also what was taken and never handed over."""
         with self._database.transaction() as conn:
-            return commands.take(conn, self._worker_id)
+            taken = commands.take(conn, self._worker_id)
+            if not self._in_doubt:
+                return taken
+            return [one for one in commands.unanswered(conn, self._worker_id) if one.id not in self._given]
 
     def _refuse(self, command: Command) -> None:
         error = WaSessionsError("this worker does not run the phone any more: look with wa-sessions stats")

@@ -165,7 +165,7 @@ def health(session: Session, event: Event, now: datetime) -> Step:
 def decided(session: Session, event: model.Event, now: datetime) -> Step:
     """Let the health policy decide. A close that it asks for stands in ``health.closing``: settling sees to it."""
     found, actions = decide(session.health, event, session.settings.limits)
-    session = replace(session, health=found)
+    session = session if found is session.health else replace(session, health=found)
     records = tuple(a for a in actions if not isinstance(a, model.CloseSession | model.LeaveStore))
     leave = any(isinstance(action, model.LeaveStore) for action in actions)
     if leave and session.online and not session.ending and session.client is not None:

@@ -1,12 +1,18 @@
-"""Typed frames between processes of ours: frozen dataclasses, one JSON object a line."""
+"""Typed frames between processes of ours: frozen dataclasses, one JSON object a line.
+
+Several frames go to and fro for each message, so what a kind of frame is made of is looked up once.
+"""
 
 import base64
 import json
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
+
+_Reader = Callable[[Any], Any]
 
 
 class ProtocolError(ValueError):
@@ -21,7 +27,8 @@ class Codec:
 
     def encode(self, frame: Any) -> bytes:
         """One line."""
-        return json.dumps({"frame": type(frame).__name__, **asdict(frame)}, default=_encoded).encode() + b"\n"
+        kind = type(frame)
+        return _JSON.encode({"frame": kind.__name__, **_values(frame, kind)}).encode() + b"\n"
 
     def decode(self, line: bytes) -> Any:
         """The frame of a line. Raises ProtocolError, which repeats nothing of the line but an unknown frame's name."""
@@ -35,47 +42,55 @@ class Codec:
         return _built(kind, values)
 
 
-def _encoded(value: object) -> str:
+def _values(frame: Any, kind: type[Any]) -> dict[str, Any]:
+    return {name: getattr(frame, name) for name in _readers(kind)}  # type: ignore[arg-type]  # a class is hashable
+
+
+def _encoded(value: Any) -> Any:
+    if is_dataclass(value):
+        return _values(value, type(value))
     assert isinstance(value, bytes)
     return base64.b64encode(value).decode()
 
 
-@cache
-def _types(kind: type[Any]) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}
+_JSON = json.JSONEncoder(default=_encoded)
 
 
 def _built(kind: type[Any], values: Any) -> Any:
     if not isinstance(values, dict):
         raise ProtocolError(f"{kind.__name__} has no fields")
-    types = _types(kind)  # type: ignore[arg-type]  # a class is hashable
+    readers = _readers(kind)  # type: ignore[arg-type]  # a class is hashable
     try:
-        return kind(**{name: _value(types[name], value) for name, value in values.items()})
+        return kind(**{name: readers[name](value) for name, value in values.items()})
     except (KeyError, TypeError, ValueError):
         raise ProtocolError(f"{kind.__name__} has other fields") from None
 
 
-def _value(kind: Any, value: Any) -> Any:
+@cache
+def _readers(kind: type[Any]) -> dict[str, _Reader]:
+    """Of each field, what makes its value out of JSON's. Raises TypeError or ValueError where that is none."""
+    hints = get_type_hints(kind)
+    return {field.name: _reader(hints[field.name]) for field in fields(kind)}
+
+
+def _reader(kind: Any) -> _Reader:
     if kind is bytes:
-        return base64.b64decode(value, validate=True)
-    if is_dataclass(kind):
-        assert isinstance(kind, type)
-        return _built(kind, value)
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return kind(value)
-    if get_origin(kind) in (UnionType, Union):
-        return value if any(_is(value, part) for part in get_args(kind)) else _refuse()
-    if kind is float:
-        return float(value)
-    return value if _is(value, kind) else _refuse()
+        return lambda value: base64.b64decode(value, validate=True)
+    if isinstance(kind, type) and is_dataclass(kind):
+        return lambda value: _built(kind, value)
+    if kind is float or (isinstance(kind, type) and issubclass(kind, StrEnum)):
+        return kind
+    kinds = get_args(kind) if get_origin(kind) in (UnionType, Union) else (kind,)
+
+    def same(value: Any) -> Any:
+        if type(value) in kinds or any(_is(value, one) for one in kinds):
+            return value
+        raise TypeError
+
+    return same
 
 
 def _is(value: Any, kind: Any) -> bool:
     if get_origin(kind) is list:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
-
-
-def _refuse() -> Any:
-    raise TypeError

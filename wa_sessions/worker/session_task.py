@@ -152,7 +152,8 @@ class SessionTask:
         if left is not None and left <= 0:
             return TimeOver()
         try:
-            return await asyncio.wait_for(self._queue.get(), left)
+            async with asyncio.timeout(left):
+                return await self._queue.get()
         except TimeoutError:
             return TimeOver()
 

@@ -7,12 +7,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
-from wa_sessions.db import pruning
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
@@ -23,6 +23,7 @@ from wa_sessions.worker.machine import handler_note
 from wa_sessions.worker.ownership import Ownership
 from wa_sessions.worker.policy import PhonePolicy
 from wa_sessions.worker.ports import HandlerEvent, HandlerProcesses, HostProcesses
+from wa_sessions.worker.pruner import prune_daily
 from wa_sessions.worker.repository import TRY_AGAIN, Lease, SessionRepository
 from wa_sessions.worker.session import (
     Command,
@@ -38,12 +39,11 @@ from wa_sessions.worker.session import (
 from wa_sessions.worker.session_task import SessionTask, Watching
 
 RENEW_EVERY = 5.0  # seconds
-PRUNE_FIRST = 300.0  # seconds after the start until the history is pruned
-PRUNE_EVERY = 86_400.0  # seconds between two prunings
 PROBE_TIMEOUT = 1.0  # seconds without an answer after which the database counts as away
 SHUTDOWN_TIMEOUT = 6.5  # seconds for all sessions to end gracefully
 END_TIMEOUT = 8.5  # seconds for that, and for messages that wait for their handler
 DRAIN_AT_LEAST = 2.0  # seconds
+LAST_WRITE_TIMEOUT = 1.0  # seconds for what is written last: late entries of the history, then the leases
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +103,20 @@ class Supervisor:
             await self._serve()
         finally:
             self._commands.end()
-            await asyncio.to_thread(self._ownership.let_go, list(self._tasks))
+            await self._let_go()
         if self._failure:
             raise WorkerFault(self._failure)
         if not self._stopping.is_set() and (lost := next(iter(self._ended.values()), None)):
             raise OwnedByAnother(f"no phone is left to this worker: {lost}")
+
+    async def _let_go(self) -> None:
+        """Give the leases back. A database that does not answer keeps nobody: they end by themselves."""
+        giving_back = asyncio.create_task(asyncio.to_thread(self._ownership.let_go, list(self._tasks)))
+        await asyncio.wait({giving_back}, timeout=LAST_WRITE_TIMEOUT)
+        if giving_back.done():
+            giving_back.result()
+        else:
+            log.warn("leases end by themselves: the database does not answer", event="not_released")
 
     # ------------------------------------------------------------------------------ what sessions need of it
 
@@ -152,7 +161,7 @@ class Supervisor:
                     ("leases", self._renew),
                     ("commands", self._commands.run),
                     ("store guard", self._guard_store),
-                    ("pruning", self._prune),
+                    ("pruning", partial(prune_daily, self._database, self._options.keep_history)),
                     ("hosts", self._hosts.run),
                     ("handlers", self._handlers.run),
                 )
@@ -174,7 +183,11 @@ class Supervisor:
             self._tell_all(Shutdown())
             await asyncio.wait({everyone}, timeout=SHUTDOWN_TIMEOUT)
         await self._handlers.drain(max(DRAIN_AT_LEAST, began + END_TIMEOUT - time.monotonic()))
-        await self._write_late_notes()
+        try:
+            async with asyncio.timeout(LAST_WRITE_TIMEOUT):
+                await self._write_late_notes()
+        except TimeoutError:
+            log.error("the last entries were not written: the database does not answer", event="not_written")
         await self._hosts.end(1.0)
         for task in running:
             task.cancel()
@@ -209,7 +222,8 @@ class Supervisor:
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     def _tell_all(self, event: Event) -> None:
         for task in self._tasks.values():
@@ -321,22 +335,6 @@ class Supervisor:
         await asyncio.to_thread(self._ownership.renew, [])
         self._hosts.extend_lease(self._ownership.until)
         await self._commands.listen()
-
-    # --------------------------------------------------------------------------------------------- pruning
-
-    async def _prune(self) -> None:
-        """Once a day let go of what is older than the history is kept; 0 keeps all."""
-        while self._options.keep_history:
-            await asyncio.sleep(PRUNE_FIRST)
-            try:
-                gone, steps = 0, pruning.steps(self._database, self._options.keep_history)
-                while step := await asyncio.to_thread(next, steps, None):  # short ones: a shutdown waits for its thread
-                    gone += step[1]
-                if gone:
-                    log.info(f"history pruned: {gone} rows", event="pruned", rows=gone)
-            except WaSessionsError as error:
-                log.warn(f"the history was not pruned: {error}", event="not_pruned")
-            await asyncio.sleep(PRUNE_EVERY)
 
 
 def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -18,6 +18,10 @@ WHERE id IN (
 )
 RETURNING id, phone_id, verb, arguments, actor, requested_at;
 
+-- name: unanswered
+SELECT id, phone_id, verb, arguments, actor, requested_at FROM wa_sessions.command
+WHERE worker_id = %(worker_id)s AND taken_at IS NOT NULL AND finished_at IS NULL ORDER BY id;
+
 -- name: finish
 UPDATE wa_sessions.command
 SET finished_at = clock_timestamp(), answer = %(answer)s, error = %(error)s, exit_code = %(exit_code)s

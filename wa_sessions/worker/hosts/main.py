@@ -70,9 +70,9 @@ class Host:
         self._clients: dict[int, Client] = {}
         self._starts: queue.SimpleQueue[protocol.StartClient] = queue.SimpleQueue()
 
-    def tell(self, frame: protocol.Frame) -> None:
-        """Write one frame, from any thread."""
-        view = memoryview(protocol.encode(frame))
+    def tell(self, *frames: protocol.Frame) -> None:
+        """Write frames at once, from any thread."""
+        view = memoryview(b"".join(map(protocol.encode, frames)))
         with self._writing:
             while view:
                 view = view[os.write(self._pipe, view) :]

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import pylibmagic  # noqa: F401  # neonize needs a libmagic that the machine may lack
 from neonize import events as neonize_events
@@ -73,7 +73,11 @@ _NOT_THE_STORE = ("websocket", "noise", "invalid UTF-8", _INTERNAL)
 
 _GIVEN_TO_GO: list[Any] = []  # Go may log long after a client has stopped: a callback that is gone ends the process
 
-Tell = Callable[[protocol.ClientEvent], None]
+
+class Tell(Protocol):
+    """Takes what a client has to tell, together what belongs together."""
+
+    def __call__(self, *events: protocol.ClientEvent) -> None: ...
 
 
 def prepare_store(store_url: str) -> list[str]:
@@ -266,9 +270,11 @@ class Client:
             return
         source = event.Info.MessageSource
         sender, chat = jid_text(source.Sender), jid_text(source.Chat)
-        self._tell(protocol.Decrypted(self.client, plain_id(event.Info.ID), sender, chat))
+        decrypted = protocol.Decrypted(self.client, plain_id(event.Info.ID), sender, chat)
         if self._deliver and is_for_handlers(event.Message):
-            self._tell(protocol.MessageArrived(self.client, incoming(event)))
+            self._tell(decrypted, protocol.MessageArrived(self.client, incoming(event)))
+        else:
+            self._tell(decrypted)
 
     def _undecryptable(self, event: Any) -> None:
         source = event.Info.MessageSource
