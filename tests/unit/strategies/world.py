@@ -246,7 +246,6 @@ class World:
         outcomes = self._commit(event, after, effects) if needs_commit else []
         self.moments[-1] = replace(self.moments[-1], stands=True, barred=self._bar())
         self.session = after
-        self._bar_if_closed(before, after)
         for call in effects.calls:
             self._make(call)
         for outcome in outcomes:
@@ -283,6 +282,7 @@ class World:
             raise StoreAway
         outcomes = self.store.write(event, after, effects.records)
         self._lift(effects.records)
+        self._bar_if_closed(self.session, after)
         if fate is Fate.SEEMS_TO_FAIL:
             raise StoreAway
         self._version = self.store.version
