@@ -11,6 +11,7 @@ from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.worker import effects as does
 from wa_sessions.worker.commands import answered_meanwhile
+from wa_sessions.worker.connection import LONGEST_BAN
 from wa_sessions.worker.effects import Call, Effects, Record
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.machine import next_look, step
@@ -494,7 +495,7 @@ class World:
                 self.barred, self.barred_until = type(event).__name__, None
             case protocol.Banned(seconds=seconds):
                 self.barred = "Banned"
-                self.barred_until = self.now + timedelta(seconds=seconds) if seconds else None
+                self.barred_until = self.now + timedelta(seconds=min(seconds, LONGEST_BAN)) if seconds else None
 
     def _bar(self) -> str | None:
         if self.barred_until is not None and self.now >= self.barred_until:
