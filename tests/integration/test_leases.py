@@ -11,7 +11,7 @@ from tenacity import Retrying, stop_after_delay, wait_fixed
 from wa_sessions.db import leases, workers
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.leases import LeaseLost
-from wa_sessions.errors import DatabaseError, ExitCode, OwnedByAnother
+from wa_sessions.errors import Contended, DatabaseError, ExitCode, OwnedByAnother
 
 PHONE = 7
 
@@ -59,6 +59,14 @@ def _owner(database: Database) -> leases.WorkerInfo | None:
         return found
 
 
+def _until_unlocked(database: Database) -> None:
+    """The server has taken note that the connection with the lock is gone."""
+    held = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s"
+    for attempt in Retrying(stop=stop_after_delay(10), wait=wait_fixed(0.01), reraise=True):
+        with attempt, database.transaction() as conn:
+            assert conn.execute(held, (PHONE,)).fetchone() is None
+
+
 def test_a_second_worker_is_told_who_owns_the_session(database: Database, one: Worker, two: Worker) -> None:
     assert _owner(database) is None
     assert one.take() == 1
@@ -80,11 +88,14 @@ def test_a_released_session_goes_on_with_a_higher_epoch(database: Database, one:
     assert one.take() == 3
 
 
-def test_a_lease_of_a_worker_without_its_lock_is_respected_until_it_ends(one: Worker, two: Worker) -> None:
+def test_a_lease_of_a_worker_without_its_lock_is_respected_until_it_ends(
+    database: Database, one: Worker, two: Worker
+) -> None:
     one.take(ttl=30)
     one.lock.close()
     with pytest.raises(OwnedByAnother, match="111"):
         two.take()
+    _until_unlocked(database)
     assert two.take(dead=True) == 2
 
 
@@ -117,22 +128,30 @@ def test_a_lease_is_renewed_while_it_lives(database: Database, one: Worker, two:
 def test_late_writers_are_fenced(database: Database, one: Worker, two: Worker) -> None:
     epoch = one.take()
     with database.transaction() as conn:
-        leases.fence(conn, PHONE, epoch)
+        leases.fence(conn, PHONE, one.id, epoch)
     one.lock.close()
+    _until_unlocked(database)
     two.take(dead=True)
     with pytest.raises(LeaseLost, match="has another owner"), database.transaction() as conn:
-        leases.fence(conn, PHONE, epoch)
-    with pytest.raises(LeaseLost), database.transaction() as conn:
-        leases.fence(conn, PHONE + 1, epoch)
+        leases.fence(conn, PHONE, one.id, epoch)
+
+
+def test_who_takes_his_own_lease_anew_is_not_fenced_off_for_good(database: Database, one: Worker) -> None:
+    epoch = one.take()
+    assert one.take() == epoch + 1
+    for phone_id in (PHONE, PHONE + 1):
+        with pytest.raises(Contended), database.transaction() as conn:
+            leases.fence(conn, phone_id, one.id, epoch)
 
 
 def test_a_lease_does_not_change_hands_while_its_owner_writes(database: Database, one: Worker, two: Worker) -> None:
     epoch = one.take()
     taken: list[int] = []
     thread = threading.Thread(target=lambda: taken.append(two.take(dead=True)))
+    one.lock.close()
+    _until_unlocked(database)
     with database.transaction() as conn:
-        leases.fence(conn, PHONE, epoch)
-        one.lock.close()
+        leases.fence(conn, PHONE, one.id, epoch)
         thread.start()
         thread.join(0.3)
         assert taken == []
@@ -187,3 +206,22 @@ def test_workers_come_and_go(database: Database, one: Worker, two: Worker) -> No
     owner = _owner(database)
     assert owner
     assert (owner.worker_id, owner.host, owner.pid) == (one.id, None, None)
+
+
+def test_a_lease_is_renewed_and_not_taken_while_its_owner_writes(database: Database, one: Worker) -> None:
+    epoch, kept_off = one.take(), []
+
+    def keep_off() -> None:
+        with database.transaction() as other:
+            leases.keep_off(other, PHONE, dead=True)
+            kept_off.append(True)
+
+    thread = threading.Thread(target=keep_off)
+    with database.transaction() as conn:
+        leases.fence(conn, PHONE, one.id, epoch)
+        assert one.renew() == {PHONE}
+        thread.start()
+        thread.join(0.3)
+        assert kept_off == []
+    thread.join(10)
+    assert kept_off == [True]

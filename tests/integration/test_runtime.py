@@ -5,12 +5,14 @@ import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
+from psycopg.types.json import Jsonb
 from support.stand_in_hosts import StandInHandlers, StandInHosts
 
 from wa_sessions.actions.check import check
@@ -27,7 +29,7 @@ from wa_sessions.health.model import Limits
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import Selection
-from wa_sessions.worker import policy, repository, supervisor
+from wa_sessions.worker import ownership, policy, repository, supervisor
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.ports import HandlerEvent
 from wa_sessions.worker.session import Settings
@@ -84,9 +86,12 @@ class Rig:
     def unsynced(self) -> None:
         self.tell(protocol.Unsynced, "regular", Cause.BAD_DECRYPT)
 
-    def ask(self, verb: str, **arguments: object) -> int:
+    def ask(self, verb: str, given: object = None, **arguments: object) -> int:
         with self.database.transaction() as conn:
-            return commands.ask(conn, self.phone.id, self.worker.worker_id, verb, arguments, "op@host")
+            command = commands.ask(conn, self.phone.id, self.worker.worker_id, verb, arguments, "op@host")
+            if given is not None:
+                conn.execute("UPDATE wa_sessions.command SET arguments = %s WHERE id = %s", (Jsonb(given), command))
+            return command
 
     def answered(self, command_id: int) -> bool:
         return bool(
@@ -436,7 +441,7 @@ def test_after_a_pause_a_worker_takes_again_what_is_free(rig: Rig) -> None:
             await until(lambda: bool(rig.rows(lease, rig.phone.id)))
             command = rig.ask("restart")
             await until(lambda: rig.answered(command))
-            assert rig.worker._tasks[rig.phone.id].session.state is State.CONNECTING
+            await until(lambda: rig.worker._tasks[rig.phone.id].session.state is State.CONNECTING)
             assert not worker.done()
 
     run(scenario, rig)
@@ -549,5 +554,98 @@ def test_a_phone_that_is_released_is_nobodys(rig: Rig) -> None:
                 "does not run the phone"
                 in rig.rows("SELECT error FROM wa_sessions.command WHERE id = %s", late)[0]["error"]
             )
+
+    run(scenario, rig)
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments"),
+    [
+        ("no-such-verb", {}),
+        ("force_close", {}),
+        ("force_close", {"reason": 5, "logout": "no"}),
+        ("force_close", []),
+        ("clean", {"action": "a", "reason": "b", "operation": "c", "selection": 4}),
+        ("clean", {"action": "a", "reason": "b", "operation": "c", "selection": {"types": 5, "peer": None}}),
+        ("clean", {"action": "a", "reason": "b", "operation": "c", "selection": {"types": None, "peer": {"lid": 1}}}),
+        ("restore", {"operation": 5}),
+        ("restart", "x"),
+        ("send", {}),
+        ("send", {"to": {}, "text": []}),
+    ],
+)
+def test_a_malformed_command_is_refused_and_the_session_lives(rig: Rig, verb: str, arguments: Any) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            command = rig.ask(verb, arguments)
+            await until(lambda: rig.answered(command), 3)
+            row = rig.rows("SELECT exit_code, error FROM wa_sessions.command WHERE id = %s", command)[0]
+            assert (row["exit_code"], "fault" in row["error"]) == (2, False)
+            assert "fault" not in rig.kinds()
+            await until(lambda: rig.client is not None)
+
+    run(scenario, rig)
+
+
+def test_a_write_while_a_lease_is_taken_anew_gives_nothing_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            reclaim, taken, written = rig.worker._ownership.reclaim, threading.Event(), threading.Event()
+
+            def slowly(phone_ids: Any) -> Any:
+                epochs = reclaim(phone_ids)
+                taken.set()
+                written.wait(5)
+                return epochs
+
+            monkeypatch.setattr(rig.worker._ownership, "reclaim", slowly)
+            rig.rows("UPDATE wa_sessions.lease SET expires_at = clock_timestamp() - interval '1 s'")
+            await asyncio.to_thread(taken.wait, 5)
+            rig.tell(protocol.PingUnanswered, 1)
+            await asyncio.sleep(0.3)
+            written.set()
+            await until(lambda: rig.health()["state"] == "no_answer")
+            assert rig.opened == 1
+
+    run(scenario, rig)
+
+
+def test_a_lease_whose_row_is_deleted_is_taken_anew(rig: Rig) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            rig.rows("DELETE FROM wa_sessions.lease")
+            rig.tell(protocol.PingUnanswered, 1)
+            await until(lambda: rig.health()["state"] == "no_answer")
+            assert rig.opened == 1
+
+    run(scenario, rig)
+
+
+def test_leases_are_renewed_while_every_session_waits_for_a_lock(
+    database: Database, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "RENEW_EVERY", 0.2)
+    monkeypatch.setattr(ownership, "LEASE", 2.0)
+    monkeypatch.setattr(ownership, "LEASE_MARGIN", 0.0)
+    rig = Rig(database, server, Limits())
+
+    async def scenario(rig: Rig) -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+        with Database.open(database.target, size=2) as narrow:
+            rig.worker = Supervisor(
+                narrow, rig.backend, WorkerOptions(Settings(Limits())), rig.hosts, StandInHandlers()
+            )
+            async with running(rig):
+                leases = "SELECT epoch FROM wa_sessions.lease WHERE expires_at > clock_timestamp()"
+                before = rig.rows(leases)
+                with psycopg.connect(database.target.conninfo) as other:
+                    other.execute("LOCK TABLE wa_sessions.health IN ACCESS EXCLUSIVE MODE")
+                    for client in list(rig.hosts.clients):
+                        rig.hosts.tell(client, protocol.Disconnected(client))
+                    await asyncio.sleep(4)
+                    assert rig.rows(leases) == before
+                    assert rig.hosts.until > time.monotonic()
+                await until(lambda: rig.health()["state"] == "reconnecting")
+                assert rig.opened == 1
 
     run(scenario, rig)

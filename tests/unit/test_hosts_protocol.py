@@ -56,6 +56,11 @@ def test_no_line_is_too_strange(line: bytes) -> None:
         decode(line)
 
 
+def test_no_line_is_too_deep() -> None:
+    with pytest.raises(ProtocolError):
+        decode(b"[" * 100_000)
+
+
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),

@@ -195,6 +195,13 @@ def test_a_ban_is_waited_out_by_another_worker_too() -> None:
     assert world.session.state is State.CONNECTING
 
 
+def test_a_ban_beyond_all_dates_is_a_ban() -> None:
+    world = connected()
+    world.client_says(partial(protocol.Banned, seconds=10**17))
+    assert world.session.state is State.BANNED
+    assert world.session.retry_at is not None
+
+
 def test_a_ban_during_a_restart_is_waited_out_too() -> None:
     world = connected()
     command = world.command(Verb.RESTART)

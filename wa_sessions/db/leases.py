@@ -11,7 +11,7 @@ import psycopg
 
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
-from wa_sessions.errors import DatabaseError, OwnedByAnother
+from wa_sessions.errors import Contended, DatabaseError, OwnedByAnother
 
 LOCK_CLASS = 1464947539
 HOLDER_TIMEOUT = 3.0
@@ -69,6 +69,7 @@ def keep_off(conn: Connection, phone_id: int, *, dead: bool = False) -> None:
     Waits for another transaction that does the same. Raises OwnedByAnother. ``dead`` disregards the live lease of a
     worker that the caller knows to be gone.
     """
+    conn.execute(_SQL.current, {"phone_id": phone_id})  # waits for the writes of an owner
     values = {"phone_id": phone_id, "holder": uuid4(), "dead": dead}
     if conn.execute(_SQL.keep_off, values).fetchone() is None:
         raise OwnedByAnother(_held(phone_id, owner(conn, phone_id)))
@@ -87,12 +88,6 @@ def renew(conn: Connection, worker_id: UUID, ttl: float, alive: Collection[int] 
     return {row["phone_id"] for row in conn.execute(_SQL.renew, values)}
 
 
-def require_link(lock_conn: Connection) -> None:
-    """Raise DatabaseError where the connection that holds the locks is lost: they are lost with it."""
-    with _link():
-        lock_conn.execute(_SQL.link)
-
-
 def unlock(lock_conn: Connection, phone_id: int) -> None:
     """Let go of a lock, if it is held."""
     with _link():
@@ -105,9 +100,17 @@ def release(lock_conn: Connection, conn: Connection, phone_id: int, worker_id: U
     _unlock(lock_conn, phone_id)
 
 
-def fence(conn: Connection, phone_id: int, epoch: int) -> None:
-    """Keep the lease from changing hands during this transaction; raises LeaseLost where it already did."""
-    if conn.execute(_SQL.fence, {"phone_id": phone_id, "epoch": epoch}).fetchone() is None:
+def fence(conn: Connection, phone_id: int, worker_id: UUID, epoch: int) -> None:
+    """Keep the lease from changing hands during this transaction; raises LeaseLost where it already did.
+
+    It may be renewed meanwhile, however long the transaction waits for something else: a renewal changes no key of the
+    row, and who takes the lease locks all of it.
+    Raises Contended where nobody else has it: its worker is about to take it anew, under another epoch.
+    """
+    row = conn.execute(_SQL.fence, {"phone_id": phone_id}).fetchone()
+    if row is None or (row["worker_id"] == worker_id and row["epoch"] != epoch):
+        raise Contended(f"the lease of phone #{phone_id} is being taken anew: run it again")
+    if row["worker_id"] != worker_id:
         raise LeaseLost(f"the session of phone #{phone_id} has another owner by now")
 
 

@@ -43,9 +43,15 @@ class Selection:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """What ``as_dict`` made."""
-        types, peer = data["types"], data["peer"]
-        return cls(frozenset(types) if types is not None else None, Peer(**peer) if peer else None)
+        """What ``as_dict`` made; raises UsageError for anything else."""
+        match data:
+            case {
+                "types": None | list() as types,
+                "peer": None | {"number": str() | None, "lid": str() | None} as peer,
+            } if all(isinstance(name, str) for name in types or ()):
+                known = frozenset(types) if types is not None else None
+                return cls(known, Peer(peer["number"], peer["lid"]) if peer else None)
+        raise UsageError("a selection of keys that this version does not know")
 
     def has(self, types: Iterable[str]) -> bool:
         """Whether any of these types is meant."""

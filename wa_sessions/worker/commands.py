@@ -1,8 +1,9 @@
 """PURE: what an operator asks of a session, from the asking to the one answer."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
+from types import UnionType
 
 from wa_sessions.errors import UsageError, WaSessionsError
 from wa_sessions.health.reconnect import State, Status
@@ -37,6 +38,14 @@ from wa_sessions.worker.session import (
 )
 
 SHUTTING_DOWN = "the worker ends: try again when one runs the phone"
+
+_ARGUMENTS: Mapping[str, Mapping[str, type | UnionType]] = {
+    Verb.FORCE_CLOSE: {"reason": str, "logout": bool, "operation": str | None},
+    Verb.CLEAN: {"action": str, "reason": str, "operation": str, "selection": dict},
+    Verb.RESTORE: {"operation": str, "overwrite": str | None},
+    Verb.SEND: {"to": str, "text": str},
+}
+"""What a verb needs to know. Whoever may write into the table of commands may write anything into it."""
 
 
 def react(session: Session, event: Event) -> Step:
@@ -184,14 +193,25 @@ def _take(session: Session, command: Command) -> Step:
 def _refusal(session: Session, command: Command) -> WaSessionsError | None:
     if session.stopping:
         return WaSessionsError(SHUTTING_DOWN)
-    if command.verb not in set(Verb):
-        return UsageError(f"this worker does not know {command.verb!r}; it may be older than your wa-sessions")
+    if (malformed := _malformed(command)) is not None:
+        return malformed
     if command.verb == Verb.RESTART and session.state is State.BANNED and session.retry_at:
         return WaSessionsError(
             f"{session.number} is banned by WhatsApp until {session.retry_at:%Y-%m-%d %H:%M:%S} UTC: a login before "
             "that could prolong it; the worker connects by itself then"
         )
     return None
+
+
+def _malformed(command: Command) -> UsageError | None:
+    older = "it may be older than your wa-sessions"
+    if command.verb not in set(Verb):
+        return UsageError(f"this worker does not know {command.verb!r}; {older}")
+    given = command.arguments
+    known = _ARGUMENTS.get(command.verb, {})
+    if isinstance(given, Mapping) and all(isinstance(given.get(name), kind) for name, kind in known.items()):
+        return None
+    return UsageError(f"this worker does not understand what {command.verb!r} was asked with; {older}")
 
 
 def _done(session: Session) -> Session:
@@ -232,13 +252,14 @@ def _release(session: Session, command: Command) -> Step:
 
 
 def _send(session: Session, command: Command) -> Step:
+    sending = replace(session, requests={**session.requests, command.id: command})
+    if (malformed := _malformed(command)) is not None:
+        return replace(sending, results={**session.results, command.id: malformed}), NO_EFFECTS
     if session.state is not State.CONNECTED or session.client is None or session.ending:
         what = f"{session.number} is not connected ({session.state.value}); see `wa-sessions stats {session.number}`"
-        refused = replace(session, requests={**session.requests, command.id: command})
-        return replace(refused, results={**session.results, command.id: WaSessionsError(what)}), NO_EFFECTS
-    to, text = str(command.arguments["to"]), str(command.arguments["text"])
-    sending = replace(session, requests={**session.requests, command.id: command})
-    return sending, Effects(calls=(SendText(session.client, command.id, to, text),))
+        return replace(sending, results={**session.results, command.id: WaSessionsError(what)}), NO_EFFECTS
+    call = SendText(session.client, command.id, command.arguments["to"], command.arguments["text"])
+    return sending, Effects(calls=(call,))
 
 
 def _sent(session: Session, event: RequestAnswered) -> Session:

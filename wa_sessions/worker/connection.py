@@ -33,6 +33,7 @@ from wa_sessions.worker.session import (
 SETTLED_AFTER = timedelta(seconds=60)  # a connection must last so long for the next pause to be short again
 LONGEST_PAUSE = 60.0  # seconds between two attempts to connect
 LONGEST_STORE_PAUSE = 30.0  # seconds
+LONGEST_BAN = 10 * 365 * 86_400  # seconds; WhatsApp may name any number, and a date has to come of it
 _FINAL = (protocol.Replaced, protocol.LoggedOut, protocol.Outdated, protocol.LoginRefused, protocol.Banned)
 SET_ASIDE_FOR = timedelta(minutes=30)  # for a session that brings its hosts down
 
@@ -96,7 +97,7 @@ def end_of(session: Session, event: Event, now: datetime) -> Step:
         case protocol.Banned(seconds=0):
             return ended(session, End.BANNED, "banned by WhatsApp, no end is told", now)
         case protocol.Banned(seconds=seconds):
-            until = now + timedelta(seconds=seconds)
+            until = now + timedelta(seconds=min(seconds, LONGEST_BAN))
             return ended(session, End.BANNED, f"banned by WhatsApp until {until:%Y-%m-%d %H:%M:%S} UTC", now, until)
         case protocol.ConnectFailed(in_store=True, error=error):
             return ended(session, End.STORE_DOWN, f"the session cannot use the database ({error})", now)

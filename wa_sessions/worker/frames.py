@@ -37,7 +37,7 @@ class Codec:
             kind = self._kinds[values.pop("frame")]
         except KeyError as error:
             raise ProtocolError(f"unknown frame {str(error)[:40]}") from None
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             raise ProtocolError("a line that is no frame") from None
         return _built(kind, values)
 

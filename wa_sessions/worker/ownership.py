@@ -5,14 +5,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from uuid import UUID
 
 from wa_sessions.db import leases, phones, workers
 from wa_sessions.db.backend import Backend
-from wa_sessions.db.gateway import Connection, Database
-from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound
+from wa_sessions.db.gateway import Connection, Database, errors_of, pinned
+from wa_sessions.errors import Contended, DatabaseError, OwnedByAnother, PhoneNotFound
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.worker import log
 
@@ -58,8 +58,7 @@ class Ownership:
         Raises DatabaseError where the connection that holds the locks is lost: ``reclaim`` then.
         """
         started = time.monotonic()
-        leases.require_link(self._connected())
-        with self._database.transaction() as conn:
+        with self._apart() as conn:
             if not workers.heartbeat(conn, self._worker_id):
                 self._register(conn)
             mine = leases.renew(conn, self._worker_id, LEASE, alive)
@@ -82,6 +81,8 @@ class Ownership:
         """The phones of which both the lock and the lease have come through."""
         try:
             return self.renew([])
+        except Contended:
+            raise
         except DatabaseError:
             self._drop_locks()
         self.renew([])
@@ -103,6 +104,12 @@ class Ownership:
             log.warn(f"leases end by themselves in {LEASE:.0f} s: {error}", event="not_released")
         self._over = True
         self._drop_locks()
+
+    @contextlib.contextmanager
+    def _apart(self) -> Iterator[Connection]:
+        """A transaction on the connection that holds the locks: sessions may have all others, and wait."""
+        with errors_of(self._database.target), pinned(locks := self._connected()):
+            yield locks
 
     def _connected(self) -> Connection:
         """The one connection that has all locks, whichever thread asks: a lock on another would be of no lease."""

@@ -85,7 +85,7 @@ class SessionRepository:
 
         def write(conn: Connection) -> EffectContext:
             context = self._context(after.device or before.device, phone)
-            leases.fence(conn, phone.id, self.lease.epoch)
+            leases.fence(conn, phone.id, self._worker_id, self.lease.epoch)
             for message in changed:
                 health_rows.save_message(conn, mapping.message_row(phone.id, message))
             for record in written:
@@ -128,7 +128,7 @@ class SessionRepository:
 
         def write(conn: Connection) -> EffectContext:
             context = self._context(None, self.phone)
-            leases.fence(conn, self.phone.id, self.lease.epoch)
+            leases.fence(conn, self.phone.id, self._worker_id, self.lease.epoch)
             for note in notes:
                 records.write(conn, context, note)
             return context

@@ -5,10 +5,11 @@ import contextlib
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
@@ -37,6 +38,8 @@ from wa_sessions.worker.session import (
     StoreLost,
 )
 from wa_sessions.worker.session_task import SessionTask, Watching
+
+T = TypeVar("T")
 
 RENEW_EVERY = 5.0  # seconds
 PROBE_TIMEOUT = 1.0  # seconds without an answer after which the database counts as away
@@ -78,6 +81,7 @@ class Supervisor:
         self._handlers = handlers
         self.worker_id: UUID = uuid4()
         self._ownership = Ownership(database, backend, self.worker_id)
+        self._lease_thread = ThreadPoolExecutor(1, "leases")
         self._tasks: dict[int, SessionTask] = {}
         self._ended: dict[int, str] = {}
         self._late: list[tuple[SessionRepository, HandlerEvent]] = []
@@ -95,7 +99,7 @@ class Supervisor:
         """
         if self._options.trial_timeout is not None:
             asyncio.get_running_loop().call_later(self._options.trial_timeout, self._time_over)
-        await asyncio.to_thread(self._ownership.register)
+        await self._of_leases(self._ownership.register)
         try:
             await self._take_all(chosen, skip_owned=skip_owned)
             self._hosts.extend_lease(self._ownership.until)
@@ -111,7 +115,7 @@ class Supervisor:
 
     async def _let_go(self) -> None:
         """Give the leases back. A database that does not answer keeps nobody: they end by themselves."""
-        giving_back = asyncio.create_task(asyncio.to_thread(self._ownership.let_go, list(self._tasks)))
+        giving_back = asyncio.ensure_future(self._of_leases(self._ownership.let_go, list(self._tasks)))
         await asyncio.wait({giving_back}, timeout=LAST_WRITE_TIMEOUT)
         if giving_back.done():
             giving_back.result()
@@ -130,7 +134,7 @@ class Supervisor:
 
     async def release(self, phone_id: int) -> None:
         """Give a phone back to whoever takes it next; it stays ours where the database does not answer."""
-        await asyncio.to_thread(self._ownership.release, phone_id)
+        await self._of_leases(self._ownership.release, phone_id)
         self._forget(phone_id)
 
     def handler_event(self, phone_id: int, event: HandlerEvent) -> None:
@@ -256,11 +260,15 @@ class Supervisor:
 
     # ----------------------------------------------------------------------------------------------- leases
 
+    def _of_leases(self, work: Callable[..., T], *arguments: object) -> Awaitable[T]:
+        """On a thread of their own: however many sessions wait for a lock, leases are renewed."""
+        return asyncio.get_running_loop().run_in_executor(self._lease_thread, work, *arguments)
+
     async def _take_all(self, chosen: Sequence[Phone], *, skip_owned: bool) -> None:
         refused: OwnedByAnother | None = None
         for phone in sorted(chosen, key=lambda phone: phone.id):
             try:
-                epoch = await asyncio.to_thread(self._ownership.take, phone.id)
+                epoch = await self._of_leases(self._ownership.take, phone.id)
             except OwnedByAnother as error:
                 if not skip_owned:
                     raise
@@ -275,7 +283,7 @@ class Supervisor:
             )
         if refused and not self._tasks:
             raise refused
-        await asyncio.to_thread(self._ownership.renew, [])
+        await self._of_leases(self._ownership.renew, [])
 
     async def _renew(self) -> None:
         """Keep the leases and the worker's row fresh."""
@@ -284,7 +292,7 @@ class Supervisor:
             if not self._store_ok.is_set():
                 continue
             try:
-                mine = await asyncio.to_thread(self._ownership.renew, self._alive())
+                mine = await self._of_leases(self._ownership.renew, self._alive())
             except TRY_AGAIN as error:
                 log.warn(f"leases were not renewed: {error}; it is tried again", event="not_renewed")
                 continue
@@ -329,7 +337,7 @@ class Supervisor:
 
     async def _regain(self) -> None:
         """See that the database answers, that every lease is ours, and that commands are heard of."""
-        taken = await asyncio.to_thread(self._ownership.reclaim, list(self._tasks))
+        taken = await self._of_leases(self._ownership.reclaim, list(self._tasks))
         for phone_id, epoch in taken.items():
             task = self._tasks.get(phone_id)
             if task is None:
@@ -338,7 +346,7 @@ class Supervisor:
                 task.tell(LeaseLost(str(epoch)))
             else:
                 task.repository.lease.epoch = epoch
-        await asyncio.to_thread(self._ownership.renew, [])
+        await self._of_leases(self._ownership.renew, [])
         self._hosts.extend_lease(self._ownership.until)
         await self._commands.listen()
 

@@ -8,8 +8,10 @@ from enum import Enum, auto
 
 from wa_sessions.health.model import Health, Limits
 from wa_sessions.health.reconnect import State, Status
+from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.worker import effects as does
 from wa_sessions.worker.commands import answered_meanwhile
+from wa_sessions.worker.connection import LONGEST_BAN
 from wa_sessions.worker.effects import Call, Effects, Record
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.machine import next_look, step
@@ -44,7 +46,15 @@ DEVICE = f"{NUMBER}:1@s.whatsapp.net"
 NEW_DEVICE = f"{NUMBER}:2@s.whatsapp.net"
 WRONG_DEVICE = "77059999999:3@s.whatsapp.net"
 HOST_ENDS_WITHIN = 7 * SECOND
-ARGUMENTS = {"reason": "maintenance", "logout": False, "to": "77050000001", "text": "hello"}
+ARGUMENTS = {
+    "reason": "maintenance",
+    "logout": False,
+    "to": "77050000001",
+    "text": "hello",
+    "action": "clean",
+    "operation": "an-operation",
+    "selection": EVERYTHING.as_dict(),
+}
 
 
 class Fate(Enum):
@@ -237,7 +247,6 @@ class World:
         outcomes = self._commit(event, after, effects) if needs_commit else []
         self.moments[-1] = replace(self.moments[-1], stands=True, barred=self._bar())
         self.session = after
-        self._bar_if_closed(before, after)
         for call in effects.calls:
             self._make(call)
         for outcome in outcomes:
@@ -274,6 +283,7 @@ class World:
             raise StoreAway
         outcomes = self.store.write(event, after, effects.records)
         self._lift(effects.records)
+        self._bar_if_closed(self.session, after)
         if fate is Fate.SEEMS_TO_FAIL:
             raise StoreAway
         self._version = self.store.version
@@ -485,7 +495,7 @@ class World:
                 self.barred, self.barred_until = type(event).__name__, None
             case protocol.Banned(seconds=seconds):
                 self.barred = "Banned"
-                self.barred_until = self.now + timedelta(seconds=seconds) if seconds else None
+                self.barred_until = self.now + timedelta(seconds=min(seconds, LONGEST_BAN)) if seconds else None
 
     def _bar(self) -> str | None:
         if self.barred_until is not None and self.now >= self.barred_until:

@@ -1,9 +1,6 @@
 -- name: try_lock
 SELECT pg_catalog.pg_try_advisory_lock(%(class)s::int, %(phone_id)s::int) AS locked;
 
--- name: link
-SELECT 1;
-
 -- name: unlock
 SELECT pg_catalog.pg_advisory_unlock(%(class)s::int, %(phone_id)s::int);
 
@@ -43,7 +40,7 @@ UPDATE wa_sessions.lease SET expires_at = clock_timestamp()
 WHERE phone_id = %(phone_id)s AND worker_id = %(worker_id)s;
 
 -- name: fence
-SELECT 1 FROM wa_sessions.lease WHERE phone_id = %(phone_id)s AND epoch = %(epoch)s FOR SHARE;
+SELECT worker_id, epoch FROM wa_sessions.lease WHERE phone_id = %(phone_id)s FOR KEY SHARE;
 
 -- name: owners
 SELECT lease.phone_id, lease.worker_id, lease.epoch, lease.expires_at,
