@@ -45,7 +45,7 @@ SAMPLE_EVERY = 10.0  # seconds
 WARM_UP = 1 / 3  # of the run: its samples are not judged
 STARTED = 5.0  # seconds after which a host has loaded what it needs
 YOUNG = 60.0  # seconds in which a host still warms up
-PAUSE = 0.03  # seconds between two messages, for all phones together
+PAUSE = 0.06  # seconds between two messages, for all phones together
 HEALED_SHARE = 0.01  # of all messages, those whose first copy is damaged; the worker remembers each for a day
 SCENE_EVERY = 1.5  # seconds on average between two scenes, for all phones together
 CUT_EVERY = 1.0  # seconds on average between two lost connections, for all phones together
@@ -102,6 +102,7 @@ class Soak:
         self.tally = Tally()
         self.stopping = threading.Event()
         self.desk = threading.Semaphore(SCENES_AT_ONCE)  # who needs everything in order; an upheaval takes all places
+        self._one_upheaval = threading.Lock()
         self.upheavals = 0  # grows when the database or a host goes or comes
         self.killed_at: list[float] = []
         self.began = time.monotonic()
@@ -112,15 +113,16 @@ class Soak:
     @contextlib.contextmanager
     def upheaval(self) -> Iterator[None]:
         """Nobody is in the midst of a scene meanwhile; messages go on."""
-        for _ in range(SCENES_AT_ONCE):
-            self.desk.acquire()
-        self.upheavals += 1
-        try:
-            yield
-        finally:
-            self.upheavals += 1
+        with self._one_upheaval:
             for _ in range(SCENES_AT_ONCE):
-                self.desk.release()
+                self.desk.acquire()
+            self.upheavals += 1
+            try:
+                yield
+            finally:
+                self.upheavals += 1
+                for _ in range(SCENES_AT_ONCE):
+                    self.desk.release()
 
     def outages(self) -> None:
         """Stop the database now and then while everybody writes on."""

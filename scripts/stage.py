@@ -80,8 +80,9 @@ class Lines:
         self._also = also
         self._lock = threading.Lock()
         self._expected: set[Expectation] = set()
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
+        self._listening: set[Callable[[Line], None]] = set()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     @contextmanager
     def expecting(self, matches: Callable[[Line], bool], what: str) -> Iterator[Expectation]:
@@ -95,6 +96,22 @@ class Lines:
             with self._lock:
                 self._expected.discard(expectation)
 
+    def close(self) -> None:
+        """Read what is left of a process that has ended."""
+        self._reader.join(5)
+        self._stream.close()
+
+    @contextmanager
+    def listening(self, hear: Callable[[Line], None]) -> Iterator[None]:
+        """Hear every line that comes within this block."""
+        with self._lock:
+            self._listening.add(hear)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._listening.discard(hear)
+
     def _read(self) -> None:
         for text in self._stream:
             try:
@@ -106,8 +123,11 @@ class Lines:
             with self._lock:
                 met = [one for one in self._expected if one.matches(line)]
                 self._expected.difference_update(met)
+                listening = tuple(self._listening)
             for one in met:
                 one.met(line)
+            for hear in listening:
+                hear(line)
 
 
 class Program:
@@ -144,7 +164,7 @@ class Program:
             self.process.kill()
             return self.process.wait()
         finally:
-            self.lines.reader.join(5)
+            self.lines.close()
 
     def _count(self, line: Line) -> None:
         self.counts[str(line.get("event", "raw"))] += 1
@@ -229,6 +249,9 @@ class Peers:
         """End the process."""
         self._process.kill()
         self._process.wait(10)
+        assert self._process.stdin
+        self._process.stdin.close()
+        self.lines.close()
 
     def _event(self, name: str, event: str) -> contextlib.AbstractContextManager[Expectation]:
         return self.lines.expecting(

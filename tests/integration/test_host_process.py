@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -275,8 +276,19 @@ def test_an_ended_pool_loses_what_is_opened(monkeypatch: pytest.MonkeyPatch) -> 
     with_pool(work)
 
 
-def test_where_no_process_can_be_started_the_client_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+@pytest.mark.parametrize("lacking", ["program", "thread"])
+def test_where_no_process_can_be_started_the_client_is_lost(monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
+    if lacking == "program":
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    else:
+        start = threading.Thread.start
+
+        def refused(self: threading.Thread) -> None:
+            if self.name.startswith("host "):
+                raise RuntimeError("can't start new thread")
+            start(self)
+
+        monkeypatch.setattr(threading.Thread, "start", refused)
 
     async def work(pool: HostPool, events: Events) -> None:
         pool.open(1, None, events.told.put_nowait)

@@ -33,6 +33,7 @@ from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import Selection
 from wa_sessions.worker import ownership, policy, repository, supervisor
 from wa_sessions.worker.hosts import protocol
+from wa_sessions.worker.ports import HandlerEvent
 from wa_sessions.worker.session import Settings
 from wa_sessions.worker.session_task import Watching
 from wa_sessions.worker.supervisor import Supervisor, WorkerFault, WorkerOptions
@@ -500,6 +501,34 @@ def test_a_command_in_the_instant_of_the_end_does_not_keep_the_worker(rig: Rig) 
         serving.cancel()
         done, _ = await asyncio.wait({serving}, timeout=5)
         assert done
+
+    run(scenario, rig)
+
+
+def test_what_a_handler_left_of_a_phone_that_is_not_ours_any_more_is_said(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(supervisor.log, "warn", lambda message, **_: said.append(message))
+
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            release = rig.ask("release", reason="test")
+            await until(lambda: rig.answered(release) and rig.phone.id not in rig.worker._tasks)
+            rig.worker.handler_event(rig.phone.id, HandlerEvent("handler_unfinished", waiting=3))
+
+    run(scenario, rig)
+    assert any("3 messages were not handed" in message for message in said)
+
+
+def test_a_service_of_several_tasks_says_which_error_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken() -> None:
+        raise ExceptionGroup("unhandled errors in a TaskGroup", [RuntimeError("a bug")])
+
+    async def scenario(rig: Rig) -> None:
+        monkeypatch.setattr(rig.worker._handlers, "run", broken)
+        with pytest.raises(WorkerFault, match="handlers failed, a fault of wa-sessions: RuntimeError: a bug"):
+            await rig.worker.run([rig.phone])
 
     run(scenario, rig)
 

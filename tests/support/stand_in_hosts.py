@@ -73,6 +73,9 @@ class StandInHandlers:
     def put(self, phone_id: int, message: IncomingMessage) -> None:
         self.messages.append(message)
 
+    def forget(self, phone_id: int) -> None:
+        """Nothing is remembered."""
+
     async def run(self) -> None:
         await asyncio.Event().wait()
 

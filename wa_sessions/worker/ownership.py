@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import threading
 import time
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
@@ -28,6 +29,7 @@ class Ownership:
         self._backend = backend
         self._worker_id = worker_id
         self._locks: Connection | None = None
+        self._connecting = threading.Lock()
         self._over = False
         self.until = 0.0
 
@@ -110,13 +112,15 @@ class Ownership:
             yield locks
 
     def _connected(self) -> Connection:
-        if self._locks is None:
-            locks = self._database.dedicated()
-            if self._over:  # on a thread that nobody waits for any more
-                locks.close()
-                raise DatabaseError("the worker has ended")
-            self._locks = locks
-        return self._locks
+        """The one connection that has all locks, whichever thread asks: a lock on another would be of no lease."""
+        with self._connecting:
+            if self._locks is None:
+                locks = self._database.dedicated()
+                if self._over:  # on a thread that nobody waits for any more
+                    locks.close()
+                    raise DatabaseError("the worker has ended")
+                self._locks = locks
+            return self._locks
 
     def _drop_locks(self) -> None:
         if self._locks is not None:

@@ -120,6 +120,9 @@ class HandlerProcesses(Protocol):
     def put(self, phone_id: int, message: IncomingMessage) -> None:
         """Take a message, whose phone is set; never waits for the handler."""
 
+    def forget(self, phone_id: int) -> None:
+        """The worker runs this phone no more; what waits is handed over still."""
+
     async def run(self) -> None:
         """Hand messages over, until cancelled."""
 

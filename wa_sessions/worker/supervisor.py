@@ -84,7 +84,7 @@ class Supervisor:
         self._lease_thread = ThreadPoolExecutor(1, "leases")
         self._tasks: dict[int, SessionTask] = {}
         self._ended: dict[int, str] = {}
-        self._late_notes: dict[int, list[HandlerEvent]] = {}
+        self._late: list[tuple[SessionRepository, HandlerEvent]] = []
         self._store_ok = asyncio.Event()
         self._suspected = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -154,15 +154,18 @@ class Supervisor:
     async def release(self, phone_id: int) -> None:
         """Give a phone back to whoever takes it next; it stays ours where the database does not answer."""
         await self._of_leases(self._ownership.release, phone_id)
-        self._tasks.pop(phone_id, None)
+        self._forget(phone_id)
 
     def handler_event(self, phone_id: int, event: HandlerEvent) -> None:
         """Something about the handler that belongs into a phone's history."""
         task = self._tasks.get(phone_id)
-        if task is not None and not task.session.finished:
+        if task is None:
+            note = handler_note(event)
+            log.warn(f"phone #{phone_id} is not ours any more: {note.message}", event=note.kind, **note.detail)
+        elif task.session.finished:
+            self._late.append((task.repository, event))
+        else:
             task.tell(event)
-        elif task is not None:
-            self._late_notes.setdefault(phone_id, []).append(event)
 
     def _time_over(self) -> None:
         if self._options.watching.on_event("", "time_over", {}):
@@ -194,8 +197,8 @@ class Supervisor:
     async def _until_over(self, running: Sequence[asyncio.Task[None]]) -> None:
         """Until every phone is done with, or all are told to end; then what handlers have in hand is waited for."""
         stopping = asyncio.create_task(self._stopping.wait())
-        everyone = asyncio.create_task(_all(running))
-        await asyncio.wait({stopping, everyone}, return_when=asyncio.FIRST_COMPLETED)
+        everyone: asyncio.Future[Any] = asyncio.gather(*running, return_exceptions=True)
+        await asyncio.wait((stopping, everyone), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         began = time.monotonic()
         if not everyone.done():
@@ -203,36 +206,33 @@ class Supervisor:
             self._tell_all(Shutdown())
             await asyncio.wait({everyone}, timeout=SHUTDOWN_TIMEOUT)
         await self._handlers.drain(max(DRAIN_AT_LEAST, began + END_TIMEOUT - time.monotonic()))
-        try:
-            async with asyncio.timeout(LAST_WRITE_TIMEOUT):
-                await self._write_late_notes()
-        except TimeoutError:
-            log.error("the last entries were not written: the database does not answer", event="not_written")
+        await self._write_late_notes()
         await self._hosts.end(1.0)
         for task in running:
             task.cancel()
         await everyone
 
     async def _run_phone(self, phone_id: int, task: SessionTask) -> None:
-        async def release() -> None:
-            await self.release(phone_id)
-
-        policy = PhonePolicy(task, self._hosts, self._store_again, self._pause, release)
+        policy = PhonePolicy(task, self._hosts, self._store_again, self._pause, partial(self.release, phone_id))
         try:
             if (lost := await policy.run()) is not None:
                 self._ended[phone_id] = lost
-                self._tasks.pop(phone_id, None)
+                self._forget(phone_id)
             await policy.refuse_commands(lost or "the worker ends")
         except Exception as error:  # noqa: BLE001  # a fault of the policy itself: nothing is sure any more
             self._fail(f"the task of {task.session.number}", error)
 
     async def _write_late_notes(self) -> None:
-        for phone_id, events in self._late_notes.items():
-            task = self._tasks[phone_id]
+        """What handlers told of sessions that had ended by then; where it cannot be written it is said at least."""
+        deadline = asyncio.get_running_loop().time() + LAST_WRITE_TIMEOUT
+        for repository, event in self._late:
+            note = handler_note(event)
             try:
-                await task.repository.note(*map(handler_note, events))
-            except WaSessionsError as error:
-                log.error(f"not written: {error}", phone=task.session.number, event="not_written")
+                async with asyncio.timeout_at(deadline):
+                    await repository.note(note)
+            except (WaSessionsError, TimeoutError) as error:
+                why = str(error) or "the database does not answer"
+                log.error(f"{note.message} (not written: {why})", phone=repository.phone.number, event=note.kind)
 
     async def _store_again(self) -> None:
         """Return when the database answers, seen anew."""
@@ -244,6 +244,10 @@ class Supervisor:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
+
+    def _forget(self, phone_id: int) -> None:
+        self._tasks.pop(phone_id, None)
+        self._handlers.forget(phone_id)
 
     def _tell_all(self, event: Event) -> None:
         for task in self._tasks.values():
@@ -264,6 +268,8 @@ class Supervisor:
             self._fail(f"the worker's {name}", error)
 
     def _fail(self, what: str, error: Exception) -> None:
+        while isinstance(error, ExceptionGroup):  # of the tasks that a service has: the first one tells why
+            error = error.exceptions[0]
         self._failure = f"{what} failed, a fault of wa-sessions: {type(error).__name__}: {error}"
         log.error(self._failure, event="service_failed")
         self.stop()
@@ -366,7 +372,3 @@ def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     error = context.get("exception")
     what = f"{type(error).__name__}: {error}" if error else context["message"]
     log.error(f"a fault of wa-sessions: {what}", event="fault")
-
-
-async def _all(running: Sequence[asyncio.Task[None]]) -> None:
-    await asyncio.gather(*running, return_exceptions=True)

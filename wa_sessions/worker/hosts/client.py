@@ -98,12 +98,15 @@ class HostProcess:
         self._minute, self._logged = 0.0, 0
         self._process: subprocess.Popen[bytes]
         self._stdin: asyncio.WriteTransport
-        self._readers: list[asyncio.BaseTransport] = []
+        self._pipes: list[asyncio.BaseTransport] = []
         self._gone = asyncio.Event()
 
     @classmethod
     async def spawn(cls, observer: Observer) -> "HostProcess":
-        """Start a process; its first frame is ``Alive``. Raises OSError if there can be none."""
+        """Start a process; its first frame is ``Alive``. Raises OSError if there can be none.
+
+        RuntimeError if there can be no thread that waits for its end.
+        """
         self = cls(observer)
         read_end, write_end = os.pipe()
         try:
@@ -124,10 +127,12 @@ class HostProcess:
             os.close(write_end)
         try:
             await self._connect(read_end)
+            threading.Thread(target=self._wait, name=f"host {self.pid}", daemon=True).start()
         except BaseException:
             self.kill()
+            self._process.wait()
+            self._close_pipes()
             raise
-        threading.Thread(target=self._wait, name=f"host {self.pid}", daemon=True).start()
         return self
 
     @property
@@ -160,9 +165,11 @@ class HostProcess:
         assert stderr
         loop = self._loop
         self._stdin, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, stdin)
+        self._pipes.append(self._stdin)
         pipe, _ = await loop.connect_read_pipe(lambda: self._frames, os.fdopen(read_end, "rb", buffering=0))
+        self._pipes.append(pipe)
         errors, _ = await loop.connect_read_pipe(lambda: self._stderr, stderr)
-        self._readers = [pipe, errors]
+        self._pipes.append(errors)
 
     def _on_line(self, line: bytes) -> None:
         try:
@@ -205,10 +212,13 @@ class HostProcess:
         if self._crash is None and not self._words:  # its last words may be a moment behind; a grandchild may hold them
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stderr.closed.wait(), PIPE_PATIENCE / 10)
-        for transport in (*self._readers, self._stdin):
-            transport.close()
+        self._close_pipes()
         self._gone.set()
         self._observer.on_exit(HostExit(status, self._crash, self._words[-1] if self._words else None))
+
+    def _close_pipes(self) -> None:
+        for transport in self._pipes:
+            transport.close()
 
 
 class _Lines(asyncio.Protocol):

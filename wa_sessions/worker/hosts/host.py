@@ -107,7 +107,7 @@ class Host:
             self._launched = True
             try:
                 self._process = await HostProcess.spawn(self)
-            except OSError as error:
+            except (OSError, RuntimeError) as error:
                 log.error(f"no session host could be started: {plain_text(str(error))}", event="host_failed")
                 self._end_without_process()
                 return

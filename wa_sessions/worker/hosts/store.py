@@ -100,8 +100,8 @@ async def _own_host(lease: float) -> AsyncIterator[_OwnHost]:
     host = _OwnHost()
     try:
         host.process = await HostProcess.spawn(host)
-    except OSError as error:
-        raise WaSessionsError(f"no process could be started: {error.strerror}") from None
+    except (OSError, RuntimeError) as error:
+        raise WaSessionsError(f"no process could be started: {getattr(error, 'strerror', error)}") from None
     try:
         host.process.send(protocol.ExtendLease(time.monotonic() + lease))
         yield host
