@@ -22,7 +22,7 @@ from wa_sessions.db.settings import Target, store_url
 from wa_sessions.errors import DatabaseError
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.client import HostExit, HostProcess
-from wa_sessions.worker.hosts.pool import HostPool
+from wa_sessions.worker.hosts.pool import MOST_FAILED, HostPool
 from wa_sessions.worker.hosts.store import log_out, prepare_store
 from wa_sessions.worker.hosts.watch import process_size, process_state
 from wa_sessions.worker.ports import ClientLost, FromHost, RequestAnswered
@@ -244,6 +244,13 @@ def test_a_device_that_is_not_in_the_store_is_not_started(store: str) -> None:
 # ------------------------------------------------------------------------------------------------------- the pool
 
 
+def test_a_thread_that_a_host_cannot_do_without_takes_it_along() -> None:
+    program = "from wa_sessions.worker.hosts.main import or_end; or_end(lambda: 1 / 0)"
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"
+
+
 class Events:
     """What a pool told of its clients."""
 
@@ -327,6 +334,21 @@ def test_where_no_process_can_be_started_the_client_is_lost(monkeypatch: pytest.
         assert pool.counts().crashes == 0
 
     with_pool(work)
+
+
+def test_hosts_that_cannot_be_watched_end_the_watching(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def fails_but_once(_self: HostPool) -> None:
+        looks.append(1)
+        if len(looks) != 2:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr("wa_sessions.worker.hosts.pool.LOOK_INTERVAL", 0)
+    monkeypatch.setattr(HostPool, "_look", fails_but_once)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(HostPool(NOWHERE, 1, deliver=False).run())
+    assert len(looks) == 2 + MOST_FAILED
 
 
 def test_whoever_does_not_take_an_event_harms_no_other() -> None:

@@ -59,6 +59,14 @@ def _owner(database: Database) -> leases.WorkerInfo | None:
         return found
 
 
+def _until_unlocked(database: Database) -> None:
+    """The server has taken note that the connection with the lock is gone."""
+    held = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s"
+    for attempt in Retrying(stop=stop_after_delay(10), wait=wait_fixed(0.01), reraise=True):
+        with attempt, database.transaction() as conn:
+            assert conn.execute(held, (PHONE,)).fetchone() is None
+
+
 def test_a_second_worker_is_told_who_owns_the_session(database: Database, one: Worker, two: Worker) -> None:
     assert _owner(database) is None
     assert one.take() == 1
@@ -80,11 +88,14 @@ def test_a_released_session_goes_on_with_a_higher_epoch(database: Database, one:
     assert one.take() == 3
 
 
-def test_a_lease_of_a_worker_without_its_lock_is_respected_until_it_ends(one: Worker, two: Worker) -> None:
+def test_a_lease_of_a_worker_without_its_lock_is_respected_until_it_ends(
+    database: Database, one: Worker, two: Worker
+) -> None:
     one.take(ttl=30)
     one.lock.close()
     with pytest.raises(OwnedByAnother, match="111"):
         two.take()
+    _until_unlocked(database)
     assert two.take(dead=True) == 2
 
 
@@ -119,6 +130,7 @@ def test_late_writers_are_fenced(database: Database, one: Worker, two: Worker) -
     with database.transaction() as conn:
         leases.fence(conn, PHONE, one.id, epoch)
     one.lock.close()
+    _until_unlocked(database)
     two.take(dead=True)
     with pytest.raises(LeaseLost, match="has another owner"), database.transaction() as conn:
         leases.fence(conn, PHONE, one.id, epoch)
@@ -136,9 +148,10 @@ def test_a_lease_does_not_change_hands_while_its_owner_writes(database: Database
     epoch = one.take()
     taken: list[int] = []
     thread = threading.Thread(target=lambda: taken.append(two.take(dead=True)))
+    one.lock.close()
+    _until_unlocked(database)
     with database.transaction() as conn:
         leases.fence(conn, PHONE, one.id, epoch)
-        one.lock.close()
         thread.start()
         thread.join(0.3)
         assert taken == []

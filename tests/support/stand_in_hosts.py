@@ -10,14 +10,14 @@ from wa_sessions.worker.ports import ClientLost, FromHost, RequestAnswered
 
 
 class StandInHosts:
-    """Clients that do what they are told at once, unless ``obedient`` is taken from them."""
+    """Clients that end as soon as they are closed, unless ``closes_clients`` is False."""
 
     def __init__(self) -> None:
         self.clients: dict[int, tuple[int, str | None, Callable[[FromHost], None]]] = {}
         self.opened: list[tuple[int, str | None]] = []
         self.sent: list[tuple[str, str]] = []
         self.until = 0.0
-        self.obedient = True
+        self.closes_clients = True
         self.living = True
 
     def open(self, phone_id: int, device: str | None, tell: Callable[[FromHost], None]) -> int:
@@ -27,7 +27,7 @@ class StandInHosts:
         return client
 
     def close(self, client: int) -> None:
-        if self.obedient and client in self.clients:
+        if self.closes_clients and client in self.clients:
             self.clients.pop(client)[2](protocol.Stopped(client))
 
     drop = close

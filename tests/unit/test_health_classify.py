@@ -364,3 +364,12 @@ def test_what_names_our_database_is_never_counted(before: str, outage: str, afte
     finding = read_line(_notified(f"mismatching LTHash{before}{step}{after}"))
     assert finding is not None
     assert getattr(finding, "cause", None) not in (Cause.BAD_MAC, Cause.BAD_DECRYPT)
+
+
+def test_a_version_that_a_repair_took_during_a_sync_is_no_failure_of_the_database() -> None:
+    why = (
+        'failed to insert mutation MACs: pq: insert or update on table "whatsmeow_app_state_mutation_macs" violates '
+        'foreign key constraint "whatsmeow_app_state_mutation_macs_jid_name_fkey"'
+    )
+    line = f"Failed to sync app state after notification: failed to decode app state regular patches: {why}"
+    assert read_line(line) == UnsyncedCollection("regular", Cause.OTHER)

@@ -75,7 +75,7 @@ def after_event(kind: str, detail: Payload, number: str, operation: str | None =
             minutes = int(detail["down_seconds"] // 60)
             return Alert(DOWN, Severity.CRITICAL, f"down for {minutes} min, still trying: {detail['reason']}")
         case "set_aside":
-            return Alert(DOWN, Severity.CRITICAL, f"set aside, as it brings its process down: {detail['reason']}")
+            return Alert(DOWN, Severity.CRITICAL, f"set aside, as it crashes its session host: {detail['reason']}")
         case _ if kind in _STAYS_DOWN:
             return Alert(kind, Severity.CRITICAL, f"{detail['reason']}; look with wa-sessions stats {number}")
         case _:

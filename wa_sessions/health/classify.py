@@ -67,6 +67,8 @@ _STORE = re.compile(
     r"|failed to (?:update|insert) .*(?:in|to) the database: |failed to update contact store ",
     re.DOTALL,
 )
+_REPAIRED_MEANWHILE = 'insert or update on table "whatsmeow_app_state_mutation_macs" violates foreign key constraint'
+"""A repair took the collection's version while a sync was writing below it: the next sync begins anew."""
 _STORE_CONNECTION = re.compile(
     r"connect(?:ion)?:? (?:refused|reset)|broken pipe|unexpected EOF|i/o timeout|use of closed network"
     r"|no such host|unreachable|no route to host|deadline exceeded"
@@ -133,6 +135,8 @@ def read_line(line: str) -> UnsyncedCollection | StoreFailure | None:
 def _collection_cause(step: str, why: str) -> Cause:
     if any(words in why for words in _MISSING_KEY):
         return Cause.MISSING_KEY
+    if _REPAIRED_MEANWHILE in why:
+        return Cause.OTHER
     if _STORE.search(why) or (step != "fetch" and _is_store_failure(why)):
         return Cause.STORE
     damaged = "context canceled" not in why and any(words in why for words in _BAD_DECRYPT)

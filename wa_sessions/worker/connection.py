@@ -70,7 +70,7 @@ def react(session: Session, event: Event, now: datetime) -> Step:
             return end_of(session, event, now)
 
 
-def told_while_ending(session: Session, event: Event, now: datetime) -> Step:
+def react_while_ending(session: Session, event: Event, now: datetime) -> Step:
     """What holds though the login is ended on purpose: that there is none any more, or that a stranger has paired."""
     match event:
         case protocol.Paired(jid=jid) if number_of(jid) != session.number:
@@ -99,10 +99,12 @@ def end_of(session: Session, event: Event, now: datetime) -> Step:
         case protocol.Banned(seconds=seconds):
             until = now + timedelta(seconds=min(seconds, LONGEST_BAN))
             return ended(session, End.BANNED, f"banned by WhatsApp until {until:%Y-%m-%d %H:%M:%S} UTC", now, until)
-        case protocol.ConnectFailed(in_store=True) | protocol.StoreFailed():
+        case protocol.ConnectFailed(in_store=True, error=error):
+            return ended(session, End.STORE_DOWN, f"the session cannot use the database ({error})", now)
+        case protocol.StoreFailed():
             return ended(session, End.STORE_DOWN, "the database does not answer the session", now)
-        case protocol.ConnectFailed():
-            return ended(session, End.UNREACHABLE, "WhatsApp cannot be reached", now)
+        case protocol.ConnectFailed(error=error):
+            return ended(session, End.UNREACHABLE, unreachable(error), now)
         case _:
             return session, NO_EFFECTS
 
@@ -130,7 +132,7 @@ def ended(session: Session, end: End, detail: str, now: datetime, until: datetim
 def set_aside(session: Session, reason: str, now: datetime) -> Step:
     """This session brings down whatever process runs it: leave it alone for long."""
     until = now + SET_ASIDE_FOR
-    detail = f"it brings its process down ({reason})"
+    detail = f"it crashes its session host ({reason})"
     message = f"{detail}; set aside until {until:%H:%M:%S} UTC, or `wa-sessions restart {session.number}`"
     note = Note("set_aside", message, "error", {"reason": reason})
     session = replace(session, deadline=None, connected_at=None, returning=Return.LOGIN)
@@ -175,6 +177,11 @@ def decided(session: Session, event: model.Event, now: datetime) -> Step:
     return session, Effects(records)
 
 
+def unreachable(error: str) -> str:
+    """For people: a proxy, a certificate, a name that is not found make a difference to them."""
+    return f"WhatsApp cannot be reached ({error})" if error else "WhatsApp cannot be reached"
+
+
 def pause(attempts: int, now: datetime, longest: float, first: float = 1.0) -> float:
     """Seconds until the next attempt: exponential, with a jitter of up to ``first`` out of the clock's last digits."""
     return min(first * 2.0 ** min(attempts, 16), longest) + first * now.microsecond / 1e6
@@ -214,7 +221,7 @@ def _come_back(session: Session, state: State, detail: str, now: datetime, not_b
 
 
 def _failed(event: MessageUndecrypted, now: datetime) -> model.MessageFailed:
-    one = event.told
+    one = event.frame
     return model.MessageFailed(
         at=now,
         message_id=one.message_id,

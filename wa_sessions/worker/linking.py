@@ -63,8 +63,8 @@ def react(session: Session, event: Event, now: datetime) -> Step:
             return replace(session, wrong_device=jid, deadline=now + UNLINK_TIMEOUT), NO_EFFECTS
         case protocol.PairingFailed(reason=reason) | ClientLost(reason=reason):
             return _round_failed(session, reason, now)
-        case protocol.ConnectFailed(in_store=False):
-            return _round_failed(session, "WhatsApp cannot be reached", now)
+        case protocol.ConnectFailed(in_store=False, error=error):
+            return _round_failed(session, connection.unreachable(error), now)
         case _:
             return connection.end_of(session, event, now)
 

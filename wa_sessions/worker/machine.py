@@ -133,7 +133,7 @@ def _client(session: Session, event: Event, now: datetime) -> Step:
         case ClientLost():
             return _client_lost(session, event, now)
         case _ if session.ending or not session.online:
-            return connection.told_while_ending(session, event, now)
+            return connection.react_while_ending(session, event, now)
         case _ if session.state is State.PAIRING:
             return linking.react(session, event, now)
         case _:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import socket
-import threading
 import time
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
@@ -12,7 +11,7 @@ from uuid import UUID
 from wa_sessions.db import leases, phones, workers
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection, Database, errors_of, pinned
-from wa_sessions.errors import Contended, DatabaseError, OwnedByAnother, PhoneNotFound
+from wa_sessions.errors import Contended, DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.worker import log
 
@@ -22,14 +21,16 @@ STALE = 3600.0  # seconds of silence after which a killed worker's row is remove
 
 
 class Ownership:
-    """The leases of one worker. Its methods block, and raise DatabaseError while the database is away."""
+    """The leases of one worker. Its methods block, and raise DatabaseError while the database is away.
+
+    One thread calls them: the locks of all leases are those of one connection.
+    """
 
     def __init__(self, database: Database, backend: Backend, worker_id: UUID) -> None:
         self._database = database
         self._backend = backend
         self._worker_id = worker_id
         self._locks: Connection | None = None
-        self._connecting = threading.Lock()
         self._over = False
         self.until = 0.0
 
@@ -100,7 +101,7 @@ class Ownership:
                 for phone_id in phone_ids:
                     leases.release(self._connected(), conn, phone_id, self._worker_id)
                 workers.forget(conn, self._worker_id)
-        except DatabaseError as error:
+        except WaSessionsError as error:
             log.warn(f"leases end by themselves in {LEASE:.0f} s: {error}", event="not_released")
         self._over = True
         self._drop_locks()
@@ -112,15 +113,13 @@ class Ownership:
             yield locks
 
     def _connected(self) -> Connection:
-        """The one connection that has all locks, whichever thread asks: a lock on another would be of no lease."""
-        with self._connecting:
-            if self._locks is None:
-                locks = self._database.dedicated()
-                if self._over:  # on a thread that nobody waits for any more
-                    locks.close()
-                    raise DatabaseError("the worker has ended")
-                self._locks = locks
-            return self._locks
+        if self._locks is None:
+            locks = self._database.dedicated()
+            if self._over:  # on a thread that nobody waits for any more
+                locks.close()
+                raise DatabaseError("the worker has ended")
+            self._locks = locks
+        return self._locks
 
     def _drop_locks(self) -> None:
         if self._locks is not None:

@@ -203,7 +203,7 @@ class MessageUndecrypted:
     ``session_mark`` is the sender's session (in a group: sender key) as the store has it.
     """
 
-    told: Undecrypted
+    frame: Undecrypted
     connection: str
     session_mark: str | None = None
 
@@ -212,7 +212,7 @@ class MessageUndecrypted:
 class CollectionUnsynced:
     """A collection did not sync; ``versions`` are those in the store before any repair."""
 
-    told: Unsynced
+    frame: Unsynced
     versions: Mapping[str, int] = field(default_factory=nothing)
 
 

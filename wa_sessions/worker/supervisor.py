@@ -135,10 +135,8 @@ class Supervisor:
         """Give the leases back. A database that does not answer keeps nobody: they end by themselves."""
         phone_ids = [phone.id for phone in chosen]
         giving_back = asyncio.ensure_future(self._of_leases(self._ownership.let_go, phone_ids))
-        await asyncio.wait({giving_back}, timeout=LAST_WRITE_TIMEOUT)
-        if giving_back.done():
-            giving_back.result()
-        else:
+        done, _ = await asyncio.wait({giving_back}, timeout=LAST_WRITE_TIMEOUT)
+        if not done:
             log.warn("leases end by themselves: the database does not answer", event="not_released")
 
     # ------------------------------------------------------------------------------ what sessions need of it

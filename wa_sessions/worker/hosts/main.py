@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -78,19 +79,19 @@ class Host:
                 view = view[os.write(self._pipe, view) :]
 
     def run(self) -> None:
-        """Obey until stdin ends."""
+        """Handle commands until stdin ends."""
         import wa_sessions.worker.hosts.neonize  # noqa: F401  # half a second, before anybody waits for a client
 
-        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
-        threading.Thread(target=self._start_clients, name="starts", daemon=True).start()
+        for work, name in ((self._beat, "heartbeat"), (self._start_clients, "starts")):
+            threading.Thread(target=or_end, args=(work,), name=name, daemon=True).start()
         for line in sys.stdin.buffer:
             try:
-                self._obey(protocol.decode(line))
+                self._handle(protocol.decode(line))
             except protocol.ProtocolError as error:
                 _complain(f"not understood: {error}")
         os._exit(0)
 
-    def _obey(self, frame: protocol.Frame) -> None:
+    def _handle(self, frame: protocol.Frame) -> None:
         match frame:
             case protocol.StartClient():
                 self._add(frame)
@@ -137,13 +138,13 @@ class Host:
 
     def _end_all(self, seconds: float) -> None:
         """All WebSockets side by side, one time of quiet for all, no ``Stop``: the process ends."""
-        end, clients = time.monotonic() + seconds, [one for one in self._clients.values() if not one.cancel()]
+        end, clients = time.monotonic() + seconds, [one for one in list(self._clients.values()) if not one.cancel()]
         closing = [self._aside(client.disconnect) for client in clients]
         for thread in closing:
             thread.join(max(0.0, end - _LAST_WORDS - time.monotonic()))  # not for a farewell into a black hole
         for client in clients:
             client.hear_out(end)
-        for number in self._clients:
+        for number in list(self._clients):  # others that end just now take themselves out
             self.tell(protocol.Stopped(number))
         os._exit(0)
 
@@ -171,6 +172,15 @@ class Host:
         while True:
             self.tell(protocol.Alive())
             pause.wait(HEARTBEAT)
+
+
+def or_end(work: Callable[[], None]) -> None:
+    """Do what a host is worth nothing without: where it fails the process ends, and the worker hears why."""
+    try:
+        work()
+    except BaseException:  # noqa: BLE001  # a thread that is gone would be missed by nobody
+        traceback.print_exc()
+        os._exit(1)
 
 
 def _prepare(store_url: str) -> list[str]:

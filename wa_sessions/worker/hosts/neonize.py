@@ -251,12 +251,12 @@ class Client:
         self.last_event = time.monotonic()
         try:
             if kind := _SUBSCRIBED.get(code):
-                self._told(kind.FromString(ctypes.string_at(address, size)))
+                self._report(kind.FromString(ctypes.string_at(address, size)))
         except Exception as error:  # noqa: BLE001  # one event that cannot be read must not end the others
             print(f"an event of kind {code} was not understood: {type(error).__name__}", file=sys.stderr)  # noqa: T201
         self.last_event = time.monotonic()
 
-    def _told(self, event: Any) -> None:
+    def _report(self, event: Any) -> None:
         match event:
             case neonize_events.MessageEv():
                 self._message(event)

@@ -32,6 +32,9 @@ REVIEW_INTERVAL = 5.0
 MERGE_AGE = 600.0
 """Seconds that pass without a crash before small hosts are joined."""
 
+MOST_FAILED = 10
+"""Looks in a row that may fail: hosts that nobody watches would be called alive for ever."""
+
 _ENDED_KEPT = 1_000  # clients that ended by themselves, of whom an end may still be asked
 
 
@@ -59,11 +62,7 @@ class HostPool:
         self._store_url, self._deliver = store_url, deliver
         self._sessions_per_host = sessions_per_host
         self._suspects = Suspects(sessions_per_host)
-        self._numbers, self._host_numbers, self._request_numbers = (
-            itertools.count(1),
-            itertools.count(1),
-            itertools.count(1),
-        )
+        self._numbers, self._host_numbers, self._request_numbers = (itertools.count(1) for _ in range(3))
         self._hosts: dict[int, Host] = {}
         self._clients: dict[int, Client] = {}
         self._host_of: dict[int, Host] = {}
@@ -266,12 +265,17 @@ class HostPool:
             host.extend_lease(until)
 
     async def run(self) -> None:
-        """Watch the hosts until cancelled. An error of its own is logged, and the next look is another one."""
+        """Watch the hosts until cancelled. A look that fails is logged; raises what ``MOST_FAILED`` in a row raise."""
+        failed = 0
         while True:
             await asyncio.sleep(LOOK_INTERVAL)
             try:
                 self._look()
-            except Exception as error:  # noqa: BLE001  # hosts that nobody watches are worse
+                failed = 0
+            except Exception as error:
+                failed += 1
+                if failed == MOST_FAILED:
+                    raise
                 log.error(f"session hosts were not looked at: {error!r}", event="internal_error")
 
     async def end(self, timeout: float) -> None:  # noqa: ASYNC109  # what is not told by then is killed, not abandoned

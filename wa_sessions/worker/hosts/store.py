@@ -58,7 +58,7 @@ class _OwnHost:
 
     def __init__(self) -> None:
         self.process: HostProcess
-        self.told: asyncio.Queue[protocol.ClientEvent | HostExit] = asyncio.Queue()
+        self.events: asyncio.Queue[protocol.ClientEvent | HostExit] = asyncio.Queue()
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[protocol.Answer]] = {}
         self._ended: str | None = None
@@ -71,17 +71,17 @@ class _OwnHost:
             case protocol.Alive() | protocol.Stuck():
                 pass
             case _:
-                self.told.put_nowait(frame)
+                self.events.put_nowait(frame)
 
     def on_unknown_frame(self) -> None:
         pass
 
     def on_exit(self, ended: HostExit) -> None:
-        self._ended = f"the session process ended before it answered ({ended.reason})"
+        self._ended = f"the session host ended before it answered ({ended.reason})"
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_result(protocol.Answer(0, error=self._ended))
-        self.told.put_nowait(ended)
+        self.events.put_nowait(ended)
 
     async def ask(self, command: "protocol.PrepareStore | protocol.Unlink") -> protocol.Answer:
         """The answer to a request. Raises WaSessionsError with its error."""
@@ -145,7 +145,7 @@ async def _found(host: _OwnHost, store_url: str, device: str) -> str:
 async def _removed(host: _OwnHost) -> bool:
     """What has become of the device. That a connection is lost is no end: whatsmeow opens another."""
     while True:
-        match event := await host.told.get():
+        match event := await host.events.get():
             case protocol.Connected():
                 await host.ask(protocol.Unlink(_CLIENT, host.number()))
                 return True
@@ -168,6 +168,6 @@ def _why_not(event: protocol.ClientEvent | HostExit) -> str | None:
         case protocol.Replaced():
             return "another client logged in with these keys"
         case HostExit():
-            return f"the session process ended: {event.crash or event.last_words or 'no reason given'}"
+            return f"the session host ended: {event.crash or event.last_words or 'no reason given'}"
         case _:
             return None
