@@ -41,7 +41,7 @@ SHUTTING_DOWN = "the worker ends: try again when one runs the phone"
 
 _ARGUMENTS: Mapping[str, Mapping[str, type | UnionType]] = {
     Verb.FORCE_CLOSE: {"reason": str, "logout": bool, "operation": str | None},
-    Verb.CLEAN: {"action": str, "reason": str, "operation": str, "selection": dict},
+    Verb.CLEAN: {"action": str, "reason": str, "operation": str | None, "selection": dict},
     Verb.RESTORE: {"operation": str, "overwrite": str | None},
     Verb.SEND: {"to": str, "text": str},
 }
