@@ -344,7 +344,7 @@ class Supervisor:
                 task.tell(LeaseLost(str(epoch)))
             else:
                 task.repository.lease.epoch = epoch
-        await self._of_leases(self._ownership.renew, [])
+        await self._of_leases(self._ownership.renew, self._alive())
         self._hosts.extend_lease(self._ownership.until)
         await self._commands.listen()
 
