@@ -347,7 +347,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
     options = parser.parse_args()
     found: dict[tuple[int, str], list[Figures]] = {}
-    with Stage(max_connections=str(2 * max(options.sessions) + 100)) as stage:
+    settings = {"max_connections": str(2 * max(options.sessions) + 100), "autovacuum": "off"}  # whose queries count too
+    with Stage(**settings) as stage:
         bench = Bench(stage, options)
         for sessions in options.sessions:
             for number in range(options.rounds):

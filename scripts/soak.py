@@ -51,7 +51,7 @@ SCENE_EVERY = 1.5  # seconds on average between two scenes, for all phones toget
 CUT_EVERY = 1.0  # seconds on average between two lost connections, for all phones together
 OUTAGE_FIRST, OUTAGE_EVERY, OUTAGE = 60.0, 240.0, 3.0  # seconds: the database's stops
 HANDLER_KILL_EVERY = 45.0  # seconds
-HOST_LIFE = 700.0  # seconds until a host is killed: a session that was in two crashes in 600 s gets another place
+HOST_KILL_EVERY = 310.0  # seconds; a session that is in two crashes within 600 s shares a smaller host from then on
 BACK = 60.0  # seconds in which all phones have to be back after a host was killed
 SCENES_AT_ONCE = 2
 QUIET = 0.5  # seconds without a stanza after which nobody sends anything again
@@ -144,7 +144,7 @@ class Soak:
 
     def kill_hosts(self) -> None:
         """Kill the oldest host, each in its turn."""
-        while not self.stopping.wait(HOST_LIFE / max(2, len(self._children(Role.HOST)))):
+        while not self.stopping.wait(HOST_KILL_EVERY):
             with self.upheaval():
                 oldest = max(self._children(Role.HOST), key=lambda process: process.age)
                 self.killed_at.append(time.monotonic())

@@ -1,11 +1,13 @@
 """`wa-sessions run` and the orders that reach it through the database."""
 
+import contextlib
 import json
 import os
+import subprocess
 import time
 
 import pytest
-from support.house import House, Worker
+from support.house import PROGRAM, House, Worker
 from support.pairing import Party, link
 from support.standin import Standin
 
@@ -255,3 +257,24 @@ def test_a_crash_in_the_session_process_is_survived(house: House, peers: Standin
     worker.expect("connected", crashed, since=since)
     other = BOB if crashed == ALICE else ALICE
     assert "connected" not in worker.events(other, since=since)
+
+
+def test_a_reader_of_the_log_that_has_stopped_keeps_no_session_and_no_end(house: House) -> None:
+    house.add(ALICE)
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writes, b"x" * 4096)
+    os.set_blocking(writes, True)
+    command = [str(PROGRAM), "run", ALICE, "--log-format", "json"]
+    with subprocess.Popen(command, env=house.environment(), stdin=subprocess.DEVNULL, stderr=writes) as worker:
+        try:
+            house.until("""SELECT 1 FROM "OrganizationPhone" WHERE "qrCode" IS NOT NULL""")
+            worker.terminate()
+            assert worker.wait(10) == 0
+        finally:
+            worker.kill()
+            os.close(reads)
+            os.close(writes)
+    assert house.row(ALICE)["status"] == "disconnected"

@@ -5,6 +5,7 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -203,6 +204,36 @@ def test_a_store_that_cannot_be_used_is_said_without_its_password() -> None:
     assert "geheim" not in str(error.value)
     with pytest.raises(DatabaseError, match="past any pooler"):
         asyncio.run(log_out(NOWHERE, "77050000001:1@s.whatsapp.net"))
+
+
+@pytest.mark.parametrize(
+    ("how", "why"), [(signal.SIGKILL, "ended before it answered"), (signal.SIGSTOP, "did not answer")]
+)
+def test_a_process_that_ends_or_hangs_over_the_store_is_not_waited_for(
+    how: signal.Signals, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wa_sessions.worker.hosts.store._PREPARE_TIMEOUT", 8.0)
+    silent = socket.create_server(("127.0.0.1", 0))
+    url = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/d?sslmode=disable&idle_session_timeout=60000"
+
+    async def scenario() -> None:
+        preparing = asyncio.create_task(prepare_store(url))
+        link, _ = await asyncio.to_thread(silent.accept)
+        (host,) = _hosts()
+        os.kill(host, how)
+        with link, pytest.raises(DatabaseError, match=why):
+            await asyncio.wait_for(preparing, 15)
+
+    with silent:
+        asyncio.run(scenario())
+    assert _hosts() == []
+
+
+def _hosts() -> list[int]:
+    """The session hosts that this process has started."""
+    tasks = Path("/proc/self/task").iterdir()
+    children = [pid for task in tasks for pid in (task / "children").read_text().split()]
+    return [int(pid) for pid in children if b"worker.hosts.main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_a_device_that_is_not_in_the_store_is_not_started(store: str) -> None:

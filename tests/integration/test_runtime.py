@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -664,5 +666,26 @@ def test_leases_are_renewed_while_every_session_waits_for_a_lock(
                     assert rig.hosts.until > time.monotonic()
                 await until(lambda: rig.health()["state"] == "reconnecting")
                 assert rig.opened == 1
+
+    run(scenario, rig)
+
+
+def test_a_worker_that_is_told_to_end_while_it_begins_leaves_no_lease(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(rig: Rig) -> None:
+        waiting = asyncio.Event()
+
+        async def prepare() -> None:
+            waiting.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(rig.hosts, "prepare", prepare)
+        worker = asyncio.create_task(rig.worker.run([rig.phone, rig.other]))
+        await waiting.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(worker, 3)
+        assert rig.rows("SELECT 1 FROM wa_sessions.lease WHERE expires_at > clock_timestamp()") == []
+        assert rig.rows("SELECT 1 FROM wa_sessions.worker") == []
 
     run(scenario, rig)

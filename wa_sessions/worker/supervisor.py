@@ -99,23 +99,42 @@ class Supervisor:
         """
         if self._options.trial_timeout is not None:
             asyncio.get_running_loop().call_later(self._options.trial_timeout, self._time_over)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stop)
         await self._of_leases(self._ownership.register)
         try:
-            await self._take_all(chosen, skip_owned=skip_owned)
-            self._hosts.extend_lease(self._ownership.until)
-            await self._hosts.prepare()
-            await self._serve()
+            if await self._begun(chosen, skip_owned=skip_owned):
+                await self._serve()
         finally:
             self._commands.end()
-            await self._let_go()
+            await self._let_go(chosen)
         if self._failure:
             raise WorkerFault(self._failure)
         if not self._stopping.is_set() and (lost := next(iter(self._ended.values()), None)):
             raise OwnedByAnother(f"no phone is left to this worker: {lost}")
 
-    async def _let_go(self) -> None:
+    async def _begun(self, chosen: Sequence[Phone], *, skip_owned: bool) -> bool:
+        """Have leases and a store, unless the worker is told to end before that."""
+
+        async def begin() -> None:
+            await self._take_all(chosen, skip_owned=skip_owned)
+            self._hosts.extend_lease(self._ownership.until)
+            await self._hosts.prepare()
+
+        beginning, stopping = asyncio.create_task(begin()), asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({beginning, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if beginning.done():
+            beginning.result()
+            return True
+        beginning.cancel()
+        await asyncio.wait({beginning})
+        return False
+
+    async def _let_go(self, chosen: Sequence[Phone]) -> None:
         """Give the leases back. A database that does not answer keeps nobody: they end by themselves."""
-        giving_back = asyncio.ensure_future(self._of_leases(self._ownership.let_go, list(self._tasks)))
+        phone_ids = [phone.id for phone in chosen]
+        giving_back = asyncio.ensure_future(self._of_leases(self._ownership.let_go, phone_ids))
         done, _ = await asyncio.wait({giving_back}, timeout=LAST_WRITE_TIMEOUT)
         if not done:
             log.warn("leases end by themselves: the database does not answer", event="not_released")
@@ -153,10 +172,7 @@ class Supervisor:
     # ---------------------------------------------------------------------------------------------- running
 
     async def _serve(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        loop.set_exception_handler(_report)
+        asyncio.get_running_loop().set_exception_handler(_report)
         self._store_ok.set()
         await self._commands.listen()
         async with asyncio.TaskGroup() as group:

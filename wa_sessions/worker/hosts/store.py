@@ -24,11 +24,13 @@ async def prepare_store(store_url: str) -> str:
     It is without ``idle_session_timeout`` where a pooler refuses that. Raises DatabaseError where neonize cannot use
     the store.
     """
-    async with _own_host(_PREPARE_TIMEOUT) as host:
-        try:
+    try:
+        async with asyncio.timeout(_PREPARE_TIMEOUT), _own_host(_PREPARE_TIMEOUT) as host:
             url, _ = await _prepared(host, store_url)
-        except WaSessionsError as error:
-            raise DatabaseError(f"neonize cannot use the key store: {error}") from None
+    except WaSessionsError as error:
+        raise DatabaseError(f"neonize cannot use the key store: {error}") from None
+    except TimeoutError:
+        raise DatabaseError(f"the key store did not answer neonize in {_PREPARE_TIMEOUT:g} s") from None
     return url
 
 
@@ -59,6 +61,7 @@ class _OwnHost:
         self.events: asyncio.Queue[protocol.ClientEvent | HostExit] = asyncio.Queue()
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[protocol.Answer]] = {}
+        self._ended: str | None = None
 
     def on_frame(self, frame: protocol.ClientEvent | protocol.HostEvent) -> None:
         match frame:
@@ -74,14 +77,16 @@ class _OwnHost:
         pass
 
     def on_exit(self, ended: HostExit) -> None:
+        self._ended = f"the session host ended before it answered ({ended.reason})"
         for answer in self._answers.values():
             if not answer.done():
-                error = f"the session host ended before it answered ({ended.reason})"
-                answer.set_result(protocol.Answer(0, error=error))
+                answer.set_result(protocol.Answer(0, error=self._ended))
         self.events.put_nowait(ended)
 
     async def ask(self, command: "protocol.PrepareStore | protocol.Unlink") -> protocol.Answer:
         """The answer to a request. Raises WaSessionsError with its error."""
+        if self._ended:
+            raise WaSessionsError(self._ended)
         answer: asyncio.Future[protocol.Answer] = asyncio.get_running_loop().create_future()
         self._answers[command.request] = answer
         self.process.send(command)
