@@ -31,7 +31,7 @@ from wa_sessions.health.model import Limits
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import Selection
-from wa_sessions.worker import ownership, policy, repository, supervisor
+from wa_sessions.worker import ownership, policy, repository, store_guard, supervisor
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.ports import HandlerEvent
 from wa_sessions.worker.session import Settings
@@ -155,7 +155,7 @@ async def running(rig: Rig, *chosen: Phone) -> AsyncIterator[asyncio.Task[None]]
 
 @pytest.fixture
 def rig(database: Database, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    monkeypatch.setattr(supervisor, "RENEW_EVERY", 0.2)
+    monkeypatch.setattr(store_guard, "RENEW_EVERY", 0.2)
     return Rig(database, server, Limits())
 
 
@@ -321,7 +321,7 @@ def test_a_session_without_a_sign_of_life_is_not_called_healthy(rig: Rig, monkey
 def test_a_session_gives_a_sign_of_life_as_soon_as_the_database_is_back(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "RENEW_EVERY", 3600)
+    monkeypatch.setattr(store_guard, "RENEW_EVERY", 3600)
 
     async def scenario(rig: Rig) -> None:
         async with running(rig):
@@ -643,7 +643,7 @@ def test_a_lease_whose_row_is_deleted_is_taken_anew(rig: Rig) -> None:
 def test_leases_are_renewed_while_every_session_waits_for_a_lock(
     database: Database, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "RENEW_EVERY", 0.2)
+    monkeypatch.setattr(store_guard, "RENEW_EVERY", 0.2)
     monkeypatch.setattr(ownership, "LEASE", 2.0)
     monkeypatch.setattr(ownership, "LEASE_MARGIN", 0.0)
     rig = Rig(database, server, Limits())

@@ -5,19 +5,16 @@ import contextlib
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID, uuid4
-
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import DatabaseError, OwnedByAnother, WaSessionsError
+from wa_sessions.errors import OwnedByAnother, WaSessionsError
 from wa_sessions.worker import log
 from wa_sessions.worker.command_queue import CommandQueue
 from wa_sessions.worker.machine import handler_note
@@ -25,24 +22,18 @@ from wa_sessions.worker.ownership import Ownership
 from wa_sessions.worker.policy import PhonePolicy
 from wa_sessions.worker.ports import HandlerEvent, HandlerProcesses, HostProcesses
 from wa_sessions.worker.pruner import prune_daily
-from wa_sessions.worker.repository import TRY_AGAIN, Lease, SessionRepository
+from wa_sessions.worker.repository import Lease, SessionRepository
 from wa_sessions.worker.session import (
     Command,
     CommandGiven,
     Event,
-    LeaseLost,
     Session,
     Settings,
     Shutdown,
-    StoreBack,
-    StoreLost,
 )
 from wa_sessions.worker.session_task import SessionTask, Watching
+from wa_sessions.worker.store_guard import StoreGuard
 
-T = TypeVar("T")
-
-RENEW_EVERY = 5.0  # seconds
-PROBE_TIMEOUT = 1.0  # seconds without an answer after which the database counts as away
 SHUTDOWN_TIMEOUT = 6.5  # seconds for all sessions to end gracefully
 END_TIMEOUT = 8.5  # seconds for that, and for messages that wait for their handler
 DRAIN_AT_LEAST = 2.0  # seconds
@@ -81,14 +72,12 @@ class Supervisor:
         self._handlers = handlers
         self.worker_id: UUID = uuid4()
         self._ownership = Ownership(database, backend, self.worker_id)
-        self._lease_thread = ThreadPoolExecutor(1, "leases")
         self._tasks: dict[int, SessionTask] = {}
         self._ended: dict[int, str] = {}
         self._late: list[tuple[SessionRepository, HandlerEvent]] = []
-        self._store_ok = asyncio.Event()
-        self._suspected = asyncio.Event()
         self._stopping = asyncio.Event()
         self._commands = CommandQueue(database, self.worker_id, self._give, self.suspect_store)
+        self._guard = StoreGuard(self._ownership, hosts, self._tasks, self._commands.listen)
         self._failure: str | None = None
 
     async def run(self, chosen: Sequence[Phone], *, skip_owned: bool = False) -> None:
@@ -101,7 +90,7 @@ class Supervisor:
             asyncio.get_running_loop().call_later(self._options.trial_timeout, self._time_over)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stop)
-        await self._of_leases(self._ownership.register)
+        await self._guard.call(self._ownership.register)
         try:
             if await self._begun(chosen, skip_owned=skip_owned):
                 await self._serve()
@@ -134,7 +123,7 @@ class Supervisor:
     async def _let_go(self, chosen: Sequence[Phone]) -> None:
         """Give the leases back. A database that does not answer keeps nobody: they end by themselves."""
         phone_ids = [phone.id for phone in chosen]
-        giving_back = asyncio.ensure_future(self._of_leases(self._ownership.let_go, phone_ids))
+        giving_back = asyncio.ensure_future(self._guard.call(self._ownership.let_go, phone_ids))
         done, _ = await asyncio.wait({giving_back}, timeout=LAST_WRITE_TIMEOUT)
         if not done:
             log.warn("leases end by themselves: the database does not answer", event="not_released")
@@ -143,7 +132,7 @@ class Supervisor:
 
     def suspect_store(self) -> None:
         """Look whether the database answers; ``StoreLost`` or ``StoreBack`` follows."""
-        self._suspected.set()
+        self._guard.suspect()
 
     def stop(self) -> None:
         """End all sessions gracefully."""
@@ -151,7 +140,7 @@ class Supervisor:
 
     async def release(self, phone_id: int) -> None:
         """Give a phone back to whoever takes it next; it stays ours where the database does not answer."""
-        await self._of_leases(self._ownership.release, phone_id)
+        await self._guard.call(self._ownership.release, phone_id)
         self._forget(phone_id)
 
     def handler_event(self, phone_id: int, event: HandlerEvent) -> None:
@@ -173,15 +162,14 @@ class Supervisor:
 
     async def _serve(self) -> None:
         asyncio.get_running_loop().set_exception_handler(_report)
-        self._store_ok.set()
         await self._commands.listen()
         async with asyncio.TaskGroup() as group:
             services = [
                 group.create_task(self._service(name, work))
                 for name, work in (
-                    ("leases", self._renew),
+                    ("leases", self._guard.renew),
                     ("commands", self._commands.run),
-                    ("store guard", self._guard_store),
+                    ("store guard", self._guard.run),
                     ("pruning", partial(prune_daily, self._database, self._options.keep_history)),
                     ("hosts", self._hosts.run),
                     ("handlers", self._handlers.run),
@@ -211,7 +199,7 @@ class Supervisor:
         await everyone
 
     async def _run_phone(self, phone_id: int, task: SessionTask) -> None:
-        policy = PhonePolicy(task, self._hosts, self._store_again, self._pause, partial(self.release, phone_id))
+        policy = PhonePolicy(task, self._hosts, self._guard.look_again, self._pause, partial(self.release, phone_id))
         try:
             if (lost := await policy.run()) is not None:
                 self._ended[phone_id] = lost
@@ -231,12 +219,6 @@ class Supervisor:
             except (WaSessionsError, TimeoutError) as error:
                 why = str(error) or "the database does not answer"
                 log.error(f"{note.message} (not written: {why})", phone=repository.phone.number, event=note.kind)
-
-    async def _store_again(self) -> None:
-        """Return when the database answers, seen anew."""
-        self._store_ok.clear()
-        self.suspect_store()
-        await self._store_ok.wait()
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -274,15 +256,11 @@ class Supervisor:
 
     # ----------------------------------------------------------------------------------------------- leases
 
-    def _of_leases(self, work: Callable[..., T], *arguments: object) -> Awaitable[T]:
-        """On a thread of their own: however many sessions wait for a lock, leases are renewed."""
-        return asyncio.get_running_loop().run_in_executor(self._lease_thread, work, *arguments)
-
     async def _take_all(self, chosen: Sequence[Phone], *, skip_owned: bool) -> None:
         refused: OwnedByAnother | None = None
         for phone in sorted(chosen, key=lambda phone: phone.id):
             try:
-                epoch = await self._of_leases(self._ownership.take, phone.id)
+                epoch = await self._guard.call(self._ownership.take, phone.id)
             except OwnedByAnother as error:
                 if not skip_owned:
                     raise
@@ -297,72 +275,7 @@ class Supervisor:
             )
         if refused and not self._tasks:
             raise refused
-        await self._of_leases(self._ownership.renew, [])
-
-    async def _renew(self) -> None:
-        """Keep the leases and the worker's row fresh."""
-        while True:
-            await asyncio.sleep(RENEW_EVERY)
-            if not self._store_ok.is_set():
-                continue
-            try:
-                mine = await self._of_leases(self._ownership.renew, self._alive())
-            except TRY_AGAIN as error:
-                log.warn(f"leases were not renewed: {error}; it is tried again", event="not_renewed")
-                continue
-            except DatabaseError:
-                self.suspect_store()
-                continue
-            self._hosts.extend_lease(self._ownership.until)
-            if self._tasks.keys() - mine:
-                self.suspect_store()
-
-    def _alive(self) -> list[int]:
-        return [
-            phone_id
-            for phone_id, task in self._tasks.items()
-            if task.alive and (task.session.client is None or self._hosts.is_alive(task.session.client))
-        ]
-
-    # ------------------------------------------------------------------------------------------- the store
-
-    async def _guard_store(self) -> None:
-        """When the database is lost, close all sockets, and bring everything back once it answers."""
-        while True:
-            await self._suspected.wait()
-            self._suspected.clear()
-            regain = asyncio.create_task(self._regain())
-            await asyncio.wait({regain}, timeout=PROBE_TIMEOUT)
-            if not regain.done() or regain.exception() is not None:
-                self._store_ok.clear()
-                self._tell_all(StoreLost())
-                await self._regain_at_last(regain)
-            self._suspected.clear()
-            self._store_ok.set()
-            self._tell_all(StoreBack())
-
-    async def _regain_at_last(self, first: asyncio.Task[None]) -> None:
-        """Try until the database answers, and has all that is needed."""
-        waits = wait_exponential(multiplier=0.2, max=2) + wait_random(0, 0.2)
-        again = retry_if_exception_type((DatabaseError, *TRY_AGAIN))
-        async for attempt in AsyncRetrying(wait=waits, retry=again):
-            with attempt:
-                await (first if attempt.retry_state.attempt_number == 1 else self._regain())
-
-    async def _regain(self) -> None:
-        """See that the database answers, that every lease is ours, and that commands are heard of."""
-        taken = await self._of_leases(self._ownership.reclaim, list(self._tasks))
-        for phone_id, epoch in taken.items():
-            task = self._tasks.get(phone_id)
-            if task is None:
-                continue
-            if isinstance(epoch, OwnedByAnother):
-                task.tell(LeaseLost(str(epoch)))
-            else:
-                task.repository.lease.epoch = epoch
-        await self._of_leases(self._ownership.renew, self._alive())
-        self._hosts.extend_lease(self._ownership.until)
-        await self._commands.listen()
+        await self._guard.call(self._ownership.renew, [])
 
 
 def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
