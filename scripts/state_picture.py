@@ -91,8 +91,9 @@ WHILE_PAIRING: dict[str, Event] = {
     "codes used up": protocol.PairingFailed(1, "timeout"),
 }
 NEVER_WHILE_PAIRING = {"logged in", "limit reached", "logged out", "replaced"}
+ARGUMENTS = {"reason": "", "logout": False, "action": "", "operation": "", "selection": {}}
 COMMANDS: dict[str, Event] = {
-    verb.value.replace("_", "-"): CommandGiven(Command(1, verb, "", {"reason": "", "logout": False}))
+    verb.value.replace("_", "-"): CommandGiven(Command(1, verb, "", ARGUMENTS))
     for verb in (Verb.FORCE_CLOSE, Verb.CLEAN, Verb.RESTART, Verb.RELINK, Verb.RESTORE)
 }
 

@@ -318,6 +318,23 @@ def test_a_session_without_a_sign_of_life_is_not_called_healthy(rig: Rig, monkey
     run(scenario, rig)
 
 
+def test_a_session_gives_a_sign_of_life_as_soon_as_the_database_is_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_guard, "RENEW_EVERY", 3600)
+
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            rig.rows("UPDATE wa_sessions.lease SET alive_at = now() - interval '1 h'")
+            with rig.outage():
+                await until(lambda: rig.client is None, 5)
+            await until(lambda: "store_back" in rig.kinds())
+            stats = session_stats(Opened(rig.database, rig.backend), PhoneRef(phone_id=rig.phone.id))
+            assert stats.unknown_because is None
+
+    run(scenario, rig)
+
+
 def test_a_service_that_fails_ends_the_worker_and_says_why(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> set[int]:
         raise RuntimeError("a bug")

@@ -78,12 +78,14 @@ class StoreGuard:
             await self._suspected.wait()
             self._suspected.clear()
             regain = asyncio.create_task(self._regain())
-            await asyncio.wait({regain}, timeout=PROBE_TIMEOUT)
-            if not regain.done() or regain.exception() is not None:
-                self._answers.clear()
-                self._tell_all(StoreLost())
-                await self._regain_at_last(regain)
-            self._suspected.clear()
+            try:
+                await asyncio.wait({regain}, timeout=PROBE_TIMEOUT)
+                if not regain.done() or regain.exception() is not None:
+                    self._answers.clear()
+                    self._tell_all(StoreLost())
+                    await self._regain_at_last(regain)
+            finally:
+                regain.cancel()
             self._answers.set()
             self._tell_all(StoreBack())
 
@@ -106,7 +108,7 @@ class StoreGuard:
                 task.tell(LeaseLost(str(epoch)))
             else:
                 task.repository.lease.epoch = epoch
-        await self.call(self._ownership.renew, [])
+        await self.call(self._ownership.renew, self._alive())
         self._hosts.extend_lease(self._ownership.until)
         await self._hear_commands()
 
