@@ -211,6 +211,20 @@ def test_a_ban_during_a_restart_is_waited_out_too() -> None:
     assert (world.session.state, world.open) == (State.BANNED, ())
 
 
+def test_a_ban_goes_on_though_the_session_was_closed_meanwhile() -> None:
+    world = connected()
+    world.client_says(partial(protocol.Banned, seconds=3600))
+    world.hosts_end_clients()
+    world.command(Verb.FORCE_CLOSE)
+    assert world.session.state is State.FORCE_CLOSED
+    command = world.command(Verb.RESTART)
+    assert "banned by WhatsApp until" in str(answer(world, command))
+    world.kill_worker()
+    assert (world.session.state, world.open) == (State.BANNED, ())
+    world.wait(HOUR)
+    assert world.session.state is State.CONNECTING
+
+
 def test_what_an_earlier_login_said_is_late() -> None:
     world = connected()
     world.host_loses_client()

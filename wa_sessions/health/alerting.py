@@ -18,6 +18,7 @@ ALL_CLEAR = "all_clear"
 CRITICAL = "health_critical"
 DOWN = "session_down"
 CLOSED = "session_closed"
+HANDLER = "handler"
 TEST = "test"
 DOWN_AFTER = timedelta(minutes=5)
 """A session that cannot be brought back for so long is worth an alert; WhatsApp's own hiccups are shorter."""
@@ -74,6 +75,13 @@ def after_event(kind: str, detail: Payload, number: str, operation: str | None =
         case "unreachable" | "crashed" if detail.get("down_seconds", 0) >= DOWN_AFTER.total_seconds():
             minutes = int(detail["down_seconds"] // 60)
             return Alert(DOWN, Severity.CRITICAL, f"down for {minutes} min, still trying: {detail['reason']}")
+        case "handler_ended":
+            return Alert(HANDLER, Severity.WARNING, f"the message handler's process ended: {detail.get('error')}")
+        case "handler_failed" if detail.get("error") == "timeout":
+            return Alert(HANDLER, Severity.WARNING, "the message handler took too long for a message and was killed")
+        case "handler_unfinished":
+            text = f"{detail.get('waiting')} messages were not handed to the message handler"
+            return Alert(HANDLER, Severity.CRITICAL, text)
         case "set_aside":
             return Alert(DOWN, Severity.CRITICAL, f"set aside, as it crashes its session host: {detail['reason']}")
         case _ if kind in _STAYS_DOWN:

@@ -80,12 +80,12 @@ def needs_rest(session: Session) -> bool:
             return session.checked
 
 
-def beginning(session: Session, _now: datetime) -> Step | None:
+def beginning(session: Session, now: datetime) -> Step | None:
     """Take the next command, and see whether something stands in its way, before any WebSocket is closed for it."""
     if session.store_away:
         return None
     if session.current is None:
-        return _take(session, session.waiting[0]) if session.waiting else None
+        return _take(session, session.waiting[0], now) if session.waiting else None
     if session.checked or session.asked:
         return None
     match session.current.verb:
@@ -182,25 +182,32 @@ def stopped(session: Session) -> Step:
     return session, Effects(records)
 
 
-def _take(session: Session, command: Command) -> Step:
+def _take(session: Session, command: Command, now: datetime) -> Step:
     session = replace(session, waiting=session.waiting[1:])
-    if refusal := _refusal(session, command):
+    if refusal := _refusal(session, command, now):
         return session, Effects((AnswerCommand(command.id, refusal),))
     resume = session.online and session.state is not State.PAIRING
     return replace(session, current=command, checked=False, resume=resume), NO_EFFECTS
 
 
-def _refusal(session: Session, command: Command) -> WaSessionsError | None:
+def _refusal(session: Session, command: Command, now: datetime) -> WaSessionsError | None:
     if session.stopping:
         return WaSessionsError(SHUTTING_DOWN)
     if (malformed := _malformed(command)) is not None:
         return malformed
-    if command.verb == Verb.RESTART and session.state is State.BANNED and session.retry_at:
+    banned = session.banned_until
+    if command.verb == Verb.RESTART and banned and banned > now:
         return WaSessionsError(
-            f"{session.number} is banned by WhatsApp until {session.retry_at:%Y-%m-%d %H:%M:%S} UTC: a login before "
-            "that could prolong it; the worker connects by itself then"
+            f"{session.number} is banned by WhatsApp until {banned:%Y-%m-%d %H:%M:%S} UTC: a login before that could "
+            "prolong it; " + _after_the_ban(session)
         )
     return None
+
+
+def _after_the_ban(session: Session) -> str:
+    if session.state is State.BANNED:
+        return "the worker connects by itself then"
+    return f"wa-sessions restart {session.number} again then"
 
 
 def _malformed(command: Command) -> UsageError | None:
@@ -222,8 +229,8 @@ def _settled(session: Session, *, done: bool) -> Session:
     """A restore was answered. Keys that came back are connected with; a session that was disturbed for nothing too."""
     disturbed, resume = session.checked, session.resume
     session = _done(session)
-    if session.state is State.BANNED and session.retry_at:
-        return session
+    if session.banned_until:
+        return session.towards(State.BANNED, session.detail, retry_at=session.banned_until)
     if done or (disturbed and resume and session.online):
         return session.towards(State.CONNECTING, returning=Return.REPAIR)
     return session
@@ -231,7 +238,8 @@ def _settled(session: Session, *, done: bool) -> Session:
 
 def _force_close(session: Session, command: Command) -> Step:
     health = replace(session.health, bad_mac=0, bad_decrypt=0, counted_senders=frozenset(), closing=None)
-    session = _done(replace(session, health=health)).towards(State.FORCE_CLOSED, command.arguments["reason"])
+    closed = {"retry_at": session.banned_until}  # a ban goes on, whoever closes what
+    session = _done(replace(session, health=health)).towards(State.FORCE_CLOSED, command.arguments["reason"], **closed)
     return session, Effects((ForceClose(command),))
 
 

@@ -142,8 +142,9 @@ def _client(session: Session, event: Event, now: datetime) -> Step:
 
 def _start(session: Session, now: datetime) -> Step:
     session = replace(session, looked_at=now)
-    if session.state is State.BANNED and session.retry_at and session.retry_at > now:
-        return session, Effects(calls=(Say("banned", f"{session.detail}; waiting for that"),))
+    if (banned := session.banned_until) and banned > now:
+        waiting = Say("banned", f"banned by WhatsApp until {banned:%Y-%m-%d %H:%M:%S} UTC; waiting for that")
+        return session.towards(State.BANNED, session.detail, retry_at=banned), Effects(calls=(waiting,))
     return session.towards(State.CONNECTING), NO_EFFECTS
 
 

@@ -11,7 +11,7 @@ from wa_sessions.worker import log
 from wa_sessions.worker.backoff import Backoff
 from wa_sessions.worker.effects import Note, SetStatus
 from wa_sessions.worker.ports import SessionHosts
-from wa_sessions.worker.repository import TRY_AGAIN
+from wa_sessions.worker.repository import STORE_AWAY
 from wa_sessions.worker.session_task import SessionTask
 
 MOST_FAULTS = 5
@@ -44,7 +44,7 @@ class PhonePolicy:
             except PhoneNotFound as gone:
                 return await self._gone(str(gone))
             except Exception as error:  # noqa: BLE001  # a phone's fault is that phone's alone, and ends here
-                if isinstance(error, DatabaseError) and not isinstance(error, TRY_AGAIN):
+                if isinstance(error, STORE_AWAY):
                     await self.store_again()
                     continue
                 fault = f"a fault of wa-sessions: {type(error).__name__}: {error}"

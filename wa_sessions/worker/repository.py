@@ -29,6 +29,8 @@ T = TypeVar("T")
 TRY_AGAIN = (Contended, PermissionMissing, SchemaMissing)
 """What goes away by itself: a deadlock, a lock, a right or a table that is missing for a moment."""
 TRY_FOR = 30.0  # seconds
+STORE_AWAY = (DatabaseError, *TRY_AGAIN)
+"""What a session waits for without a socket: a database that does not answer, or something in the way for longer."""
 
 
 @dataclass(slots=True)

@@ -144,6 +144,11 @@ class Session:
         return self.state in COMING_BACK
 
     @property
+    def banned_until(self) -> datetime | None:
+        """When the ban ends that WhatsApp has told; it does not end because somebody closed the session meanwhile."""
+        return self.retry_at if self.state in (State.BANNED, State.FORCE_CLOSED) else None
+
+    @property
     def store_away(self) -> bool:
         """Whether nothing can be written now."""
         return self.store_lost_at is not None

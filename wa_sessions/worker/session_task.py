@@ -30,7 +30,7 @@ from wa_sessions.worker.effects import (
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.machine import next_look, step
 from wa_sessions.worker.ports import HandlerProcesses, SessionHosts, Worker
-from wa_sessions.worker.repository import TRY_AGAIN, SessionRepository
+from wa_sessions.worker.repository import STORE_AWAY, SessionRepository
 from wa_sessions.worker.session import (
     ClientOpened,
     CollectionUnsynced,
@@ -161,9 +161,7 @@ class SessionTask:
         """Handle one event. If the database is away, it is taken again: then for what can be done without."""
         try:
             effects, outcomes = await self._step(event)
-        except TRY_AGAIN:
-            raise
-        except DatabaseError:
+        except STORE_AWAY:
             await self._lose_store()
             if not isinstance(event, StoreBack):
                 await self._take(self._uncertain or event)
@@ -237,9 +235,7 @@ class SessionTask:
     async def _make(self, call: Call) -> None:
         try:
             found = await self._ask(call)
-        except TRY_AGAIN:
-            raise
-        except DatabaseError:
+        except STORE_AWAY:
             await self._lose_store()
         else:
             if found is not None:

@@ -3,16 +3,21 @@ INSERT INTO wa_sessions.alert (phone_id, kind, payload)
 SELECT %(phone_id)s, %(kind)s, %(payload)s
 WHERE %(repeatable)s OR NOT EXISTS (
     SELECT FROM (
-        SELECT kind, payload FROM wa_sessions.alert WHERE phone_id = %(phone_id)s ORDER BY id DESC LIMIT 1
+        SELECT at, kind, payload FROM wa_sessions.alert
+        WHERE phone_id = %(phone_id)s AND (kind = 'handler') = (%(kind)s = 'handler')
+        ORDER BY id DESC LIMIT 1
     ) AS newest
-    WHERE newest.kind = %(kind)s AND newest.payload ->> 'errorType' IS NOT DISTINCT FROM %(error_type)s::text
+    WHERE newest.kind = %(kind)s AND (newest.kind <> 'handler' OR newest.at > now() - interval '1 hour')
+      AND newest.payload ->> 'errorType' IS NOT DISTINCT FROM %(error_type)s::text
 )
 RETURNING id;
 
 -- name: leave_if_open
 INSERT INTO wa_sessions.alert (phone_id, kind, payload)
 SELECT %(phone_id)s, %(kind)s, %(payload)s
-FROM (SELECT kind FROM wa_sessions.alert WHERE phone_id = %(phone_id)s ORDER BY id DESC LIMIT 1) AS newest
+FROM (
+    SELECT kind FROM wa_sessions.alert WHERE phone_id = %(phone_id)s AND kind <> 'handler' ORDER BY id DESC LIMIT 1
+) AS newest
 WHERE newest.kind <> %(kind)s
 RETURNING id;
 
