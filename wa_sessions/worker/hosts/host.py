@@ -55,17 +55,6 @@ class Client:
     deadline: asyncio.TimerHandle | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HostStatus:
-    """A host for display: ``memory`` in bytes (RSS), the ids of its phones, whether it pairs, why it retires."""
-
-    pid: int
-    phones: tuple[int, ...]
-    memory: int
-    pairs: bool
-    retiring: str | None
-
-
 class Owner(Protocol):
     """Who keeps hosts."""
 
@@ -228,14 +217,6 @@ class Host:
             if why:
                 log.error(f"session host {self.pid} is killed: {why}", event="host_killed", pid=self.pid)
                 self.kill(why)
-
-    def status(self) -> HostStatus | None:
-        """For display; None where there is no process yet."""
-        if self._process is None:
-            return None
-        size = process_size(self._process.pid)
-        phones = tuple(sorted(self.phones))
-        return HostStatus(self._process.pid, phones, size.memory if size else 0, self.pairs, self.retiring)
 
     def suspects(self, now: float) -> frozenset[int]:
         """Phones that were being started just now; one that hangs in a dial for longer does no more harm."""

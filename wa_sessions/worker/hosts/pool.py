@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from wa_sessions.worker import log
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.client import HostExit
-from wa_sessions.worker.hosts.host import Client, Host, HostStatus
+from wa_sessions.worker.hosts.host import Client, Host
 from wa_sessions.worker.hosts.placing import Suspects
 from wa_sessions.worker.hosts.store import prepare_store
 from wa_sessions.worker.hosts.watch import LOOK_INTERVAL
@@ -300,10 +300,6 @@ class HostPool:
     def counts(self) -> HostCounts:
         """Figures for metrics."""
         return HostCounts(len(self._hosts), len(self._clients), self._crashes, self._unknown_frames)
-
-    def hosts(self) -> list[HostStatus]:
-        """The hosts that have a process, for display."""
-        return [status for host in self._hosts.values() if (status := host.status())]
 
     # ------------------------------------------------------------------------------------------- looking after
 
