@@ -54,6 +54,10 @@ class SchemaMissing(WaSessionsError):
     """The schema ``wa_sessions`` is absent or of another version."""
 
 
+class BackendChanged(WaSessionsError):
+    """A table or column of the backend is gone that was there: a migration is on its way, or it was renamed."""
+
+
 class PermissionMissing(WaSessionsError):
     """The database role lacks a right that the command needs."""
 

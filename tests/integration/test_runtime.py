@@ -207,6 +207,10 @@ def test_a_deadlock_closes_no_socket(rig: Rig) -> None:
     [
         ("ALTER TABLE wa_sessions.lease RENAME TO away", "ALTER TABLE wa_sessions.away RENAME TO lease"),
         ("ALTER TABLE wa_sessions.event RENAME TO away", "ALTER TABLE wa_sessions.away RENAME TO event"),
+        (
+            'ALTER TABLE public."OrganizationPhone" RENAME TO away',
+            'ALTER TABLE public.away RENAME TO "OrganizationPhone"',
+        ),
     ],
 )
 def test_a_table_that_is_missing_for_a_while_ends_nothing(rig: Rig, away: str, back: str) -> None:

@@ -17,7 +17,15 @@ from psycopg.rows import DictRow, dict_row
 
 from wa_sessions.db.settings import Target
 from wa_sessions.db.sql import queries
-from wa_sessions.errors import Conflict, Contended, DatabaseError, PermissionMissing, SchemaMissing, UsageError
+from wa_sessions.errors import (
+    BackendChanged,
+    Conflict,
+    Contended,
+    DatabaseError,
+    PermissionMissing,
+    SchemaMissing,
+    UsageError,
+)
 
 Connection: TypeAlias = psycopg.Connection[DictRow]
 
@@ -197,7 +205,7 @@ def errors_of(target: Target) -> Iterator[None]:
                 f"ALTER FUNCTION {function[1]} SET search_path = its schema"
             ) from None
         if "wa_sessions" not in str(error):
-            raise
+            raise BackendChanged(f"the backend's tables are not what they were: {_primary(error)}") from None
         raise SchemaMissing("the schema wa_sessions is missing or out of date: run wa-sessions db upgrade") from None
     except errors.ReadOnlySqlTransaction as error:
         raise DatabaseError(f"{target.masked} is read-only: {_primary(error)}") from None

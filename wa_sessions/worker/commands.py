@@ -103,7 +103,7 @@ def due(session: Session, now: datetime) -> Step | None:
     if command is None or session.asked or session.store_away:
         return None
     match command.verb:
-        case Verb.RESTART | Verb.RELINK if refusal := _refusal(session, command):
+        case Verb.RESTART | Verb.RELINK if refusal := _refusal(session, command, now):
             return _done(session), Effects((AnswerCommand(command.id, refusal),))
         case Verb.FORCE_CLOSE:
             return _force_close(session, command)

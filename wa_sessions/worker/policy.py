@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
+from wa_sessions.errors import OwnedByAnother, PhoneNotFound, WaSessionsError
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.worker import log
 from wa_sessions.worker.backoff import Backoff
@@ -36,10 +36,10 @@ class PhonePolicy:
     async def run(self) -> str | None:
         """Until the session is over; why the phone is not this worker's any more, if it is not."""
         faults: deque[float] = deque(maxlen=MOST_FAULTS)
-        backoff, fault = Backoff(), ""
+        backoff, fault = Backoff(), "the database was lost"
         while True:
             try:
-                await (self.task.resume(fault) if faults else self.task.run())
+                await (self.task.resume(fault) if self.task.begun else self.task.run())
                 return self.task.lost
             except PhoneNotFound as gone:
                 return await self._gone(str(gone))
@@ -48,6 +48,8 @@ class PhonePolicy:
                     await self.store_again()
                     continue
                 fault = f"a fault of wa-sessions: {type(error).__name__}: {error}"
+            if faults and time.monotonic() - faults[-1] > FAULTS_WITHIN:
+                backoff.reset()
             faults.append(time.monotonic())
             if len(faults) == MOST_FAULTS and faults[-1] - faults[0] < FAULTS_WITHIN:
                 return await self._faulted(fault)
@@ -73,7 +75,9 @@ class PhonePolicy:
         self._drop()
         before = self.task.session
         after = before.towards(State.FAULTED, fault)
-        message = f"{fault}; {MOST_FAULTS} times in a row, so it stays down until `wa-sessions run {before.number}`"
+        message = (
+            f"{fault}; {MOST_FAULTS} times in ten minutes, so it stays down until `wa-sessions run {before.number}`"
+        )
         note = Note(State.FAULTED.value, message, "error", {"reason": fault})
         try:
             await self.task.repository.commit(before, after, [SetStatus(Status.DISCONNECTED, qr_code=None), note])

@@ -14,7 +14,14 @@ from wa_sessions.db import health as health_rows
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import Contended, DatabaseError, PermissionMissing, SchemaMissing, WaSessionsError
+from wa_sessions.errors import (
+    BackendChanged,
+    Contended,
+    DatabaseError,
+    PermissionMissing,
+    SchemaMissing,
+    WaSessionsError,
+)
 from wa_sessions.health.alerting import is_clear
 from wa_sessions.keys.phone_ref import device_of
 from wa_sessions.worker import mapping, records
@@ -26,7 +33,7 @@ from wa_sessions.worker.session import Event, Session
 
 T = TypeVar("T")
 
-TRY_AGAIN = (Contended, PermissionMissing, SchemaMissing)
+TRY_AGAIN = (Contended, PermissionMissing, SchemaMissing, BackendChanged)
 """What goes away by itself: a deadlock, a lock, a right or a table that is missing for a moment."""
 TRY_FOR = 30.0  # seconds
 STORE_AWAY = (DatabaseError, *TRY_AGAIN)

@@ -87,6 +87,7 @@ class SessionTask:
         self._uncertain: Event | None = None
         self._busy_since: float | None = None
         self.lost: str | None = None
+        self.begun = False
 
     @property
     def alive(self) -> bool:
@@ -105,6 +106,7 @@ class SessionTask:
     async def run(self) -> None:
         """Live until the session is finished. Whatever is raised is a fault, after which ``resume`` may go on."""
         self.session = (await self.repository.load(self.session)).session
+        self.begun = True
         await self._go_on(Started())
 
     async def resume(self, fault: str) -> None:
@@ -207,8 +209,8 @@ class SessionTask:
         self.session = reloaded.session
         if reloaded.went_through and isinstance(self._uncertain, StoreBack):
             self.session = replace(self.session, store_lost_at=None)
-        elif reloaded.went_through and self._uncertain is not None and self._uncertain in self._kept:
-            self._kept.remove(self._uncertain)
+        elif reloaded.went_through:
+            self._kept = deque((event for event in self._kept if event is not self._uncertain), maxlen=MOST_KEPT)
         self._uncertain = None
         return True
 

@@ -17,6 +17,7 @@ from wa_sessions.db.phones import Phone
 from wa_sessions.errors import OwnedByAnother, WaSessionsError
 from wa_sessions.worker import log
 from wa_sessions.worker.command_queue import CommandQueue
+from wa_sessions.worker.commands import SHUTTING_DOWN
 from wa_sessions.worker.machine import handler_note
 from wa_sessions.worker.ownership import Ownership
 from wa_sessions.worker.policy import PhonePolicy
@@ -204,7 +205,7 @@ class Supervisor:
             if (lost := await policy.run()) is not None:
                 self._ended[phone_id] = lost
                 self._forget(phone_id)
-            await policy.refuse_commands(lost or "the worker ends")
+            await policy.refuse_commands(lost or SHUTTING_DOWN)
         except Exception as error:  # noqa: BLE001  # a fault of the policy itself: nothing is sure any more
             self._fail(f"the task of {task.session.number}", error)
 
