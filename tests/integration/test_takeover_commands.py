@@ -196,6 +196,14 @@ def test_what_stands_in_the_way_is_refused(fleet: Fleet) -> None:
     _refused(fleet, 1, "there is no such row", "adopt", PAIRED, *STOPPED)
 
 
+@pytest.mark.parametrize("command", [("adopt", PAIRED, "--process-stopped"), ("return", PAIRED)])
+def test_a_database_that_is_not_the_backends_is_said(fleet: Fleet, command: tuple[str, ...]) -> None:
+    fleet.sql('ALTER TABLE public."OrganizationPhone" RENAME TO elsewhere')
+    answer = fleet(*command, "--yes")
+    assert (answer.code, answer.out) == (4, "")
+    assert 'no table "OrganizationPhone" in this database' in answer.err
+
+
 def test_a_device_that_is_there_and_keys_that_are_there_are_refused(fleet: Fleet) -> None:
     row = """INSERT INTO public.baileys_auth SELECT * FROM public.kept"""
     fleet.sql('CREATE TABLE public.kept AS SELECT * FROM public.baileys_auth WHERE "phoneJid" = %s', PAIRED)

@@ -76,6 +76,7 @@ def _meant(
     opened: Opened, who: PhoneRef | None, organization_id: int | None
 ) -> tuple[list[Phone], dict[int, WorkerInfo]]:
     with opened.database.transaction() as conn:
+        opened.backend.require_phones()
         rights.require(conn, opened.backend, {"neonize"}, keys=("SELECT", "DELETE"), phones=("UPDATE",))
         rights.require(conn, opened.backend, {"baileys"}, keys=("SELECT", "INSERT"))
         takeover.require_store(conn)
