@@ -24,7 +24,7 @@ from wa_sessions.db import backend, commands, phones
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import DatabaseError, OwnedByAnother
+from wa_sessions.errors import DatabaseError, ExitCode, OwnedByAnother, WaSessionsError
 from wa_sessions.health.checking import Thresholds
 from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.health.model import Limits
@@ -301,6 +301,28 @@ def test_a_phone_that_fails_again_and_again_is_set_down_with_its_reason(
             assert rig.client is None
             assert rig.answered(waiting)
             assert not worker.done()
+
+    run(scenario, rig)
+
+
+def test_a_worker_whose_last_phone_is_set_down_ends_as_failed_and_is_started_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with 5, another's phone: a service manager that knows our exit codes would leave it stopped."""
+    monkeypatch.setattr(policy.Backoff, "next", lambda _self: 0.0)
+
+    async def scenario(rig: Rig) -> None:
+        worker = asyncio.create_task(rig.worker.run([rig.phone]))
+        await until(lambda: rig.client is not None)
+        for _ in range(policy.MOST_FAULTS):
+            before = rig.opened
+            rig.tell(protocol.Undecrypted, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
+            await until(lambda before=before: rig.opened > before or worker.done())  # type: ignore[misc]
+        with pytest.raises(WaSessionsError, match="no phone is left to this worker: a fault of wa-sessions") as error:
+            await worker
+        assert error.value.exit_code is ExitCode.FAILED
+        assert rig.health()["state"] == "faulted"
+        assert "\n" not in rig.health()["state_detail"]
 
     run(scenario, rig)
 

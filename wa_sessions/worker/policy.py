@@ -33,26 +33,28 @@ class PhonePolicy:
     pause: Callable[[float], Awaitable[None]]
     release: Callable[[], Awaitable[None]]
 
-    async def run(self) -> str | None:
+    async def run(self) -> WaSessionsError | None:
         """Until the session is over; why the phone is not this worker's any more, if it is not."""
         faults: deque[float] = deque(maxlen=MOST_FAULTS)
         backoff, fault = Backoff(), "the database was lost"
         while True:
             try:
                 await (self.task.resume(fault) if self.task.begun else self.task.run())
-                return self.task.lost
+                return OwnedByAnother(self.task.lost) if self.task.lost is not None else None
             except PhoneNotFound as gone:
-                return await self._gone(str(gone))
+                await self._gone(str(gone))
+                return gone
             except Exception as error:  # noqa: BLE001  # a phone's fault is that phone's alone, and ends here
                 if isinstance(error, STORE_AWAY):
                     await self.store_again()
                     continue
-                fault = f"a fault of wa-sessions: {type(error).__name__}: {error}"
+                fault = " ".join(f"a fault of wa-sessions: {type(error).__name__}: {error}".split())
             if faults and time.monotonic() - faults[-1] > FAULTS_WITHIN:
                 backoff.reset()
             faults.append(time.monotonic())
             if len(faults) == MOST_FAULTS and faults[-1] - faults[0] < FAULTS_WITHIN:
-                return await self._faulted(fault)
+                await self._faulted(fault)
+                return WaSessionsError(fault)
             await self._record(fault)
             await self.pause(backoff.next())
 
@@ -63,20 +65,19 @@ class PhonePolicy:
         except WaSessionsError as error:
             log.warn(f"commands were not answered: {error}", phone=self.task.session.number, event="not_answered")
 
-    async def _gone(self, why: str) -> str:
+    async def _gone(self, why: str) -> None:
         """The phone's row is gone: end its session, and leave no lease behind."""
         log.error(f"session given up: {why}", phone=self.task.session.number, event="phone_gone")
         self._drop()
         await self._let_go()
-        return why
 
-    async def _faulted(self, fault: str) -> str:
+    async def _faulted(self, fault: str) -> None:
         """Too many faults: down with the reason, until somebody looks."""
         self._drop()
         before = self.task.session
         after = before.towards(State.FAULTED, fault)
         message = (
-            f"{fault}; {MOST_FAULTS} times in ten minutes, so it stays down until `wa-sessions run {before.number}`"
+            f"{fault}; {MOST_FAULTS} times in ten minutes, so it stays down until: wa-sessions run {before.number}"
         )
         note = Note(State.FAULTED.value, message, "error", {"reason": fault})
         try:
@@ -84,7 +85,6 @@ class PhonePolicy:
         except Exception as error:  # noqa: BLE001  # it is what cannot be written that has to be told here
             log.error(f"{message} (not written: {error})", phone=before.number, event=State.FAULTED.value)
         await self._let_go()
-        return fault
 
     async def _record(self, fault: str) -> None:
         try:

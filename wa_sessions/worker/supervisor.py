@@ -74,7 +74,7 @@ class Supervisor:
         self.worker_id: UUID = uuid4()
         self._ownership = Ownership(database, backend, self.worker_id)
         self._tasks: dict[int, SessionTask] = {}
-        self._ended: dict[int, str] = {}
+        self._ended: dict[int, WaSessionsError] = {}
         self._late: list[tuple[SessionRepository, HandlerEvent]] = []
         self._stopping = asyncio.Event()
         self._commands = CommandQueue(database, self.worker_id, self._give, self.suspect_store)
@@ -85,7 +85,8 @@ class Supervisor:
         """Own ``chosen`` phones and run them until SIGTERM or SIGINT.
 
         Raises OwnedByAnother if another worker has one of them (all of them, with ``skip_owned``), or has taken the
-        last one; DatabaseError if the database cannot be reached at the start; WorkerFault.
+        last one; PhoneNotFound if its row is gone; DatabaseError if the database cannot be reached at the start;
+        WorkerFault; WaSessionsError if all that is left are phones that were set down for their faults.
         """
         if self._options.trial_timeout is not None:
             asyncio.get_running_loop().call_later(self._options.trial_timeout, self._time_over)
@@ -100,8 +101,9 @@ class Supervisor:
             await self._let_go(chosen)
         if self._failure:
             raise WorkerFault(self._failure)
-        if not self._stopping.is_set() and (lost := next(iter(self._ended.values()), None)):
-            raise OwnedByAnother(f"no phone is left to this worker: {lost}")
+        if self._ended and not self._stopping.is_set():
+            lost = min(self._ended.values(), key=lambda error: error.exit_code)  # a fault before what is another's
+            raise type(lost)(f"no phone is left to this worker: {lost}")
 
     async def _begun(self, chosen: Sequence[Phone], *, skip_owned: bool) -> bool:
         """Have leases and a store, unless the worker is told to end before that."""
@@ -205,7 +207,7 @@ class Supervisor:
             if (lost := await policy.run()) is not None:
                 self._ended[phone_id] = lost
                 self._forget(phone_id)
-            await policy.refuse_commands(lost or SHUTTING_DOWN)
+            await policy.refuse_commands(str(lost or SHUTTING_DOWN))
         except Exception as error:  # noqa: BLE001  # a fault of the policy itself: nothing is sure any more
             self._fail(f"the task of {task.session.number}", error)
 
