@@ -327,6 +327,30 @@ def test_a_worker_whose_last_phone_is_set_down_ends_as_failed_and_is_started_aga
     run(scenario, rig)
 
 
+def test_after_an_answer_that_was_long_in_coming_leases_are_renewed_at_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hosts live from when it was asked for: those that are opened now would end before the next turn."""
+
+    async def scenario(rig: Rig) -> None:
+        renew, answers = rig.worker._ownership.renew, []
+
+        def slow_once(alive: list[int]) -> set[int]:
+            mine = renew(alive)
+            if not answers:
+                rig.worker._ownership.until -= 18.0
+                monkeypatch.setattr(store_guard, "RENEW_EVERY", 5.0)
+            answers.append(rig.worker._ownership.until)
+            return mine
+
+        async with running(rig):
+            monkeypatch.setattr(rig.worker._ownership, "renew", slow_once)
+            await until(lambda: len(answers) > 1, 3)
+            assert answers[1] - time.monotonic() > 15
+
+    run(scenario, rig)
+
+
 def test_a_session_without_a_sign_of_life_is_not_called_healthy(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wa_sessions.actions.stats.SILENT_AFTER", 1.0)
 

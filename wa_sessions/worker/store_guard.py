@@ -1,6 +1,7 @@
 """Whether the database answers and the leases are ours: renewed in time, and after a loss everything brought back."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -9,7 +10,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, w
 
 from wa_sessions.errors import DatabaseError, OwnedByAnother
 from wa_sessions.worker import log
-from wa_sessions.worker.ownership import Ownership
+from wa_sessions.worker.ownership import LEASE, LEASE_MARGIN, Ownership
 from wa_sessions.worker.ports import HostProcesses
 from wa_sessions.worker.repository import TRY_AGAIN
 from wa_sessions.worker.session import Event, LeaseLost, StoreBack, StoreLost
@@ -55,9 +56,14 @@ class StoreGuard:
         await self._answers.wait()
 
     async def renew(self) -> None:
-        """Keep the leases and the worker's row fresh, until cancelled."""
+        """Keep the leases and the worker's row fresh, until cancelled.
+
+        An answer that was long in coming leaves hosts little time: they live from when it was asked for.
+        """
+        pause = RENEW_EVERY
         while True:
-            await asyncio.sleep(RENEW_EVERY)
+            await asyncio.sleep(pause)
+            pause = RENEW_EVERY
             if not self._answers.is_set():
                 continue
             try:
@@ -69,6 +75,8 @@ class StoreGuard:
                 self.suspect()
                 continue
             self._hosts.extend_lease(self._ownership.until)
+            if self._ownership.until - time.monotonic() < LEASE - LEASE_MARGIN - RENEW_EVERY:
+                pause = 0.0
             if self._tasks.keys() - mine:
                 self.suspect()
 
