@@ -166,7 +166,7 @@ def test_no_line_of_stderr_holds_a_host_up(monkeypatch: pytest.MonkeyPatch, tmp_
         process.kill()
         ended = await told.next(HostExit)
         assert asyncio.get_running_loop().time() - began < 2
-        assert ended.reason == "fatal error: made up"
+        assert ended.reason == "its process crashed: fatal error: made up"
 
     with_host(work)
 

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from wa_sessions.worker.hosts.client import LINE_SIZE, HostExit, _Lines, host_environment
 from wa_sessions.worker.hosts.failed_copies import FailedCopies
 from wa_sessions.worker.hosts.gate import PATIENCE, MapGate
+from wa_sessions.worker.hosts.pool import _alone
 from wa_sessions.worker.hosts.sockets import StoreAddress, _address, store_address
 from wa_sessions.worker.hosts.watch import FIRST_LOOKS, SILENT_LOOKS, STOPPED_LOOKS, Pulse
 
@@ -244,14 +245,19 @@ def test_a_line_of_stderr_is_cut() -> None:
     [
         (HostExit(75), "its lease ran out", True),
         (HostExit(-14), "its lease ran out", True),
-        (HostExit(-9, None, "some warning"), "killed by signal 9 (Killed)", False),
-        (HostExit(-6, "panic: x", "goroutine 1"), "panic: x", False),
-        (HostExit(1, None, "ImportError: y"), "ImportError: y", False),
-        (HostExit(3), "exit status 3", False),
+        (HostExit(-9, None, "some warning"), "its process was killed by SIGKILL", False),
+        (HostExit(-6, "panic: x", "goroutine 1"), "its process crashed: panic: x", False),
+        (HostExit(1, None, "ImportError: y"), "its process ended: ImportError: y", False),
+        (HostExit(3), "its process ended: exit status 3", False),
     ],
 )
 def test_how_a_host_ended_is_said(ended: HostExit, reason: str, lease: bool) -> None:
     assert (ended.reason, ended.lease_ran_out) == (reason, lease)
+
+
+def test_who_was_in_too_many_crashed_hosts_is_named() -> None:
+    assert _alone(frozenset()) == ""
+    assert _alone({7, 3}) == "; in 3 such hosts, and in one of its own from now on: #3, #7"
 
 
 # ------------------------------------------------------------------------------------------------------- sockets

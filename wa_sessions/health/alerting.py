@@ -83,7 +83,10 @@ def after_event(kind: str, detail: Payload, number: str, operation: str | None =
             text = f"{detail.get('waiting')} messages were not handed to the message handler"
             return Alert(HANDLER, Severity.CRITICAL, text)
         case "set_aside":
-            return Alert(DOWN, Severity.CRITICAL, f"set aside, as it crashes its session host: {detail['reason']}")
+            again = f"{detail['reason']}, again and again"
+            return Alert(
+                DOWN, Severity.CRITICAL, f"{again}; it waits half an hour, or for wa-sessions restart {number}"
+            )
         case _ if kind in _STAYS_DOWN:
             return Alert(kind, Severity.CRITICAL, f"{detail['reason']}; look with wa-sessions stats {number}")
         case _:

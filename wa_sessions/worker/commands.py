@@ -142,7 +142,7 @@ def device_found(session: Session, device: str | None, now: datetime) -> Step:
 
 def unanswered(session: Session, reason: str) -> Session:
     """What was asked of WhatsApp through a client that is gone will never be answered."""
-    error = WaSessionsError(f"the session ended before it answered ({reason})")
+    error = WaSessionsError(f"the session ended before it answered: {reason}")
     return replace(session, results={**dict.fromkeys(session.requests, error), **session.results})
 
 

@@ -132,8 +132,8 @@ def ended(session: Session, end: End, detail: str, now: datetime, until: datetim
 def set_aside(session: Session, reason: str, now: datetime) -> Step:
     """This session brings down whatever process runs it: leave it alone for long."""
     until = now + SET_ASIDE_FOR
-    detail = f"it crashes its session host ({reason})"
-    message = f"{detail}; set aside until {until:%H:%M:%S} UTC, or `wa-sessions restart {session.number}`"
+    detail = f"{reason}, again and again"
+    message = f"{detail}: left alone until {until:%H:%M:%S} UTC; to try now: wa-sessions restart {session.number}"
     note = Note("set_aside", message, "error", {"reason": reason})
     session = replace(session, deadline=None, connected_at=None, returning=Return.LOGIN)
     session = session.towards(State.CRASHED, detail, retry_at=until)

@@ -69,9 +69,18 @@ class HostExit:
         """For people."""
         if self.lease_ran_out:
             return "its lease ran out"
-        if self.crash or self.status < 0:
-            return self.crash or f"killed by signal {-self.status} ({signal.strsignal(-self.status)})"
-        return self.last_words or f"exit status {self.status}"
+        if self.crash:
+            return f"its process crashed: {self.crash}"
+        if self.status < 0:
+            return f"its process was killed by {_name(-self.status)}"
+        return f"its process ended: {self.last_words or f'exit status {self.status}'}"
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def host_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -5,14 +5,14 @@ import itertools
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from wa_sessions.worker import log
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.client import HostExit
 from wa_sessions.worker.hosts.host import Client, Host
-from wa_sessions.worker.hosts.placing import Suspects
+from wa_sessions.worker.hosts.placing import ALONE_AFTER, Suspects
 from wa_sessions.worker.hosts.store import prepare_store
 from wa_sessions.worker.hosts.watch import LOOK_INTERVAL
 from wa_sessions.worker.ports import ClientLost, FromHost, MoveAsked, RequestAnswered
@@ -53,6 +53,14 @@ class _Request:
     client: int
     request: int
     timer: asyncio.TimerHandle
+
+
+def _alone(phone_ids: Collection[int]) -> str:
+    """Whom a crash names: by id, as a host knows no numbers."""
+    if not phone_ids:
+        return ""
+    names = ", ".join(f"#{phone_id}" for phone_id in sorted(phone_ids))
+    return f"; in {ALONE_AFTER} such hosts, and in one of its own from now on: {names}"
 
 
 class HostPool:
@@ -191,8 +199,10 @@ class HostPool:
         self._crashes += 1
         self._last_crash = time.monotonic()
         verdict = self._suspects.crashed(host.phones, host.suspects(self._last_crash), self._last_crash)
+        alone = _alone(verdict.named - verdict.set_aside) if self._sessions_per_host > 1 else ""
+        plural = "" if len(host.clients) == 1 else "s"
         log.error(
-            f"session host {host.pid} with {len(host.clients)} sessions crashed: {reason}",
+            f"session host {host.pid} is gone, with {len(host.clients)} session{plural}: {reason}{alone}",
             event="host_crashed",
             pid=host.pid,
             phone_ids=sorted(host.phones),

@@ -77,7 +77,7 @@ class _OwnHost:
         pass
 
     def on_exit(self, ended: HostExit) -> None:
-        self._ended = f"the session host ended before it answered ({ended.reason})"
+        self._ended = f"the session host did not answer: {ended.reason}"
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_result(protocol.Answer(0, error=self._ended))
@@ -168,6 +168,6 @@ def _why_not(event: protocol.ClientEvent | HostExit) -> str | None:
         case protocol.Replaced():
             return "another client logged in with these keys"
         case HostExit():
-            return f"the session host ended: {event.crash or event.last_words or 'no reason given'}"
+            return event.reason
         case _:
             return None

@@ -50,9 +50,9 @@ class Pulse:
         self.silent += 1
         self.stopped = self.stopped + 1 if state == "T" else 0
         if self.stopped >= STOPPED_LOOKS:
-            return "it was stopped by a signal"
+            return "its process was stopped by a signal"
         if self.silent >= (SILENT_LOOKS if self.beaten else FIRST_LOOKS):
-            return f"it gave no sign of life for {self.silent * LOOK_INTERVAL:.0f} s"
+            return f"its process gave no sign of life for {self.silent * LOOK_INTERVAL:.0f} s"
         return None
 
 
