@@ -588,7 +588,7 @@ def test_what_a_handler_left_of_a_phone_that_is_not_ours_any_more_is_said(
             rig.worker.handler_event(rig.phone.id, HandlerEvent("handler_unfinished", waiting=3))
 
     run(scenario, rig)
-    assert any("3 messages were not handed" in message for message in said)
+    assert any("had not finished 3 messages" in message for message in said)
 
 
 def test_a_service_of_several_tasks_says_which_error_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

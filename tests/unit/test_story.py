@@ -139,3 +139,31 @@ def test_days_gaps_and_undoing_stand_between_the_lines() -> None:
         "            undo: wa-sessions restore op-1",
         "  … quiet since then, for 5 h",
     ]
+
+
+def test_what_hosts_and_handlers_do_is_told_with_what_became_of_the_message() -> None:
+    gone = "its process was killed by SIGKILL"
+    for kind, detail, told in (
+        ("crashed", {"reason": gone, "down_seconds": 0}, f"{gone}; it tries again"),
+        (
+            "set_aside",
+            {"reason": gone},
+            f"{gone}, again and again: it is left alone for half an hour, or until wa-sessions restart",
+        ),
+        ("fault", {"reason": "a fault of wa-sessions: E: x"}, "a fault of wa-sessions: E: x; the session goes on"),
+        ("handler_ended", {"error": "SIGKILL"}, "the message handler's process ended (SIGKILL); another one goes on"),
+        (
+            "handler_ended",
+            {"error": "exit status 3", "message_id": "3EB0"},
+            (
+                "the message handler's process ended (exit status 3) with message 3EB0 in hand, which is not handed "
+                "over again; another one goes on"
+            ),
+        ),
+        (
+            "handler_unfinished",
+            {"waiting": 1},
+            "the worker ended with 1 message that the handler had not finished; WhatsApp does not send them again",
+        ),
+    ):
+        assert sentence(kind, detail) == told

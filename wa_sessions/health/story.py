@@ -261,9 +261,7 @@ def _moved(detail: Detail, how: str) -> str:
 
 
 def _force_closed(detail: Detail) -> str:
-    keys = (
-        "; its keys are in quarantine" if detail.get("logout") else "; its keys stay, wa-sessions restart connects it"
-    )
+    keys = "; its keys are in quarantine" if detail.get("logout") else "; its keys stay"
     return f"force-closed{_by(detail)}{_why(detail)}{keys}"
 
 
@@ -283,6 +281,18 @@ def _slow(detail: Detail) -> str:
     longer = f"more than {lasted(seconds)}" if seconds is not None else "too long"
     queue = f"; {counted(int(waiting), 'message')} waiting" if waiting else ""
     return f"the message handler takes {longer} for {_message(detail)}{queue}"
+
+
+def _handler_ended(detail: Detail) -> str:
+    error = f" ({detail['error']})" if detail.get("error") else ""
+    message = f" with {_message(detail)} in hand, which is not handed over again" if detail.get("message_id") else ""
+    return f"the message handler's process ended{error}{message}; another one goes on"
+
+
+def _unfinished(detail: Detail) -> str:
+    waiting = _number(detail, "waiting")
+    messages = "messages" if waiting is None else counted(int(waiting), "message")
+    return f"the worker ended with {messages} that the handler had not finished; WhatsApp does not send them again"
 
 
 def _pruned(detail: Detail) -> str:
@@ -351,12 +361,17 @@ _SENTENCES: Mapping[str, str | Callable[[Detail], str]] = {
         f"the message handler failed with {_said(detail, 'error', 'an error')} on {_message(detail)}"
     ),
     "handler_slow": _slow,
-    "handler_ended": "the message handler's process ended; another one goes on",
-    "handler_unfinished": lambda detail: f"{_said(detail, 'waiting', 'some')} messages were not handed to the handler",
+    "handler_ended": _handler_ended,
+    "handler_unfinished": _unfinished,
     "moved": "connected again in another process",
-    "set_aside": lambda detail: f"it crashes its session host, and is left alone for half an hour{_why(detail)}",
-    "fault": lambda detail: f"wa-sessions itself failed, and went on{_why(detail)}",
-    "faulted": lambda detail: f"wa-sessions itself failed too often, and stopped the session{_why(detail)}",
+    "set_aside": lambda detail: (
+        f"{_said(detail, 'reason', 'its process ended')}, again and again: it is left alone for half an hour, "
+        "or until wa-sessions restart"
+    ),
+    "fault": lambda detail: f"{_said(detail, 'reason', 'a fault of wa-sessions')}; the session goes on",
+    "faulted": lambda detail: (
+        f"{_said(detail, 'reason', 'a fault of wa-sessions')}; too often, so it stays down until wa-sessions run"
+    ),
     "stopped": "the worker ended",
     "history_pruned": _pruned,
 }

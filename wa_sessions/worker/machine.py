@@ -258,8 +258,8 @@ def handler_note(event: HandlerEvent) -> Note:
     messages = {
         "handler_failed": f"the message handler failed: {event.error}",
         "handler_slow": f"the message handler takes more than {seconds}; {event.waiting} messages wait",
-        "handler_ended": f"the message handler's process ended: {event.error}",
-        "handler_unfinished": f"{event.waiting} messages were not handed to the message handler",
+        "handler_ended": f"the message handler's process ended with a message in hand: {event.error}",
+        "handler_unfinished": f"the message handler had not finished {event.waiting} messages at the end",
     }
     values = {"message_id": event.message_id, "error": event.error, "seconds": event.seconds, "waiting": event.waiting}
     return Note(event.kind, messages.get(event.kind), "warn", {k: v for k, v in values.items() if v is not None})
