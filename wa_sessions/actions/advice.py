@@ -1,5 +1,7 @@
 """PURE: what an operator should do about a session, if anything."""
 
+from datetime import timedelta
+
 from wa_sessions.actions.stats import SessionErrorStats
 from wa_sessions.health.limits import Severity
 from wa_sessions.health.reconnect import State, Status
@@ -18,7 +20,7 @@ _BY_STATE = {
     State.LOGGED_OUT: "link it again by QR: wa-sessions relink {phone}",
     State.PAIRING: "scan the QR on the phone: WhatsApp, Linked devices, Link a device",
     State.PAIRING_EXPIRED: "nobody scanned the QR; show a new one: wa-sessions relink {phone}",
-    State.OUTDATED: "WhatsApp refuses this version: upgrade neonize, then start the worker again",
+    State.OUTDATED: "WhatsApp refuses this version: upgrade neonize, then stop the worker and start it again",
     State.LOGIN_REFUSED: "look into the account on the phone, then wa-sessions restart {phone}",
     State.FORCE_CLOSED: "it was closed on purpose; to connect: wa-sessions restart {phone}",
     State.WAITING_FOR_STORE: "the worker cannot reach its database; it comes back by itself once that answers",
@@ -26,6 +28,8 @@ _BY_STATE = {
 }
 _NEEDS_OPERATOR = _BY_STATE.keys() - {State.WAITING_FOR_STORE, State.STOPPED}
 _COMING_BACK = {State.RECONNECTING, State.NO_ANSWER, State.UNREACHABLE, State.CRASHED}
+_AT_ONCE = timedelta(minutes=5)
+"""What crashed is tried again within this time; later, if its process ended again and again."""
 
 
 def next_step(stats: SessionErrorStats) -> str | None:
@@ -36,15 +40,12 @@ def next_step(stats: SessionErrorStats) -> str | None:
         return _NODE_LOGGED_OUT
     if stats.state == State.BANNED:
         return _banned(stats)
-    if stats.state == State.FORCE_CLOSED and stats.status == "logged_out":
-        return (
-            "its keys are in quarantine: wa-sessions restore OPERATION brings them back without a QR, "
-            f"wa-sessions relink {stats.phone} shows a QR"
-        )
+    if stats.state == State.FORCE_CLOSED and stats.status == Status.LOGGED_OUT:
+        return _in_quarantine(stats, "relink")
     if stats.state in _BY_STATE:
         return _BY_STATE[State(stats.state)].format(phone=stats.phone)
     if stats.state in _COMING_BACK:
-        return "wait: it connects again by itself; if that goes on, look at the network and the worker's log"
+        return _coming_back(stats)
     if stats.severity == Severity.CRITICAL:
         return "one more such error closes it and asks for a new QR: keep the phone at hand"
     if stats.severity == Severity.WARNING:
@@ -55,10 +56,10 @@ def next_step(stats: SessionErrorStats) -> str | None:
 def needs_operator(stats: SessionErrorStats) -> bool:
     """Whether nothing gets better until somebody acts, or soon gets much worse."""
     if not stats.observed:
-        return False
+        return _is_faulted(stats)
     node_down = stats.connection_type == "baileys" and stats.status == Status.LOGGED_OUT
     down = node_down or stats.state in _NEEDS_OPERATOR or (stats.state == State.BANNED and stats.retry_at is None)
-    return down or stats.severity == Severity.CRITICAL
+    return down or _is_set_aside(stats) or stats.severity == Severity.CRITICAL
 
 
 def _unwatched(stats: SessionErrorStats) -> str:
@@ -66,9 +67,43 @@ def _unwatched(stats: SessionErrorStats) -> str:
         return _NODE_LOGGED_OUT
     if stats.unknown_because == "no_worker" and stats.state == State.LOGGED_OUT:
         return f"link it again by QR: wa-sessions run {stats.phone}"
-    if stats.unknown_because == "no_worker" and stats.state == State.FAULTED:
-        return f"wa-sessions failed with it ({stats.state_detail}); to try again: wa-sessions run {stats.phone}"
+    if stats.unknown_because == "no_worker" and stats.state == State.FORCE_CLOSED and stats.status == Status.LOGGED_OUT:
+        return _in_quarantine(stats, "run")
+    if _is_faulted(stats):
+        return (
+            "wa-sessions itself failed with it five times: report the worker's log to its developers; "
+            f"to try again: wa-sessions run {stats.phone}"
+        )
     return _UNKNOWN[stats.unknown_because or "no_worker"].format(phone=stats.phone)
+
+
+def _coming_back(stats: SessionErrorStats) -> str:
+    if _is_set_aside(stats):
+        return (
+            "its process ends again and again: look in the worker's log for why; "
+            f"to try before its next attempt: wa-sessions restart {stats.phone}"
+        )
+    if stats.state == State.CRASHED:
+        return "wait: it connects again by itself in a new process; if that goes on, the worker's log says why"
+    return "wait: it connects again by itself; if that goes on, look at the network and the worker's log"
+
+
+def _in_quarantine(stats: SessionErrorStats, pairing: str) -> str:
+    return (
+        "its keys are in quarantine; back without a QR: restore the operation that "
+        f"wa-sessions operations {stats.phone} names; with a new QR: wa-sessions {pairing} {stats.phone}"
+    )
+
+
+def _is_faulted(stats: SessionErrorStats) -> bool:
+    return stats.unknown_because == "no_worker" and stats.state == State.FAULTED
+
+
+def _is_set_aside(stats: SessionErrorStats) -> bool:
+    """Its process crashed again and again, so that its worker leaves it alone for long."""
+    if stats.state != State.CRASHED or stats.retry_at is None or stats.state_since is None:
+        return False
+    return stats.retry_at - stats.state_since > _AT_ONCE
 
 
 def _banned(stats: SessionErrorStats) -> str:

@@ -1,5 +1,6 @@
 """``stats`` and ``sessions``: how healthy sessions are."""
 
+import re
 import textwrap
 from collections.abc import Iterator
 from datetime import datetime
@@ -22,7 +23,8 @@ _KEYS = ("store", "keys", "keys_by_type")
 _COLOURS = {"ok": "32", "warning": "33", "critical": "1;31", "unknown": "2"}
 KINDS = {"bad_mac": "Bad MAC", "bad_decrypt": "Bad Decrypt"}
 _LABEL = 13
-_COMMAND, _HARD_SPACE = "wa-sessions ", "\xa0"
+_COMMAND = re.compile(r"wa-sessions [a-z][a-z-]*(?: (?:--[a-z0-9-]+|[A-Z]+|[0-9]+|op-\S*[a-z0-9]))*")
+_HARD_SPACE = "\xa0"
 
 
 def stats(
@@ -144,7 +146,8 @@ def _facts(found: "SessionErrorStats", now: datetime) -> Iterator[tuple[str, str
     if found.state:
         yield "session", doing(found, now)
     if found.retry_at and found.observed:
-        yield ("QR until" if found.state == "pairing" else "next attempt"), when(found.retry_at, now)
+        due = found.state != "pairing" and found.retry_at <= now
+        yield ("QR until" if found.state == "pairing" else "next attempt"), "now" if due else when(found.retry_at, now)
     ends = f"{found.messages_recovered} recovered, {found.messages_lost} lost"
     yield "messages", f"{found.messages_pending} waiting for a retry, {ends}"
     yield "worker", _worker(found, now)
@@ -232,9 +235,8 @@ def _advice(listed: "list[SessionErrorStats]") -> list[str]:
 
 
 def _wrapped(text: str) -> list[str]:
-    """Lines that fit; the command that the text ends with stays whole, so that it can be copied."""
-    words, command, arguments = terminal.plain(text).partition(_COMMAND)
-    whole = words + (command + arguments).replace(" ", _HARD_SPACE)
+    """Lines that fit; commands in the text stay whole, so that they can be copied."""
+    whole = _COMMAND.sub(lambda command: command[0].replace(" ", _HARD_SPACE), terminal.plain(text))
     width = terminal.width()
     lines = textwrap.wrap(whole, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
     return [line.replace(_HARD_SPACE, " ") for line in lines]

@@ -1,0 +1,81 @@
+"""What an operator is told to do next."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from wa_sessions.actions.advice import needs_operator, next_step
+from wa_sessions.actions.stats import SessionErrorStats
+from wa_sessions.cli.stats import _wrapped
+
+NUMBER = "77051234567"
+NOW = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
+
+
+def phone(**known: Any) -> SessionErrorStats:
+    """A phone of ours that a worker runs, with nothing wrong but what is ``known``."""
+    told: dict[str, Any] = {
+        "phone_id": 1,
+        "phone": NUMBER,
+        "organization_id": 1,
+        "display_name": None,
+        "connection_type": "neonize",
+        "status": "reconnecting",
+        "state": "connected",
+        "state_detail": None,
+        "state_since": NOW,
+        "retry_at": None,
+        "is_healthy": None,
+        "severity": "unknown",
+        "unknown_because": "not_connected",
+        "last_error_at": None,
+        "last_error_kind": None,
+        "last_connected_at": None,
+        "worker": None,
+        "logs_read_at": None,
+        "observed": True,
+    }
+    counters = ("bad_mac_errors", "bad_decrypt_errors", "messages_recovered", "messages_lost", "messages_pending")
+    limits = {"max_bad_mac_errors": 3, "max_bad_decrypt_errors": 5}
+    return SessionErrorStats(**(told | dict.fromkeys(counters, 0) | limits | known))
+
+
+def test_a_session_that_crashed_once_needs_nobody_and_is_not_the_networks_fault() -> None:
+    found = phone(state="crashed", retry_at=NOW + timedelta(seconds=40))
+    assert not needs_operator(found)
+    assert next_step(found) == (
+        "wait: it connects again by itself in a new process; if that goes on, the worker's log says why"
+    )
+
+
+def test_a_session_that_is_left_alone_for_half_an_hour_is_named_with_a_way_to_try_at_once() -> None:
+    found = phone(state="crashed", retry_at=NOW + timedelta(minutes=30))
+    assert needs_operator(found)
+    assert str(next_step(found)).endswith(f"to try before its next attempt: wa-sessions restart {NUMBER}")
+
+
+def test_a_session_that_wa_sessions_itself_failed_with_is_named() -> None:
+    found = phone(state="faulted", state_detail="x " * 500, unknown_because="no_worker", observed=False)
+    assert needs_operator(found)
+    assert str(next_step(found)).endswith(f"to try again: wa-sessions run {NUMBER}")
+    assert "x x" not in str(next_step(found)), "stats says the reason one line above"
+
+
+@pytest.mark.parametrize(
+    ("where", "command"),
+    [({}, "relink"), ({"unknown_because": "no_worker", "observed": False}, "run")],
+)
+def test_keys_in_quarantine_come_back_by_commands_that_can_be_typed(where: dict[str, Any], command: str) -> None:
+    advice = str(next_step(phone(state="force_closed", status="logged_out", **where)))
+    assert f"wa-sessions operations {NUMBER} " in advice
+    assert advice.endswith(f"wa-sessions {command} {NUMBER}")
+    assert "OPERATION" not in advice
+
+
+def test_lines_fit_and_no_command_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = _wrapped(f"next: {next_step(phone(state='force_closed', status='logged_out'))}")
+    assert max(map(len, lines)) <= 80
+    for command in (f"wa-sessions operations {NUMBER}", f"wa-sessions relink {NUMBER}"):
+        assert any(command in line for line in lines)
