@@ -73,7 +73,10 @@ def test_for_programs(opened: Opened, emptied_url: str, capsys: Capture) -> None
     header, row = capsys.readouterr().out.splitlines()
     assert (header.split("\t")[-1], row.split("\t")[4]) == ("operation", "message_lost")
     assert cli.execute(["errors", "--org", "7", *where]) == 0
-    assert capsys.readouterr().out == "no errors now\n\nnothing happened within 24h\n"
+    assert (
+        capsys.readouterr().out
+        == "no errors now\n\nno error within 24h; all that happened: wa-sessions timeline <phone>\n"
+    )
     assert cli.execute(["errors", "--since", "99999w", *where]) == 2
 
 

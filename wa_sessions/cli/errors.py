@@ -103,7 +103,7 @@ def _shown(found: "Errors", since: str) -> list[str]:
         rows = [_counters(one, now) for one in found.phones]
         lines = table(_COLUMNS, rows, terminal.width(), [None] * len(_COLUMNS))
     if not found.history:
-        return [*lines, "", f"nothing happened within {since}"]
+        return [*lines, "", f"no error within {since}; all that happened: wa-sessions timeline <phone>"]
     rows = [_line(entry) for entry in found.history]
     return [*lines, "", *table(_HISTORY, rows, terminal.width(), [None] * len(_HISTORY))]
 
