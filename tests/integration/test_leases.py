@@ -73,7 +73,7 @@ def test_a_second_worker_is_told_who_owns_the_session(database: Database, one: W
     owner = _owner(database)
     assert owner
     assert (owner.worker_id, owner.epoch, owner.host, owner.pid) == (one.id, 1, "host.example", 111)
-    with pytest.raises(OwnedByAnother, match=r"owned by worker host\.example/111 \(its lease ends at .* UTC") as error:
+    with pytest.raises(OwnedByAnother, match=r"run by worker host\.example/111 \(its lease ends at .* UTC") as error:
         two.take()
     assert error.value.exit_code is ExitCode.OWNED
 

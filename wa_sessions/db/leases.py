@@ -163,4 +163,5 @@ def _held(phone_id: int, holder: WorkerInfo | None) -> str:
         return f"the session of phone #{phone_id} is locked by another process"
     where = f"worker {holder.host}/{holder.pid}" if holder.host else f"worker {holder.worker_id}"
     until = f"{holder.expires_at:%Y-%m-%d %H:%M:%S} UTC"
-    return f"the session of phone #{phone_id} is owned by {where} (its lease ends at {until} unless renewed)"
+    lease = f"its lease ends at {until} unless renewed"
+    return f"phone #{phone_id} is run by {where} ({lease}): wa-sessions stats '#{phone_id}'"
