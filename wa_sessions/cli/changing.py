@@ -25,7 +25,7 @@ _COLUMNS = (
     Column("LEFT", right=True),
 )
 
-IN_MEMORY = "it has in memory what was changed"
+IN_MEMORY = "it does not know of the change yet"
 
 
 @dataclass(frozen=True, slots=True)
