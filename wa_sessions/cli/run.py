@@ -35,7 +35,9 @@ HandlerTimeout = Annotated[
 HandlerEnv = Annotated[
     list[str] | None,
     typer.Option(
-        "--handler-env", metavar="NAME", help="A secret variable that the handler gets too, as PG*; * for all."
+        "--handler-env",
+        metavar="NAME",
+        help="A variable with a secret or the database's address that handlers get too, as PG*; * for all.",
     ),
 ]
 SessionsPerHost = Annotated[
@@ -142,9 +144,9 @@ def run(
     [log lines](history.md#log-lines). History of the last day is never pruned.
     [Metrics](../monitoring/README.md#metrics) have no password: listen on loopback, as in `127.0.0.1:9464`.
 
-    Exit: 0, 1 (no schema, no address for metrics, a service of the worker that failed), 2 (no `neonize` phone, a
-    handler that is not there), 3, 4 (also: neonize cannot use the key store), 5 (not a `neonize` phone, or another
-    worker runs it).
+    Exit: 0, 1 (no schema, no address for metrics, a service of the worker that failed, all that is left is
+    `faulted`), 2 (no `neonize` phone, a handler that is not there), 3, 4 (also: neonize cannot use the key store),
+    5 (not a `neonize` phone, or another worker runs it).
 
     Replaces: `pm2 start messenger-backend`, for our own phones.
     """
