@@ -110,6 +110,7 @@ def test_force_close_keeps_the_keys_and_stays_down(house: House) -> None:
     worker = house.paired(ALICE)
     closed = house.json("force-close", ALICE, "--reason", "maintenance", "--yes")
     assert closed["operation"] is None
+    assert worker.expect("force_closed", ALICE)["reason"] == "maintenance"
     assert not house.emu.connected(house.devices[ALICE])
     stats = house.stats(ALICE)
     assert (stats["status"], stats["state"], stats["state_detail"]) == ("disconnected", "force_closed", "maintenance")

@@ -216,7 +216,9 @@ def _force_close(conn: Connection, context: EffectContext, command: Command) -> 
     detail = {"reason": reason, "actor": command.actor, "logout": logout}
     context.event(conn, "force_closed", detail, operation)
     undo = f"; its keys are in quarantine, undo: wa-sessions restore {operation}" if operation else ""
-    context.line("warn", f"force-closed by {command.actor}: {reason}{undo}", "force_closed", operation=operation)
+    context.line(
+        "warn", f"force-closed by {command.actor}: {reason}{undo}", "force_closed", operation=operation, **detail
+    )
     return {"operation": operation, "taken": asdict(taken)}
 
 
@@ -234,7 +236,7 @@ def _clean(conn: Connection, context: EffectContext, command: Command) -> Mappin
     message = (
         f"{taken.quarantined} keys quarantined by {command.actor} ({action}); undo: wa-sessions restore {operation}"
     )
-    context.line("warn", message, "keys_quarantined", operation=operation)
+    context.line("warn", message, "keys_quarantined", operation=operation, **detail)
     return {"operation": operation, "taken": asdict(taken)}
 
 
