@@ -62,6 +62,12 @@ def test_a_session_that_wa_sessions_itself_failed_with_is_named() -> None:
     assert "x x" not in str(next_step(found)), "stats says the reason one line above"
 
 
+def test_a_session_that_hangs_is_named() -> None:
+    found = phone(unknown_because="no_sign_of_life", observed=False)
+    assert needs_operator(found)
+    assert "stop it and start it again" in str(next_step(found))
+
+
 @pytest.mark.parametrize(
     ("where", "command"),
     [({}, "relink"), ({"unknown_because": "no_worker", "observed": False}, "run")],

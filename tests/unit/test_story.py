@@ -150,6 +150,11 @@ def test_what_hosts_and_handlers_do_is_told_with_what_became_of_the_message() ->
             {"reason": gone},
             f"{gone}, again and again: it is left alone for half an hour, or until wa-sessions restart",
         ),
+        (
+            "store_lost",
+            {"reason": "the lease was not renewed in time"},
+            "the lease was not renewed in time: socket closed, WhatsApp kept the messages",
+        ),
         ("fault", {"reason": "a fault of wa-sessions: E: x"}, "a fault of wa-sessions: E: x; the session goes on"),
         ("handler_ended", {"error": "SIGKILL"}, "the message handler's process ended (SIGKILL); another one goes on"),
         (

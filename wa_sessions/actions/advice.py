@@ -56,7 +56,7 @@ def next_step(stats: SessionErrorStats) -> str | None:
 def needs_operator(stats: SessionErrorStats) -> bool:
     """Whether nothing gets better until somebody acts, or soon gets much worse."""
     if not stats.observed:
-        return _is_faulted(stats)
+        return _is_faulted(stats) or stats.unknown_because == "no_sign_of_life"
     node_down = stats.connection_type == "baileys" and stats.status == Status.LOGGED_OUT
     down = node_down or stats.state in _NEEDS_OPERATOR or (stats.state == State.BANNED and stats.retry_at is None)
     return down or _is_set_aside(stats) or stats.severity == Severity.CRITICAL

@@ -200,7 +200,7 @@ def _banned(detail: Detail) -> str:
 def _store_lost(detail: Detail) -> str:
     down = _number(detail, "down_seconds")
     time = f" for {lasted(down)}" if down is not None else ""
-    return f"the database did not answer{time}: socket closed, WhatsApp kept the messages"
+    return f"{_said(detail, 'reason', 'the database did not answer')}{time}: socket closed, WhatsApp kept the messages"
 
 
 def _wrong_number(detail: Detail) -> str:

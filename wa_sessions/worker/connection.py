@@ -125,7 +125,7 @@ def ended(session: Session, end: End, detail: str, now: datetime, until: datetim
             at = now + timedelta(seconds=pause(session.store_attempts, now, LONGEST_STORE_PAUSE, first=0.5))
             session = session.towards(follows.state, detail, retry_at=at, store_attempts=session.store_attempts + 1)
             message = f"{detail}: socket closed, WhatsApp keeps the messages"
-            effects = Effects((Note("store_lost", message, "error"),))
+            effects = Effects((Note("store_lost", message, "error", {"reason": detail}),))
     return session, told + effects
 
 
