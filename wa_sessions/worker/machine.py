@@ -60,12 +60,11 @@ def step(session: Session, event: Event, now: datetime) -> Step:
     """What the session is after ``event``, and what follows from it."""
     if session.finished or _is_late(session, event):
         return session, NO_EFFECTS
-    before = session
-    session, effects = _react(session, event, now)
-    while (found := _settled(session, now)) is not None:
-        session, more = found
+    after, effects = _react(session, event, now)
+    while (found := _settled(after, now)) is not None:
+        after, more = found
         effects += more
-    return _dated(before, session, now), effects
+    return _dated(session, after, now), effects
 
 
 def next_look(session: Session) -> datetime | None:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from wa_sessions.health.classify import Encryption
+from wa_sessions.health.classify import Cause, Encryption, encryption_of, message_cause
 from wa_sessions.plain_text import REPLACEMENT, plain_id
+from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.message import IncomingMessage
 
 _SILENT = {"senderKeyDistributionMessage", "messageContextInfo", "protocolMessage"}
@@ -86,3 +87,18 @@ def _without_keys(message: Any) -> Any:
             for name in _KEYS_IN_PROTOCOL_MESSAGE:
                 part.protocolMessage.ClearField(name)
     return kept
+
+
+def undecrypted(client: int, event: Any, why: str | None) -> protocol.Undecrypted:
+    """A copy that did not decrypt; ``why`` are whatsmeow's own words, if there were any."""
+    source = event.Info.MessageSource
+    encryption = Encryption.UNKNOWN if why is None else encryption_of(why)
+    return protocol.Undecrypted(
+        client,
+        message_id=plain_id(event.Info.ID),
+        sender=jid_text(source.Sender),
+        chat=jid_text(source.Chat),
+        is_group=has_sender_keys(source, encryption),
+        cause=Cause.OTHER if why is None else message_cause(why),
+        encryption=encryption,
+    )

@@ -55,6 +55,16 @@ class Client:
     deadline: asyncio.TimerHandle | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HostCounts:
+    """Figures for metrics: what is there now, and what happened since the start."""
+
+    hosts: int
+    clients: int
+    crashes: int
+    unknown_frames: int
+
+
 class Owner(Protocol):
     """Who keeps hosts."""
 

@@ -25,24 +25,20 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message
 
 from wa_sessions.errors import DatabaseError
 from wa_sessions.health.classify import (
-    Cause,
-    Encryption,
     StoreFailure,
     UnsyncedCollection,
-    encryption_of,
-    message_cause,
     read_line,
 )
 from wa_sessions.plain_text import plain_id, plain_text
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.events import (
-    has_sender_keys,
     incoming,
     is_for_handlers,
     is_key_distribution,
     jid_text,
     reason_name,
     source_string,
+    undecrypted,
 )
 from wa_sessions.worker.hosts.failed_copies import FailedCopies
 from wa_sessions.worker.hosts.gate import MapGate
@@ -282,7 +278,7 @@ class Client:
             why = self._copies.event(event.Info.ID, source_string(source))
             exhausted = self._copies.after_event()
         if why is not None or not event.IsUnavailable:
-            self._tell(_undecrypted(self.client, event, why))
+            self._tell(undecrypted(self.client, event, why))
         self._exhausted(exhausted)
 
     def _exhausted(self, ids: list[str]) -> None:
@@ -328,20 +324,6 @@ _FRAMES: dict[Any, Callable[[int, Any], protocol.ClientEvent]] = {
 _MESSAGES = (neonize_events.MessageEv, neonize_events.UndecryptableMessageEv)
 _SUBSCRIBED = {neonize_events.EVENT_TO_INT[kind]: kind for kind in (*_FRAMES, *_MESSAGES)}
 """Not the temporary ban, which is read from the log: its event does not encode for reasons unknown to neonize."""
-
-
-def _undecrypted(client: int, event: Any, why: str | None) -> protocol.Undecrypted:
-    source = event.Info.MessageSource
-    encryption = Encryption.UNKNOWN if why is None else encryption_of(why)
-    return protocol.Undecrypted(
-        client,
-        message_id=plain_id(event.Info.ID),
-        sender=jid_text(source.Sender),
-        chat=jid_text(source.Chat),
-        is_group=has_sender_keys(source, encryption),
-        cause=Cause.OTHER if why is None else message_cause(why),
-        encryption=encryption,
-    )
 
 
 def _jid(text: str) -> Any:

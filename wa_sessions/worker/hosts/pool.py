@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from wa_sessions.worker import log
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.client import HostExit
-from wa_sessions.worker.hosts.host import Client, Host
+from wa_sessions.worker.hosts.host import Client, Host, HostCounts
 from wa_sessions.worker.hosts.placing import ALONE_AFTER, Suspects
 from wa_sessions.worker.hosts.store import prepare_store
 from wa_sessions.worker.hosts.watch import LOOK_INTERVAL
@@ -36,16 +36,6 @@ MOST_FAILED = 10
 """Looks in a row that may fail: hosts that nobody watches would be called alive for ever."""
 
 _ENDED_KEPT = 1_000  # clients that ended by themselves, of whom an end may still be asked
-
-
-@dataclass(frozen=True, slots=True)
-class HostCounts:
-    """Figures for metrics: what is there now, and what happened since the start."""
-
-    hosts: int
-    clients: int
-    crashes: int
-    unknown_frames: int
 
 
 @dataclass(frozen=True, slots=True)
