@@ -160,7 +160,8 @@ class Hosts:
 
     def pids(self) -> dict[int, tuple[int, ...]]:
         """Each host's phones."""
-        return {host.pid: host.phones for host in self.call(self.pool.hosts)}
+        hosts = self.call(lambda: list(self.pool._hosts.values()))
+        return {host.pid: tuple(sorted(host.phones)) for host in hosts if host.pid is not None}
 
     def pid_of(self, party: Party) -> int:
         return next(pid for pid, phones in self.pids().items() if int(party.number) in phones)
