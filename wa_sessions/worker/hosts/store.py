@@ -77,7 +77,7 @@ class _OwnHost:
         pass
 
     def on_exit(self, ended: HostExit) -> None:
-        self._ended = f"the session host did not answer: {ended.reason}"
+        self._ended = f"the session host ended before it answered: {ended.reason}"
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_result(protocol.Answer(0, error=self._ended))
