@@ -36,6 +36,7 @@ from wa_sessions.worker.effects import (
     UnlinkDevice,
 )
 from wa_sessions.worker.hosts import protocol
+from wa_sessions.worker.machine import handler_note
 from wa_sessions.worker.ports import HandlerEvent, MoveAsked
 from wa_sessions.worker.session import CollectionUnsynced, LeaseLost, Return, Shutdown, Verb, VersionsSeen
 
@@ -433,6 +434,13 @@ def test_a_store_that_fails_a_message_ends_the_login_at_once() -> None:
     world.hosts_end_clients()
     world.wait(2 * SECOND)
     assert world.session.state is State.CONNECTING
+
+
+def test_only_a_handler_that_had_a_message_in_hand_is_said_to_have_had_one() -> None:
+    told = "the message handler's process ended"
+    assert handler_note(HandlerEvent("handler_ended", error="SIGKILL")).message == f"{told}: SIGKILL"
+    held = HandlerEvent("handler_ended", message_id="3EB0", error="SIGKILL")
+    assert handler_note(held).message == f"{told} with a message in hand: SIGKILL"
 
 
 def test_what_handlers_do_is_written_down() -> None:

@@ -254,10 +254,11 @@ def _client_lost(session: Session, lost: ClientLost, now: datetime) -> Step:
 def handler_note(event: HandlerEvent) -> Note:
     """What the history says of it."""
     seconds = f"{event.seconds or 0:.0f} s"
+    in_hand = " with a message in hand" if event.message_id else ""
     messages = {
         "handler_failed": f"the message handler failed: {event.error}",
         "handler_slow": f"the message handler takes more than {seconds}; {event.waiting} messages wait",
-        "handler_ended": f"the message handler's process ended with a message in hand: {event.error}",
+        "handler_ended": f"the message handler's process ended{in_hand}: {event.error}",
         "handler_unfinished": f"the message handler had not finished {event.waiting} messages at the end",
     }
     values = {"message_id": event.message_id, "error": event.error, "seconds": event.seconds, "waiting": event.waiting}
