@@ -38,6 +38,29 @@ HandlerEnv = Annotated[
         "--handler-env", metavar="NAME", help="A secret variable that the handler gets too, as PG*; * for all."
     ),
 ]
+HandlerAttempts = Annotated[
+    int,
+    typer.Option(
+        "--handler-attempts", metavar="N", min=1, max=1000, help="How often a message is tried until it is set aside."
+    ),
+]
+HandlerPause = Annotated[
+    timedelta,
+    typer.Option(
+        "--handler-pause",
+        metavar="1s",
+        parser=duration,
+        help="How long its chat waits after a failure; each next pause is four times longer, up to 5 minutes.",
+    ),
+]
+OnDead = Annotated[
+    Literal["skip", "hold"],
+    typer.Option("--on-dead", help="hold: the chat of a message that is set aside waits until you decide."),
+]
+InboxOption = Annotated[
+    Literal["database", "memory"],
+    typer.Option("--inbox", help="Where messages wait; memory: what waits when the worker ends is lost."),
+]
 SessionsPerHost = Annotated[
     int,
     typer.Option(
@@ -118,6 +141,10 @@ def run(
     handlers: Handlers = 2,
     handler_timeout: HandlerTimeout = "60s",  # type: ignore[assignment]  # typer parses it
     handler_env: HandlerEnv = None,
+    handler_attempts: HandlerAttempts = 5,
+    handler_pause: HandlerPause = "1s",  # type: ignore[assignment]  # typer parses it
+    on_dead: OnDead = "skip",
+    inbox: InboxOption = "database",
     sessions_per_host: SessionsPerHost = 25,
     log_format: LogFormatOption = LogFormat.TEXT,
     pairing_window: PairingWindow = "10m",  # type: ignore[assignment]  # typer parses it
@@ -155,6 +182,7 @@ def run(
     from wa_sessions.actions import run as action
     from wa_sessions.health.model import Limits
     from wa_sessions.worker import log
+    from wa_sessions.worker.delivery.inbox import RetryPolicy
 
     log.configure(log_format.value)
     options = action.RunOptions(
@@ -164,6 +192,8 @@ def run(
         handlers=handlers,
         handler_timeout=handler_timeout.total_seconds(),
         handler_environment=tuple(handler_env or ()),
+        inbox=inbox,
+        retry=RetryPolicy(handler_attempts, handler_pause.total_seconds(), hold=on_dead == "hold"),
         sessions_per_host=sessions_per_host,
         pairing_window=pairing_window,
         store_url=store_url,

@@ -18,6 +18,7 @@ ALL_CLEAR = "all_clear"
 CRITICAL = "health_critical"
 DOWN = "session_down"
 CLOSED = "session_closed"
+DEAD = "handler_dead"
 TEST = "test"
 DOWN_AFTER = timedelta(minutes=5)
 """A session that cannot be brought back for so long is worth an alert; WhatsApp's own hiccups are shorter."""
@@ -44,7 +45,7 @@ class Alert:
     @property
     def repeatable(self) -> bool:
         """Whether it is news even if the phone's last alert was the same."""
-        return self.kind == CLOSED
+        return self.kind in (CLOSED, DEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,9 @@ def after_event(kind: str, detail: Payload, number: str, operation: str | None =
         case "unreachable" | "crashed" if detail.get("down_seconds", 0) >= DOWN_AFTER.total_seconds():
             minutes = int(detail["down_seconds"] // 60)
             return Alert(DOWN, Severity.CRITICAL, f"down for {minutes} min, still trying: {detail['reason']}")
+        case "handler_dead":
+            text = f"a message is set aside after {detail['attempts']} attempts of its handler: {detail['error']}"
+            return Alert(DEAD, Severity.WARNING, f"{text}; wa-sessions inbox {number} --dead")
         case "set_aside":
             return Alert(DOWN, Severity.CRITICAL, f"set aside, as it brings its process down: {detail['reason']}")
         case _ if kind in _STAYS_DOWN:

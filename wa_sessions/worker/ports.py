@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import UUID
 
+from wa_sessions.db.phones import Phone
 from wa_sessions.worker.hosts.protocol import ClientEvent
 from wa_sessions.worker.message import IncomingMessage
 
@@ -65,6 +67,9 @@ class SessionHosts(Protocol):
     def unlink(self, client: int, request: int) -> None:
         """Have WhatsApp remove the device; ``RequestAnswered`` follows."""
 
+    def message_taken(self, client: int, count: int) -> None:
+        """So many messages that this client told are safe: it may tell others."""
+
 
 @dataclass(frozen=True, slots=True)
 class HandlerEvent:
@@ -114,14 +119,52 @@ class HostProcesses(SessionHosts, Protocol):
         """Whether the process of a client gave a sign of life of late."""
 
 
-class HandlerProcesses(Protocol):
-    """The processes that messages are handled in."""
+class DeliveryWorker(Protocol):
+    """The worker around the inbox."""
 
-    def put(self, phone_id: int, message: IncomingMessage) -> None:
-        """Take a message, whose phone is set; never waits for the handler."""
+    @property
+    def worker_id(self) -> UUID:
+        """As which it stands in the database."""
+
+    def message_taken(self, client: int, count: int) -> None:
+        """So many messages of this client are safe: its host may tell others."""
+
+    def suspect_store(self) -> None:
+        """Somebody could not use the database: look whether it answers."""
+
+    def inbox_stuck(self, phone_ids: frozenset[int]) -> None:
+        """Messages of these phones cannot be written: their sockets are to close until ``inbox_free``."""
+
+    def inbox_free(self) -> None:
+        """All that was told is written."""
+
+
+class HandlerProcesses(Protocol):
+    """Where messages go: they are kept, and handed to the operator's handler in processes of its own."""
+
+    def begin(self, worker: DeliveryWorker) -> None:
+        """Whose messages they are; called once, before anything else."""
+
+    def serve(self, phone: Phone) -> None:
+        """The worker runs this phone from now on."""
+
+    def forget(self, phone_id: int) -> None:
+        """The worker runs this phone no more."""
+
+    def put(self, phone_id: int, message: IncomingMessage, client: int) -> None:
+        """Take a message, whose phone is set; never waits for the handler. ``client``: who told it."""
+
+    def store_back(self) -> None:
+        """The database answers again."""
+
+    def wind_down(self) -> None:
+        """The worker ends: begin with no message any more that will be there after it."""
 
     async def run(self) -> None:
         """Hand messages over, until cancelled."""
 
     async def drain(self, within: float, /) -> None:
-        """Let what is queued be handled; what is not after ``within`` seconds is counted and told."""
+        """Let handlers end what they have in hand, and what is in memory alone be handled or written.
+
+        What is not after ``within`` seconds is counted and told.
+        """

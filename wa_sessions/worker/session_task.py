@@ -96,7 +96,8 @@ class SessionTask:
     def tell(self, event: Event) -> None:
         """Take an event, to be handled after those before it. A message for the handler waits for nothing."""
         if isinstance(event, protocol.MessageArrived):
-            self._handlers.put(self.repository.phone.id, replace(event.message, phone=self.session.number))
+            message = replace(event.message, phone=self.session.number)
+            self._handlers.put(self.repository.phone.id, message, event.client)
             return
         if isinstance(event, LeaseLost):
             self.lost = event.reason

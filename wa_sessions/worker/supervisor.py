@@ -81,6 +81,7 @@ class Supervisor:
         self._tasks: dict[int, SessionTask] = {}
         self._ended: dict[int, str] = {}
         self._late_notes: dict[int, list[HandlerEvent]] = {}
+        self._stuck: frozenset[int] = frozenset()
         self._store_ok = asyncio.Event()
         self._suspected = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -95,6 +96,7 @@ class Supervisor:
         """
         if self._options.trial_timeout is not None:
             asyncio.get_running_loop().call_later(self._options.trial_timeout, self._time_over)
+        self._handlers.begin(self)
         await asyncio.to_thread(self._ownership.register)
         try:
             await self._take_all(chosen, skip_owned=skip_owned)
@@ -123,6 +125,7 @@ class Supervisor:
         """Give a phone back to whoever takes it next; it stays ours where the database does not answer."""
         await asyncio.to_thread(self._ownership.release, phone_id)
         self._tasks.pop(phone_id, None)
+        self._handlers.forget(phone_id)
 
     def handler_event(self, phone_id: int, event: HandlerEvent) -> None:
         """Something about the handler that belongs into a phone's history."""
@@ -131,6 +134,27 @@ class Supervisor:
             task.tell(event)
         elif task is not None:
             self._late_notes.setdefault(phone_id, []).append(event)
+
+    # ---------------------------------------------------------------------------------- what the inbox needs of it
+
+    def message_taken(self, client: int, count: int) -> None:
+        """So many messages of this client are safe."""
+        self._hosts.message_taken(client, count)
+
+    def inbox_stuck(self, phone_ids: frozenset[int]) -> None:
+        """Close the sockets of these phones, whose messages cannot be written."""
+        self._stuck |= phone_ids
+        for phone_id in phone_ids:
+            if task := self._tasks.get(phone_id):
+                task.tell(StoreLost())
+
+    def inbox_free(self) -> None:
+        """Bring those back."""
+        stuck, self._stuck = self._stuck, frozenset()
+        if self._store_ok.is_set():
+            for phone_id in stuck:
+                if task := self._tasks.get(phone_id):
+                    task.tell(StoreBack())
 
     def _time_over(self) -> None:
         if self._options.watching.on_event("", "time_over", {}):
@@ -171,6 +195,7 @@ class Supervisor:
         began = time.monotonic()
         if not everyone.done():
             log.info("stopping", event="stopping")
+            self._handlers.wind_down()
             self._tell_all(Shutdown())
             await asyncio.wait({everyone}, timeout=SHUTDOWN_TIMEOUT)
         await self._handlers.drain(max(DRAIN_AT_LEAST, began + END_TIMEOUT - time.monotonic()))
@@ -189,6 +214,7 @@ class Supervisor:
             if (lost := await policy.run()) is not None:
                 self._ended[phone_id] = lost
                 self._tasks.pop(phone_id, None)
+                self._handlers.forget(phone_id)
             await policy.refuse_commands(lost or "the worker ends")
         except Exception as error:  # noqa: BLE001  # a fault of the policy itself: nothing is sure any more
             self._fail(f"the task of {task.session.number}", error)
@@ -250,6 +276,7 @@ class Supervisor:
             repository = SessionRepository(self._database, self._backend, phone, self.worker_id, Lease(epoch))
             settings = replace(self._options.settings, origin=self.worker_id.hex[:8])
             session = Session(phone.number, settings)
+            self._handlers.serve(phone)
             self._tasks[phone.id] = SessionTask(
                 session, repository, self._hosts, self._handlers, self, self._options.watching
             )
@@ -297,7 +324,10 @@ class Supervisor:
                 await self._regain_at_last(regain)
             self._suspected.clear()
             self._store_ok.set()
-            self._tell_all(StoreBack())
+            self._handlers.store_back()
+            for phone_id, task in self._tasks.items():
+                if phone_id not in self._stuck:
+                    task.tell(StoreBack())
 
     async def _regain_at_last(self, first: asyncio.Task[None]) -> None:
         """Try until the database answers, and has all that is needed."""

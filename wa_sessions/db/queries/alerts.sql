@@ -12,7 +12,9 @@ RETURNING id;
 -- name: leave_if_open
 INSERT INTO wa_sessions.alert (phone_id, kind, payload)
 SELECT %(phone_id)s, %(kind)s, %(payload)s
-FROM (SELECT kind FROM wa_sessions.alert WHERE phone_id = %(phone_id)s ORDER BY id DESC LIMIT 1) AS newest
+FROM (
+    SELECT kind FROM wa_sessions.alert WHERE phone_id = %(phone_id)s AND kind <> 'handler_dead' ORDER BY id DESC LIMIT 1
+) AS newest
 WHERE newest.kind <> %(kind)s
 RETURNING id;
 
