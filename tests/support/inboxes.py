@@ -76,6 +76,7 @@ class InboxBench:
         await until(lambda: any(next(iter(row.values())) == found for row in self.rows(query)[:1]), seconds)
 
     async def empty(self) -> None:
+        await until(lambda: not self.inbox.unwritten)
         await self.until("SELECT count(*) FROM wa_sessions.inbox", 0)
 
     async def until_taken(self, count: int, client: int = 1) -> None:

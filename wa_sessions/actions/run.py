@@ -36,7 +36,7 @@ INBOX_CONNECTIONS = 1
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How sessions are run. ``function`` (``module:function``) or ``command`` handles messages, or nothing does.
+    """How sessions are run. ``function`` (``module:function``), ``command`` or ``url`` takes messages, or nothing does.
 
     ``handlers``: processes that it runs in, ``handler_timeout`` seconds each message may take, ``handler_environment``
     names or patterns of secret variables that it gets too. ``inbox``: where messages wait for it, ``memory`` loses
@@ -49,6 +49,7 @@ class RunOptions:
     limits: Limits
     function: str | None = None
     command: str | None = None
+    url: str | None = None
     handlers: int = 2
     handler_timeout: float = 60.0
     handler_environment: tuple[str, ...] = ()
@@ -72,7 +73,7 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
     AmbiguousPhone, OwnedByAnother (a phone that is not ours or another worker's), SchemaMissing, DatabaseError,
     WaSessionsError (the address of ``metrics_listen`` cannot be had).
     """
-    handler = HandlerSpec.named(options.function, options.command, options.handler_environment)
+    handler = HandlerSpec.named(options.function, options.command, options.handler_environment, options.url)
     check_handler(handler)
     alert_targets.check()
     with opened.database.transaction() as conn:
@@ -125,9 +126,18 @@ async def _run(
             "unknown_frames", "Words of theirs that were not understood.", lambda: hosts.counts().unknown_frames, True
         ),
         Figure("messages_waiting", "Messages that wait for their handler, in memory.", lambda: dispatcher.waiting),
+        *(_inbox_figures(inbox) if inbox else ()),
     )
     supervisor = Supervisor(opened.database, opened.backend, worker_options, hosts, dispatcher)
     await supervisor.run(chosen, skip_owned=skip_owned)
+
+
+def _inbox_figures(inbox: Inbox) -> tuple[Figure, ...]:
+    return (
+        Figure("inbox_unwritten", "Messages that do not stand in the inbox yet.", lambda: inbox.unwritten),
+        Figure("messages_handled", "Messages that their handler has taken.", lambda: inbox.handled_total, True),
+        Figure("messages_dead", "Messages that were set aside.", lambda: inbox.dead_total, True),
+    )
 
 
 @contextlib.contextmanager

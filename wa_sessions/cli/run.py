@@ -23,6 +23,15 @@ OnMessageExec = Annotated[
     str | None,
     typer.Option("--on-message-exec", metavar="CMD", help="Command that takes each message as JSON on stdin."),
 ]
+OnMessageUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--on-message-url",
+        metavar="URL",
+        envvar="WA_SESSIONS_HANDLER_URL",
+        help="URL that each message is posted to as JSON, signed with WA_SESSIONS_HANDLER_SECRET if that is set.",
+    ),
+]
 Handlers = Annotated[
     int, typer.Option("--handlers", metavar="N", min=1, max=64, help="How many processes handle messages.")
 ]
@@ -138,6 +147,7 @@ def run(
     *,
     on_message: OnMessage = None,
     on_message_exec: OnMessageExec = None,
+    on_message_url: OnMessageUrl = None,
     handlers: Handlers = 2,
     handler_timeout: HandlerTimeout = "60s",  # type: ignore[assignment]  # typer parses it
     handler_env: HandlerEnv = None,
@@ -189,6 +199,7 @@ def run(
         limits=Limits(bad_mac=max_bad_mac, bad_decrypt=max_bad_decrypt, scope=limit_scope),
         function=on_message,
         command=on_message_exec,
+        url=on_message_url,
         handlers=handlers,
         handler_timeout=handler_timeout.total_seconds(),
         handler_environment=tuple(handler_env or ()),
