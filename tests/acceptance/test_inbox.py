@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 from support.house import House, Worker
@@ -156,3 +157,99 @@ def test_what_stands_in_the_inbox_is_handled(
         bob.send_to(ALICE, text)
     settled(own_house, sent, noted, twice=2)
     assert not own_house.sql("SELECT 1 FROM wa_sessions.event WHERE kind = 'handler_unfinished'")
+
+
+def test_a_shutdown_waits_for_no_slow_handler_and_loses_nothing(house: House, peers: Standin, tmp_path: Path) -> None:
+    """Nor does a close, a repair, or a restart: they are about the socket alone."""
+    noted = Noted(house, tmp_path, 30)
+    house.add(ALICE)
+    worker = noted.run("--handlers", "1")
+    house.scan(worker, ALICE)
+    worker.expect("connected", ALICE)
+    bob = link(house.emu, peers, "bob")
+    sent = [f"m{number}" for number in range(4)]
+    for text in sent:
+        bob.send_to(ALICE, text)
+    stood(house, noted, len(sent))
+    for command in (("clean-app-state", ALICE, "--yes"), ("force-close", ALICE, "--yes"), ("restart", ALICE)):
+        began = time.monotonic()
+        house.cli(*command)
+        assert time.monotonic() - began < 8, command
+    began = time.monotonic()
+    assert worker.stop(15) == 0
+    assert time.monotonic() - began < 12
+    assert [row["text"] for row in house.sql("SELECT text FROM wa_sessions.inbox ORDER BY id")] == sent
+    assert house.stats(ALICE)["inbox_waiting"] == 4
+
+
+def test_with_the_inbox_in_memory_what_is_left_is_told(house: House, peers: Standin, tmp_path: Path) -> None:
+    noted = Noted(house, tmp_path, 30)
+    house.add(ALICE)
+    worker = noted.run("--handlers", "1", "--inbox", "memory")
+    house.scan(worker, ALICE)
+    worker.expect("connected", ALICE)
+    bob = link(house.emu, peers, "bob")
+    for text in ("m1", "m2"):
+        bob.send_to(ALICE, text)
+    deadline = time.monotonic() + 20
+    while house.emu.queued(house.devices[ALICE]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert worker.stop(15) == 0
+    assert house.sql("SELECT 1 FROM wa_sessions.inbox") == []
+    [event] = house.sql("SELECT detail FROM wa_sessions.event WHERE kind = 'handler_unfinished'")
+    assert event["detail"]["waiting"] == 2
+
+
+# --------------------------------------------------------------------------------------------- 300 messages
+
+RUNS = 300
+
+
+def chaos(
+    house: House, server: EmbeddedServer, peers: Standin, noted: Noted, seed: int, *, careful: bool
+) -> tuple[list[str], int]:
+    """Send while things go wrong; what was sent, and how many processes with messages in them were killed.
+
+    ``careful``: no process is killed while messages are between WhatsApp's acknowledgement and the inbox.
+    """
+    worker, bob = begun(house, peers, noted)
+    random, sent, kills = Random(seed), [], 0
+    due = {random.randrange(20, RUNS - 20): what for what in (*FAULTS, "host", "worker")}
+    for number in range(RUNS):
+        sent.append(f"m{number}")
+        bob.send_to(ALICE, sent[-1])
+        what = due.get(number)
+        if what is None:
+            continue
+        if what in ("host", "worker"):
+            kills += 1
+            if careful:
+                stood(house, noted, 1 + len(sent))
+        worker = go_wrong(what, house, noted, worker, server)
+    return sent, kills
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("sleep", [0.0, 0.05, 0.2])
+def test_300_of_300(sleep: float, own_house: House, own_server: EmbeddedServer, peers: Standin, tmp_path: Path) -> None:
+    noted = Noted(own_house, tmp_path, sleep)
+    sent, _ = chaos(own_house, own_server, peers, noted, 7, careful=True)
+    noted.until(lambda done: set(sent) <= set(done), 180)
+    settled(own_house, sent, noted, twice=2 * len(FAULTS) + 4)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_is_lost_between_the_acknowledgement_and_the_inbox(
+    seed: int, own_house: House, own_server: EmbeddedServer, peers: Standin, tmp_path: Path
+) -> None:
+    """Killed at any moment: docs/explanation/delivery.md says how much."""
+    noted = Noted(own_house, tmp_path, 0.05)
+    sent, kills = chaos(own_house, own_server, peers, noted, seed, careful=False)
+    own_house.until("SELECT 1 WHERE NOT EXISTS (SELECT FROM wa_sessions.inbox)", timeout=120)
+    lost = set(sent) - set(noted.done())
+    print(f"seed {seed}: {kills} kills, {len(lost)} of {RUNS} lost: {sorted(lost)}")
+    assert len(lost) <= 2 * kills

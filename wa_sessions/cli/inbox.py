@@ -41,7 +41,7 @@ class _ListsByDefault(TyperGroup):
 app = typer.Typer(
     cls=_ListsByDefault,
     help="Look after messages that wait for their handler. Without a command it lists them.",
-    epilog="Example: wa-sessions inbox 77051234567 --dead",
+    epilog="Example: wa-sessions inbox list 77051234567 --dead",
     rich_markup_mode=None,
 )
 
@@ -63,7 +63,7 @@ Chat = Annotated[str | None, typer.Option("--chat", metavar="JID", help="Only th
 MessageId = Annotated[str | None, typer.Option("--id", metavar="ID", help="Only the message with this id.")]
 
 
-@app.command("list", epilog="Example: wa-sessions inbox 77051234567 --dead")
+@app.command("list", epilog="Example: wa-sessions inbox list 77051234567 --dead")
 def listing(
     phone: PhoneOrAll = "all",
     *,
@@ -76,7 +76,7 @@ def listing(
 ) -> None:
     """List messages that wait for their handler, or were set aside. The oldest first, and how many there are.
     \f
-    `wa-sessions inbox` and `wa-sessions inbox PHONE` are the same. No text is shown. Why a message waits: its handler
+    `inbox` and `inbox PHONE` mean the same. No text is shown. Why a message waits: its handler
     has not come to it yet, it or an earlier one of its chat failed (`NEXT`), or it is set aside (`dead`) after
     `run --handler-attempts`. [What is told WhatsApp when](../explanation/delivery.md).
 
