@@ -191,10 +191,7 @@ def test_with_the_inbox_in_memory_what_is_left_is_told(house: House, peers: Stan
     bob = link(house.emu, peers, "bob")
     for text in ("m1", "m2"):
         bob.send_to(ALICE, text)
-    deadline = time.monotonic() + 20
-    while house.emu.queued(house.devices[ALICE]):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    house.emu.wait_delivered(house.devices[ALICE])
     assert worker.stop(15) == 0
     assert house.sql("SELECT 1 FROM wa_sessions.inbox") == []
     [event] = house.sql("SELECT detail FROM wa_sessions.event WHERE kind = 'handler_unfinished'")

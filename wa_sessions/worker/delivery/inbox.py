@@ -34,9 +34,6 @@ from wa_sessions.worker.delivery.window import CHAT, Key, Stored, Window
 from wa_sessions.worker.message import IncomingMessage
 from wa_sessions.worker.ports import DeliveryWorker
 
-GATHER = 0.002
-"""Seconds that a message waits for others to be written with it."""
-
 BATCH = 500
 """Messages at most that are written in one transaction."""
 
@@ -246,8 +243,6 @@ class Inbox:
         backoff = Backoff(RETRY_FIRST, RETRY_MOST)
         while True:
             await self._something_to_do()
-            if 0 < len(self._told) < BATCH:
-                await asyncio.sleep(GATHER)
             work = self._work()
             try:
                 done = await self._transaction(work)
