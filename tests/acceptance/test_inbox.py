@@ -198,6 +198,25 @@ def test_with_the_inbox_in_memory_what_is_left_is_told(house: House, peers: Stan
     assert event["detail"]["waiting"] == 2
 
 
+def test_where_the_inbox_alone_cannot_be_written_the_socket_closes_until_it_can(
+    house: House, peers: Standin, tmp_path: Path
+) -> None:
+    noted = Noted(house, tmp_path, 0)
+    worker, bob = begun(house, peers, noted)
+    since = worker.mark()
+    house.sql("ALTER TABLE wa_sessions.inbox RENAME TO away")
+    try:
+        bob.send_to(ALICE, "m0")
+        worker.expect("inbox_not_written", since=since)
+        worker.expect("store_lost", ALICE, since=since)
+        house.emu.wait_disconnected(house.devices[ALICE])
+        bob.send_to(ALICE, "m1")
+    finally:
+        house.sql("ALTER TABLE wa_sessions.away RENAME TO inbox")
+    worker.expect("connected", ALICE, since=since)
+    settled(house, ["m0", "m1"], noted, twice=0)
+
+
 # --------------------------------------------------------------------------------------------- 300 messages
 
 RUNS = 300
