@@ -147,7 +147,8 @@ def test_relink_is_refused_while_there_are_keys(house: House) -> None:
 
 def test_a_handler_that_fails_or_is_slow_harms_no_session(house: House, peers: Standin) -> None:
     house.add(ALICE)
-    worker = house.run(ALICE, "--on-message", "support.handlers:difficult", handler=False)
+    once = ("--handler-attempts", "1")
+    worker = house.run(ALICE, "--on-message", "support.handlers:difficult", *once, handler=False)
     house.scan(worker, ALICE)
     worker.expect("connected", ALICE)
     bob = link(house.emu, peers, "bob")
@@ -199,8 +200,7 @@ def test_a_command_that_hangs_delays_neither_a_force_close_nor_the_end(house: Ho
     house.cli("restart", ALICE)
     assert worker.stop(30) == 0
     assert house.row(ALICE)["status"] == "disconnected"
-    [unfinished] = house.sql("SELECT detail FROM wa_sessions.event WHERE kind = 'handler_unfinished'")
-    assert unfinished["detail"] == {"waiting": 2}
+    assert [row["text"] for row in house.sql("SELECT text FROM wa_sessions.inbox ORDER BY id")] == ["one", "two"]
 
 
 def test_a_restart_loses_nothing_that_waits_for_the_handler(house: House, peers: Standin) -> None:
@@ -214,19 +214,21 @@ def test_a_restart_loses_nothing_that_waits_for_the_handler(house: House, peers:
     assert worker.texts(ALICE) == texts
 
 
-def test_what_the_handler_has_not_taken_at_the_end_is_told(house: House, peers: Standin) -> None:
+def test_what_the_handler_has_not_taken_at_the_end_waits_for_the_next_worker(house: House, peers: Standin) -> None:
     worker, bob = _with_slow_handler(house, peers, "--on-message", "support.handlers:slow")
     texts = [f"text {number}" for number in range(60)]
     _arrived(house, bob, texts)
     assert worker.stop(30) == 0
     handled = worker.texts(ALICE)
     assert handled == texts[: len(handled)]
-    [unfinished] = house.sql("SELECT detail FROM wa_sessions.event WHERE kind = 'handler_unfinished'")
-    assert unfinished["detail"]["waiting"] == len(texts) - len(handled)
+    left = [row["text"] for row in house.sql("SELECT text FROM wa_sessions.inbox ORDER BY id")]
+    assert left == texts[len(handled) :]
+    assert not house.sql("SELECT 1 FROM wa_sessions.event WHERE kind = 'handler_unfinished'")
 
 
 def test_a_handler_that_ends_is_started_again(house: House, peers: Standin) -> None:
-    worker, bob = _with_slow_handler(house, peers, "--on-message", "support.handlers:difficult")
+    once = ("--handler-attempts", "1")
+    worker, bob = _with_slow_handler(house, peers, "--on-message", "support.handlers:difficult", *once)
     bob.send_to(ALICE, "exit")
     assert worker.expect("handler_failed", ALICE)["error"] == "SystemExit"
     bob.send_to(ALICE, "crash")

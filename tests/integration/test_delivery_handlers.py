@@ -124,7 +124,7 @@ def answer(message):
 def test_a_message_that_comes_twice_is_handled_once(folder: Path) -> None:
     async def do(bench: Bench) -> None:
         for _ in range(20):
-            bench.dispatcher.put(1, MESSAGE)
+            bench.dispatcher.put(1, MESSAGE, 0)
         bench.put("last")
         await bench.heard.line("handled last")
         assert bench.heard.texts() == ["handled", "handled last"]
@@ -436,7 +436,7 @@ def test_a_handler_ends_by_itself_where_it_can(folder: Path) -> None:
 def test_without_a_handler_nothing_is_kept() -> None:
     async def main() -> None:
         dispatcher = Dispatcher(None, tell=lambda *_: None, output=lambda *_: None)
-        dispatcher.put(1, MESSAGE)
+        dispatcher.put(1, MESSAGE, 0)
         assert dispatcher.waiting == 0
         await dispatcher.run()
         await dispatcher.drain(1)
@@ -453,7 +453,7 @@ from support.dispatching import MESSAGE
 async def main():
     spec = HandlerSpec(**{sys.argv[1]: sys.argv[2]})
     dispatcher = Dispatcher(spec, processes=1, tell=print, output=lambda _, line: print(line, flush=True))
-    dispatcher.put(1, MESSAGE)
+    dispatcher.put(1, MESSAGE, 0)
     await dispatcher.run()
 
 asyncio.run(main())

@@ -67,7 +67,7 @@ class Bench:
         for text in texts:
             self._count += 1
             message = replace(MESSAGE, id=f"ID{self._count}", text=text, chat=chat, phone=f"7705000000{phone}")
-            self.dispatcher.put(phone, message)
+            self.dispatcher.put(phone, message, 0)
 
     def processes(self) -> list[psutil.Process]:
         return [child for child in psutil.Process().children(recursive=True) if is_handler(child)]

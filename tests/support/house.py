@@ -85,6 +85,10 @@ class Worker:
         """The processes that have sockets to WhatsApp, or are about to."""
         return [pid for pid in self.children() if b"worker.hosts.main" in _command_line(pid)]
 
+    def handlers(self) -> list[int]:
+        """The processes that messages are handled in."""
+        return [pid for pid in self.children() if b"worker.delivery." in _command_line(pid)]
+
     def until_hosts(self, count: int, timeout: float = 20) -> None:
         """An empty one ends after 10 s, one that paired at once."""
         deadline = time.monotonic() + timeout

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from wa_sessions.db.phones import Phone
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.message import IncomingMessage
 from wa_sessions.worker.ports import ClientLost, FromHost, RequestAnswered
+from wa_sessions.worker.processes import DeliveryWorker
 
 
 class StandInHosts:
@@ -16,6 +18,7 @@ class StandInHosts:
         self.clients: dict[int, tuple[int, str | None, Callable[[FromHost], None]]] = {}
         self.opened: list[tuple[int, str | None]] = []
         self.sent: list[tuple[str, str]] = []
+        self.taken: dict[int, int] = {}
         self.until = 0.0
         self.closes_clients = True
         self.living = True
@@ -38,6 +41,9 @@ class StandInHosts:
 
     def unlink(self, client: int, request: int) -> None:
         self.tell(client, RequestAnswered(client, request))
+
+    def message_taken(self, client: int, count: int) -> None:
+        self.taken[client] = self.taken.get(client, 0) + count
 
     def lose(self, client: int, reason: str = "killed", **how: Any) -> None:
         self.clients.pop(client)[2](ClientLost(client, reason, **how))
@@ -70,11 +76,23 @@ class StandInHandlers:
     def __init__(self) -> None:
         self.messages: list[IncomingMessage] = []
 
-    def put(self, phone_id: int, message: IncomingMessage) -> None:
-        self.messages.append(message)
+    def begin(self, worker: DeliveryWorker) -> None:
+        """Nobody needs to be told anything."""
+
+    def serve(self, phone: Phone) -> None:
+        """Every phone is."""
 
     def forget(self, phone_id: int) -> None:
-        """Nothing is remembered."""
+        """There is nothing to forget."""
+
+    def put(self, phone_id: int, message: IncomingMessage, client: int) -> None:
+        self.messages.append(message)
+
+    def store_back(self) -> None:
+        """Nothing waits for it."""
+
+    def wind_down(self) -> None:
+        """Nothing is begun."""
 
     async def run(self) -> None:
         await asyncio.Event().wait()

@@ -137,7 +137,7 @@ def test_only_the_newest_messages_are_remembered() -> None:
     queue = DeliveryQueue()
     for n in range(REMEMBERED * 3):
         queue.put(1, replace(MESSAGE, id=f"ID{n}"))
-    assert len(queue._known[1]) == REMEMBERED
+    assert len(queue._known._known[1]) == REMEMBERED
     assert not queue.put(1, replace(MESSAGE, id=f"ID{REMEMBERED * 2}"))
     assert queue.put(1, replace(MESSAGE, id=f"ID{REMEMBERED * 2 - 1}"))
 
@@ -146,5 +146,5 @@ def test_a_phone_that_left_is_forgotten_but_for_what_waits() -> None:
     queue = DeliveryQueue()
     queue.put(1, MESSAGE)
     queue.forget(1)
-    assert queue._known == {}
+    assert queue._known._known == {}
     assert queue.waiting == 1

@@ -172,6 +172,13 @@ def _counters(sessions: list[Session]) -> Iterator[Metric]:
     yield _gauge("errors", "Counted errors in a row.", (*PHONE, "kind"), errors)
     yield _gauge("error_limit", "At so many errors in a row the session is closed.", (*PHONE, "kind"), limits)
     yield _gauge("messages_pending", "Messages whose sender was asked again.", PHONE, pending)
+    waiting = {(*labels, "waiting"): stats.inbox_waiting for labels, stats in watched.items()}
+    dead = {(*labels, "dead"): stats.inbox_dead for labels, stats in watched.items()}
+    oldest = {labels: stats.inbox_oldest_seconds or 0.0 for labels, stats in watched.items()}
+    yield _gauge(
+        "inbox_messages", "Messages in the inbox: waiting for their handler, or dead.", (*PHONE, "what"), waiting | dead
+    )
+    yield _gauge("inbox_oldest_seconds", "How long the oldest message has waited for its handler.", PHONE, oldest)
     yield _counter("messages_recovered", "Messages of which a later copy decrypted.", PHONE, recovered)
     yield _counter("messages_lost", "Messages of which no copy decrypted.", PHONE, lost)
 

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.ownership import require_neonize
@@ -20,7 +20,9 @@ from wa_sessions.worker import alert_targets, log
 from wa_sessions.worker.alerting import Senders
 from wa_sessions.worker.delivery.checking import check_handler
 from wa_sessions.worker.delivery.dispatcher import Dispatcher
+from wa_sessions.worker.delivery.inbox import Inbox, RetryPolicy
 from wa_sessions.worker.delivery.spec import HandlerSpec
+from wa_sessions.worker.hosts.delivery_window import WINDOW
 from wa_sessions.worker.hosts.pool import HostPool
 from wa_sessions.worker.metrics import Figure, expose
 from wa_sessions.worker.session import Settings
@@ -29,25 +31,31 @@ from wa_sessions.worker.supervisor import Supervisor, WorkerOptions
 
 STORE_VARIABLE = "WA_SESSIONS_STORE_URL"
 CONNECTIONS = 4  # that all sessions of a worker share; scrapes of its metrics use none of them
+INBOX_CONNECTIONS = 1
+"""Of its own: messages wait for no session's transactions."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How sessions are run. ``function`` (``module:function``) or ``command`` handles messages, or nothing does.
+    """How sessions are run. ``function`` (``module:function``), ``command`` or ``url`` takes messages, or nothing does.
 
     ``handlers``: processes that it runs in, ``handler_timeout`` seconds each message may take, ``handler_environment``
-    names or patterns of secret variables that it gets too. ``keep_history``: older entries are pruned once a day; 0
-    keeps all. ``metrics_listen``: host and port that metrics are served on. ``on_qr`` gets a number and its raw QR text
-    each time there is a new one. ``on_event`` gets number, event and fields of what sessions do, and after
-    ``trial_timeout`` seconds the event ``time_over`` of no number; where it answers True, the worker ends.
+    names or patterns of secret variables that it gets too. ``inbox``: where messages wait for it, ``memory`` loses
+    what waits when the worker ends; ``retry``: what becomes of those that it fails at. ``keep_history``: older entries
+    are pruned once a day; 0 keeps all. ``metrics_listen``: host and port that metrics are served on. ``on_qr`` gets a
+    number and its raw QR text each time there is a new one. ``on_event`` gets number, event and fields of what sessions
+    do, and after ``trial_timeout`` seconds the event ``time_over`` of no number; if it answers True, the worker ends.
     """
 
     limits: Limits
     function: str | None = None
     command: str | None = None
+    url: str | None = None
     handlers: int = 2
     handler_timeout: float = 60.0
     handler_environment: tuple[str, ...] = ()
+    inbox: Literal["database", "memory"] = "database"
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     sessions_per_host: int = 25
     pairing_window: timedelta = timedelta(minutes=10)
     answer_timeout: float = 90.0
@@ -66,7 +74,7 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
     AmbiguousPhone, OwnedByAnother (a phone that is not ours or another worker's), SchemaMissing, DatabaseError,
     WaSessionsError (the address of ``metrics_listen`` cannot be had).
     """
-    handler = HandlerSpec.named(options.function, options.command, options.handler_environment)
+    handler = HandlerSpec.named(options.function, options.command, options.handler_environment, options.url)
     check_handler(handler)
     alert_targets.check()
     with opened.database.transaction() as conn:
@@ -79,8 +87,9 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
         whatsmeow.require_search_path(store_url)
     if handler is None:
         log.warn("no --on-message: messages are only observed and not handed to anyone", event="no_handler")
-    with _metrics(opened, options), _alerts(opened):
-        asyncio.run(_run(opened, chosen, options, store_url, handler, skip_owned=not refs))
+    connections = Database(opened.database.target, INBOX_CONNECTIONS)
+    with connections, _metrics(opened, options), _alerts(opened):
+        asyncio.run(_run(opened, chosen, options, store_url, handler, connections, skip_owned=not refs))
 
 
 async def _run(
@@ -89,15 +98,20 @@ async def _run(
     options: RunOptions,
     store_url: str,
     handler: HandlerSpec | None,
+    connections: Database,
     *,
     skip_owned: bool,
 ) -> None:
     settings_ = Settings(options.limits, options.pairing_window, timedelta(seconds=options.answer_timeout))
     watching = Watching(options.on_qr, options.on_event)
     worker_options = WorkerOptions(settings_, options.keep_history, options.trial_timeout, watching)
-    hosts = HostPool(store_url, options.sessions_per_host, deliver=handler is not None)
+    inbox = Inbox(connections, options.retry) if handler is not None and options.inbox == "database" else None
+    hosts = HostPool(
+        store_url, options.sessions_per_host, deliver=handler is not None, window=WINDOW if inbox is not None else 0
+    )
     dispatcher = Dispatcher(
         handler,
+        inbox,
         processes=options.handlers,
         timeout=options.handler_timeout,
         tell=lambda phone_id, event: supervisor.handler_event(phone_id, event),
@@ -113,6 +127,7 @@ async def _run(
             "unknown_frames", "Words of theirs that were not understood.", lambda: hosts.counts().unknown_frames, True
         ),
         Figure("messages_waiting", "Messages that wait for their handler, in memory.", lambda: dispatcher.waiting),
+        *(_inbox_figures(inbox) if inbox else ()),
     )
     database = Database(opened.database.target, CONNECTIONS)
     supervisor = Supervisor(database, opened.backend, worker_options, hosts, dispatcher)
@@ -120,6 +135,14 @@ async def _run(
         await supervisor.run(chosen, skip_owned=skip_owned)
     finally:
         database.cut()
+
+
+def _inbox_figures(inbox: Inbox) -> tuple[Figure, ...]:
+    return (
+        Figure("inbox_unwritten", "Messages that do not stand in the inbox yet.", lambda: inbox.unwritten),
+        Figure("messages_handled", "Messages that their handler has taken.", lambda: inbox.handled_total, True),
+        Figure("messages_dead", "Messages that were set aside.", lambda: inbox.dead_total, True),
+    )
 
 
 @contextlib.contextmanager

@@ -8,9 +8,10 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.keys import BAILEYS, WHATSMEOW, in_order, store_of
 from wa_sessions.actions.ownership import live_owners
 from wa_sessions.actions.stats import SessionErrorStats, Watch, judge
-from wa_sessions.db import auth_keys, health, log_reading, phones, whatsmeow
+from wa_sessions.db import auth_keys, health, inbox, log_reading, phones, whatsmeow
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
+from wa_sessions.db.inbox import Depth
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import PermissionMissing, SchemaMissing, UsageError
 from wa_sessions.health.limits import Limits, Severity
@@ -125,12 +126,15 @@ def _watches(opened: Opened) -> tuple[dict[int, Watch], Watch]:
     try:
         with opened.database.transaction() as conn:
             rows, owners, pending = health.load_all(conn), live_owners(conn), health.pending_counts(conn)
-            logs = log_reading.watches(conn)
+            logs, depths = log_reading.watches(conn), inbox.depths(conn)
     except SchemaMissing:
         return {}, Watch(missing="no_schema")
     except PermissionMissing:
         return {}, Watch(missing="no_permission")
-    known = rows.keys() | owners.keys() | logs.keys()
+    known = rows.keys() | owners.keys() | logs.keys() | depths.keys()
     return {
-        id_: Watch(rows.get(id_), owners.get(id_), pending.get(id_, 0), logs=logs.get(id_)) for id_ in known
+        id_: Watch(
+            *(rows.get(id_), owners.get(id_), pending.get(id_, 0)), logs=logs.get(id_), inbox=depths.get(id_, Depth())
+        )
+        for id_ in known
     }, Watch()

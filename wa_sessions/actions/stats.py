@@ -1,14 +1,15 @@
 """How healthy a phone's session is."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.limits import configured_limits
 from wa_sessions.actions.ownership import live_owner
-from wa_sessions.db import health, log_reading, phones
+from wa_sessions.db import health, inbox, log_reading, phones
 from wa_sessions.db.health import HealthRow
+from wa_sessions.db.inbox import Depth
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.log_reading import LogWatch
 from wa_sessions.db.phones import Phone
@@ -47,7 +48,8 @@ class SessionErrorStats:
     ``no_worker``, ``no_sign_of_life``, ``not_connected``, ``no_schema``, ``no_permission``). ``is_healthy`` is False
     from critical on, None when unknown. ``state`` is what a worker wrote last, at an earlier time where ``observed`` is
     False. A phone of the Node backend has none; it is observed through the backend's logs, last read at
-    ``logs_read_at``.
+    ``logs_read_at``. ``inbox_waiting`` messages wait for their handler, the oldest for ``inbox_oldest_seconds``;
+    ``inbox_dead`` are set aside.
     """
 
     phone_id: int
@@ -72,6 +74,9 @@ class SessionErrorStats:
     messages_recovered: int
     messages_lost: int
     messages_pending: int
+    inbox_waiting: int
+    inbox_dead: int
+    inbox_oldest_seconds: float | None
     last_connected_at: datetime | None
     worker: Worker | None
     logs_read_at: datetime | None
@@ -95,6 +100,7 @@ class Watch:
     pending: int = 0
     missing: str | None = None
     logs: LogWatch | None = None
+    inbox: Depth = field(default_factory=Depth)
 
     @property
     def through_logs(self) -> bool:
@@ -149,6 +155,9 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
         messages_recovered=row.messages_recovered if row else 0,
         messages_lost=row.messages_lost if row else 0,
         messages_pending=watch.pending,
+        inbox_waiting=watch.inbox.waiting,
+        inbox_dead=watch.inbox.dead,
+        inbox_oldest_seconds=_rounded(watch.inbox.oldest_seconds),
         last_connected_at=phone.last_connected_at,
         worker=Worker(str(owner.worker_id), owner.host, owner.pid, owner.started_at) if owner else None,
         logs_read_at=watch.logs.read_at if watch.logs else None,
@@ -161,7 +170,8 @@ def _watch(opened: Opened, phone_id: int) -> Watch:
         with opened.database.transaction() as conn:
             pending = len(health.pending_messages(conn, phone_id))
             logs = log_reading.watches(conn, phone_id).get(phone_id)
-            return Watch(health.load(conn, phone_id), live_owner(conn, phone_id), pending, logs=logs)
+            depth = inbox.depths(conn, phone_id).get(phone_id, Depth())
+            return Watch(health.load(conn, phone_id), live_owner(conn, phone_id), pending, logs=logs, inbox=depth)
     except SchemaMissing:
         return Watch(missing="no_schema")
     except PermissionMissing:
@@ -188,6 +198,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
     return value
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def _camel(name: str) -> str:

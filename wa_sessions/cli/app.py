@@ -45,7 +45,7 @@ _COMMANDS = {
 """Module and function of each command, and an example, in the order of the help."""
 
 _HELP = "Keep WhatsApp sessions alive: see Bad MAC and Bad Decrypt, mend with the least damage, undo every deletion."
-_GROUPS = {"db": "db.app", "quarantine": "history.app", "alerts": "alerts.app"}
+_GROUPS = {"db": "db.app", "quarantine": "history.app", "alerts": "alerts.app", "inbox": "inbox.app"}
 _WITHOUT_ARGUMENTS = frozenset({"run", "sessions", "check", "top", "errors", "report", "metrics", "operations", "demo"})
 
 

@@ -29,6 +29,19 @@ def check(
     few_keys: Annotated[
         int | None, typer.Option("--few-keys", metavar="N", min=1, help="Fewer than N auth keys are CRITICAL.")
     ] = None,
+    inbox_warning: Annotated[
+        timedelta,
+        typer.Option(
+            "--inbox-warning",
+            metavar="5m",
+            parser=duration,
+            help="A message that waits longer for its handler is WARNING.",
+        ),
+    ] = "5m",  # type: ignore[assignment]  # typer parses it
+    inbox_critical: Annotated[
+        timedelta,
+        typer.Option("--inbox-critical", metavar="30m", parser=duration, help="Longer than that is CRITICAL."),
+    ] = "30m",  # type: ignore[assignment]  # typer parses it
     org: Organization = None,
     output: OutputOption = Output.TABLE,
     json: Json = False,
@@ -55,7 +68,7 @@ def check(
     from wa_sessions.actions import check as action
     from wa_sessions.health import checking
 
-    thresholds = checking.Thresholds(freshness, few_keys)
+    thresholds = checking.Thresholds(freshness, few_keys, inbox_warning, inbox_critical)
     with terminal.opened(database_url) as opened:
         if ref:
             one = action.check(opened, ref, org, thresholds)

@@ -23,6 +23,15 @@ OnMessageExec = Annotated[
     str | None,
     typer.Option("--on-message-exec", metavar="CMD", help="Command that takes each message as JSON on stdin."),
 ]
+OnMessageUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--on-message-url",
+        metavar="URL",
+        envvar="WA_SESSIONS_HANDLER_URL",
+        help="URL that each message is posted to as JSON, signed with WA_SESSIONS_HANDLER_SECRET if that is set.",
+    ),
+]
 Handlers = Annotated[
     int, typer.Option("--handlers", metavar="N", min=1, max=64, help="How many processes handle messages.")
 ]
@@ -39,6 +48,29 @@ HandlerEnv = Annotated[
         metavar="NAME",
         help="A variable with a secret or the database's address that handlers get too, as PG*; * for all.",
     ),
+]
+HandlerAttempts = Annotated[
+    int,
+    typer.Option(
+        "--handler-attempts", metavar="N", min=1, max=1000, help="How often a message is tried until it is set aside."
+    ),
+]
+HandlerPause = Annotated[
+    timedelta,
+    typer.Option(
+        "--handler-pause",
+        metavar="1s",
+        parser=duration,
+        help="How long its chat waits after a failure; each next pause is four times longer, up to 5 minutes.",
+    ),
+]
+OnDead = Annotated[
+    Literal["skip", "hold"],
+    typer.Option("--on-dead", help="hold: the chat of a message that is set aside waits until you decide."),
+]
+InboxOption = Annotated[
+    Literal["database", "memory"],
+    typer.Option("--inbox", help="Where messages wait; memory: what waits when the worker ends is lost."),
 ]
 SessionsPerHost = Annotated[
     int,
@@ -117,9 +149,14 @@ def run(
     *,
     on_message: OnMessage = None,
     on_message_exec: OnMessageExec = None,
+    on_message_url: OnMessageUrl = None,
     handlers: Handlers = 2,
     handler_timeout: HandlerTimeout = "60s",  # type: ignore[assignment]  # typer parses it
     handler_env: HandlerEnv = None,
+    handler_attempts: HandlerAttempts = 5,
+    handler_pause: HandlerPause = "1s",  # type: ignore[assignment]  # typer parses it
+    on_dead: OnDead = "skip",
+    inbox: InboxOption = "database",
     sessions_per_host: SessionsPerHost = 25,
     log_format: LogFormatOption = LogFormat.TEXT,
     pairing_window: PairingWindow = "10m",  # type: ignore[assignment]  # typer parses it
@@ -157,15 +194,19 @@ def run(
     from wa_sessions.actions import run as action
     from wa_sessions.health.model import Limits
     from wa_sessions.worker import log
+    from wa_sessions.worker.delivery.inbox import RetryPolicy
 
     log.configure(log_format.value)
     options = action.RunOptions(
         limits=Limits(bad_mac=max_bad_mac, bad_decrypt=max_bad_decrypt, scope=limit_scope),
         function=on_message,
         command=on_message_exec,
+        url=on_message_url,
         handlers=handlers,
         handler_timeout=handler_timeout.total_seconds(),
         handler_environment=tuple(handler_env or ()),
+        inbox=inbox,
+        retry=RetryPolicy(handler_attempts, handler_pause.total_seconds(), hold=on_dead == "hold"),
         sessions_per_host=sessions_per_host,
         pairing_window=pairing_window,
         store_url=store_url,

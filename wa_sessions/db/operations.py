@@ -154,6 +154,11 @@ def mark_unlinked(conn: Connection, part: Part, actor: str) -> None:
     conn.execute(_SQL.unlinked, {"operation": part.operation_id, "phone_id": part.phone_id, "actor": actor})
 
 
+def mark_gone(conn: Connection, part: Part, actor: str) -> None:
+    """Note that what an operation took from a phone is nowhere any more."""
+    conn.execute(_SQL.gone, {"operation": part.operation_id, "phone_id": part.phone_id, "actor": actor})
+
+
 def operation(conn: Connection, operation_id: str) -> Operation:
     """An operation by its id; raises WaSessionsError where there is none."""
     rows = conn.execute(_SQL.operation, {"id": operation_id}).fetchall()

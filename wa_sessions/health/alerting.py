@@ -19,6 +19,7 @@ CRITICAL = "health_critical"
 DOWN = "session_down"
 CLOSED = "session_closed"
 HANDLER = "handler"
+DEAD = "handler_dead"
 TEST = "test"
 DOWN_AFTER = timedelta(minutes=5)
 """A session that cannot be brought back for so long is worth an alert; WhatsApp's own hiccups are shorter."""
@@ -45,7 +46,7 @@ class Alert:
     @property
     def repeatable(self) -> bool:
         """Whether it is news even if the phone's last alert was the same."""
-        return self.kind == CLOSED
+        return self.kind in (CLOSED, DEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +76,8 @@ def after_event(kind: str, detail: Payload, number: str, operation: str | None =
         case "unreachable" | "crashed" if detail.get("down_seconds", 0) >= DOWN_AFTER.total_seconds():
             minutes = int(detail["down_seconds"] // 60)
             return Alert(DOWN, Severity.CRITICAL, f"down for {minutes} min, still trying: {detail['reason']}")
-        case "handler_ended":
-            return Alert(HANDLER, Severity.WARNING, f"the message handler's process ended: {detail.get('error')}")
-        case "handler_failed" if detail.get("error") == "timeout":
-            return Alert(HANDLER, Severity.WARNING, "the message handler took too long for a message and was killed")
-        case "handler_unfinished":
-            text = f"{detail.get('waiting')} messages were not handed to the message handler"
-            return Alert(HANDLER, Severity.CRITICAL, text)
+        case _ if kind.startswith("handler_"):
+            return _of_handler(kind, detail, number)
         case "set_aside":
             again = f"{detail['reason']}, again and again"
             return Alert(
@@ -89,6 +85,22 @@ def after_event(kind: str, detail: Payload, number: str, operation: str | None =
             )
         case _ if kind in _STAYS_DOWN:
             return Alert(kind, Severity.CRITICAL, f"{detail['reason']}; look with wa-sessions stats {number}")
+        case _:
+            return None
+
+
+def _of_handler(kind: str, detail: Payload, number: str) -> Alert | None:
+    match kind:
+        case "handler_ended":
+            return Alert(HANDLER, Severity.WARNING, f"the message handler's process ended: {detail.get('error')}")
+        case "handler_failed" if detail.get("error") == "timeout":
+            return Alert(HANDLER, Severity.WARNING, "the message handler took too long for a message and was killed")
+        case "handler_unfinished":
+            text = f"{detail.get('waiting')} messages were not handed to the message handler"
+            return Alert(HANDLER, Severity.CRITICAL, text)
+        case "handler_dead":
+            text = f"a message is set aside after {detail['attempts']} attempts of its handler: {detail['error']}"
+            return Alert(DEAD, Severity.WARNING, f"{text}; wa-sessions inbox {number} --dead")
         case _:
             return None
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import IntEnum
 
@@ -40,7 +40,8 @@ class Known:
     """What is known of one phone; the counters are those of ``wa_sessions.health.limits.severity``.
 
     ``age``: how long ago its observer gave a sign of life; None where that is not known. ``keys``: how many auth keys
-    there are; None where nobody asked, or where there are none to have.
+    there are; None where nobody asked, or where there are none to have. ``inbox_age``: how long the oldest message has
+    waited for its handler; ``inbox_dead``: messages that are set aside.
     """
 
     phone: str
@@ -56,14 +57,21 @@ class Known:
     lost: int
     age: timedelta | None
     keys: int | None
+    inbox_age: timedelta | None = None
+    inbox_dead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """``freshness``: older data says nothing. ``few_keys``: fewer are critical; None: they are not looked at."""
+    """``freshness``: older data says nothing. ``few_keys``: fewer are critical; None: they are not looked at.
+
+    ``inbox_warning``, ``inbox_critical``: so long a message may wait for its handler.
+    """
 
     freshness: timedelta
     few_keys: int | None = None
+    inbox_warning: timedelta = timedelta(minutes=5)
+    inbox_critical: timedelta = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,15 @@ class Judged:
 
 def judge(known: Known, thresholds: Thresholds) -> Judged:
     """Judge one phone. What stands in the tables counts before what an observer says, as it needs none."""
+    judged = _of_session(known, thresholds)
+    waits = known.inbox_age is not None and known.inbox_age >= thresholds.inbox_warning
+    if judged.verdict is Verdict.CRITICAL or not waits:
+        return judged
+    why = _waits(known) if judged.verdict is Verdict.OK else f"{judged.reason}; {_waits(known)}"
+    return replace(judged, verdict=Verdict.WARNING, reason=why)
+
+
+def _of_session(known: Known, thresholds: Thresholds) -> Judged:
     reasons = []
     if known.status == Status.LOGGED_OUT:
         reasons.append("logged out")
@@ -85,6 +102,8 @@ def judge(known: Known, thresholds: Thresholds) -> Judged:
         reasons.append(_NOBODY_RUNS_IT[known.unknown_because])
     if _few(known, thresholds):
         reasons.append(f"{known.keys} {'key' if known.keys == 1 else 'keys'}, fewer than {thresholds.few_keys}")
+    if known.inbox_age is not None and known.inbox_age >= thresholds.inbox_critical:
+        reasons.append(_waits(known))
     stale = known.age is not None and known.age > thresholds.freshness
     observed = known.severity is not Severity.UNKNOWN and not stale
     if reasons:
@@ -155,6 +174,11 @@ def _counted(known: Known) -> Judged:
             return Judged(known, Verdict.WARNING, counts, observed=True)
         case _:
             return Judged(known, Verdict.OK, f"{(known.state or known.status).replace('_', ' ')}, {counts}", True)
+
+
+def _waits(known: Known) -> str:
+    assert known.inbox_age is not None
+    return f"a message has waited {known.inbox_age.total_seconds() // 60:.0f} min for its handler"
 
 
 def _few(known: Known, thresholds: Thresholds) -> bool:

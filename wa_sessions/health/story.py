@@ -27,7 +27,7 @@ _CAUSES = {
 }
 _MESSAGES = ("message_pending", "message_recovered", "message_lost")
 _CONNECTION = ("disconnected", "connected", "no_answer", "answers_again")
-_ALONE = ("unreachable", "crashed", "pairing_failed", "handler_failed", "handler_slow")
+_ALONE = ("unreachable", "crashed", "pairing_failed", "handler_failed", "handler_slow", "handler_dead")
 _RUNS = (
     dict.fromkeys(_MESSAGES, "messages") | dict.fromkeys(_CONNECTION, "connection") | {kind: kind for kind in _ALONE}
 )
@@ -276,6 +276,10 @@ def _unlinked(detail: Detail) -> str:
     return f"the closed session's device {_said(detail, 'device', '')} ".rstrip() + f" {gone}{_by(detail)}"
 
 
+def _messages_of(detail: Detail) -> str:
+    return f"{_said(detail, 'messages', 'some')} messages"
+
+
 def _slow(detail: Detail) -> str:
     seconds, waiting = _number(detail, "seconds"), _number(detail, "waiting")
     longer = f"more than {lasted(seconds)}" if seconds is not None else "too long"
@@ -285,7 +289,7 @@ def _slow(detail: Detail) -> str:
 
 def _handler_ended(detail: Detail) -> str:
     error = f" ({detail['error']})" if detail.get("error") else ""
-    message = f" with {_message(detail)} in hand, which is not handed over again" if detail.get("message_id") else ""
+    message = f" with {_message(detail)} in hand" if detail.get("message_id") else ""
     return f"the message handler's process ended{error}{message}; another one goes on"
 
 
@@ -363,6 +367,12 @@ _SENTENCES: Mapping[str, str | Callable[[Detail], str]] = {
     "handler_slow": _slow,
     "handler_ended": _handler_ended,
     "handler_unfinished": _unfinished,
+    "handler_dead": lambda detail: (
+        f"a message was set aside: its handler failed {_said(detail, 'attempts', 'several')} times, "
+        f"at last with {_said(detail, 'error', 'an error')}"
+    ),
+    "inbox_retried": lambda detail: f"{_messages_of(detail)} in the inbox tried again{_by(detail)}",
+    "inbox_dropped": lambda detail: f"{_messages_of(detail)} in the inbox deleted for good{_by(detail)}{_why(detail)}",
     "moved": "connected again in another process",
     "set_aside": lambda detail: (
         f"{_said(detail, 'reason', 'its process ended')}, again and again: it is left alone for half an hour, "

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from wa_sessions.worker.hosts.protocol import ClientEvent
-from wa_sessions.worker.message import IncomingMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +64,9 @@ class SessionHosts(Protocol):
     def unlink(self, client: int, request: int) -> None:
         """Have WhatsApp remove the device; ``RequestAnswered`` follows."""
 
+    def message_taken(self, client: int, count: int) -> None:
+        """So many messages that this client told are safe: it may tell others."""
+
 
 @dataclass(frozen=True, slots=True)
 class HandlerEvent:
@@ -93,38 +95,3 @@ class Worker(Protocol):
 
     async def release(self, phone_id: int) -> None:
         """Give a phone back to whoever takes it next. Raises DatabaseError: then it stays ours."""
-
-
-class HostProcesses(SessionHosts, Protocol):
-    """The processes that sessions run in."""
-
-    async def prepare(self) -> None:
-        """Have neonize make or upgrade its tables. Raises DatabaseError."""
-
-    async def run(self) -> None:
-        """Watch over the processes, until cancelled."""
-
-    async def end(self, within: float, /) -> None:
-        """End all processes, gracefully if that takes no more than ``within`` seconds."""
-
-    def extend_lease(self, until: float) -> None:
-        """Let all processes live until ``until`` on the monotonic clock."""
-
-    def is_alive(self, client: int) -> bool:
-        """Whether the process of a client gave a sign of life of late."""
-
-
-class HandlerProcesses(Protocol):
-    """The processes that messages are handled in."""
-
-    def put(self, phone_id: int, message: IncomingMessage) -> None:
-        """Take a message, whose phone is set; never waits for the handler."""
-
-    def forget(self, phone_id: int) -> None:
-        """The worker runs this phone no more; what waits is handed over still."""
-
-    async def run(self) -> None:
-        """Hand messages over, until cancelled."""
-
-    async def drain(self, within: float, /) -> None:
-        """Let what is queued be handled; what is not after ``within`` seconds is counted and told."""

@@ -29,7 +29,8 @@ from wa_sessions.worker.effects import (
 )
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.machine import next_look, step
-from wa_sessions.worker.ports import HandlerProcesses, SessionHosts, Worker
+from wa_sessions.worker.ports import SessionHosts, Worker
+from wa_sessions.worker.processes import HandlerProcesses
 from wa_sessions.worker.repository import STORE_AWAY, SessionRepository
 from wa_sessions.worker.session import (
     ClientOpened,
@@ -97,7 +98,8 @@ class SessionTask:
     def tell(self, event: Event) -> None:
         """Take an event, to be handled after those before it. A message for the handler waits for nothing."""
         if isinstance(event, protocol.MessageArrived):
-            self._handlers.put(self.repository.phone.id, replace(event.message, phone=self.session.number))
+            message = replace(event.message, phone=self.session.number)
+            self._handlers.put(self.repository.phone.id, message, event.client)
             return
         if isinstance(event, LeaseLost):
             self.lost = event.reason

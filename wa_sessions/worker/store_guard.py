@@ -11,9 +11,9 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, w
 from wa_sessions.errors import DatabaseError, OwnedByAnother
 from wa_sessions.worker import log
 from wa_sessions.worker.ownership import LEASE, LEASE_MARGIN, Ownership
-from wa_sessions.worker.ports import HostProcesses
+from wa_sessions.worker.processes import HostProcesses
 from wa_sessions.worker.repository import TRY_AGAIN
-from wa_sessions.worker.session import Event, LeaseLost, StoreBack, StoreLost
+from wa_sessions.worker.session import Event, LeaseLost, StoreLost
 from wa_sessions.worker.session_task import SessionTask
 
 T = TypeVar("T")
@@ -31,15 +31,22 @@ class StoreGuard:
         hosts: HostProcesses,
         tasks: Mapping[int, SessionTask],
         hear_commands: Callable[[], Awaitable[None]],
+        on_back: Callable[[], None],
     ) -> None:
         self._ownership = ownership
         self._hosts = hosts
         self._tasks = tasks
         self._hear_commands = hear_commands
+        self._on_back = on_back
         self._thread = ThreadPoolExecutor(1, "leases")
         self._suspected = asyncio.Event()
         self._answers = asyncio.Event()
         self._answers.set()
+
+    @property
+    def answers(self) -> bool:
+        """Whether the database answered when it was looked at last."""
+        return self._answers.is_set()
 
     def call(self, work: Callable[..., T], *arguments: object) -> Awaitable[T]:
         """Do something with the leases, on a thread of their own: however many sessions wait for a lock."""
@@ -95,7 +102,7 @@ class StoreGuard:
             finally:
                 regain.cancel()
             self._answers.set()
-            self._tell_all(StoreBack())
+            self._on_back()
 
     async def _regain_at_last(self, first: asyncio.Task[None]) -> None:
         """Try until the database answers, and has all that is needed."""

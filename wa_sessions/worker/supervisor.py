@@ -21,7 +21,8 @@ from wa_sessions.worker.commands import SHUTTING_DOWN
 from wa_sessions.worker.machine import handler_note
 from wa_sessions.worker.ownership import Ownership
 from wa_sessions.worker.policy import PhonePolicy
-from wa_sessions.worker.ports import HandlerEvent, HandlerProcesses, HostProcesses
+from wa_sessions.worker.ports import HandlerEvent
+from wa_sessions.worker.processes import HandlerProcesses, HostProcesses
 from wa_sessions.worker.pruner import prune_daily
 from wa_sessions.worker.repository import Lease, SessionRepository
 from wa_sessions.worker.session import (
@@ -31,6 +32,8 @@ from wa_sessions.worker.session import (
     Session,
     Settings,
     Shutdown,
+    StoreBack,
+    StoreLost,
 )
 from wa_sessions.worker.session_task import SessionTask, Watching
 from wa_sessions.worker.store_guard import StoreGuard
@@ -76,9 +79,10 @@ class Supervisor:
         self._tasks: dict[int, SessionTask] = {}
         self._ended: dict[int, WaSessionsError] = {}
         self._late: list[tuple[SessionRepository, HandlerEvent]] = []
+        self._stuck: frozenset[int] = frozenset()
         self._stopping = asyncio.Event()
         self._commands = CommandQueue(database, self.worker_id, self._give, self.suspect_store)
-        self._guard = StoreGuard(self._ownership, hosts, self._tasks, self._commands.listen)
+        self._guard = StoreGuard(self._ownership, hosts, self._tasks, self._commands.listen, self._store_back)
         self._failure: str | None = None
 
     async def run(self, chosen: Sequence[Phone], *, skip_owned: bool = False) -> None:
@@ -90,6 +94,7 @@ class Supervisor:
         """
         if self._options.trial_timeout is not None:
             asyncio.get_running_loop().call_later(self._options.trial_timeout, self._time_over)
+        self._handlers.begin(self)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stop)
         await self._guard.call(self._ownership.register)
@@ -157,6 +162,34 @@ class Supervisor:
         else:
             task.tell(event)
 
+    # ---------------------------------------------------------------------------------- what the inbox needs of it
+
+    def message_taken(self, client: int, count: int) -> None:
+        """So many messages of this client are safe."""
+        self._hosts.message_taken(client, count)
+
+    def inbox_stuck(self, phone_ids: frozenset[int]) -> None:
+        """Close the sockets of these phones, whose messages cannot be written."""
+        self._stuck |= phone_ids
+        for phone_id in phone_ids:
+            if task := self._tasks.get(phone_id):
+                task.tell(StoreLost())
+
+    def inbox_free(self) -> None:
+        """Bring those back."""
+        stuck, self._stuck = self._stuck, frozenset()
+        if self._guard.answers:
+            for phone_id in stuck:
+                if task := self._tasks.get(phone_id):
+                    task.tell(StoreBack())
+
+    def _store_back(self) -> None:
+        """The database answers again: but for those whose messages cannot be written, all go on."""
+        self._handlers.store_back()
+        for phone_id, task in self._tasks.items():
+            if phone_id not in self._stuck:
+                task.tell(StoreBack())
+
     def _time_over(self) -> None:
         if self._options.watching.on_event("", "time_over", {}):
             self.stop()
@@ -192,6 +225,7 @@ class Supervisor:
         began = time.monotonic()
         if not everyone.done():
             log.info("stopping", event="stopping")
+            self._handlers.wind_down()
             self._tell_all(Shutdown())
             await asyncio.wait({everyone}, timeout=SHUTDOWN_TIMEOUT)
         await self._handlers.drain(max(DRAIN_AT_LEAST, began + END_TIMEOUT - time.monotonic()))
@@ -273,6 +307,7 @@ class Supervisor:
             repository = SessionRepository(self._database, self._backend, phone, self.worker_id, Lease(epoch))
             settings = replace(self._options.settings, origin=self.worker_id.hex[:8])
             session = Session(phone.number, settings)
+            self._handlers.serve(phone)
             self._tasks[phone.id] = SessionTask(
                 session, repository, self._hosts, self._handlers, self, self._options.watching
             )

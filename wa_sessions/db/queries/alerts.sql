@@ -16,7 +16,8 @@ RETURNING id;
 INSERT INTO wa_sessions.alert (phone_id, kind, payload)
 SELECT %(phone_id)s, %(kind)s, %(payload)s
 FROM (
-    SELECT kind FROM wa_sessions.alert WHERE phone_id = %(phone_id)s AND kind <> 'handler' ORDER BY id DESC LIMIT 1
+    SELECT kind FROM wa_sessions.alert
+    WHERE phone_id = %(phone_id)s AND kind NOT IN ('handler', 'handler_dead') ORDER BY id DESC LIMIT 1
 ) AS newest
 WHERE newest.kind <> %(kind)s
 RETURNING id;

@@ -71,6 +71,10 @@ WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s;
 UPDATE wa_sessions.operation_phone SET unlinked_at = clock_timestamp(), unlinked_by = %(actor)s
 WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s;
 
+-- name: gone
+UPDATE wa_sessions.operation_phone SET purged_at = clock_timestamp(), purged_by = %(actor)s
+WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s;
+
 -- name: purgeable
 SELECT part.operation_id AS id, count(*) AS keys
 FROM wa_sessions.operation

@@ -3,8 +3,10 @@
 import asyncio
 import shlex
 import shutil
+from urllib.parse import urlsplit
 
 from wa_sessions.errors import UsageError
+from wa_sessions.plain_text import can_be_host
 from wa_sessions.worker.delivery.handler_process import HandlerEnded, HandlerProcess
 from wa_sessions.worker.delivery.spec import HandlerSpec
 
@@ -15,6 +17,9 @@ def check_handler(handler: HandlerSpec | None) -> None:
     Takes as long as that import, 60 s at most. Not to be called on an event loop.
     """
     if handler is None:
+        return
+    if handler.url is not None:
+        _check_url(handler.url)
         return
     if handler.command is not None:
         _check_command(handler.command)
@@ -32,6 +37,17 @@ async def _try(handler: HandlerSpec) -> None:
 
 def _ignore(_number: str, _line: str) -> None:
     """What a module prints when it is imported is seen when the worker imports it."""
+
+
+def _check_url(url: str) -> None:
+    """Nobody is asked there: a receiver that is down is waited for."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and can_be_host(parts.hostname or "") and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError("--on-message-url is no http:// or https:// URL")
 
 
 def _check_command(command: str) -> None:

@@ -3,15 +3,19 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
 from wa_sessions.worker import log
 from wa_sessions.worker.backoff import Backoff
 from wa_sessions.worker.delivery.handler_process import HandlerEnded, HandlerProcess
-from wa_sessions.worker.delivery.queue import DeliveryQueue, Queued
+from wa_sessions.worker.delivery.memory import MemoryQueue, MessageQueue
+from wa_sessions.worker.delivery.queue import Queued
 from wa_sessions.worker.delivery.spec import HandlerSpec
 from wa_sessions.worker.message import IncomingMessage
 from wa_sessions.worker.ports import HandlerEvent
+from wa_sessions.worker.processes import DeliveryWorker
 
 SLOW_AFTER = 5.0
 """Seconds that a message may take before it is told."""
@@ -26,18 +30,27 @@ RESTART_FIRST, RESTART_MOST = 0.1, 30.0
 """Seconds before a process that ended is started again."""
 
 
-class Dispatcher:
-    """Where messages wait, in memory, until one of ``processes`` handler processes has taken them.
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a message in hand: how it failed, if it did, and whether that ended the process."""
 
-    A message is handed over once: what a handler fails at, or does not take in ``timeout`` seconds, is told and not
-    tried again. Memory grows with what waits: ``waiting`` is to be watched. ``tell`` gets what belongs into a phone's
-    history, ``output`` a phone's number (empty where no message was in hand yet) and a line that a handler printed.
-    Without a handler nothing is kept.
+    error: str | None = None
+    transient: bool = False
+    ended: bool = False
+
+
+class Dispatcher:
+    """Takes messages out of a queue, and has one of ``processes`` handler processes take them.
+
+    A handler that fails, or needs more than ``timeout`` seconds, is told; the queue knows whether the message is tried
+    again. ``tell`` gets what belongs into a phone's history, ``output`` a phone's number (empty where no message was in
+    hand yet) and a line that a handler printed. Without a handler nothing is kept.
     """
 
     def __init__(
         self,
         handler: HandlerSpec | None,
+        queue: MessageQueue | None = None,
         *,
         processes: int = 2,
         timeout: float = 60.0,
@@ -50,10 +63,11 @@ class Dispatcher:
         self._slow_after = slow_after
         self._tell = tell
         self._output = output
-        self._queue = DeliveryQueue()
+        self._queue: MessageQueue = queue or MemoryQueue()
         self._changed = [asyncio.Event() for _ in range(processes)]
         self._settled = asyncio.Event()
         self._lanes: list[asyncio.Task[None]] = []
+        self._keeping: asyncio.Task[None] | None = None
         self._warned_at = MANY
         self._broken = False
         self._over = False
@@ -72,9 +86,18 @@ class Dispatcher:
         """Messages that no handler has in hand yet, of each phone that has any."""
         return self._queue.waiting_by_phone()
 
-    def put(self, phone_id: int, message: IncomingMessage) -> None:
+    def begin(self, worker: DeliveryWorker) -> None:
+        """Whose messages they are."""
+        self._queue.begin(worker)
+
+    def serve(self, phone: Phone) -> None:
+        """The worker runs this phone from now on."""
+        if self._handler is not None:
+            self._queue.serve(phone)
+
+    def put(self, phone_id: int, message: IncomingMessage, client: int) -> None:
         """Queue a message whose ``phone`` is set, unless it came before; never waits."""
-        if self._handler is None or not self._queue.put(phone_id, message):
+        if self._handler is None or not self._queue.put(phone_id, message, client):
             return
         if self._over:
             self._count_unfinished()
@@ -83,8 +106,16 @@ class Dispatcher:
         self._warn_of_many()
 
     def forget(self, phone_id: int) -> None:
-        """The worker runs this phone no more. What waits is handed over still."""
+        """The worker runs this phone no more. What waits in memory alone is handed over still."""
         self._queue.forget(phone_id)
+
+    def store_back(self) -> None:
+        """The database answers again."""
+        self._queue.store_back()
+
+    def wind_down(self) -> None:
+        """The worker ends: begin with no message any more that will be there after it."""
+        self._queue.close()
 
     async def run(self) -> None:
         """Keep the processes up and hand over what comes, until ``drain``, or until it is cancelled."""
@@ -92,25 +123,29 @@ class Dispatcher:
             return
         try:
             async with asyncio.TaskGroup() as group:
+                self._keeping = group.create_task(self._queue.run(self._look_again))
                 self._lanes = [group.create_task(self._keep_up(self._handler, event)) for event in self._changed]
         finally:
             self._finish()
 
     async def drain(self, seconds: float) -> None:
-        """Let handlers take what is queued, for ``seconds`` at most, and end them within 2 seconds more.
+        """Let handlers end what they have in hand, for ``seconds`` at most, and end them within 2 seconds more.
 
-        What is left then is dropped and told, one ``handler_unfinished`` for each phone.
+        So long what waits in memory alone is handled too, or written. What of that is left is told, one
+        ``handler_unfinished`` for each phone.
         """
+        self._queue.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._queue.waiting or self._queue.in_hand:
+                while self._queue.unsettled:
                     self._settled.clear()
                     await self._settled.wait()
         self._finish()
-        for lane in self._lanes:
-            lane.cancel()
-        if self._lanes:
-            await asyncio.wait(self._lanes)
+        tasks = [*self._lanes, *([self._keeping] if self._keeping else [])]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _finish(self) -> None:
         self._over = True
@@ -119,6 +154,10 @@ class Dispatcher:
     def _count_unfinished(self) -> None:
         for phone_id, left in self._queue.clear().items():
             self._tell(phone_id, HandlerEvent("handler_unfinished", waiting=left))
+
+    def _look_again(self) -> None:
+        self._settled.set()
+        self._wake()
 
     def _wake(self) -> None:
         for event in self._changed:
@@ -151,10 +190,9 @@ class Dispatcher:
         """
         while True:
             item = await self._next(process, changed)
-            error, ended = await self._hand_over(process, item)
-            self._finish_item(item)
-            if error == TIMEOUT or ended:
-                return ended
+            outcome = await self._hand_over(process, item)
+            if outcome.error == TIMEOUT or outcome.ended:
+                return outcome.ended
             backoff.reset()
             self._broken = False
 
@@ -166,29 +204,45 @@ class Dispatcher:
                 return item
             await changed.wait()
 
-    async def _hand_over(self, process: HandlerProcess, item: Queued) -> tuple[str | None, bool]:
-        """How the message failed, and whether that ended the process; it is told already."""
+    async def _hand_over(self, process: HandlerProcess, item: Queued) -> _Outcome:
+        """What became of the message; the queue knows it, and whoever keeps the history."""
         loop = asyncio.get_running_loop()
-        started, kind, error = loop.time(), "handler_failed", None
+        started = loop.time()
         watch = loop.call_later(self._slow_after, self._tell_slow, item)
         try:
-            async with asyncio.timeout(self._timeout):
-                error = await process.hand_over(item.message)
-        except TimeoutError:
-            error = TIMEOUT
-        except HandlerEnded as ended:
-            kind, error = "handler_ended", str(ended)
+            outcome = await self._attempt(process, item)
         finally:
             watch.cancel()
-        if error is not None:
+        news = self._queue.finish(item, outcome.error, transient=outcome.transient)
+        self._look_again()
+        if outcome.error is not None:
+            kind = "handler_ended" if outcome.ended else "handler_failed"
             seconds = round(loop.time() - started, 3)
-            self._tell(item.phone_id, HandlerEvent(kind, item.message.id, error, seconds))
-        return error, kind == "handler_ended"
+            self._tell_failed(item, HandlerEvent(kind, item.message.id, outcome.error, seconds), news=news)
+        return outcome
 
-    def _finish_item(self, item: Queued) -> None:
-        self._queue.finish(item)
-        self._settled.set()
-        self._wake()
+    async def _attempt(self, process: HandlerProcess, item: Queued) -> _Outcome:
+        try:
+            async with asyncio.timeout(self._timeout):
+                failed = await process.hand_over(item.message)
+        except TimeoutError:
+            return _Outcome(TIMEOUT)
+        except HandlerEnded as ended:
+            return _Outcome(str(ended), ended=True)
+        return _Outcome(failed.error, failed.transient) if failed else _Outcome()
+
+    def _tell_failed(self, item: Queued, event: HandlerEvent, *, news: bool) -> None:
+        """The history has a message's first failure; the log has the others."""
+        if news:
+            self._tell(item.phone_id, event)
+            return
+        log.warn(
+            f"the message handler failed again: {event.error}",
+            phone=item.message.phone or None,
+            event=event.kind,
+            message_id=event.message_id,
+            error=event.error,
+        )
 
     def _tell_slow(self, item: Queued) -> None:
         waiting = self._queue.waiting_of(item.phone_id)

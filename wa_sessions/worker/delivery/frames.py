@@ -36,9 +36,13 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The handler failed: the name of an error's type, or how the command ended. Never a text of a message."""
+    """The handler failed: the name of an error's type, or how the command ended. Never a text of a message.
+
+    ``transient``: whoever is behind it is away or busy; the message is not to blame, and any other would fail too.
+    """
 
     error: str
+    transient: bool = False
 
 
 FromHandler = Ready | Missing | Taken | Failed

@@ -125,7 +125,7 @@ class HandlerProcess:
         if self._ended is not None:
             raise HandlerEnded(self._ended)
 
-    async def hand_over(self, message: IncomingMessage) -> str | None:
+    async def hand_over(self, message: IncomingMessage) -> Failed | None:
         """Let the handler take a message: None, or how it failed. Raises HandlerEnded.
 
         If this is cancelled the message is still in hand, and ``end`` kills.
@@ -137,8 +137,8 @@ class HandlerProcess:
         match answer:
             case Taken():
                 return None
-            case Failed(error):
-                return plain(error)[:ERROR_LIMIT]
+            case Failed(error, transient):
+                return Failed(plain(error)[:ERROR_LIMIT], transient)
             case _:
                 raise HandlerEnded("it does not keep to the protocol")
 

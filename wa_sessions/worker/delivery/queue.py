@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+from wa_sessions.worker.delivery.window import Stored
 from wa_sessions.worker.message import IncomingMessage
 
 REMEMBERED = 1000
@@ -11,10 +12,11 @@ REMEMBERED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A message that was taken out of the queue and is now in hand."""
+    """A message that was taken out of the queue and is now in hand; ``row``: as which it stands in the inbox."""
 
     phone_id: int
     message: IncomingMessage
+    row: Stored | None = None
 
     @property
     def chat(self) -> str:
@@ -31,6 +33,31 @@ class _Phone:
     waiting: int = 0
 
 
+class CameBefore:
+    """Which of a phone's last ``REMEMBERED`` messages came already.
+
+    Only hashes are kept, a tenth of the memory: Python's are keyed, 64 bits wide, and nobody's to guess.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, dict[int, None]] = {}
+
+    def came(self, phone_id: int, message: IncomingMessage) -> bool:
+        """Whether it came before; from now on it did."""
+        known = self._known.setdefault(phone_id, {})
+        key = hash((message.chat, message.sender, message.id))
+        if key in known:
+            return True
+        known[key] = None
+        if len(known) > REMEMBERED:
+            del known[next(iter(known))]
+        return False
+
+    def forget(self, phone_id: int) -> None:
+        """Of this phone none came."""
+        self._known.pop(phone_id, None)
+
+
 class DeliveryQueue:
     """Messages that wait for the handler, in memory.
 
@@ -41,7 +68,7 @@ class DeliveryQueue:
     def __init__(self) -> None:
         self._phones: dict[int, _Phone] = {}
         self._turns: deque[int] = deque()
-        self._known: dict[int, dict[int, None]] = {}
+        self._known = CameBefore()
         self._waiting = 0
         self._in_hand = 0
 
@@ -66,7 +93,7 @@ class DeliveryQueue:
 
     def put(self, phone_id: int, message: IncomingMessage) -> bool:
         """Append a message; False if it is one of the last 1000 of this phone, come again."""
-        if self._came_before(phone_id, message):
+        if self._known.came(phone_id, message):
             return False
         phone = self._phones.setdefault(phone_id, _Phone())
         phone.waiting += 1
@@ -107,7 +134,7 @@ class DeliveryQueue:
 
     def forget(self, phone_id: int) -> None:
         """Remember no longer which messages of this phone came; those that wait are handed over as before."""
-        self._known.pop(phone_id, None)
+        self._known.forget(phone_id)
 
     def clear(self) -> dict[int, int]:
         """Drop everything; how many messages of each phone waited or were in hand."""
@@ -121,14 +148,3 @@ class DeliveryQueue:
         if not phone.ready:
             self._turns.append(phone_id)
         phone.ready.append(chat)
-
-    def _came_before(self, phone_id: int, message: IncomingMessage) -> bool:
-        """Only hashes are kept, a tenth of the memory: Python's are keyed, 64 bits wide, and nobody's to guess."""
-        known = self._known.setdefault(phone_id, {})
-        key = hash((message.chat, message.sender, message.id))
-        if key in known:
-            return True
-        known[key] = None
-        if len(known) > REMEMBERED:
-            del known[next(iter(known))]
-        return False

@@ -10,6 +10,10 @@ from wa_sessions.errors import UsageError
 
 _OURS = "WA_SESSIONS"
 
+URL_VARIABLE = f"{_OURS}_HANDLER_URL"
+SECRET_VARIABLE = f"{_OURS}_HANDLER_SECRET"
+"""What the process that posts messages is told: where to, and what it signs with."""
+
 SECRETS = (
     "DATABASE_URL",
     "PG*",
@@ -25,7 +29,7 @@ SECRETS = (
 
 @dataclass(frozen=True, slots=True)
 class HandlerSpec:
-    """A handler: ``function`` (``module:function``) or ``command``, one of them.
+    """A handler: ``function`` (``module:function``), ``command`` or ``url``, one of them.
 
     ``environment``: names or patterns of secret variables that it gets too, ``*`` for all.
     """
@@ -33,33 +37,43 @@ class HandlerSpec:
     function: str | None = None
     command: str | None = None
     environment: tuple[str, ...] = ()
+    url: str | None = None
 
     @classmethod
     def named(
-        cls, function: str | None, command: str | None, environment: tuple[str, ...] = ()
+        cls, function: str | None, command: str | None, environment: tuple[str, ...] = (), url: str | None = None
     ) -> "HandlerSpec | None":
         """What the options say, None if they name no handler. Raises UsageError if they name two."""
-        if function is not None and command is not None:
-            raise UsageError("--on-message and --on-message-exec exclude each other")
-        return None if function is None and command is None else cls(function, command, environment)
+        named = sum(option is not None for option in (function, command, url))
+        if named > 1:
+            raise UsageError("--on-message, --on-message-exec and --on-message-url exclude each other")
+        return cls(function, command, environment, url) if named else None
 
     @property
     def option(self) -> str:
         """How the operator named it, for messages."""
-        return f"--on-message {self.function}" if self.function is not None else "--on-message-exec"
+        if self.function is not None:
+            return f"--on-message {self.function}"
+        return "--on-message-exec" if self.url is None else "--on-message-url"
 
     def program(self, link: int) -> tuple[str, ...]:
         """The command line of its process; ``link`` is the file descriptor of its socket to the worker.
 
         ``-P``: nothing in the current folder hides a module of ours or of Python's.
         """
+        program = (sys.executable, "-P", "-m")
+        if self.url is not None:  # which may have a password in it, and ``ps`` shows command lines
+            return (*program, f"{__package__}.url_handler", str(link))
         module, what = ("exec_handler", self.command) if self.function is None else ("python_handler", self.function)
         assert what is not None
-        return (sys.executable, "-P", "-m", f"{__package__}.{module}", str(link), what)
+        return (*program, f"{__package__}.{module}", str(link), what)
 
     def variables(self) -> dict[str, str]:
         """The environment of its process."""
-        return handler_environment(os.environ, self.environment)
+        if self.url is None:
+            return handler_environment(os.environ, self.environment)
+        asked = (*self.environment, SECRET_VARIABLE)
+        return handler_environment(os.environ, asked) | {URL_VARIABLE: self.url}
 
 
 def handler_environment(environment: Mapping[str, str], asked: Iterable[str] = ()) -> dict[str, str]:

@@ -95,16 +95,15 @@ class Host:
         match frame:
             case protocol.StartClient():
                 self._add(frame)
+            case protocol.MessagesTaken(number, count):
+                if client := self._clients.get(number):
+                    client.messages_taken(count)
             case protocol.StopClient(number):
                 self._aside(lambda: self._end(number, drain=True))
             case protocol.DropClient(number):
                 self._aside(lambda: self._end(number, drain=False))
-            case protocol.SendText(number, request, to, text):
-                self._answer(request, lambda: self._clients[number].send_text(to, text))
-            case protocol.Unlink(number, request):
-                self._answer(request, lambda: self._clients[number].unlink())
-            case protocol.PrepareStore(request, store_url):
-                self._answer(request, lambda: _prepare(store_url))
+            case protocol.SendText() | protocol.Unlink() | protocol.PrepareStore():
+                self._answer(frame)
             case protocol.ExtendLease(until):
                 self._lease.extend(until)
             case protocol.EndHost(seconds):
@@ -117,7 +116,9 @@ class Host:
     def _add(self, start: protocol.StartClient) -> None:
         from wa_sessions.worker.hosts.neonize import Client
 
-        self._clients[start.client] = Client(start.client, self._gate, self.tell, deliver=start.deliver)
+        self._clients[start.client] = Client(
+            start.client, self._gate, self.tell, deliver=start.deliver, window=start.window
+        )
         self._starts.put(start)
 
     def _start_clients(self) -> None:
@@ -150,16 +151,27 @@ class Host:
 
     # ----------------------------------------------------------------------------------------------- requests
 
-    def _answer(self, request: int, ask: Callable[[], str | list[str] | None]) -> None:
+    def _answer(self, asked: protocol.SendText | protocol.Unlink | protocol.PrepareStore) -> None:
         def answer() -> None:
             try:
-                self.tell(protocol.Answer(request, result=ask()))
+                self.tell(protocol.Answer(asked.request, result=self._ask(asked)))
             except KeyError:
-                self.tell(protocol.Answer(request, error="the session has ended"))
+                self.tell(protocol.Answer(asked.request, error="the session has ended"))
             except Exception as error:  # noqa: BLE001  # the asker gets it
-                self.tell(protocol.Answer(request, error=plain_text(f"{type(error).__name__}: {error}", _ERROR_SIZE)))
+                text = plain_text(f"{type(error).__name__}: {error}", _ERROR_SIZE)
+                self.tell(protocol.Answer(asked.request, error=text))
 
         self._aside(answer)
+
+    def _ask(self, asked: protocol.SendText | protocol.Unlink | protocol.PrepareStore) -> str | list[str] | None:
+        match asked:
+            case protocol.SendText(number, _, to, text):
+                return self._clients[number].send_text(to, text)
+            case protocol.Unlink(number):
+                self._clients[number].unlink()
+                return None
+            case protocol.PrepareStore(_, store_url):
+                return _prepare(store_url)
 
     @staticmethod
     def _aside(work: Callable[[], None]) -> threading.Thread:

@@ -31,6 +31,7 @@ from wa_sessions.health.classify import (
 )
 from wa_sessions.plain_text import plain_id, plain_text
 from wa_sessions.worker.hosts import protocol
+from wa_sessions.worker.hosts.delivery_window import DeliveryWindow
 from wa_sessions.worker.hosts.events import (
     incoming,
     is_for_handlers,
@@ -96,11 +97,12 @@ class Client:
     Go knows it by a key that is new for each start: its maps outlive a client.
     """
 
-    def __init__(self, client: int, gate: MapGate, tell: Tell, *, deliver: bool) -> None:
+    def __init__(self, client: int, gate: MapGate, tell: Tell, *, deliver: bool, window: int = 0) -> None:
         self.client = client
         self.last_event = time.monotonic()
         self._key = f"{client}.{uuid.uuid4().hex}".encode()
         self._gate, self._tell, self._deliver = gate, tell, deliver
+        self._window = DeliveryWindow(window)
         self._copies, self._lock = FailedCopies(), threading.Lock()
         self._entered, self._ended = threading.Event(), threading.Event()
         self._begun = self._closing = self._pairing = False
@@ -117,6 +119,7 @@ class Client:
 
     def cancel(self) -> bool:
         """Let it not start any more, and tell no failure; True if it had not begun."""
+        self._window.open()
         with self._lock:
             self._closing = True
             return not self._begun
@@ -143,6 +146,10 @@ class Client:
             self.hear_out(time.monotonic() + DRAIN_TIMEOUT)
         self._stop()
         return self._pairing or self._ended.wait(DRAIN_TIMEOUT)  # an expired pairing never returns (0.5.2)
+
+    def messages_taken(self, count: int) -> None:
+        """So many messages of those that were told are safe."""
+        self._window.taken(count)
 
     def disconnect(self) -> None:
         """Close the WebSocket; what Go has queued still arrives. May block for long."""
@@ -187,6 +194,7 @@ class Client:
             error = f"{_INTERNAL}: {failure!r}"
         self._entered.set()
         self._ended.set()
+        self._window.open()
         if self._closing or not error:
             return
         self.disconnect()  # Go's client may live on: an event that does not encode ends only neonize's loop
@@ -269,6 +277,7 @@ class Client:
         decrypted = protocol.Decrypted(self.client, plain_id(event.Info.ID), sender, chat)
         if self._deliver and is_for_handlers(event.Message):
             self._tell(decrypted, protocol.MessageArrived(self.client, incoming(event)))
+            self._window.told()
         else:
             self._tell(decrypted)
 

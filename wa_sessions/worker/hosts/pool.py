@@ -56,8 +56,8 @@ def _alone(phone_ids: Collection[int]) -> str:
 class HostPool:
     """``ports.SessionHosts``. To be used on one event loop, with ``run`` as a task of it."""
 
-    def __init__(self, store_url: str, sessions_per_host: int, deliver: bool) -> None:  # noqa: FBT001  # one place calls it
-        self._store_url, self._deliver = store_url, deliver
+    def __init__(self, store_url: str, sessions_per_host: int, *, deliver: bool, window: int = 0) -> None:
+        self._store_url, self._deliver, self._window = store_url, deliver, window
         self._sessions_per_host = sessions_per_host
         self._suspects = Suspects(sessions_per_host)
         self._numbers, self._host_numbers, self._request_numbers = (itertools.count(1) for _ in range(3))
@@ -84,7 +84,7 @@ class HostPool:
         host = self._host_for(phone_id, pairs=device is None)
         self._clients[client.number] = host.clients[client.number] = client
         self._host_of[client.number] = host
-        host.send(protocol.StartClient(client.number, self._store_url, device, self._deliver))
+        host.send(protocol.StartClient(client.number, self._store_url, device, self._deliver, self._window))
         return client.number
 
     def close(self, client: int) -> None:
@@ -102,6 +102,11 @@ class HostPool:
     def unlink(self, client: int, request: int) -> None:
         """Have WhatsApp remove the device; ``RequestAnswered`` follows."""
         self._ask(client, request, lambda number: protocol.Unlink(client, number))
+
+    def message_taken(self, client: int, count: int) -> None:
+        """So many messages that this client told are safe: it may tell others."""
+        if self._window and (host := self._host_of.get(client)):
+            host.send(protocol.MessagesTaken(client, count))
 
     def _ask_to_end(self, number: int, command: protocol.StopClient | protocol.DropClient) -> None:
         client = self._clients.get(number)

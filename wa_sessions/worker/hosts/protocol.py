@@ -27,13 +27,23 @@ LEASE_RAN_OUT = 75
 class StartClient:
     """Log in as ``device`` (a JID whose row stands in the store), or show QR codes where there is none.
 
-    ``deliver``: messages are handed over, not only told of.
+    ``deliver``: messages are handed over, not only told of. ``window``: how many of them may be told and not
+    ``MessagesTaken``; 0: any number.
     """
 
     client: int
     store_url: str
     device: str | None
     deliver: bool
+    window: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesTaken:
+    """``count`` more of the messages that this client told are safe: it may go on with as many."""
+
+    client: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +103,9 @@ class EndHost:
     seconds: float
 
 
-Command = StartClient | StopClient | DropClient | SendText | Unlink | PrepareStore | ExtendLease | EndHost
+Command = (
+    StartClient | MessagesTaken | StopClient | DropClient | SendText | Unlink | PrepareStore | ExtendLease | EndHost
+)
 
 
 # --------------------------------------------------------------------------------- a host to the worker: clients

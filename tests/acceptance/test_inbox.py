@@ -1,0 +1,271 @@
+"""From the socket to the handler: whatever is killed, stopped or away, each message is handled, in order."""
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import pytest
+from support.house import House, Worker
+from support.pairing import Party, link
+from support.standin import Standin
+
+from wa_sessions.db.embedded import EmbeddedServer
+from wa_sessions.emulator import Emulator
+
+ALICE = "77051234567"
+NOTING = """
+import os, time
+def note(message):
+    with open(os.environ["NOTES"], "a") as notes:
+        notes.write(f"begun {message.text}\\n")
+    time.sleep(float(os.environ["NOTES_SLEEP"]))
+    with open(os.environ["NOTES"], "a") as notes:
+        notes.write(f"done {message.text}\\n")
+"""
+
+
+class Noted:
+    """A handler that takes a while and notes what it has handled, in a file that outlives every process."""
+
+    def __init__(self, house: House, folder: Path, sleep: float) -> None:
+        (folder / "noting.py").write_text(NOTING)
+        self.path = folder / "notes"
+        self.path.touch()
+        self.house = house
+        self._environment = {"NOTES": str(self.path), "NOTES_SLEEP": str(sleep), "PYTHONPATH": ""}
+        path = house.environment()["PYTHONPATH"]
+        self._environment["PYTHONPATH"] = f"{path}{os.pathsep}{folder}"
+        self.begun = 0
+
+    def run(self, *arguments: str) -> Worker:
+        """A worker of the phone, with this handler."""
+        self.begun += 1
+        more = ("--on-message", "noting:note", "--handler-pause", "1s", *arguments)
+        return self.house.run(ALICE, *more, handler=False, **self._environment)
+
+    def done(self) -> list[str]:
+        return [line.split()[1] for line in self.path.read_text().splitlines() if line.startswith("done ")]
+
+    def until(self, true: Callable[[list[str]], bool], timeout: float = 60) -> list[str]:
+        deadline = time.monotonic() + timeout
+        while not true(done := self.done()):
+            assert time.monotonic() < deadline, f"{len(set(done))} handled, at last {done[-1:]}"
+            time.sleep(0.05)
+        return done
+
+
+@pytest.fixture
+def own_house(emu: Emulator, own_server_url: str) -> Iterator[House]:
+    house = House(emu, own_server_url)
+    yield house
+    house.close()
+
+
+def settled(house: House, sent: list[str], noted: Noted, twice: int) -> None:
+    """Each handled at least once, few twice, in order, and the inbox empty."""
+    done = noted.until(lambda done: set(sent) <= set(done))
+    house.until("SELECT 1 WHERE NOT EXISTS (SELECT FROM wa_sessions.inbox)")
+    counts = Counter(noted.done())
+    assert sum(count > 1 for text, count in counts.items() if text in set(sent)) <= twice, counts.most_common(9)
+    first = [text for number, text in enumerate(done) if text not in done[:number] and text in set(sent)]
+    assert all(int(one[1:]) < int(other[1:]) for one, other in pairwise(first)), first
+
+
+def stood(house: House, noted: Noted, count: int) -> None:
+    """Until so many messages are in the inbox or handled."""
+    deadline = time.monotonic() + 30
+    while True:
+        waiting = {row["text"] for row in house.sql("SELECT text FROM wa_sessions.inbox")}
+        if len(waiting | set(noted.done())) >= count:
+            return
+        assert time.monotonic() < deadline, f"{len(waiting)} wait, {len(set(noted.done()))} are handled"
+        time.sleep(0.02)
+
+
+def kill_hosts(worker: Worker) -> None:
+    for pid in worker.hosts():
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill_handlers(worker: Worker) -> None:
+    for pid in worker.handlers():
+        os.kill(pid, signal.SIGKILL)
+
+
+def begun(house: House, peers: Standin, noted: Noted, *arguments: str) -> tuple[Worker, Party]:
+    house.add(ALICE)
+    worker = noted.run(*arguments)
+    house.scan(worker, ALICE)
+    worker.expect("connected", ALICE)
+    bob = link(house.emu, peers, "bob")
+    bob.send_to(ALICE, "m-1")
+    noted.until(lambda done: done == ["m-1"])
+    return worker, bob
+
+
+FAULTS = ("host", "handler", "worker", "sigterm", "restart", "clean-app-state", "postgres")
+
+
+def go_wrong(what: str, house: House, noted: Noted, worker: Worker, server: EmbeddedServer) -> Worker:
+    """Let it happen; the worker that goes on."""
+    since = worker.mark()
+    match what:
+        case "host":
+            kill_hosts(worker)
+            worker.expect("connected", ALICE, since=since, timeout=40)
+        case "handler":
+            kill_handlers(worker)
+        case "worker":
+            worker.kill()
+            worker = noted.run()
+            worker.expect("connected", ALICE, timeout=60)
+        case "sigterm":
+            assert worker.stop(15) == 0
+            worker = noted.run()
+            worker.expect("connected", ALICE, timeout=60)
+        case "restart":
+            house.cli("restart", ALICE)
+            worker.expect("connected", ALICE, since=since)
+        case "clean-app-state":
+            house.cli("clean-app-state", ALICE, "--yes")
+        case "postgres":
+            server.stop()
+            server.ensure_running()
+            worker.expect("store_back", ALICE, since=since, timeout=40)
+            worker.expect("connected", ALICE, since=since, timeout=40)
+    return worker
+
+
+@pytest.mark.parametrize("sleep", [0.0, 0.2])
+@pytest.mark.parametrize("what", FAULTS)
+def test_what_stands_in_the_inbox_is_handled(
+    what: str, sleep: float, own_house: House, own_server: EmbeddedServer, peers: Standin, tmp_path: Path
+) -> None:
+    noted = Noted(own_house, tmp_path, sleep)
+    worker, bob = begun(own_house, peers, noted)
+    sent = [f"m{number}" for number in range(24)]
+    for text in sent[:16]:
+        bob.send_to(ALICE, text)
+    stood(own_house, noted, 1 + 16)
+    worker = go_wrong(what, own_house, noted, worker, own_server)
+    for text in sent[16:]:
+        bob.send_to(ALICE, text)
+    settled(own_house, sent, noted, twice=2)
+    assert not own_house.sql("SELECT 1 FROM wa_sessions.event WHERE kind = 'handler_unfinished'")
+
+
+def test_a_shutdown_waits_for_no_slow_handler_and_loses_nothing(house: House, peers: Standin, tmp_path: Path) -> None:
+    """Nor does a close, a repair, or a restart: they are about the socket alone."""
+    noted = Noted(house, tmp_path, 30)
+    house.add(ALICE)
+    worker = noted.run("--handlers", "1")
+    house.scan(worker, ALICE)
+    worker.expect("connected", ALICE)
+    bob = link(house.emu, peers, "bob")
+    sent = [f"m{number}" for number in range(4)]
+    for text in sent:
+        bob.send_to(ALICE, text)
+    stood(house, noted, len(sent))
+    for command in (("clean-app-state", ALICE, "--yes"), ("force-close", ALICE, "--yes"), ("restart", ALICE)):
+        began = time.monotonic()
+        house.cli(*command)
+        assert time.monotonic() - began < 8, command
+    began = time.monotonic()
+    assert worker.stop(15) == 0
+    assert time.monotonic() - began < 12
+    assert [row["text"] for row in house.sql("SELECT text FROM wa_sessions.inbox ORDER BY id")] == sent
+    assert house.stats(ALICE)["inbox_waiting"] == 4
+
+
+def test_with_the_inbox_in_memory_what_is_left_is_told(house: House, peers: Standin, tmp_path: Path) -> None:
+    noted = Noted(house, tmp_path, 30)
+    house.add(ALICE)
+    worker = noted.run("--handlers", "1", "--inbox", "memory")
+    house.scan(worker, ALICE)
+    worker.expect("connected", ALICE)
+    bob = link(house.emu, peers, "bob")
+    for text in ("m1", "m2"):
+        bob.send_to(ALICE, text)
+    house.emu.wait_delivered(house.devices[ALICE])
+    assert worker.stop(15) == 0
+    assert house.sql("SELECT 1 FROM wa_sessions.inbox") == []
+    [event] = house.sql("SELECT detail FROM wa_sessions.event WHERE kind = 'handler_unfinished'")
+    assert event["detail"]["waiting"] == 2
+
+
+def test_where_the_inbox_alone_cannot_be_written_the_socket_closes_until_it_can(
+    house: House, peers: Standin, tmp_path: Path
+) -> None:
+    noted = Noted(house, tmp_path, 0)
+    worker, bob = begun(house, peers, noted)
+    since = worker.mark()
+    house.sql("ALTER TABLE wa_sessions.inbox RENAME TO away")
+    try:
+        bob.send_to(ALICE, "m0")
+        worker.expect("inbox_not_written", since=since)
+        worker.expect("store_lost", ALICE, since=since)
+        house.emu.wait_disconnected(house.devices[ALICE])
+        bob.send_to(ALICE, "m1")
+    finally:
+        house.sql("ALTER TABLE wa_sessions.away RENAME TO inbox")
+    worker.expect("connected", ALICE, since=since)
+    settled(house, ["m0", "m1"], noted, twice=0)
+
+
+# --------------------------------------------------------------------------------------------- 300 messages
+
+RUNS = 300
+
+
+def chaos(
+    house: House, server: EmbeddedServer, peers: Standin, noted: Noted, seed: int, *, careful: bool
+) -> tuple[list[str], int]:
+    """Send while things go wrong; what was sent, and how many processes with messages in them were killed.
+
+    ``careful``: no process is killed while messages are between WhatsApp's acknowledgement and the inbox.
+    """
+    worker, bob = begun(house, peers, noted)
+    random, sent, kills = Random(seed), [], 0
+    due = {random.randrange(20, RUNS - 20): what for what in (*FAULTS, "host", "worker")}
+    for number in range(RUNS):
+        sent.append(f"m{number}")
+        bob.send_to(ALICE, sent[-1])
+        what = due.get(number)
+        if what is None:
+            continue
+        if what in ("host", "worker"):
+            kills += 1
+            if careful:
+                stood(house, noted, 1 + len(sent))
+        worker = go_wrong(what, house, noted, worker, server)
+    return sent, kills
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("sleep", [0.0, 0.05, 0.2])
+def test_300_of_300(sleep: float, own_house: House, own_server: EmbeddedServer, peers: Standin, tmp_path: Path) -> None:
+    noted = Noted(own_house, tmp_path, sleep)
+    sent, _ = chaos(own_house, own_server, peers, noted, 7, careful=True)
+    noted.until(lambda done: set(sent) <= set(done), 180)
+    settled(own_house, sent, noted, twice=2 * len(FAULTS) + 4)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_is_lost_between_the_acknowledgement_and_the_inbox(
+    seed: int, own_house: House, own_server: EmbeddedServer, peers: Standin, tmp_path: Path
+) -> None:
+    """Killed at any moment: docs/explanation/delivery.md says how much."""
+    noted = Noted(own_house, tmp_path, 0.05)
+    sent, kills = chaos(own_house, own_server, peers, noted, seed, careful=False)
+    own_house.until("SELECT 1 WHERE NOT EXISTS (SELECT FROM wa_sessions.inbox)", timeout=120)
+    lost = set(sent) - set(noted.done())
+    print(f"seed {seed}: {kills} kills, {len(lost)} of {RUNS} lost: {sorted(lost)}")
+    assert len(lost) <= 2 * kills

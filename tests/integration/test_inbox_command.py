@@ -1,0 +1,108 @@
+"""``inbox``, ``inbox retry``, ``inbox drop``; what stands in the inbox as stats, check, metrics and a backup see it."""
+
+import gzip
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support.fleet import Fleet
+from support.inboxes import NUMBERS, phones_of
+
+from wa_sessions.actions import backup_contents
+from wa_sessions.actions.check import check
+from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.metrics import snapshot, text
+from wa_sessions.actions.stats import session_stats
+from wa_sessions.db import backend, inbox
+from wa_sessions.db.gateway import Database
+from wa_sessions.db.inbox import Failure, InboxMessage, RowKey
+from wa_sessions.health.checking import Thresholds, Verdict
+from wa_sessions.keys.phone_ref import PhoneRef
+
+SECRET = "a very private text"
+
+
+@pytest.fixture
+def opened(database: Database) -> Opened:
+    with database.transaction() as conn:
+        return Opened(database, backend.detect(conn))
+
+
+@pytest.fixture
+def filled(database: Database) -> dict[str, int]:
+    """Two messages of the first phone, one of them set aside, and one of the second."""
+    first, second = phones_of(database)
+    message = InboxMessage(
+        first.id, "a@lid", "s@lid", "ID1", None, False, False, 1, "conversation", SECRET, SECRET.encode()
+    )
+    with database.transaction() as conn:
+        ids = inbox.write(conn, [message, replace(message, message_id="ID2", chat="b@lid")])
+        inbox.write(conn, [replace(message, phone_id=second.id, message_id="ID3")])
+        key = RowKey(first.id, "a@lid", ids[message.identity])
+        inbox.fail(conn, [Failure(key, "ID1", 5, "ValueError", 0.0, dead=True)])
+        conn.execute("UPDATE wa_sessions.inbox SET received_at = clock_timestamp() - interval '6 minutes'")
+    return {first.number: first.id, second.number: second.id}
+
+
+def test_it_is_listed_without_a_text(fleet: Fleet, filled: dict[str, int]) -> None:
+    everything = fleet.json("inbox")
+    assert (everything["waiting"], everything["dead"]) == (2, 1)
+    assert [row["message_id"] for row in everything["messages"]] == ["ID1", "ID2", "ID3"]
+    assert everything["oldest_seconds"] >= 360
+    [dead] = fleet.json("inbox", NUMBERS[0], "--dead")["messages"]
+    assert (dead["error"], dead["attempts"], dead["phone"]) == ("ValueError", 5, NUMBERS[0])
+    assert dead["dead_at"]
+    for output in ("table", "tsv", "json"):
+        shown = fleet("inbox", "list", NUMBERS[0], "-o", output).out
+        assert "ID1" in shown
+        assert SECRET not in shown
+
+
+def test_retry_gives_it_back_to_its_handler(fleet: Fleet, database: Database, filled: dict[str, int]) -> None:
+    assert fleet.json("inbox", "retry", NUMBERS[0])["messages"] == 1
+    assert fleet.json("inbox", NUMBERS[0])["dead"] == 0
+    assert fleet.json("inbox", "retry", "all")["messages"] == 0
+    with database.transaction() as conn:
+        [event] = conn.execute("SELECT * FROM wa_sessions.event WHERE kind = 'inbox_retried'").fetchall()
+    assert event["detail"]["messages"] == 1
+
+
+def test_drop_asks_tells_and_is_not_undone(fleet: Fleet, filled: dict[str, int]) -> None:
+    planned = fleet.json("inbox", "drop", NUMBERS[0], "--dead", "--dry-run")
+    assert (planned["messages"], planned["operation"], planned["dry_run"]) == (1, None, True)
+    assert fleet.json("inbox", NUMBERS[0])["dead"] == 1
+    assert fleet("inbox", "drop", NUMBERS[0], "--dead").code == 6
+    done = fleet.json("inbox", "drop", NUMBERS[0], "--dead", "--yes")
+    assert done["messages"] == 1
+    left = fleet.json("inbox", NUMBERS[0])
+    assert (left["waiting"], left["dead"]) == (1, 0)
+    [operation] = fleet.json("operations", NUMBERS[0])["operations"]
+    assert (operation["operation"], operation["action"], operation["undo"]) == (done["operation"], "inbox_drop", None)
+    assert fleet("restore", done["operation"]).code == 1
+    assert fleet.json("inbox", "drop", NUMBERS[0], "--dead", "--yes")["operation"] is None
+
+
+def test_monitors_see_depth_and_age(opened: Opened, filled: dict[str, int]) -> None:
+    ref = PhoneRef(phone_id=filled[NUMBERS[0]])
+    stats = session_stats(opened, ref)
+    assert (stats.inbox_waiting, stats.inbox_dead) == (1, 1)
+    assert 360 <= (stats.inbox_oldest_seconds or 0) < 400
+    limits = Thresholds(timedelta(minutes=5))
+    judged = check(opened, ref, None, limits)
+    assert "waited 6 min for its handler" in judged.reason or judged.verdict is Verdict.CRITICAL
+    shown = text(snapshot(opened))
+    assert (
+        f'wa_sessions_inbox_messages{{id="{ref.phone_id}",organization="1",phone="{NUMBERS[0]}",what="dead"}} 1.0'
+        in (shown)
+    )
+    assert "wa_sessions_inbox_oldest_seconds" in shown
+
+
+def test_no_backup_takes_a_message(fleet: Fleet, filled: dict[str, int], tmp_path: Path) -> None:
+    assert "inbox" not in Path(backup_contents.__file__).read_text()
+    file = tmp_path / "all.json"
+    assert fleet("backup", "all", str(file), "--no-encryption").code == 0
+    content = gzip.decompress(file.read_bytes()) if file.read_bytes()[:2] == b"\x1f\x8b" else file.read_bytes()
+    for words in (SECRET.encode(), SECRET.encode().hex().encode(), b"inbox"):
+        assert words not in content

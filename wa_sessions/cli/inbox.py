@@ -1,0 +1,227 @@
+"""``inbox``: messages that wait for their handler, or were set aside."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from wa_sessions.cli import terminal
+from wa_sessions.cli.options import (
+    DatabaseUrl,
+    DryRun,
+    Json,
+    Organization,
+    Output,
+    OutputOption,
+    PhoneOrAll,
+    Reason,
+    Yes,
+    chosen,
+    phone_or_all,
+)
+from wa_sessions.cli.table import Column, table
+from wa_sessions.cli.times import iso, when
+
+if TYPE_CHECKING:
+    from wa_sessions.actions.inbox import InboxChange, InboxListing
+    from wa_sessions.db.inbox import Listed
+
+
+class _ListsByDefault(TyperGroup):
+    """``inbox 77051234567`` is ``inbox list 77051234567``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_ListsByDefault,
+    help="Look after messages that wait for their handler. Without a command it lists them.",
+    epilog="Example: wa-sessions inbox list 77051234567 --dead",
+    rich_markup_mode=None,
+)
+
+_COLUMNS = (
+    Column("PHONE"),
+    Column("CAME"),
+    Column("CHAT", flexible=True),
+    Column("MESSAGE"),
+    Column("KIND"),
+    Column("TRIED", right=True),
+    Column("NEXT"),
+    Column("ERROR"),
+)
+_NAMES = (
+    *("phone_id", "phone", "chat", "sender", "message_id", "kind", "received_at", "attempts", "next_at", "error"),
+    "dead_at",
+)
+Chat = Annotated[str | None, typer.Option("--chat", metavar="JID", help="Only those of this chat.")]
+MessageId = Annotated[str | None, typer.Option("--id", metavar="ID", help="Only the message with this id.")]
+
+
+@app.command("list", epilog="Example: wa-sessions inbox list 77051234567 --dead")
+def listing(
+    phone: PhoneOrAll = "all",
+    *,
+    dead: Annotated[bool, typer.Option("--dead", help="Only messages that are set aside.")] = False,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 50,
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """List messages that wait for their handler, or were set aside. The oldest first, and how many there are.
+    \f
+    `inbox` and `inbox PHONE` mean the same. No text is shown. Why a message waits: its handler
+    has not come to it yet, it or an earlier one of its chat failed (`NEXT`), or it is set aside (`dead`) after
+    `run --handler-attempts`. [What is told WhatsApp when](../explanation/delivery.md).
+
+    JSON: `waiting`, `dead`, `oldest_seconds` (of all that is shown here, however many are listed), `messages`, each
+    with `phone_id`, `phone`, `chat`, `sender`, `message_id`, `kind`, `received_at`, `attempts` (that failed),
+    `next_at`, `error` (a type's name), `dead_at`.
+
+    Exit: 0 (also for none), 1 (no schema), 2, 3, 4.
+    """
+    output, ref = chosen(output, json=json), phone_or_all(phone)
+    from wa_sessions.actions.inbox import list_inbox
+
+    with terminal.opened(database_url) as opened:
+        found = list_inbox(opened, ref, org, dead=dead, limit=limit)
+    match output:
+        case Output.JSON:
+            terminal.write(terminal.as_json(_totals(found) | {"messages": [_data(found, row) for row in found.rows]}))
+        case Output.TSV:
+            terminal.write(*terminal.tsv([_data(found, row) for row in found.rows], _NAMES))
+        case Output.TABLE:
+            terminal.write(*_lines(found))
+
+
+@app.command("retry", epilog="Example: wa-sessions inbox retry 77051234567", no_args_is_help=True)
+def retry(
+    phone: PhoneOrAll,
+    *,
+    chat: Chat = None,
+    message_id: MessageId = None,
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Have messages tried again that failed or were set aside. Once the handler is mended.
+    \f
+    Their attempts count anew. A worker begins within 5 s. What is set aside comes after what its chat has handled
+    meanwhile, unless the worker runs with `--on-dead hold`.
+
+    JSON: `messages` (how many), `phones` (each with `phone_id`, `phone`, `messages`), `operation` (null), `dry_run`,
+    `undo` (null).
+
+    Exit: 0 (also for none), 1 (no schema), 2, 3, 4.
+    """
+    output, ref = chosen(output, json=json), phone_or_all(phone)
+    from wa_sessions.actions.inbox import Selected, retry_inbox
+
+    with terminal.opened(database_url) as opened:
+        done = retry_inbox(opened, ref, org, Selected(chat, message_id))
+    terminal.show(output, _changed(done), [f"{_counted(done.total)} will be tried again"])
+
+
+@app.command("drop", epilog="Example: wa-sessions inbox drop 77051234567 --dead --dry-run", no_args_is_help=True)
+def drop(
+    phone: PhoneOrAll,
+    *,
+    dead: Annotated[bool, typer.Option("--dead", help="Only messages that are set aside.")] = False,
+    chat: Chat = None,
+    message_id: MessageId = None,
+    reason: Reason = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Delete messages from the inbox for good. No handler will see them, and nothing brings them back.
+    \f
+    Messages are no keys: they do not go to quarantine, and `restore` refuses the operation that the history keeps.
+    What a running worker has loaded already (2,000 at most, never what is set aside) may be handled all the same.
+
+    JSON: as `inbox retry`, with the `operation`.
+
+    Exit: 0 (also for none), 1 (no schema), 2, 3, 4, 6.
+    """
+    output, ref = chosen(output, json=json), phone_or_all(phone)
+    from wa_sessions.actions.inbox import Selected, drop_inbox
+
+    selected = Selected(chat, message_id)
+    with terminal.opened(database_url) as opened:
+        planned = drop_inbox(opened, ref, org, selected, dead=dead, reason="", dry_run=True)
+        done = planned
+        if not dry_run and planned.total:
+            terminal.confirm(f"Delete {_counted(planned.total)} for good? Nothing brings them back.", yes=yes)
+            why = reason or ("set aside messages" if dead else "messages in the inbox")
+            done = drop_inbox(opened, ref, org, selected, dead=dead, reason=why)
+    terminal.show(output, _changed(done), _dropped(done))
+
+
+def _dropped(done: "InboxChange") -> Iterator[str]:
+    if done.dry_run:
+        yield f"{_counted(done.total)} would be deleted for good"
+        yield "nothing was changed"
+        return
+    yield f"{_counted(done.total)} deleted for good"
+    if done.operation:
+        yield f"operation: {done.operation}; it cannot be undone"
+
+
+def _counted(count: int) -> str:
+    return f"{count} message{'' if count == 1 else 's'}"
+
+
+def _changed(done: "InboxChange") -> dict[str, Any]:
+    phones = [
+        {"phone_id": id_, "phone": done.phones[id_].number, "messages": count} for id_, count in done.messages.items()
+    ]
+    same = {"operation": done.operation, "dry_run": done.dry_run, "undo": None}
+    return {"messages": done.total, "phones": phones, **same}
+
+
+def _totals(found: "InboxListing") -> dict[str, Any]:
+    depths = found.depths.values()
+    ages = [depth.oldest_seconds for depth in depths if depth.oldest_seconds is not None]
+    return {
+        "waiting": sum(depth.waiting for depth in depths),
+        "dead": sum(depth.dead for depth in depths),
+        "oldest_seconds": round(max(ages), 1) if ages else None,
+    }
+
+
+def _data(found: "InboxListing", row: "Listed") -> dict[str, Any]:
+    values = (
+        *(row.phone_id, found.phones[row.phone_id].number, row.chat, row.sender, row.message_id, row.kind),
+        *(iso(row.received_at), row.attempts, iso(row.next_at), row.error, iso(row.dead_at)),
+    )
+    return dict(zip(_NAMES, values, strict=True))
+
+
+def _lines(found: "InboxListing") -> Iterator[str]:
+    totals, now = _totals(found), datetime.now().astimezone()
+    if found.rows:
+        rows = [
+            (
+                *(found.phones[row.phone_id].number, when(row.received_at, now), row.chat, row.message_id, row.kind),
+                *(str(row.attempts), _next(row, now), row.error or ""),
+            )
+            for row in found.rows
+        ]
+        yield from table(_COLUMNS, rows, terminal.width(), [None] * len(_COLUMNS))
+    yield f"{_counted(totals['waiting'])} waiting, {totals['dead']} set aside"
+
+
+def _next(row: "Listed", now: datetime) -> str:
+    if row.dead_at is not None:
+        return "set aside"
+    return when(row.next_at, now) if row.next_at and row.next_at > datetime.now(UTC) else "now"
