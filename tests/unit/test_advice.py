@@ -36,9 +36,17 @@ def phone(**known: Any) -> SessionErrorStats:
         "logs_read_at": None,
         "observed": True,
     }
-    counters = ("bad_mac_errors", "bad_decrypt_errors", "messages_recovered", "messages_lost", "messages_pending")
+    counters = (
+        "bad_mac_errors",
+        "bad_decrypt_errors",
+        "messages_recovered",
+        "messages_lost",
+        "messages_pending",
+        "inbox_waiting",
+        "inbox_dead",
+    )
     limits = {"max_bad_mac_errors": 3, "max_bad_decrypt_errors": 5}
-    return SessionErrorStats(**(told | dict.fromkeys(counters, 0) | limits | known))
+    return SessionErrorStats(**(told | dict.fromkeys(counters, 0) | limits | {"inbox_oldest_seconds": None} | known))
 
 
 def test_a_session_that_crashed_once_needs_nobody_and_is_not_the_networks_fault() -> None:
