@@ -75,31 +75,25 @@ class Figures:
 
 
 class Watch:
-    """Looks at Postgres, from a connection of its own."""
+    """Looks at Postgres, each time from a new connection: a server's process writes down late what it has counted."""
 
     def __init__(self, url: str) -> None:
-        self._conn = psycopg.connect(url, application_name=WATCHING, autocommit=True)
-        self._lock = threading.Lock()
-        self._asked = 0
+        self._url = url
 
     def connections(self) -> int:
         """Those of the sessions and their worker."""
-        return self._ask(CONNECTIONS)
+        with self._connect() as conn:
+            return _number(conn, CONNECTIONS)
 
     def transactions(self) -> int:
-        """Of everybody else since the server's start; the server writes them down with some delay."""
-        return self._ask(TRANSACTIONS) - self._asked
+        """Of everybody since the server's start."""
+        with self._connect() as conn:
+            return _number(conn, TRANSACTIONS)
 
     def version(self) -> int:
         """Postgres's main version."""
-        return self._conn.info.server_version // 10000
-
-    def _ask(self, query: str) -> int:
-        with self._lock:
-            self._asked += 1
-            row = self._conn.execute(query.encode()).fetchone()
-            assert row
-            return int(row[0])
+        with self._connect() as conn:
+            return conn.info.server_version // 10000
 
     @contextmanager
     def most(self, figures: Figures) -> Iterator[None]:
@@ -107,8 +101,9 @@ class Watch:
         over = threading.Event()
 
         def watch() -> None:
-            while not over.wait(0.1):
-                figures.most_connections = max(figures.most_connections, self.connections())
+            with self._connect() as conn:
+                while not over.wait(0.1):
+                    figures.most_connections = max(figures.most_connections, _number(conn, CONNECTIONS))
 
         thread = threading.Thread(target=watch)
         thread.start()
@@ -117,6 +112,15 @@ class Watch:
         finally:
             over.set()
             thread.join()
+
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(self._url, application_name=WATCHING, autocommit=True)
+
+
+def _number(conn: psycopg.Connection, query: str) -> int:
+    row = conn.execute(query.encode()).fetchone()
+    assert row
+    return int(row[0])
 
 
 class Arrivals:

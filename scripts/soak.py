@@ -35,6 +35,7 @@ from wa_sessions.actions.restore import restore
 from wa_sessions.actions.send import send_text
 from wa_sessions.emulator import AppStateDamage
 from wa_sessions.emulator.errors import NotConnected
+from wa_sessions.errors import DatabaseError
 from wa_sessions.keys.phone_ref import PhoneRef
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ FIRST_PHONE, FIRST_PEER = 77_051_000_001, 77_052_000_001
 SAMPLE_EVERY = 10.0  # seconds
 WARM_UP = 1 / 3  # of the run: its samples are not judged
 STARTED = 5.0  # seconds after which a host has loaded what it needs
+START_LEAK = 14.0  # MB: neonize leaves 0.07 behind with each start; after 200 a host is replaced
 YOUNG = 60.0  # seconds in which a host still warms up
 PAUSE = 0.06  # seconds between two messages, for all phones together
 HEALED_SHARE = 0.01  # of all messages, those whose first copy is damaged; the worker remembers each for a day
@@ -131,9 +133,16 @@ class Soak:
             with self.upheaval():
                 self.stage.server.stop()
                 time.sleep(OUTAGE)
-                self.stage.server.ensure_running()
+                self._start_server()
                 self.tally.outages += 1
             wait = OUTAGE_EVERY
+
+    def _start_server(self) -> None:
+        """Recovery may take longer than a start's patience on a busy machine."""
+        with contextlib.suppress(DatabaseError):
+            self.stage.server.ensure_running()
+            return
+        self.stage.server.ensure_running()
 
     def kill_handlers(self) -> None:
         """Kill a handler's process now and then, whatever it has in hand."""
@@ -309,16 +318,23 @@ class Life:
 
     def _cut(self) -> None:
         """The connection is lost before or after a message is sent."""
-        emulator = self._soak.stage.emulator
+        emulator, was_there = self._soak.stage.emulator, True
         cut = self._random.choice((emulator.drop, emulator.unavailable, emulator.close))
-        with self._soak.worker.expecting("connected", self._number) as back:
+
+        def cut_it() -> None:
+            nonlocal was_there
             try:
-                if self._random.random() < 0.5:
-                    cut(self._device)
-                    self._message("plain")
-                else:
-                    self._message("plain", lambda: cut(self._device))
-            except NotConnected:
+                cut(self._device)
+            except NotConnected:  # it was away already
+                was_there = False
+
+        with self._soak.worker.expecting("connected", self._number) as back:
+            if self._random.random() < 0.5:
+                cut_it()
+                self._message("plain")
+            else:
+                self._message("plain", cut_it)
+            if not was_there:
                 return
             back.wait(ARRIVAL)
         self._soak.tally.scenes[f"connection lost: {cut.__name__}"] += 1
@@ -498,7 +514,7 @@ FIGURES = (
     Figure("host: open files (mean)", 40, _mean(lambda p: p.files)),
     Figure("hosts", 2, lambda s: len(s.hosts)),
     Figure("handlers: RSS, MB", 1, lambda s: sum(process.rss for process in s.handlers) / MB),
-    Figure("all processes: PSS, MB", 40, _all),
+    Figure("all processes: PSS, MB", 90, _all),  # a pairing more at the end has a host of its own
     Figure("zombies", 0.5, lambda s: s.zombies),
     Figure("Postgres connections", 20, lambda s: s.connections),
 )
@@ -552,7 +568,7 @@ def row_within(samples: Sequence[Sample]) -> Row | None:
     longest = max(run[-1][0] - run[0][0] for run in runs)
     name = f"within one host older than {YOUNG:.0f} s: RSS, MB"
     start, end = fmean(run[0][1] for run in runs), fmean(run[-1][1] for run in runs)
-    return Row(name, start, end, slope * 3600, slope * longest > 6 and slope > 2 * error)
+    return Row(name, start, end, slope * 3600, slope * longest > START_LEAK and slope > 2 * error)
 
 
 def judged(samples: Sequence[Sample]) -> list[Row]:

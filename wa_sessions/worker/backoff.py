@@ -8,14 +8,19 @@ class Backoff:
 
     def __init__(self, first: float = 1.0, most: float = 60.0) -> None:
         self._wait = wait_exponential(multiplier=first, max=most) + wait_random(0, first)
-        self.reset()
+        self._state = _beginning()
 
     def reset(self) -> None:
-        """Begin again with the first pause."""
-        self._state = RetryCallState(Retrying(), None, (), {})
+        """Begin again with the first pause. Costs nothing where nothing was waited for."""
+        if self._state.attempt_number > 1:
+            self._state = _beginning()
 
     def next(self) -> float:
         """Seconds to wait now."""
         seconds = float(self._wait(self._state))
         self._state.prepare_for_next_attempt()
         return seconds
+
+
+def _beginning() -> RetryCallState:
+    return RetryCallState(Retrying(), None, (), {})
