@@ -135,6 +135,7 @@ async def _run(
         await supervisor.run(chosen, skip_owned=skip_owned)
     finally:
         database.cut()
+        connections.cut()
 
 
 def _inbox_figures(inbox: Inbox) -> tuple[Figure, ...]:
