@@ -330,9 +330,6 @@ def _connect_due(session: Session) -> Step | None:
     return None
 
 
-# ------------------------------------------------------------------------------------------------- small steps
-
-
 def _is_late(session: Session, event: Event) -> bool:
     """Whether these are words of an earlier login. What they say of keys holds all the same."""
     client = getattr(event, "client", None)

@@ -288,9 +288,6 @@ class Stopped:
     client: int
 
 
-# ----------------------------------------------------------------------------------- a host to the worker: itself
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What became of a request: its result, or an error for people."""
