@@ -235,6 +235,16 @@ def test_what_an_earlier_login_said_is_late() -> None:
     assert world.session.state is State.CONNECTING
 
 
+def test_replaced_is_heard_though_the_end_before_it_seemed_not_to_be_written() -> None:
+    world = connected()
+    world.fates.append(Fate.SEEMS_TO_FAIL)
+    world.client_says(protocol.StoreFailed)
+    world.client_says(REPLACED)
+    world.hosts_end_clients()
+    world.find_store()
+    assert (world.session.state, world.open) == (State.REPLACED, ())
+
+
 def test_replaced_is_heard_while_the_login_is_closed_for_another_reason() -> None:
     world = connected()
     world.client_says(partial(MoveAsked, reason="the host retires"))

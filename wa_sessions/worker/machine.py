@@ -171,7 +171,7 @@ def _store_back(session: Session, now: datetime) -> Step:
     down = round((now - session.store_lost_at).total_seconds(), 1)
     session = replace(session, store_lost_at=None)
     ended = NO_EFFECTS
-    if session.last_word is not None and session.online:
+    if session.last_word is not None and (session.online or session.coming_back):
         session, ended = connection.end_of(session, *session.last_word)
     elif session.state is State.PAIRING:
         session = replace(session, round_at=now)
