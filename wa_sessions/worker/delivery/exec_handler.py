@@ -17,6 +17,13 @@ from wa_sessions.worker.delivery.frames import Failed, Taken, status_words
 from wa_sessions.worker.delivery.serving import die_first, die_with_parent, serve
 from wa_sessions.worker.message import IncomingMessage
 
+_END = {signal.SIGTERM}
+
+
+def _begin() -> None:
+    die_with_parent()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _END)
+
 
 class CommandRunner:
     """Runs one command after another."""
@@ -28,19 +35,25 @@ class CommandRunner:
     def run(self, message: IncomingMessage) -> Taken | Failed:
         """Run the command for one message, and wait until it (but nothing that it started) has ended."""
         try:
-            process = subprocess.Popen(
-                self._words,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-                preexec_fn=die_with_parent,
-            )
+            process = self._running = self._started()
         except OSError as error:
             return Failed(type(error).__name__)
-        self._running = process
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _END)
         process.communicate(message.as_json().encode(errors="surrogatepass") + b"\n")
         self._running = None
         return Taken() if process.returncode == 0 else Failed(status_words(process.returncode))
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        """The command, begun while no end is heard of: one in between would not know whom to kill."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _END)
+        return subprocess.Popen(
+            self._words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_begin,
+        )
 
     def kill(self, _signal: int, _frame: FrameType | None) -> None:
         """End the command with its process group, and then this process."""
