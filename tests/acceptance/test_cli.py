@@ -18,6 +18,7 @@ from wa_sessions.db import backend, health, phones, workers
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.health import HealthRow
 from wa_sessions.db.settings import Target
+from wa_sessions.process_identity import ProcessIdentity
 
 ALICE, BOB = "77051234567", "77057654321"
 STATS = (
@@ -64,11 +65,14 @@ def make_baileys_keys(conn: Connection, number: str, org: int = 1) -> int:
     return len(odd)
 
 
-def observe(database: Database, phone_id: int, *, host: str = "elsewhere", pid: int = 4242, **errors: Any) -> None:
+ELSEWHERE = ProcessIdentity("elsewhere", 4242)
+
+
+def observe(database: Database, phone_id: int, *, identity: ProcessIdentity = ELSEWHERE, **errors: Any) -> None:
     """What a worker on another machine has written."""
     worker = uuid4()
     with database.transaction() as conn:
-        workers.register(conn, worker, host, pid, "0.1.0")
+        workers.register(conn, worker, identity, "0.1.0")
         conn.execute(
             """INSERT INTO wa_sessions.lease VALUES (%s, %s, 1, clock_timestamp() + interval '1 minute')
                ON CONFLICT (phone_id) DO UPDATE SET worker_id = excluded.worker_id, expires_at = excluded.expires_at""",
@@ -387,7 +391,8 @@ def test_a_connected_baileys_phone_can_be_closed_in_the_database(terminal: Termi
 def test_a_worker_that_was_killed_here_is_in_nobodys_way(terminal: Terminal, database: Database) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
-    observe(database, make_phone(database, status="connected"), host=socket.gethostname(), pid=gone.pid)
+    identity = replace(ProcessIdentity.own(), pid=gone.pid)
+    observe(database, make_phone(database, status="connected"), identity=identity)
     assert terminal("force-close", ALICE, "--yes", "--json").json["worker_id"] is None
 
 

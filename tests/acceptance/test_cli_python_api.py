@@ -13,6 +13,7 @@ from wa_sessions.actions import changes
 from wa_sessions.db import backend, commands, phones, workers
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError
+from wa_sessions.process_identity import ProcessIdentity
 
 ALICE = "77051234567"
 
@@ -33,7 +34,7 @@ def worker(database: Database, phone_id: int) -> UUID:
     """A worker on another machine, as far as the database knows."""
     worker = uuid4()
     with database.transaction() as conn:
-        workers.register(conn, worker, "elsewhere", 4242, "0.1.0")
+        workers.register(conn, worker, ProcessIdentity("elsewhere", 4242), "0.1.0")
         statement = "INSERT INTO wa_sessions.lease VALUES (%s, %s, 1, clock_timestamp() + interval '1 minute')"
         conn.execute(statement, (phone_id, worker))
     return worker

@@ -25,6 +25,7 @@ from wa_sessions.emulator import Emulator, Node
 from wa_sessions.emulator.network import Course
 from wa_sessions.health.classify import Cause
 from wa_sessions.worker.hosts import host, pool, protocol, watch
+from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.ports import ClientLost, MoveAsked, RequestAnswered
 
 HOLD_THE_GIL = """
@@ -201,7 +202,7 @@ def test_a_host_ends_by_itself_when_its_lease_runs_out(
     (party,) = paired(emu, store, 1, tmp_path)
     (client,) = holdable.start(party)
     began = time.monotonic()
-    holdable.call(holdable.pool.extend_lease, began + 2)
+    holdable.call(holdable.pool.extend_lease, now() + 2)
     holdable.send(client, "1:x@s.whatsapp.net", "by the answer it knows of its lease")
     if held:
         _held(holdable, party)

@@ -12,6 +12,7 @@ from wa_sessions import cli
 from wa_sessions.db import health, workers
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow
+from wa_sessions.process_identity import ProcessIdentity
 
 NOW = datetime.now(UTC)
 ROW = HealthRow(1, 1, 0, 0, (), None, None, 0, 0, "connected", None, NOW, None, None)
@@ -45,7 +46,7 @@ def observed(phones: Database, phone_id: int = 1, *, seconds: float = 0, **field
     worker = uuid4()
     with phones.transaction() as conn:
         health.save(conn, replace(ROW, phone_id=phone_id, **fields))  # type: ignore[arg-type]
-        workers.register(conn, worker, "elsewhere", 1, "1.0")
+        workers.register(conn, worker, ProcessIdentity("elsewhere", 1), "1.0")
         conn.execute(
             "UPDATE wa_sessions.worker SET heartbeat_at = now() - make_interval(secs => %s) WHERE id = %s",
             (seconds, worker),

@@ -9,9 +9,10 @@ import pytest
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from wa_sessions.db import leases, workers
-from wa_sessions.db.gateway import Connection, Database
+from wa_sessions.db.gateway import Connection, Database, errors_of, pinned
 from wa_sessions.db.leases import LeaseLost
 from wa_sessions.errors import Contended, DatabaseError, ExitCode, OwnedByAnother
+from wa_sessions.process_identity import ProcessIdentity
 
 PHONE = 7
 
@@ -22,19 +23,27 @@ class Worker:
         self.lock: Connection = database.dedicated()
         self._database = database
         with database.transaction() as conn:
-            workers.register(conn, self.id, "host.example", pid, "1.0")
+            workers.register(conn, self.id, ProcessIdentity("host.example", pid), "1.0", lease=30)
 
-    def take(self, ttl: float = 30, *, dead: bool = False) -> int:
-        with self._database.transaction() as conn:
-            return leases.take(self.lock, conn, PHONE, self.id, ttl, dead=dead)
+    def take(self, *, dead: bool = False) -> int:
+        with errors_of(self._database.target), pinned(self.lock):
+            return leases.take(self.lock, PHONE, self.id, dead=dead)
 
-    def renew(self, ttl: float = 30) -> set[int]:
+    def renew(self) -> frozenset[int] | None:
         with self._database.transaction() as conn:
-            return leases.renew(conn, self.id, ttl)
+            return workers.renew(conn, self.id)
+
+    def fall_silent(self, leases_long: float) -> None:
+        with self._database.transaction() as conn:
+            conn.execute(
+                """UPDATE wa_sessions.worker
+                   SET heartbeat_at = clock_timestamp() - make_interval(secs => 30 * %s) WHERE id = %s""",
+                (leases_long, self.id),
+            )
 
     def release(self) -> None:
-        with self._database.transaction() as conn:
-            leases.release(self.lock, conn, PHONE, self.id)
+        with errors_of(self._database.target), pinned(self.lock):
+            leases.release(self.lock, PHONE, self.id)
 
 
 @pytest.fixture
@@ -82,55 +91,74 @@ def test_a_released_session_goes_on_with_a_higher_epoch(database: Database, one:
     one.take()
     one.release()
     assert _owner(database) is None
-    assert one.renew() == set()
+    assert one.renew() == frozenset()
     assert two.take() == 2
     two.release()
     assert one.take() == 3
 
 
-def test_a_lease_of_a_worker_without_its_lock_is_respected_until_it_ends(
-    database: Database, one: Worker, two: Worker
-) -> None:
-    one.take(ttl=30)
+def test_a_free_lock_is_no_proof_that_a_worker_is_gone(database: Database, one: Worker, two: Worker) -> None:
+    one.take()
     one.lock.close()
     with pytest.raises(OwnedByAnother, match="111"):
         two.take()
-    _until_unlocked(database)
-    assert two.take(dead=True) == 2
-
-
-def test_a_lease_that_ended_can_be_taken_once_the_lock_is_free(database: Database, one: Worker, two: Worker) -> None:
-    one.take(ttl=0)
-    assert _owner(database) is None
-    with pytest.raises(OwnedByAnother, match="locked by another process"):
+    one.fall_silent(0.7)
+    with pytest.raises(OwnedByAnother, match="111"):
         two.take()
-    with pytest.raises(OwnedByAnother):
-        two.take(dead=True)
-    one.lock.close()
-    for attempt in Retrying(stop=stop_after_delay(10), wait=wait_fixed(0.01), reraise=True):  # the server takes note
-        with attempt:
-            assert two.take() == 2
+    _until_unlocked(database)
+    one.fall_silent(0.81)
+    assert two.take() == 2
 
 
-def test_a_lease_is_renewed_while_it_lives(database: Database, one: Worker, two: Worker) -> None:
-    one.take(ttl=5)
-    before = _owner(database)
-    assert one.renew(60) == {PHONE}
-    after = _owner(database)
-    assert before
-    assert after
-    assert (after.expires_at - before.expires_at).total_seconds() > 50
-    assert two.renew() == set()
-    assert one.renew(0) == {PHONE}
-    assert one.renew() == set()
+def test_what_is_known_to_be_gone_is_taken_at_once(one: Worker, two: Worker) -> None:
+    one.take()
+    assert two.take(dead=True) == 2
+    with pytest.raises(DatabaseError, match="terminating connection"):
+        one.take()
+
+
+def test_a_lock_that_leads_nowhere_is_ended_after_a_whole_lease(one: Worker, two: Worker) -> None:
+    """As of a machine that vanished: the server will not notice for hours."""
+    one.take()
+    one.fall_silent(0.9)
+    with pytest.raises(OwnedByAnother, match="111"):
+        two.take()
+    one.fall_silent(1.01)
+    assert two.take() == 2
+    assert one.renew() is None
+
+
+def test_a_worker_that_was_silent_for_too_long_is_told(database: Database, one: Worker) -> None:
+    one.take()
+    assert one.renew() == {PHONE}
+    one.fall_silent(0.7)
+    assert one.renew() == {PHONE}
+    one.fall_silent(0.81)
+    assert one.renew() is None
+    with database.transaction() as conn:
+        workers.register(conn, one.id, ProcessIdentity("host.example", 111), "1.0", lease=30)
+    assert one.renew() == {PHONE}
+
+
+def test_a_lease_of_an_earlier_version_ends_by_itself(database: Database, one: Worker, two: Worker) -> None:
+    one.take()
+    with database.transaction() as conn:
+        conn.execute("UPDATE wa_sessions.lease SET expires_at = clock_timestamp() + interval '1 h'")
+        conn.execute("UPDATE wa_sessions.worker SET lease_seconds = NULL WHERE id = %s", (one.id,))
+    one.fall_silent(100)
+    assert _owner(database)
+    with pytest.raises(OwnedByAnother, match="111"):
+        two.take()
+    with database.transaction() as conn:
+        conn.execute("UPDATE wa_sessions.lease SET expires_at = clock_timestamp() - interval '1 s'")
+    assert _owner(database) is None
+    assert two.take() == 2
 
 
 def test_late_writers_are_fenced(database: Database, one: Worker, two: Worker) -> None:
     epoch = one.take()
     with database.transaction() as conn:
         leases.fence(conn, PHONE, one.id, epoch)
-    one.lock.close()
-    _until_unlocked(database)
     two.take(dead=True)
     with pytest.raises(LeaseLost, match="has another owner"), database.transaction() as conn:
         leases.fence(conn, PHONE, one.id, epoch)
@@ -148,8 +176,6 @@ def test_a_lease_does_not_change_hands_while_its_owner_writes(database: Database
     epoch = one.take()
     taken: list[int] = []
     thread = threading.Thread(target=lambda: taken.append(two.take(dead=True)))
-    one.lock.close()
-    _until_unlocked(database)
     with database.transaction() as conn:
         leases.fence(conn, PHONE, one.id, epoch)
         thread.start()
@@ -188,24 +214,23 @@ def test_a_worker_outlives_its_own_lost_connection(database: Database, one: Work
 
 def test_a_lost_lock_connection_is_one_line(one: Worker) -> None:
     one.lock.close()
-    with pytest.raises(DatabaseError, match="the connection that holds the locks is lost"):
+    with pytest.raises(DatabaseError, match="the connection is closed"):
         one.take()
-    one.release()
+    leases.unlock(one.lock, PHONE)
 
 
 def test_workers_come_and_go(database: Database, one: Worker, two: Worker) -> None:
     one.take()
     with database.transaction() as conn:
-        assert workers.heartbeat(conn, one.id)
+        assert workers.renew(conn, one.id) == {PHONE}
         assert workers.forget_stale(conn, 60) == 0
-        conn.execute("UPDATE wa_sessions.worker SET heartbeat_at = now() - interval '2 minutes'")
+        ago = "UPDATE wa_sessions.worker SET heartbeat_at = now() - interval '2 minutes' WHERE id = %s"
+        conn.execute(ago, (two.id,))
         assert workers.forget_stale(conn, 60) == 1
-        assert workers.heartbeat(conn, one.id)
-        assert not workers.heartbeat(conn, two.id)
+        assert workers.renew(conn, two.id) is None
         workers.forget(conn, one.id)
-    owner = _owner(database)
-    assert owner
-    assert (owner.worker_id, owner.host, owner.pid) == (one.id, None, None)
+    assert _owner(database) is None
+    assert two.take(dead=True) == 2
 
 
 def test_a_lease_is_renewed_and_not_taken_while_its_owner_writes(database: Database, one: Worker) -> None:
@@ -213,7 +238,7 @@ def test_a_lease_is_renewed_and_not_taken_while_its_owner_writes(database: Datab
 
     def keep_off() -> None:
         with database.transaction() as other:
-            leases.keep_off(other, PHONE, dead=True)
+            leases.block(other, PHONE, dead=True)
             kept_off.append(True)
 
     thread = threading.Thread(target=keep_off)

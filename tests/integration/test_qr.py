@@ -17,6 +17,7 @@ from wa_sessions.cli import qr
 from wa_sessions.db import backend, health, phones, workers
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow
+from wa_sessions.process_identity import ProcessIdentity
 
 NUMBER = "77051234567"
 CODE = "2@" + "A" * 120 + "," + "B" * 43 + "=," + "C" * 43 + "=," + "D" * 43 + "="
@@ -141,7 +142,7 @@ def test_no_qr_at_a_phone_that_a_worker_runs(
     change(qrCode=None, status=status)
     worker = uuid4()
     with database.transaction() as conn:
-        workers.register(conn, worker, "elsewhere", 4242, "0.1.0")
+        workers.register(conn, worker, ProcessIdentity("elsewhere", 4242), "0.1.0")
         conn.execute(
             "INSERT INTO wa_sessions.lease VALUES (%s, %s, 1, clock_timestamp() + interval '1 minute')",
             (phone_id, worker),

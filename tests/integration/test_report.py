@@ -12,6 +12,7 @@ from support import corpus
 from support.fleet import Fleet
 
 from wa_sessions.db import health, pruning, workers
+from wa_sessions.process_identity import ProcessIdentity
 
 WORKER = uuid4()
 HOSTILE = "<script>alert(1)</script>\"'&\x1b[2J"
@@ -48,7 +49,7 @@ def told(fleet: Fleet) -> Fleet:
     """Phone #3 was connected from 4 hours ago, with a break of one hour; the worker was killed an hour ago."""
     now = datetime.now(UTC)
     with fleet.database.transaction() as conn:
-        workers.register(conn, WORKER, "host", 1, "1")
+        workers.register(conn, WORKER, ProcessIdentity("host", 1), "1")
         conn.execute("UPDATE wa_sessions.worker SET heartbeat_at = %s", (now - timedelta(hours=1),))
         conn.execute("""UPDATE public."OrganizationPhone" SET "displayName" = %s WHERE "id" = 3""", (HOSTILE,))
         for hours, kind, detail in (

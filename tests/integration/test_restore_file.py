@@ -29,6 +29,7 @@ from wa_sessions.errors import (
     WaSessionsError,
 )
 from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.process_identity import ProcessIdentity
 
 NEONIZE = "77051230000"
 DEVICE, NEWER_DEVICE = f"{NEONIZE}:3@s.whatsapp.net", f"{NEONIZE}:4@s.whatsapp.net"
@@ -330,7 +331,7 @@ def test_a_phone_that_a_worker_runs(emptied: Database, file: Path, key: Key) -> 
     save(there, file, key)
     with emptied.transaction() as conn:
         worker, phone = uuid4(), phones.find(conn, there.backend, PhoneRef(digits=NEONIZE))
-        workers.register(conn, worker, "elsewhere", 4242, "0.1.0")
+        workers.register(conn, worker, ProcessIdentity("elsewhere", 4242), "0.1.0")
         conn.execute(
             "INSERT INTO wa_sessions.lease VALUES (%s, %s, 1, clock_timestamp() + interval '1 minute')",
             (phone.id, worker),

@@ -31,11 +31,12 @@ from wa_sessions.health.model import Limits
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import Selection
-from wa_sessions.worker import ownership, policy, repository, store_guard, supervisor
+from wa_sessions.worker import policy, repository, supervisor
 from wa_sessions.worker.hosts import protocol
+from wa_sessions.worker.hosts.deadline import now
+from wa_sessions.worker.lease_times import LeaseTimes
 from wa_sessions.worker.ports import HandlerEvent
 from wa_sessions.worker.session import Settings
-from wa_sessions.worker.session_task import Watching
 from wa_sessions.worker.supervisor import Supervisor, WorkerFault, WorkerOptions
 
 NUMBER, OTHER = "77051234567", "77057654321"
@@ -54,8 +55,13 @@ class Rig:
             self.phone, self.other = (phones.add(conn, self.backend, number, 1) for number in (NUMBER, OTHER))
             for number in (NUMBER, OTHER):
                 _give_keys(conn, f"{number}:1@s.whatsapp.net")
-        options = WorkerOptions(Settings(limits), watching=Watching())
-        self.worker = Supervisor(database, self.backend, options, self.hosts, StandInHandlers())
+        self.limits = limits
+        self.use(LeaseTimes(2.0))
+
+    def use(self, times: LeaseTimes) -> None:
+        """A worker with these times."""
+        options = WorkerOptions(Settings(self.limits), times)
+        self.worker = Supervisor(self.database, self.backend, options, self.hosts, StandInHandlers())
 
     # ---------------------------------------------------------------------------------------- what is seen
 
@@ -154,8 +160,7 @@ async def running(rig: Rig, *chosen: Phone) -> AsyncIterator[asyncio.Task[None]]
 
 
 @pytest.fixture
-def rig(database: Database, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    monkeypatch.setattr(store_guard, "RENEW_EVERY", 0.2)
+def rig(database: Database, server: EmbeddedServer) -> Rig:
     return Rig(database, server, Limits())
 
 
@@ -333,20 +338,21 @@ def test_after_an_answer_that_was_long_in_coming_leases_are_renewed_at_once(
     """Hosts live from when it was asked for: those that are opened now would end before the next turn."""
 
     async def scenario(rig: Rig) -> None:
-        renew, answers = rig.worker._ownership.renew, []
+        answers: list[float] = []
 
-        def slow_once(alive: list[int]) -> set[int]:
-            mine = renew(alive)
+        def slow_once(silent: list[int]) -> frozenset[int] | None:
+            mine = renew(silent)
             if not answers:
-                rig.worker._ownership.until -= 18.0
-                monkeypatch.setattr(store_guard, "RENEW_EVERY", 5.0)
+                rig.worker._ownership.until -= 8.0
             answers.append(rig.worker._ownership.until)
             return mine
 
+        rig.use(LeaseTimes(15.0))
+        renew = rig.worker._ownership.renew
         async with running(rig):
             monkeypatch.setattr(rig.worker._ownership, "renew", slow_once)
-            await until(lambda: len(answers) > 1, 3)
-            assert answers[1] - time.monotonic() > 15
+            await until(lambda: len(answers) > 1, 5.5)
+            assert answers[1] - now() > 9
 
     run(scenario, rig)
 
@@ -368,14 +374,14 @@ def test_a_session_without_a_sign_of_life_is_not_called_healthy(rig: Rig, monkey
     run(scenario, rig)
 
 
-def test_a_session_gives_a_sign_of_life_as_soon_as_the_database_is_back(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_guard, "RENEW_EVERY", 3600)
-
+def test_a_session_gives_a_sign_of_life_as_soon_as_the_database_is_back(rig: Rig) -> None:
     async def scenario(rig: Rig) -> None:
+        rig.use(LeaseTimes(3600.0))
         async with running(rig):
-            rig.rows("UPDATE wa_sessions.lease SET alive_at = now() - interval '1 h'")
+            rig.hosts.living = False
+            rig.worker.suspect_store()
+            await until(lambda: bool(rig.rows("SELECT 1 FROM wa_sessions.lease WHERE alive_at IS NOT NULL")))
+            rig.hosts.living = True
             with rig.outage():
                 await until(lambda: rig.client is None, 5)
             await until(lambda: "store_back" in rig.kinds())
@@ -690,19 +696,14 @@ def test_a_lease_whose_row_is_deleted_is_taken_anew(rig: Rig) -> None:
     run(scenario, rig)
 
 
-def test_leases_are_renewed_while_every_session_waits_for_a_lock(
-    database: Database, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_guard, "RENEW_EVERY", 0.2)
-    monkeypatch.setattr(ownership, "LEASE", 2.0)
-    monkeypatch.setattr(ownership, "LEASE_MARGIN", 0.0)
+def test_leases_are_renewed_while_every_session_waits_for_a_lock(database: Database, server: EmbeddedServer) -> None:
     rig = Rig(database, server, Limits())
 
     async def scenario(rig: Rig) -> None:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
         with Database.open(database.target, size=2) as narrow:
             rig.worker = Supervisor(
-                narrow, rig.backend, WorkerOptions(Settings(Limits())), rig.hosts, StandInHandlers()
+                narrow, rig.backend, WorkerOptions(Settings(Limits()), LeaseTimes(2.0)), rig.hosts, StandInHandlers()
             )
             async with running(rig):
                 leases = "SELECT epoch FROM wa_sessions.lease WHERE expires_at > clock_timestamp()"
@@ -713,7 +714,7 @@ def test_leases_are_renewed_while_every_session_waits_for_a_lock(
                         rig.hosts.tell(client, protocol.Disconnected(client))
                     await asyncio.sleep(4)
                     assert rig.rows(leases) == before
-                    assert rig.hosts.until > time.monotonic()
+                    assert rig.hosts.until > now()
                 await until(lambda: rig.health()["state"] == "reconnecting")
                 assert rig.opened == 1
 

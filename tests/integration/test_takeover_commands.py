@@ -24,6 +24,7 @@ from wa_sessions.db.phones import Phone
 from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother
 from wa_sessions.keys.baileys.rows import Row
 from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.worker.lease_times import LeaseTimes
 from wa_sessions.worker.ownership import Ownership
 
 LINKED = {BUFFERS, PAIRED, SEVENTH, SEVENTH_PAIRED, LOGGED_OUT}
@@ -366,7 +367,7 @@ def test_a_worker_takes_no_lease_of_what_is_not_ours_by_now(fleet: Fleet) -> Non
     _in_organization_99(fleet, "neonize")
 
     with fleet.database.transaction() as conn:
-        ownership = Ownership(fleet.database, backend.detect(conn), uuid4())
+        ownership = Ownership(fleet.database, backend.detect(conn), uuid4(), LeaseTimes())
     for phone, words in ((chosen, "is a baileys phone by now"), (twice, "#15 of organization 99")):
         with pytest.raises(OwnedByAnother, match=words):
             ownership.take(phone.id)

@@ -21,6 +21,7 @@ from wa_sessions.db.gateway import Database
 from wa_sessions.db.settings import Target, store_url
 from wa_sessions.emulator import Emulator
 from wa_sessions.worker.hosts import protocol
+from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.hosts.pool import HostPool
 from wa_sessions.worker.ports import ClientLost, FromHost, RequestAnswered
 
@@ -63,7 +64,7 @@ class Hosts:
         self._thread.start()
         self.pool = self.run(self._pool(store, sessions_per_host))
         self._watching = self.call(self._loop.create_task, self.pool.run())
-        self.call(self.pool.extend_lease, time.monotonic() + lease)
+        self.call(self.pool.extend_lease, now() + lease)
 
     def __enter__(self) -> "Hosts":
         return self

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
-from wa_sessions.db import leases, migrate, phones, workers
+from wa_sessions.db import leases, migrate, phones
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
@@ -47,12 +47,12 @@ def find(opened: Opened, phone: PhoneRef, organization_id: int | None = None) ->
 def live_owner(conn: Connection, phone_id: int) -> WorkerInfo | None:
     """The worker that owns a phone, unless it was killed on this machine."""
     owner = leases.owner(conn, phone_id)
-    return None if owner is None or workers.was_killed(owner) else owner
+    return None if owner is None or owner.was_killed else owner
 
 
 def live_owners(conn: Connection) -> dict[int, WorkerInfo]:
     """The workers that own phones, by phone id, but for those that were killed on this machine."""
-    return {id_: owner for id_, owner in leases.owners(conn).items() if not workers.was_killed(owner)}
+    return {id_: owner for id_, owner in leases.owners(conn).items() if not owner.was_killed}
 
 
 def ask(opened: Opened, phone: Phone, owner: WorkerInfo, verb: str, timeout: float, **arguments: Any) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def ask(opened: Opened, phone: Phone, owner: WorkerInfo, verb: str, timeout: flo
         with opened.database.transaction() as conn:
             request = commands.ask(conn, phone.id, owner.worker_id, verb, arguments, operator())
         try:
-            answer = commands.wait(waiting, request, timeout, gone=lambda: workers.was_killed(owner))
+            answer = commands.wait(waiting, request, timeout, gone=lambda: owner.was_killed)
         except commands.NotAnswered as silence:
             raise WaSessionsError(_silent(silence, phone, owner)) from None
         except KeyboardInterrupt:
@@ -87,7 +87,7 @@ def alone(opened: Opened, phone_id: int) -> Iterator[tuple[Connection, Phone]]:
 def keep_workers_off(conn: Connection, opened: Opened, phone_id: int) -> Phone:
     """Let no worker own the phone until the transaction ends; the phone as it is now. Raises OwnedByAnother."""
     holder = leases.owner(conn, phone_id)
-    leases.keep_off(conn, phone_id, dead=holder is not None and workers.was_killed(holder))
+    leases.block(conn, phone_id, dead=holder is not None and holder.was_killed)
     return phones.find(conn, opened.backend, PhoneRef(phone_id=phone_id))
 
 

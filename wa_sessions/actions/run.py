@@ -24,6 +24,7 @@ from wa_sessions.worker.delivery.inbox import Inbox, RetryPolicy
 from wa_sessions.worker.delivery.spec import HandlerSpec
 from wa_sessions.worker.hosts.delivery_window import WINDOW
 from wa_sessions.worker.hosts.pool import HostPool
+from wa_sessions.worker.lease_times import DEFAULT_LEASE, LeaseTimes
 from wa_sessions.worker.metrics import Figure, expose
 from wa_sessions.worker.session import Settings
 from wa_sessions.worker.session_task import Watching
@@ -40,7 +41,8 @@ class RunOptions:
     """How sessions are run. ``function`` (``module:function``), ``command`` or ``url`` takes messages, or nothing does.
 
     ``handlers``: processes that it runs in, ``handler_timeout`` seconds each message may take, ``handler_environment``
-    names or patterns of secret variables that it gets too. ``inbox``: where messages wait for it, ``memory`` loses
+    names or patterns of secret variables that it gets too. ``lease``: seconds of this worker's
+    silence after which another has its phones. ``inbox``: where messages wait for it, ``memory`` loses
     what waits when the worker ends; ``retry``: what becomes of those that it fails at. ``keep_history``: older entries
     are pruned once a day; 0 keeps all. ``metrics_listen``: host and port that metrics are served on. ``on_qr`` gets a
     number and its raw QR text each time there is a new one. ``on_event`` gets number, event and fields of what sessions
@@ -60,6 +62,7 @@ class RunOptions:
     pairing_window: timedelta = timedelta(minutes=10)
     answer_timeout: float = 90.0
     store_url: str | None = None
+    lease: float = DEFAULT_LEASE
     keep_history: timedelta = timedelta(days=90)
     metrics_listen: tuple[str, int] | None = None
     on_qr: Callable[[str, str], None] = lambda _phone, _code: None
@@ -104,7 +107,9 @@ async def _run(
 ) -> None:
     settings_ = Settings(options.limits, options.pairing_window, timedelta(seconds=options.answer_timeout))
     watching = Watching(options.on_qr, options.on_event)
-    worker_options = WorkerOptions(settings_, options.keep_history, options.trial_timeout, watching)
+    worker_options = WorkerOptions(
+        settings_, LeaseTimes(options.lease), options.keep_history, options.trial_timeout, watching
+    )
     inbox = Inbox(connections, options.retry) if handler is not None and options.inbox == "database" else None
     hosts = HostPool(
         store_url, options.sessions_per_host, deliver=handler is not None, window=WINDOW if inbox is not None else 0

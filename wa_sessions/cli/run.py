@@ -128,6 +128,15 @@ StoreUrl = Annotated[
         help="Where neonize keeps keys, as through a pooler; else WA_SESSIONS_STORE_URL, else the same database.",
     ),
 ]
+Lease = Annotated[
+    timedelta,
+    typer.Option(
+        "--lease",
+        metavar="5s",
+        parser=duration,
+        help="Silence of this worker after which another has its phones; 3s or more.",
+    ),
+]
 KeepHistory = Annotated[
     timedelta,
     typer.Option(
@@ -165,6 +174,7 @@ def run(
     max_bad_decrypt: MaxBadDecrypt = 5,
     limit_scope: LimitScope = "account",
     store_url: StoreUrl = None,
+    lease: Lease = "5s",  # type: ignore[assignment]  # typer parses it
     keep_history: KeepHistory = "90d",  # type: ignore[assignment]  # typer parses it
     metrics_listen: MetricsListen = None,
     embedded: Embedded = False,
@@ -190,6 +200,8 @@ def run(
     refs = [parse_phone(phone) for phone in phones or ()]
     if timedelta() < keep_history < timedelta(days=1):
         raise UsageError("--keep-history takes a day or more: messages of the last day may still come again")
+    if not timedelta(seconds=3) <= lease <= timedelta(minutes=10):
+        raise UsageError("--lease takes 3s to 10m: what is shorter would end sessions on a busy machine")
     listen = address(metrics_listen) if metrics_listen is not None else None
     from wa_sessions.actions import run as action
     from wa_sessions.health.model import Limits
@@ -211,6 +223,7 @@ def run(
         pairing_window=pairing_window,
         store_url=store_url,
         answer_timeout=answer_timeout.total_seconds(),
+        lease=lease.total_seconds(),
         keep_history=keep_history,
         metrics_listen=listen,
         on_qr=_draw if log_format is LogFormat.TEXT else _nothing,

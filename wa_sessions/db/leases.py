@@ -2,19 +2,26 @@
 
 import contextlib
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from uuid import UUID, uuid4
 
 import psycopg
 
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
-from wa_sessions.errors import Contended, DatabaseError, OwnedByAnother
+from wa_sessions.errors import Contended, OwnedByAnother
+from wa_sessions.process_identity import ProcessIdentity
 
 LOCK_CLASS = 1464947539
-HOLDER_TIMEOUT = 3.0
+HOLDER_TIMEOUT = 3.0  # seconds for a connection that was ended to let go of its lock
+FREE_AFTER = 0.8
+"""Of a worker's lease: silence after which its phones may be taken if their locks are free, as after a kill.
+
+After a whole lease they may be taken though the locks are held, by a connection that leads nowhere any more.
+"""
 _SQL = queries("leases")
 
 
@@ -27,7 +34,7 @@ class WorkerInfo:
     """The owner of a live lease; host and pid are None where the worker's own row is gone.
 
     ``silent_for``: seconds since the last sign of life of the session itself, of its task and of the process that has
-    its socket; None where its worker, an older one, tells of none.
+    its socket; None where it has one, as its worker has.
     """
 
     phone_id: int
@@ -40,64 +47,69 @@ class WorkerInfo:
     started_at: datetime | None
     heartbeat_at: datetime | None
     silent_for: float | None = None
+    boot_id: str | None = None
+    pid_namespace: str | None = None
+    pid_started: int | None = None
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether a worker of this very machine is gone without having said so; of others nothing is known."""
+        if self.host is None or self.pid is None:
+            return False
+        identity = ProcessIdentity(self.host, self.pid, self.boot_id, self.pid_namespace, self.pid_started)
+        return identity.is_gone()
 
 
-def take(
-    lock_conn: Connection, conn: Connection, phone_id: int, worker_id: UUID, ttl: float, *, dead: bool = False
-) -> int:
-    """Own a phone's session for ``ttl`` seconds; returns the epoch. Raises OwnedByAnother.
+class _Grip(Enum):
+    """What keeps others from a phone."""
 
-    ``dead`` takes over the live lease of a worker that the caller knows to be gone.
+    NONE = auto()
+    LOCK = auto()  # of a worker that was silent for a while: its lock, if that is held
+    LEASE = auto()
+
+
+def take(conn: Connection, phone_id: int, worker_id: UUID, *, dead: bool = False) -> int:
+    """Own a phone's session for as long as the worker is renewed; returns the epoch. Raises OwnedByAnother.
+
+    ``conn`` is a transaction of the connection that keeps the lock, which stays whatever becomes of the transaction:
+    ``unlock`` where it fails. ``dead`` takes what a worker has that the caller knows to be gone.
     """
-    if not _lock(lock_conn, phone_id) and not _outlive_own_connection(lock_conn, conn, phone_id, worker_id):
+    grip = _grip(conn, phone_id, worker_id, dead=dead)
+    if grip is _Grip.LEASE or not _lock(conn, phone_id, end_holder=grip is _Grip.NONE):
         raise OwnedByAnother(_held(phone_id, owner(conn, phone_id)))
-    try:
-        row = conn.execute(_SQL.current, {"phone_id": phone_id}).fetchone()
-        if row and row["live"] and row["worker_id"] != worker_id and not dead:
-            raise OwnedByAnother(_held(phone_id, owner(conn, phone_id)))
-        values = {"phone_id": phone_id, "worker_id": worker_id, "ttl": ttl}
-        taken = conn.execute(_SQL.take, values).fetchone()
-    except BaseException:
-        _unlock(lock_conn, phone_id)
-        raise
+    taken = conn.execute(_SQL.take, {"phone_id": phone_id, "worker_id": worker_id}).fetchone()
     return int(taken["epoch"]) if taken else 0
 
 
-def keep_off(conn: Connection, phone_id: int, *, dead: bool = False) -> None:
+def block(conn: Connection, phone_id: int, *, dead: bool = False) -> None:
     """Let no worker own a phone until this transaction ends, and fence off writes of an earlier owner.
 
-    Waits for another transaction that does the same. Raises OwnedByAnother. ``dead`` disregards the live lease of a
-    worker that the caller knows to be gone.
+    Waits for another transaction that does the same. Raises OwnedByAnother. ``dead`` disregards what a worker has that
+    the caller knows to be gone.
     """
-    conn.execute(_SQL.current, {"phone_id": phone_id})  # waits for the writes of an owner
-    values = {"phone_id": phone_id, "holder": uuid4(), "dead": dead}
-    if conn.execute(_SQL.keep_off, values).fetchone() is None:
+    nobody = uuid4()
+    grip = _grip(conn, phone_id, nobody, dead=dead)
+    if grip is _Grip.LEASE or not _lock(conn, phone_id, end_holder=grip is _Grip.NONE):
         raise OwnedByAnother(_held(phone_id, owner(conn, phone_id)))
-    if not dead and not _lock(conn, phone_id):
-        raise OwnedByAnother(_held(phone_id, None))
-    if not dead:
-        _unlock(conn, phone_id)
+    unlock(conn, phone_id)
+    conn.execute(_SQL.block, {"phone_id": phone_id, "holder": nobody})
 
 
-def renew(conn: Connection, worker_id: UUID, ttl: float, alive: Collection[int] = ()) -> set[int]:
-    """Prolong all live leases of a worker; returns the ids of the phones that are still its own.
-
-    ``alive`` are those of its sessions that gave a sign of life themselves.
-    """
-    values = {"worker_id": worker_id, "ttl": ttl, "alive": list(alive)}
-    return {row["phone_id"] for row in conn.execute(_SQL.renew, values)}
+def mark_silent(conn: Connection, worker_id: UUID, silent: Collection[int]) -> None:
+    """Say which of a worker's sessions give no sign of life, and since when."""
+    conn.execute(_SQL.mark_silent, {"worker_id": worker_id, "silent": list(silent)})
 
 
-def unlock(lock_conn: Connection, phone_id: int) -> None:
-    """Let go of a lock, if it is held."""
-    with _link():
-        lock_conn.execute(_SQL.unlock, {"class": LOCK_CLASS, "phone_id": phone_id})
+def unlock(conn: Connection, phone_id: int) -> None:
+    """Let go of a lock, if it is held; a lost connection holds none."""
+    with contextlib.suppress(psycopg.OperationalError, psycopg.InterfaceError):
+        conn.execute(_SQL.unlock, {"class": LOCK_CLASS, "phone_id": phone_id})
 
 
-def release(lock_conn: Connection, conn: Connection, phone_id: int, worker_id: UUID) -> None:
-    """Give a session up; the row stays, so that epochs grow."""
+def release(conn: Connection, phone_id: int, worker_id: UUID) -> None:
+    """Give a session up, on the connection that keeps the lock; the row stays, so that epochs grow."""
     conn.execute(_SQL.release, {"phone_id": phone_id, "worker_id": worker_id})
-    _unlock(lock_conn, phone_id)
+    unlock(conn, phone_id)
 
 
 def fence(conn: Connection, phone_id: int, worker_id: UUID, epoch: int) -> None:
@@ -125,37 +137,38 @@ def owners(conn: Connection) -> dict[int, WorkerInfo]:
     return {row["phone_id"]: WorkerInfo(**row) for row in conn.execute(_SQL.owners, {"phone_id": None})}
 
 
-def _lock(lock_conn: Connection, phone_id: int) -> bool:
-    with _link():
-        row = lock_conn.execute(_SQL.try_lock, {"class": LOCK_CLASS, "phone_id": phone_id}).fetchone()
-    return bool(row and row["locked"])
-
-
-@contextlib.contextmanager
-def _link() -> Iterator[None]:
-    try:
-        yield
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        reason = next(iter(str(error).splitlines()), "no reason given")
-        raise DatabaseError(f"the connection that holds the locks is lost: {reason}") from None
-
-
-def _outlive_own_connection(lock_conn: Connection, conn: Connection, phone_id: int, worker_id: UUID) -> bool:
-    """Lock what a lost connection of this same worker still holds, as its server has not noticed the loss yet."""
+def _grip(conn: Connection, phone_id: int, worker_id: UUID, *, dead: bool) -> _Grip:
+    """What keeps others from a phone; its row is locked, so that this stays so until the transaction ends."""
     row = conn.execute(_SQL.current, {"phone_id": phone_id}).fetchone()
-    if row is None or row["worker_id"] != worker_id:
+    if row is None:
+        return _Grip.LOCK
+    if dead or row["worker_id"] == worker_id or not row["stands"]:
+        return _Grip.NONE
+    if not row["while_renewed"]:
+        return _Grip.LEASE
+    silence = conn.execute(_SQL.silence, {"worker_id": row["worker_id"]}).fetchone()
+    if silence is None or silence["leases"] >= 1:
+        return _Grip.NONE
+    return _Grip.LOCK if silence["leases"] >= FREE_AFTER else _Grip.LEASE
+
+
+def _lock(conn: Connection, phone_id: int, *, end_holder: bool) -> bool:
+    """Whether the lock could be had; ``end_holder``: who has it has it in vain, and its connection is ended."""
+    values = {"class": LOCK_CLASS, "phone_id": phone_id}
+
+    def tried() -> bool:
+        row = conn.execute(_SQL.try_lock, values).fetchone()
+        return bool(row and row["locked"])
+
+    if tried():
+        return True
+    if not end_holder:
         return False
-    conn.execute(_SQL.end_holder, {"class": LOCK_CLASS, "phone_id": phone_id})
+    conn.execute(_SQL.end_holder, values)
     deadline = time.monotonic() + HOLDER_TIMEOUT
-    while not (locked := _lock(lock_conn, phone_id)) and time.monotonic() < deadline:
+    while not (locked := tried()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return locked
-
-
-def _unlock(lock_conn: Connection, phone_id: int) -> None:
-    """A lost connection holds no lock."""
-    with contextlib.suppress(psycopg.OperationalError, psycopg.InterfaceError):
-        lock_conn.execute(_SQL.unlock, {"class": LOCK_CLASS, "phone_id": phone_id})
 
 
 def _held(phone_id: int, holder: WorkerInfo | None) -> str:

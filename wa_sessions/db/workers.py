@@ -1,24 +1,51 @@
 """The rows of running workers."""
 
-import socket
-from pathlib import Path
 from uuid import UUID
 
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.leases import WorkerInfo
+from wa_sessions.db.leases import FREE_AFTER
 from wa_sessions.db.sql import queries
+from wa_sessions.process_identity import ProcessIdentity
 
 _SQL = queries("workers")
 
 
-def register(conn: Connection, worker_id: UUID, host: str, pid: int, version: str) -> None:
-    """Make a worker known."""
-    conn.execute(_SQL.register, {"worker_id": worker_id, "host": host, "pid": pid, "version": version})
+def register(
+    conn: Connection,
+    worker_id: UUID,
+    identity: ProcessIdentity,
+    version: str,
+    *,
+    lease: float | None = None,
+    scope: str | None = None,
+) -> None:
+    """Make a worker known, or say that it lives though it was silent.
+
+    ``lease``: seconds of silence after which its phones may be taken. ``scope``: which phones it shares (``all``,
+    ``org:N``); None where it runs those that it was given by name.
+    """
+    values = {
+        "worker_id": worker_id,
+        "host": identity.host,
+        "pid": identity.pid,
+        "boot_id": identity.boot_id,
+        "pid_namespace": identity.pid_namespace,
+        "pid_started": identity.started,
+        "version": version,
+        "lease": lease,
+        "scope": scope,
+    }
+    conn.execute(_SQL.register, values)
 
 
-def heartbeat(conn: Connection, worker_id: UUID) -> bool:
-    """Say that a worker lives; False where its row is gone and it must register again."""
-    return conn.execute(_SQL.heartbeat, {"worker_id": worker_id}).fetchone() is not None
+def renew(conn: Connection, worker_id: UUID, hosts: int | None = None) -> frozenset[int] | None:
+    """Say that a worker lives; the phones that are its own.
+
+    None where it was silent for so long that its phones may have been taken, or its row is gone.
+    """
+    values = {"worker_id": worker_id, "hosts": hosts, "free_after": FREE_AFTER}
+    row = conn.execute(_SQL.renew, values).fetchone()
+    return frozenset(row["mine"]) if row else None
 
 
 def forget(conn: Connection, worker_id: UUID) -> None:
@@ -27,16 +54,5 @@ def forget(conn: Connection, worker_id: UUID) -> None:
 
 
 def forget_stale(conn: Connection, age: float) -> int:
-    """Remove workers that were killed: silent for ``age`` seconds and owning nothing. Returns how many."""
+    """Remove workers that were killed: silent for ``age`` seconds. Returns how many."""
     return conn.execute(_SQL.forget_stale, {"age": age}).rowcount
-
-
-def was_killed(worker: WorkerInfo) -> bool:
-    """Whether a worker of this very machine is gone without having said so; of others nothing is known."""
-    if worker.host != socket.gethostname() or worker.pid is None:
-        return False
-    try:
-        state = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return True
-    return state in {"Z", "X"}

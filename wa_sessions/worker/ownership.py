@@ -1,76 +1,99 @@
-"""Which phones are this worker's: leases, taken one by one, renewed all at once, and taken again after a loss."""
+"""Which phones are this worker's: leases, taken one by one, renewed by one row, and taken again after a loss."""
 
 import contextlib
 import os
 import socket
-import time
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from uuid import UUID
 
+import psycopg
+
 from wa_sessions.db import leases, phones, workers
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection, Database, errors_of, pinned
-from wa_sessions.errors import Contended, DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
+from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.process_identity import ProcessIdentity
 from wa_sessions.worker import log
+from wa_sessions.worker.hosts.deadline import now
+from wa_sessions.worker.lease_times import LeaseTimes
 
-LEASE = 30.0  # seconds that a lease stands in the database after its last renewal
-LEASE_MARGIN = 10.0  # seconds before that at which a host ends itself
 STALE = 3600.0  # seconds of silence after which a killed worker's row is removed
 
 
 class Ownership:
     """The leases of one worker. Its methods block, and raise DatabaseError while the database is away.
 
-    One thread calls them: the locks of all leases are those of one connection.
+    One thread calls them: the locks of all leases are those of one connection, on which everything here is done.
+    ``until``: when its hosts have to be gone, on the clock of ``lease_times.now``.
     """
 
-    def __init__(self, database: Database, backend: Backend, worker_id: UUID) -> None:
+    def __init__(
+        self, database: Database, backend: Backend, worker_id: UUID, times: LeaseTimes, scope: str | None = None
+    ) -> None:
         self._database = database
         self._backend = backend
         self._worker_id = worker_id
+        self._times = times
+        self._scope = scope
         self._locks: Connection | None = None
         self._over = False
+        self._silent: frozenset[int] | None = None
+        self._renewed = now()
         self.until = 0.0
 
     def register(self) -> None:
-        """Make the worker known."""
-        with self._database.transaction() as conn:
+        """Make the worker known, or its return after a silence."""
+        asked = now()
+        with self._apart() as conn:
             workers.forget_stale(conn, STALE)
-            self._register(conn)
+            workers.register(
+                conn,
+                self._worker_id,
+                ProcessIdentity.own(),
+                version("wa-sessions"),
+                lease=self._times.lease,
+                scope=self._scope,
+            )
+        self._stand_from(asked)
 
     def take(self, phone_id: int) -> int:
         """Own a phone that is ours to run; returns the epoch. Raises OwnedByAnother."""
-        locks = self._connected()
-        with self._database.transaction() as conn:
-            dead = _is_gone(leases.owner(conn, phone_id))
-            epoch = leases.take(locks, conn, phone_id, self._worker_id, LEASE, dead=dead)
-            refusal = self._refusal(conn, phone_id)
-            if refusal:
-                leases.release(locks, conn, phone_id, self._worker_id)
-        if refusal:
-            raise refusal
+        try:
+            with self._apart() as conn:
+                owner = leases.owner(conn, phone_id)
+                epoch = leases.take(conn, phone_id, self._worker_id, dead=owner is not None and owner.was_killed)
+                if refusal := self._refusal(conn, phone_id):
+                    raise refusal
+        except WaSessionsError:
+            if self._locks is not None:
+                leases.unlock(self._locks, phone_id)
+            raise
         return epoch
 
-    def renew(self, alive: Collection[int]) -> set[int]:
-        """Prolong all leases that stand, and say which sessions are ``alive``; returns the phones that are still ours.
+    def renew(self, silent: Collection[int] = (), hosts: int | None = None) -> frozenset[int] | None:
+        """Prolong everything that is ours, and say which sessions are ``silent``; the phones that are ours.
 
-        Raises DatabaseError where the connection that holds the locks is lost: ``reclaim`` then.
+        None after a silence of our own: ``register`` and ``reclaim`` then. An answer that comes only when others may
+        have thought the worker dead counts as silence, as they may have looked before it was written. DatabaseError
+        where the connection with the locks is lost: the next call makes a new one, and ``reclaim`` is needed.
         """
-        started = time.monotonic()
+        asked = now()
         with self._apart() as conn:
-            if not workers.heartbeat(conn, self._worker_id):
-                self._register(conn)
-            mine = leases.renew(conn, self._worker_id, LEASE, alive)
-        self.until = started + LEASE - LEASE_MARGIN
+            mine = workers.renew(conn, self._worker_id, hosts)
+            if mine is not None and (marked := frozenset(silent)) != self._silent:
+                leases.mark_silent(conn, self._worker_id, marked)
+                self._silent = marked
+        if mine is None or now() - self._renewed >= self._times.lapse:
+            return None
+        self._stand_from(asked)
         return mine
 
     def reclaim(self, phone_ids: Collection[int]) -> dict[int, int | OwnedByAnother]:
-        """After a loss, or a long pause: take again what is not ours by now; the new epoch of each, or who has it."""
-        mine = self._still_ours()
+        """Take phones of ours again, each under a new epoch: that, or who has it."""
         taken: dict[int, int | OwnedByAnother] = {}
-        for phone_id in sorted(set(phone_ids) - mine):
+        for phone_id in sorted(phone_ids):
             leases.unlock(self._connected(), phone_id)
             try:
                 taken[phone_id] = self.take(phone_id)
@@ -78,33 +101,42 @@ class Ownership:
                 taken[phone_id] = error
         return taken
 
-    def _still_ours(self) -> set[int]:
-        """The phones of which both the lock and the lease have come through."""
-        try:
-            return self.renew([])
-        except Contended:
-            raise
-        except DatabaseError:
-            self._drop_locks()
-        self.renew([])
-        return set()
+    def lost_locks(self) -> bool:
+        """Whether the connection that had the locks is gone; the next call makes a new one."""
+        if self._locks is not None:
+            try:
+                with self._apart() as conn:
+                    conn.execute("SELECT 1")
+            except DatabaseError:
+                self._drop_locks()
+        return self._locks is None
 
     def release(self, phone_id: int) -> None:
         """Give a phone back to whoever takes it next."""
-        with self._database.transaction() as conn:
-            leases.release(self._connected(), conn, phone_id, self._worker_id)
+        with self._apart() as conn:
+            leases.release(conn, phone_id, self._worker_id)
 
     def let_go(self, phone_ids: Collection[int]) -> None:
         """End: give everything back, as far as the database answers."""
         try:
-            with self._database.transaction() as conn:
-                for phone_id in phone_ids:
-                    leases.release(self._connected(), conn, phone_id, self._worker_id)
+            with self._apart() as conn:
+                for phone_id in sorted(phone_ids):
+                    leases.release(conn, phone_id, self._worker_id)
                 workers.forget(conn, self._worker_id)
         except WaSessionsError as error:
-            log.warn(f"leases end by themselves in {LEASE:.0f} s: {error}", event="not_released")
+            log.warn(f"leases end by themselves in {self._times.lease:.0f} s: {error}", event="not_released")
         self._over = True
         self._drop_locks()
+
+    def cut(self) -> None:
+        """Have whoever waits for an answer on the connection with the locks get DatabaseError; from any thread."""
+        if (locks := self._locks) is not None:
+            with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(locks.fileno())) as link:
+                link.shutdown(socket.SHUT_RDWR)
+
+    def _stand_from(self, asked: float) -> None:
+        self._renewed = asked
+        self.until = asked + self._times.host_deadline
 
     @contextlib.contextmanager
     def _apart(self) -> Iterator[Connection]:
@@ -127,9 +159,6 @@ class Ownership:
                 self._locks.close()
         self._locks = None
 
-    def _register(self, conn: Connection) -> None:
-        workers.register(conn, self._worker_id, socket.gethostname(), os.getpid(), version("wa-sessions"))
-
     def _refusal(self, conn: Connection, phone_id: int) -> OwnedByAnother | None:
         """Why no worker may run a phone by now."""
         try:
@@ -142,10 +171,3 @@ class Ownership:
         except OwnedByAnother as error:
             return error
         return None
-
-
-def _is_gone(owner: leases.WorkerInfo | None) -> bool:
-    """Whether a worker of this machine was killed, and its hosts with it; in a container it had our pid."""
-    if owner is None:
-        return False
-    return (owner.host, owner.pid) == (socket.gethostname(), os.getpid()) or workers.was_killed(owner)

@@ -1,16 +1,18 @@
 """Whether the database answers and the leases are ours: renewed in time, and after a loss everything brought back."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
 from wa_sessions.errors import DatabaseError, OwnedByAnother
 from wa_sessions.worker import log
-from wa_sessions.worker.ownership import LEASE, LEASE_MARGIN, Ownership
+from wa_sessions.worker.hosts.deadline import now
+from wa_sessions.worker.lease_times import LeaseTimes
+from wa_sessions.worker.ownership import Ownership
 from wa_sessions.worker.processes import HostProcesses
 from wa_sessions.worker.repository import TRY_AGAIN
 from wa_sessions.worker.session import Event, LeaseLost, StoreLost
@@ -18,8 +20,7 @@ from wa_sessions.worker.session_task import SessionTask
 
 T = TypeVar("T")
 
-RENEW_EVERY = 5.0  # seconds
-PROBE_TIMEOUT = 1.0  # seconds without an answer after which the database counts as away
+RECLAIMED_AT_ONCE = 50  # phones between two renewals
 
 
 class StoreGuard:
@@ -28,17 +29,20 @@ class StoreGuard:
     def __init__(
         self,
         ownership: Ownership,
+        times: LeaseTimes,
         hosts: HostProcesses,
         tasks: Mapping[int, SessionTask],
         hear_commands: Callable[[], Awaitable[None]],
         on_back: Callable[[], None],
     ) -> None:
         self._ownership = ownership
+        self._times = times
         self._hosts = hosts
         self._tasks = tasks
         self._hear_commands = hear_commands
         self._on_back = on_back
         self._thread = ThreadPoolExecutor(1, "leases")
+        self._in_doubt = False  # whether phones may be without their locks, or another's by now
         self._suspected = asyncio.Event()
         self._answers = asyncio.Event()
         self._answers.set()
@@ -48,9 +52,17 @@ class StoreGuard:
         """Whether the database answered when it was looked at last."""
         return self._answers.is_set()
 
-    def call(self, work: Callable[..., T], *arguments: object) -> Awaitable[T]:
-        """Do something with the leases, on a thread of their own: however many sessions wait for a lock."""
-        return asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+    async def call(self, work: Callable[..., T], *arguments: object) -> T:
+        """Do something with the leases, on a thread of their own: however many sessions wait for a lock.
+
+        Raises DatabaseError where no answer comes within a lease: the connection is cut then.
+        """
+        loop = asyncio.get_running_loop()
+        giving_up = loop.call_later(self._times.lease, self._ownership.cut)
+        try:
+            return await loop.run_in_executor(self._thread, work, *arguments)
+        finally:
+            giving_up.cancel()
 
     def suspect(self) -> None:
         """Look whether the database answers; every session is told ``StoreLost`` or ``StoreBack``."""
@@ -63,28 +75,31 @@ class StoreGuard:
         await self._answers.wait()
 
     async def renew(self) -> None:
-        """Keep the leases and the worker's row fresh, until cancelled.
+        """Keep the worker's row fresh, and with it its leases, until cancelled.
 
         An answer that was long in coming leaves hosts little time: they live from when it was asked for.
         """
-        pause = RENEW_EVERY
+        pause = self._times.renew_every
         while True:
             await asyncio.sleep(pause)
-            pause = RENEW_EVERY
+            pause = self._times.renew_every
             if not self._answers.is_set():
                 continue
+            overdue = asyncio.get_running_loop().call_later(self._times.answer_within, self.suspect)
             try:
-                mine = await self.call(self._ownership.renew, self._alive())
+                mine = await self.call(self._ownership.renew, self._silent())
             except TRY_AGAIN as error:
                 log.warn(f"leases were not renewed: {error}; it is tried again", event="not_renewed")
                 continue
             except DatabaseError:
                 self.suspect()
                 continue
+            finally:
+                overdue.cancel()
             self._hosts.extend_lease(self._ownership.until)
-            if self._ownership.until - time.monotonic() < LEASE - LEASE_MARGIN - RENEW_EVERY:
+            if self._ownership.until - now() < self._times.host_deadline - self._times.renew_every:
                 pause = 0.0
-            if self._tasks.keys() - mine:
+            if mine is None or self._tasks.keys() - mine:
                 self.suspect()
 
     async def run(self) -> None:
@@ -94,7 +109,7 @@ class StoreGuard:
             self._suspected.clear()
             regain = asyncio.create_task(self._regain())
             try:
-                await asyncio.wait({regain}, timeout=PROBE_TIMEOUT)
+                await asyncio.wait({regain}, timeout=self._times.answer_within)
                 if not regain.done() or regain.exception() is not None:
                     self._answers.clear()
                     self._tell_all(StoreLost())
@@ -113,25 +128,36 @@ class StoreGuard:
                 await (first if attempt.retry_state.attempt_number == 1 else self._regain())
 
     async def _regain(self) -> None:
-        """See that the database answers, that every lease is ours, and that commands are heard of."""
-        taken = await self.call(self._ownership.reclaim, list(self._tasks))
-        for phone_id, epoch in taken.items():
-            task = self._tasks.get(phone_id)
-            if task is None:
-                continue
-            if isinstance(epoch, OwnedByAnother):
-                task.tell(LeaseLost(str(epoch)))
-            else:
-                task.repository.lease.epoch = epoch
-        await self.call(self._ownership.renew, self._alive())
+        """See that the database answers, that every phone is ours, and that commands are heard of."""
+        self._in_doubt |= await self.call(self._ownership.lost_locks)
+        mine = await self.call(self._ownership.renew, self._silent())
+        if mine is None:
+            self._in_doubt = True
+            await self.call(self._ownership.register)
+        await self._reclaim(self._tasks.keys() - (mine or frozenset()) if not self._in_doubt else self._tasks.keys())
+        self._in_doubt = False
         self._hosts.extend_lease(self._ownership.until)
         await self._hear_commands()
 
-    def _alive(self) -> list[int]:
+    async def _reclaim(self, phone_ids: Collection[int]) -> None:
+        """A few at a time: leases are renewed meanwhile, however many there are."""
+        left = iter(sorted(phone_ids))
+        while some := list(islice(left, RECLAIMED_AT_ONCE)):
+            for phone_id, epoch in (await self.call(self._ownership.reclaim, some)).items():
+                task = self._tasks.get(phone_id)
+                if task is None:
+                    continue
+                if isinstance(epoch, OwnedByAnother):
+                    task.tell(LeaseLost(str(epoch)))
+                else:
+                    task.repository.lease.epoch = epoch
+            await self.call(self._ownership.renew, self._silent())
+
+    def _silent(self) -> list[int]:
         return [
             phone_id
             for phone_id, task in self._tasks.items()
-            if task.alive and (task.session.client is None or self._hosts.is_alive(task.session.client))
+            if not task.alive or not (task.session.client is None or self._hosts.is_alive(task.session.client))
         ]
 
     def _tell_all(self, event: Event) -> None:

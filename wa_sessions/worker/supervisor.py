@@ -18,6 +18,7 @@ from wa_sessions.errors import OwnedByAnother, WaSessionsError
 from wa_sessions.worker import log
 from wa_sessions.worker.command_queue import CommandQueue
 from wa_sessions.worker.commands import SHUTTING_DOWN
+from wa_sessions.worker.lease_times import LeaseTimes
 from wa_sessions.worker.machine import handler_note
 from wa_sessions.worker.ownership import Ownership
 from wa_sessions.worker.policy import PhonePolicy
@@ -49,6 +50,7 @@ class WorkerOptions:
     """How a worker runs. ``trial_timeout``: seconds after which ``on_event`` is told ``time_over`` of no phone."""
 
     settings: Settings
+    times: LeaseTimes = field(default_factory=LeaseTimes)
     keep_history: timedelta = timedelta()
     trial_timeout: float | None = None
     watching: Watching = field(default_factory=Watching)
@@ -75,14 +77,16 @@ class Supervisor:
         self._hosts = hosts
         self._handlers = handlers
         self.worker_id: UUID = uuid4()
-        self._ownership = Ownership(database, backend, self.worker_id)
+        self._ownership = Ownership(database, backend, self.worker_id, options.times)
         self._tasks: dict[int, SessionTask] = {}
         self._ended: dict[int, WaSessionsError] = {}
         self._late: list[tuple[SessionRepository, HandlerEvent]] = []
         self._stuck: frozenset[int] = frozenset()
         self._stopping = asyncio.Event()
         self._commands = CommandQueue(database, self.worker_id, self._give, self.suspect_store)
-        self._guard = StoreGuard(self._ownership, hosts, self._tasks, self._commands.listen, self._store_back)
+        self._guard = StoreGuard(
+            self._ownership, options.times, hosts, self._tasks, self._commands.listen, self._store_back
+        )
         self._failure: str | None = None
 
     async def run(self, chosen: Sequence[Phone], *, skip_owned: bool = False) -> None:
@@ -131,7 +135,7 @@ class Supervisor:
     async def _let_go(self, chosen: Sequence[Phone]) -> None:
         """Give the leases back. A database that does not answer keeps nobody: they end by themselves."""
         phone_ids = [phone.id for phone in chosen]
-        giving_back = asyncio.ensure_future(self._guard.call(self._ownership.let_go, phone_ids))
+        giving_back = asyncio.create_task(self._guard.call(self._ownership.let_go, phone_ids))
         done, _ = await asyncio.wait({giving_back}, timeout=LAST_WRITE_TIMEOUT)
         if not done:
             log.warn("leases end by themselves: the database does not answer", event="not_released")
@@ -313,7 +317,6 @@ class Supervisor:
             )
         if refused and not self._tasks:
             raise refused
-        await self._guard.call(self._ownership.renew, [])
 
 
 def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -11,29 +11,31 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 2
   AND classid = %(class)s::oid AND objid = %(phone_id)s::oid AND pid <> pg_backend_pid();
 
 -- name: current
-SELECT worker_id, epoch, expires_at, expires_at > clock_timestamp() AS live
+SELECT worker_id, epoch, expires_at > clock_timestamp() AS stands, expires_at = 'infinity' AS while_renewed
 FROM wa_sessions.lease WHERE phone_id = %(phone_id)s FOR UPDATE;
 
+-- name: silence
+SELECT (extract(epoch FROM statement_timestamp() - heartbeat_at) / nullif(lease_seconds, 0))::float8 AS leases
+FROM wa_sessions.worker WHERE id = %(worker_id)s;
+
 -- name: take
-INSERT INTO wa_sessions.lease AS lease (phone_id, worker_id, epoch, expires_at, alive_at)
-VALUES (%(phone_id)s, %(worker_id)s, 1, clock_timestamp() + make_interval(secs => %(ttl)s), clock_timestamp())
+INSERT INTO wa_sessions.lease AS lease (phone_id, worker_id, epoch, expires_at, taken_at)
+VALUES (%(phone_id)s, %(worker_id)s, 1, 'infinity', clock_timestamp())
 ON CONFLICT (phone_id) DO UPDATE
-SET worker_id = excluded.worker_id, epoch = lease.epoch + 1, expires_at = excluded.expires_at, alive_at = clock_timestamp()
+SET worker_id = excluded.worker_id, epoch = lease.epoch + 1, expires_at = 'infinity', alive_at = NULL,
+    taken_at = CASE WHEN lease.worker_id = excluded.worker_id THEN lease.taken_at ELSE excluded.taken_at END,
+    wanted_by = nullif(lease.wanted_by, excluded.worker_id)
 RETURNING epoch;
 
--- name: keep_off
+-- name: block
 INSERT INTO wa_sessions.lease AS lease (phone_id, worker_id, epoch, expires_at)
 VALUES (%(phone_id)s, %(holder)s, 1, clock_timestamp())
 ON CONFLICT (phone_id) DO UPDATE
-SET worker_id = excluded.worker_id, epoch = lease.epoch + 1, expires_at = clock_timestamp()
-WHERE lease.expires_at <= clock_timestamp() OR %(dead)s
-RETURNING epoch;
+SET worker_id = excluded.worker_id, epoch = lease.epoch + 1, expires_at = clock_timestamp();
 
--- name: renew
-UPDATE wa_sessions.lease SET expires_at = clock_timestamp() + make_interval(secs => %(ttl)s),
-    alive_at = CASE WHEN phone_id = ANY(%(alive)s::int[]) THEN clock_timestamp() ELSE alive_at END
-WHERE worker_id = %(worker_id)s AND expires_at > clock_timestamp()
-RETURNING phone_id;
+-- name: mark_silent
+UPDATE wa_sessions.lease SET alive_at = CASE WHEN phone_id = ANY(%(silent)s::int[]) THEN clock_timestamp() END
+WHERE worker_id = %(worker_id)s AND (alive_at IS NOT NULL) IS DISTINCT FROM (phone_id = ANY(%(silent)s::int[]));
 
 -- name: release
 UPDATE wa_sessions.lease SET expires_at = clock_timestamp()
@@ -43,9 +45,14 @@ WHERE phone_id = %(phone_id)s AND worker_id = %(worker_id)s;
 SELECT worker_id, epoch FROM wa_sessions.lease WHERE phone_id = %(phone_id)s FOR KEY SHARE;
 
 -- name: owners
-SELECT lease.phone_id, lease.worker_id, lease.epoch, lease.expires_at,
-       worker.host, worker.pid, worker.version, worker.started_at, worker.heartbeat_at,
-       extract(epoch FROM clock_timestamp() - lease.alive_at)::float8 AS silent_for
-FROM wa_sessions.lease LEFT JOIN wa_sessions.worker ON worker.id = lease.worker_id
-WHERE lease.expires_at > clock_timestamp()
-  AND (%(phone_id)s::int IS NULL OR lease.phone_id = %(phone_id)s);
+SELECT * FROM (
+    SELECT lease.phone_id, lease.worker_id, lease.epoch,
+           CASE WHEN lease.expires_at < 'infinity' THEN lease.expires_at
+                ELSE worker.heartbeat_at + make_interval(secs => worker.lease_seconds) END AS expires_at,
+           worker.host, worker.pid, worker.boot_id, worker.pid_namespace, worker.pid_started,
+           worker.version, worker.started_at, worker.heartbeat_at,
+           extract(epoch FROM clock_timestamp() - lease.alive_at)::float8 AS silent_for
+    FROM wa_sessions.lease LEFT JOIN wa_sessions.worker ON worker.id = lease.worker_id
+    WHERE %(phone_id)s::int IS NULL OR lease.phone_id = %(phone_id)s
+) AS owner
+WHERE expires_at > clock_timestamp();

@@ -1,6 +1,6 @@
 -- name: ages
 SELECT phone_id, extract(epoch FROM greatest(clock_timestamp() - coalesce(
-           worker.heartbeat_at, CASE WHEN lease.phone_id IS NOT NULL THEN clock_timestamp() END, log_watch.read_at,
+           worker.heartbeat_at, CASE WHEN lease.expires_at < 'infinity' THEN clock_timestamp() END, log_watch.read_at,
            health.updated_at
        ), interval '0')) AS seconds
 FROM wa_sessions.health

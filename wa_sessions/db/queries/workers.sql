@@ -1,8 +1,18 @@
 -- name: register
-INSERT INTO wa_sessions.worker (id, host, pid, version) VALUES (%(worker_id)s, %(host)s, %(pid)s, %(version)s);
+INSERT INTO wa_sessions.worker (id, host, pid, version, boot_id, pid_namespace, pid_started, lease_seconds, scope)
+VALUES (%(worker_id)s, %(host)s, %(pid)s, %(version)s, %(boot_id)s, %(pid_namespace)s, %(pid_started)s, %(lease)s, %(scope)s)
+ON CONFLICT (id) DO UPDATE SET heartbeat_at = clock_timestamp();
 
--- name: heartbeat
-UPDATE wa_sessions.worker SET heartbeat_at = clock_timestamp() WHERE id = %(worker_id)s RETURNING id;
+-- name: renew
+WITH renewed AS (
+    UPDATE wa_sessions.worker SET heartbeat_at = clock_timestamp(), hosts = %(hosts)s
+    WHERE id = %(worker_id)s AND heartbeat_at + make_interval(secs => lease_seconds * %(free_after)s) > clock_timestamp()
+    RETURNING draining
+)
+SELECT draining, ARRAY(
+    SELECT phone_id FROM wa_sessions.lease WHERE worker_id = %(worker_id)s AND expires_at > clock_timestamp()
+) AS mine
+FROM renewed;
 
 -- name: forget
 DELETE FROM wa_sessions.worker WHERE id = %(worker_id)s;
@@ -11,5 +21,6 @@ DELETE FROM wa_sessions.worker WHERE id = %(worker_id)s;
 DELETE FROM wa_sessions.worker
 WHERE heartbeat_at < clock_timestamp() - make_interval(secs => %(age)s)
   AND NOT EXISTS (
-      SELECT FROM wa_sessions.lease WHERE lease.worker_id = worker.id AND lease.expires_at > clock_timestamp()
+      SELECT FROM wa_sessions.lease
+      WHERE lease.worker_id = worker.id AND lease.expires_at > clock_timestamp() AND lease.expires_at < 'infinity'
   );

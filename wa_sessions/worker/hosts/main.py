@@ -18,15 +18,10 @@ from typing import TYPE_CHECKING
 
 from wa_sessions.plain_text import plain_text
 from wa_sessions.worker.hosts import protocol
+from wa_sessions.worker.hosts.deadline import Deadline
 
 if TYPE_CHECKING:
     from wa_sessions.worker.hosts.neonize import Client
-
-FIRST_LEASE = 60.0
-"""Seconds that a host lives before anybody told it of a lease."""
-
-ALARM_AFTER = 1.0
-"""Seconds after the lease's end at which the kernel ends the process, if the thread that watches it does not."""
 
 HEARTBEAT = 1.0
 """Seconds between two ``Alive``."""
@@ -36,29 +31,6 @@ _ERROR_SIZE = 500  # characters of an error for people
 _PR_SET_PDEATHSIG = 1
 
 
-class Lease:
-    """The end of this process, by a thread and, where that does not get the GIL, by SIGALRM."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._until = 0.0
-        self.extend(time.monotonic() + FIRST_LEASE)
-        threading.Thread(target=self._watch, name="lease", daemon=True).start()
-
-    def extend(self, until: float) -> None:
-        """Live until ``until`` on the monotonic clock."""
-        signal.setitimer(signal.ITIMER_REAL, max(0.2, until - time.monotonic() + ALARM_AFTER))
-        with self._changed:
-            self._until = until
-            self._changed.notify()
-
-    def _watch(self) -> None:
-        with self._changed:
-            while (left := self._until - time.monotonic()) > 0:
-                self._changed.wait(left)
-        os._exit(protocol.LEASE_RAN_OUT)
-
-
 class Host:
     """Wires stdin, the clients and the pipe."""
 
@@ -66,7 +38,7 @@ class Host:
         from wa_sessions.worker.hosts.gate import MapGate
 
         self._pipe, self._writing = pipe, threading.Lock()
-        self._lease = Lease()
+        self._deadline = Deadline()
         self._gate = MapGate()
         self._clients: dict[int, Client] = {}
         self._starts: queue.SimpleQueue[protocol.StartClient] = queue.SimpleQueue()
@@ -105,7 +77,7 @@ class Host:
             case protocol.SendText() | protocol.Unlink() | protocol.PrepareStore():
                 self._answer(frame)
             case protocol.ExtendLease(until):
-                self._lease.extend(until)
+                self._deadline.extend(until)
             case protocol.EndHost(seconds):
                 self._aside(lambda: self._end_all(seconds))
             case _:

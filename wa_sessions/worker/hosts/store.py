@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import itertools
-import time
 from collections.abc import AsyncIterator
 
 from wa_sessions.db.settings import without_idle_timeout
 from wa_sessions.errors import DatabaseError, WaSessionsError
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.client import HostExit, HostProcess
+from wa_sessions.worker.hosts.deadline import now
 
 DEADLINE = 30.0
 """Seconds for the login and the logout of one device."""
@@ -108,7 +108,7 @@ async def _own_host(lease: float) -> AsyncIterator[_OwnHost]:
     except (OSError, RuntimeError) as error:
         raise WaSessionsError(f"no process could be started: {getattr(error, 'strerror', error)}") from None
     try:
-        host.process.send(protocol.ExtendLease(time.monotonic() + lease))
+        host.process.send(protocol.ExtendLease(now() + lease))
         yield host
     finally:
         host.process.kill()

@@ -1,0 +1,56 @@
+"""Which process it is: told apart from every other one, also in containers and after a pid was used again."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A process. ``started``: clock ticks since the boot (field 22 of proc(5)'s stat); None is what is not known."""
+
+    host: str
+    pid: int
+    boot_id: str | None = None
+    pid_namespace: str | None = None
+    started: int | None = None
+
+    @classmethod
+    def own(cls) -> Self:
+        """This process."""
+        pid, (_, started) = os.getpid(), _stat(os.getpid())
+        return cls(socket.gethostname(), pid, _boot_id(), _pid_namespace(), started)
+
+    def is_gone(self) -> bool:
+        """Whether it is known from here to have ended; of another machine or container nothing is."""
+        if None in (self.boot_id, self.pid_namespace, self.started):
+            return False
+        if (self.boot_id, self.pid_namespace) != (_boot_id(), _pid_namespace()):
+            return False
+        state, started = _stat(self.pid)
+        return state in {"", "Z", "X"} or started != self.started
+
+
+def _boot_id() -> str | None:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+def _pid_namespace() -> str | None:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return None
+
+
+def _stat(pid: int) -> tuple[str, int | None]:
+    """State and start of a process; an empty state where there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return "", None
+    return fields[0], int(fields[19])
