@@ -79,8 +79,7 @@ class Database:
         with self._making:
             made = list(self._made)
         for conn in made:
-            with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(conn.fileno())) as link:
-                link.shutdown(socket.SHUT_RDWR)
+            cut(conn)
         self.close()
 
     def __enter__(self) -> Self:
@@ -170,6 +169,12 @@ class Database:
             self._idle.append(conn)
         else:
             conn.close()
+
+
+def cut(conn: Connection) -> None:
+    """Break a connection: whoever waits for its server, on whatever thread, gets DatabaseError now."""
+    with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(conn.fileno())) as link:
+        link.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

@@ -1,17 +1,13 @@
 """Which phones are this worker's: leases, taken one by one, renewed by one row, and taken again after a loss."""
 
 import contextlib
-import os
-import socket
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from uuid import UUID
 
-import psycopg
-
 from wa_sessions.db import leases, phones, workers
 from wa_sessions.db.backend import Backend
-from wa_sessions.db.gateway import Connection, Database, errors_of, pinned
+from wa_sessions.db.gateway import Connection, Database, cut, errors_of, pinned
 from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.process_identity import ProcessIdentity
@@ -131,8 +127,7 @@ class Ownership:
     def cut(self) -> None:
         """Have whoever waits for an answer on the connection with the locks get DatabaseError; from any thread."""
         if (locks := self._locks) is not None:
-            with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(locks.fileno())) as link:
-                link.shutdown(socket.SHUT_RDWR)
+            cut(locks)
 
     def _stand_from(self, asked: float) -> None:
         self._renewed = asked
