@@ -1,10 +1,12 @@
 """One client's connection: a WebSocket that carries Noise frames that carry stanzas."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 
 from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
 
 from wa_sessions.emulator.codec import Codec
 from wa_sessions.emulator.errors import Malformed
@@ -49,9 +51,10 @@ class Connection:
             await self._websocket.send(frame(self._outgoing.seal(self._codec.encode(node))))
 
     async def close(self, last: Node | None = None, *, linger: bool = False) -> None:
-        """Close in an orderly way, after a last stanza if there is one."""
+        """Close in an orderly way, after a last stanza if there is one, unless the client was first."""
         if last is not None:
-            await self.send(last)
+            with contextlib.suppress(ConnectionClosed):
+                await self.send(last)
         if last is not None or linger:
             await asyncio.sleep(LINGER)
         await self._websocket.close()

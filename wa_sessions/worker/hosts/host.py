@@ -23,7 +23,7 @@ KILL_AFTER = 1.0
 MEMORY_LIMIT = 400 << 20
 """Bytes (RSS) above which a host is replaced; one with 150 busy sessions had 107 MB."""
 
-STARTS_LIMIT = 200
+STARTS_LIMIT = 100
 """Starts after which a host is replaced: neonize 0.5.2 leaves 2 descriptors and 0.07 MB behind with each."""
 
 FILES_SHARE = 0.8
