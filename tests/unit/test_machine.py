@@ -245,6 +245,17 @@ def test_replaced_is_heard_though_the_end_before_it_seemed_not_to_be_written() -
     assert (world.session.state, world.open) == (State.REPLACED, ())
 
 
+def test_replaced_is_heard_though_the_store_seemed_not_to_have_come_back() -> None:
+    world = connected()
+    world.lose_store()
+    world.fates.append(Fate.SEEMS_TO_FAIL)
+    world.find_store()
+    world.client_says(REPLACED)
+    world.hosts_end_clients()
+    world.find_store()
+    assert (world.session.state, world.open) == (State.REPLACED, ())
+
+
 def test_replaced_is_heard_while_the_login_is_closed_for_another_reason() -> None:
     world = connected()
     world.client_says(partial(MoveAsked, reason="the host retires"))

@@ -166,11 +166,14 @@ def _store_lost(session: Session, now: datetime) -> Step:
 
 
 def _store_back(session: Session, now: datetime) -> Step:
-    if session.store_lost_at is None:
+    """Go on; that it was back may have been written already, and what the login said since is heard even so."""
+    lost_at, back, ended = session.store_lost_at, NO_EFFECTS, NO_EFFECTS
+    if lost_at is None and session.last_word is None:
         return session, NO_EFFECTS
-    down = round((now - session.store_lost_at).total_seconds(), 1)
+    if lost_at is not None:
+        lost = Note("store_lost", detail={"down_seconds": round((now - lost_at).total_seconds(), 1)})
+        back = Effects((lost, Note("store_back", "the database answers again")))
     session = replace(session, store_lost_at=None)
-    ended = NO_EFFECTS
     if session.last_word is not None and (session.online or session.coming_back):
         session, ended = connection.end_of(session, *session.last_word)
     elif session.state is State.PAIRING:
@@ -179,8 +182,6 @@ def _store_back(session: Session, now: datetime) -> Step:
         session = replace(session, retry_at=now)
     elif session.state in _CONNECTED_ANYHOW:
         session = session.towards(State.CONNECTING)
-    lost = Note("store_lost", detail={"down_seconds": down})
-    back = Effects((lost, Note("store_back", "the database answers again")))
     return replace(session, last_word=None), back + ended
 
 
