@@ -21,19 +21,27 @@ class Deadline:
     """The end of this process, by a thread and, where that does not get the GIL, by SIGALRM."""
 
     def __init__(self) -> None:
+        self.told = threading.Event()  # of a deadline that is not over: before that no session may begin
         self._changed = threading.Condition()
-        self._until = now() + FIRST_DEADLINE
-        self.extend(self._until)
+        self._set(now() + FIRST_DEADLINE)
         threading.Thread(target=self._watch, name="deadline", daemon=True).start()
 
     def extend(self, until: float) -> None:
-        """Live until ``until``, unless the deadline is over: another worker may have the sessions by now."""
+        """Live until ``until``, unless the deadline is over: another worker may have the sessions by now.
+
+        A host that is still loading finds deadlines that were over before it read of them, and has no session yet.
+        """
         with self._changed:
-            if now() >= self._until:
+            if now() >= self._until or (now() >= until and self.told.is_set()):
                 os._exit(protocol.LEASE_RAN_OUT)
-            signal.setitimer(signal.ITIMER_REAL, max(0.2, until - now() + ALARM_AFTER))
-            self._until = until
-            self._changed.notify()
+            if now() < until:
+                self._set(until)
+                self.told.set()
+                self._changed.notify()
+
+    def _set(self, until: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, max(0.2, until - now() + ALARM_AFTER))
+        self._until = until
 
     def _watch(self) -> None:
         with self._changed:

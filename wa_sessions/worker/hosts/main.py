@@ -42,6 +42,7 @@ class Host:
         self._gate = MapGate()
         self._clients: dict[int, Client] = {}
         self._starts: queue.SimpleQueue[protocol.StartClient] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[protocol.Frame] = queue.SimpleQueue()
 
     def tell(self, *frames: protocol.Frame) -> None:
         """Write frames at once, from any thread."""
@@ -52,15 +53,26 @@ class Host:
 
     def run(self) -> None:
         """Handle commands until stdin ends."""
+        _in_thread(self._read, "commands")
         import wa_sessions.worker.hosts.neonize  # noqa: F401  # half a second, before anybody waits for a client
 
-        for work, name in ((self._beat, "heartbeat"), (self._start_clients, "starts")):
-            threading.Thread(target=or_end, args=(work,), name=name, daemon=True).start()
+        _in_thread(self._beat, "heartbeat")
+        _in_thread(self._start_clients, "starts")
+        while True:
+            self._handle(self._commands.get())
+
+    def _read(self) -> None:
+        """A lease waits for no other command, nor for what is loaded at the start."""
         for line in sys.stdin.buffer:
             try:
-                self._handle(protocol.decode(line))
+                frame = protocol.decode(line)
             except protocol.ProtocolError as error:
                 _complain(f"not understood: {error}")
+                continue
+            if isinstance(frame, protocol.ExtendLease):
+                self._deadline.extend(frame.until)
+            else:
+                self._commands.put(frame)
         os._exit(0)
 
     def _handle(self, frame: protocol.Frame) -> None:
@@ -76,8 +88,6 @@ class Host:
                 self._aside(lambda: self._end(number, drain=False))
             case protocol.SendText() | protocol.Unlink() | protocol.PrepareStore():
                 self._answer(frame)
-            case protocol.ExtendLease(until):
-                self._deadline.extend(until)
             case protocol.EndHost(seconds):
                 self._aside(lambda: self._end_all(seconds))
             case _:
@@ -97,6 +107,7 @@ class Host:
         """One after another: a start writes Go's maps, and holds the gate until it is done or hangs."""
         while True:
             start = self._starts.get()
+            self._deadline.told.wait()
             client = self._clients.get(start.client)
             if client and client.begin():
                 client.start(start.store_url, start.device)
@@ -156,6 +167,10 @@ class Host:
         while True:
             self.tell(protocol.Alive())
             pause.wait(HEARTBEAT)
+
+
+def _in_thread(work: Callable[[], None], name: str) -> None:
+    threading.Thread(target=or_end, args=(work,), name=name, daemon=True).start()
 
 
 def or_end(work: Callable[[], None]) -> None:
