@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wa_sessions.actions.stats import SessionErrorStats, Worker
 
 MOST_ADVICE = 10
-_WORKER = ("id", "host", "pid", "since")
+_WORKER = ("id", "host", "pid", "since", "state")
 _KEYS = ("store", "keys", "keys_by_type")
 _COLOURS = {"ok": "32", "warning": "33", "critical": "1;31", "unknown": "2"}
 KINDS = {"bad_mac": "Bad MAC", "bad_decrypt": "Bad Decrypt"}
@@ -125,11 +125,9 @@ def _card(found: "SessionErrorStats", now: datetime) -> list[str]:
     title = terminal.plain(found.phone) + (f"  {terminal.plain(found.display_name)}" if found.display_name else "")
     lines = [title]
     for label, value in _facts(found, now):
-        wrapped = textwrap.wrap(terminal.plain(value), terminal.width() - _LABEL - 2) or [""]
-        wrapped[0] = terminal.colour(wrapped[0], _COLOURS[found.severity]) if label == "health" else wrapped[0]
-        lines += [
-            f"  {name:<{_LABEL}}{part}" for name, part in zip([label] + [""] * len(wrapped), wrapped, strict=False)
-        ]
+        parts = textwrap.wrap(terminal.plain(value), terminal.width() - _LABEL - 2) or [""]
+        parts[0] = terminal.colour(parts[0], _COLOURS[found.severity]) if label == "health" else parts[0]
+        lines += [f"  {name:<{_LABEL}}{part}" for name, part in zip([label] + [""] * len(parts), parts, strict=False)]
     if advice := next_step(found):
         lines += _wrapped(f"next: {advice}")
     return lines
@@ -171,8 +169,9 @@ def _worker(found: "SessionErrorStats", now: datetime) -> str:
 
 
 def place(worker: "Worker") -> str:
-    """Where a worker runs."""
-    return f"{worker.host}/{worker.pid}" if worker.host else worker.id
+    """Where a worker runs, and what is wrong or about to change with it."""
+    name = f"{worker.host}/{worker.pid}" if worker.host else worker.id
+    return name if worker.state == "serving" else f"{name} ({worker.state})"
 
 
 def _fleet(listed: "list[Session]", now: datetime) -> list[str]:
