@@ -129,7 +129,7 @@ def _card(found: "SessionErrorStats", now: datetime) -> list[str]:
         parts[0] = terminal.colour(parts[0], _COLOURS[found.severity]) if label == "health" else parts[0]
         lines += [f"  {name:<{_LABEL}}{part}" for name, part in zip([label] + [""] * len(parts), parts, strict=False)]
     if advice := next_step(found):
-        lines += _wrapped(f"next: {advice}")
+        lines += wrapped(f"next: {advice}")
     return lines
 
 
@@ -221,19 +221,19 @@ def _advice(listed: "list[SessionErrorStats]") -> list[str]:
     lines: list[str] = []
     urgent = [found for found in listed if needs_operator(found)]
     for found in urgent[:MOST_ADVICE]:
-        lines += _wrapped(f"{found.phone}: {next_step(found)}")
+        lines += wrapped(f"{found.phone}: {next_step(found)}")
     if len(urgent) > MOST_ADVICE:
         lines.append(f"… and {len(urgent) - MOST_ADVICE} more need somebody")
     alone = sum(found.unknown_because == "no_worker" for found in listed)
     if alone:
-        lines += _wrapped(f"no worker runs {alone} of the neonize phones: wa-sessions run")
+        lines += wrapped(f"no worker runs {alone} of the neonize phones: wa-sessions run")
     if any(found.unknown_because in ("no_schema", "no_permission") for found in listed):
         odd = next(found for found in listed if found.unknown_because in ("no_schema", "no_permission"))
-        lines += _wrapped(next_step(odd) or "")
+        lines += wrapped(next_step(odd) or "")
     return ["", *lines] if lines else []
 
 
-def _wrapped(text: str) -> list[str]:
+def wrapped(text: str) -> list[str]:
     """Lines that fit; commands in the text stay whole, so that they can be copied."""
     whole = _COMMAND.sub(lambda command: command[0].replace(" ", _HARD_SPACE), terminal.plain(text))
     width = terminal.width()

@@ -1,5 +1,7 @@
 """The rows of running workers."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from wa_sessions.db.gateway import Connection
@@ -8,6 +10,34 @@ from wa_sessions.db.sql import queries
 from wa_sessions.process_identity import ProcessIdentity
 
 _SQL = queries("workers")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A row of ``wa_sessions.worker``; ``silent_for`` in seconds, by the database's clock.
+
+    ``lease_seconds`` is None for workers of a version that shares no phones.
+    """
+
+    id: UUID
+    host: str
+    pid: int
+    version: str
+    started_at: datetime
+    heartbeat_at: datetime
+    boot_id: str | None
+    pid_namespace: str | None
+    pid_started: int | None
+    lease_seconds: float | None
+    scope: str | None
+    draining: bool
+    hosts: int | None
+    silent_for: float
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether it was a process of this very machine that is gone."""
+        return ProcessIdentity(self.host, self.pid, self.boot_id, self.pid_namespace, self.pid_started).is_gone()
 
 
 def register(
@@ -56,3 +86,13 @@ def forget(conn: Connection, worker_id: UUID) -> None:
 def forget_stale(conn: Connection, age: float) -> int:
     """Remove workers that were killed: silent for ``age`` seconds. Returns how many."""
     return conn.execute(_SQL.forget_stale, {"age": age}).rowcount
+
+
+def roster(conn: Connection) -> list[WorkerRow]:
+    """All workers, in order of host and pid, those too that died and are not forgotten yet."""
+    return [WorkerRow(**row) for row in conn.execute(_SQL.roster)]
+
+
+def connected_phones(conn: Connection) -> frozenset[int]:
+    """The phones whose sessions are connected, as far as whoever ran them last has written."""
+    return frozenset(row["phone_id"] for row in conn.execute(_SQL.connected))

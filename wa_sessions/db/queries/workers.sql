@@ -24,3 +24,11 @@ WHERE heartbeat_at < clock_timestamp() - make_interval(secs => %(age)s)
       SELECT FROM wa_sessions.lease
       WHERE lease.worker_id = worker.id AND lease.expires_at > clock_timestamp() AND lease.expires_at < 'infinity'
   );
+
+-- name: roster
+SELECT id, host, pid, version, started_at, heartbeat_at, boot_id, pid_namespace, pid_started, lease_seconds, scope,
+       draining, hosts, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 AS silent_for
+FROM wa_sessions.worker ORDER BY host, pid, started_at, id;
+
+-- name: connected
+SELECT phone_id FROM wa_sessions.health WHERE state = 'connected';

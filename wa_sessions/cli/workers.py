@@ -1,0 +1,140 @@
+"""``workers``: who runs which phones."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from wa_sessions.cli import terminal
+from wa_sessions.cli.options import (
+    DatabaseUrl,
+    Json,
+    Output,
+    OutputOption,
+    chosen,
+)
+from wa_sessions.cli.stats import wrapped
+from wa_sessions.cli.table import Column, table
+from wa_sessions.health.story import counted, lasted
+from wa_sessions.health.workers import WorkerState
+
+if TYPE_CHECKING:
+    from wa_sessions.actions.workers import FleetWorker, WorkerList
+
+_COLUMNS = (
+    Column("WORKER"),
+    Column("SCOPE"),
+    Column("CONNECTED", right=True),
+    Column("STATE"),
+    Column("SEEN", right=True),
+    Column("UP", right=True),
+    Column("VERSION", flexible=True),
+    Column("HOSTS", right=True, flexible=True),
+)
+_NAMES = (
+    *("id", "worker", "host", "pid", "version", "scope", "state", "draining", "phones", "connected", "hosts"),
+    *("lease_seconds", "silent_seconds", "free_in_seconds", "started_at", "heartbeat_at"),
+)
+_COLOURS = {
+    WorkerState.SERVING: "32",
+    WorkerState.DRAINING: "33",
+    WorkerState.SILENT: "1;31",
+    WorkerState.DEAD: "2",
+    WorkerState.GONE: "2",
+}
+_LONGEST_HOST = 20
+
+
+def workers(
+    *,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """List the workers. Which phones they share, how many they have, and whether they live.
+    \f
+    `CONNECTED` tells of how many of its phones the session is. `STATE` is `serving`, `standing by` (it has no phone and
+    takes the next that is free), `draining`, `silent`, `dead` (silent for a whole lease: others take its phones) or
+    `gone` (its process was on this machine and was killed). What is dead is forgotten when a worker starts an hour
+    later. `SEEN` is the time since its last sign of life, `UP` since its start, `HOSTS` are its processes with
+    sessions. Below the table stand phones that no worker runs.
+
+    JSON: `workers`, each with `id`, `worker`, `host`, `pid`, `version`, `scope`
+    (`all`, `org:N`, null: phones that it was given by name), `state` (`serving`, `standing_by`, `draining`, `silent`,
+    `dead`, `gone`), `draining`, `phones`, `connected`, `hosts`, `lease_seconds` (null: a version that takes no part in
+    `drain` and `move`), `silent_seconds`, `free_in_seconds` (until others may take its phones, where it is silent),
+    `started_at`, `heartbeat_at`; and `phones_without_worker`, each with `phone_id`, `phone`, `organization_id`.
+
+    Exit: 0 (also for none), 1 (no schema), 2, 4.
+    """
+    output = chosen(output, json=json)
+    from wa_sessions.actions.workers import list_workers
+
+    with terminal.opened(database_url) as opened:
+        found = list_workers(opened)
+    match output:
+        case Output.JSON:
+            terminal.write(terminal.as_json(found.as_dict()))
+        case Output.TSV:
+            terminal.write(*terminal.tsv([one.as_dict() for one in found.workers], _NAMES))
+        case Output.TABLE:
+            terminal.write(*_listed(found, datetime.now().astimezone()))
+
+
+# ------------------------------------------------------------------------------------------------ workers
+
+
+def _listed(found: "WorkerList", now: datetime) -> list[str]:
+    if not found.workers:
+        return ["no workers: start one with wa-sessions run"]
+    rows = [_row(one, now) for one in found.workers]
+    paint = [None] * 3 + [_painted] + [None] * 4
+    notes = [*_notes(found), *_alone(found)]
+    lines = table(_COLUMNS, rows, terminal.width(), paint)
+    return [*lines, "", *notes] if notes else lines
+
+
+def _row(one: "FleetWorker", now: datetime) -> tuple[str, ...]:
+    host = one.host if len(one.host) <= _LONGEST_HOST else f"{one.host[: _LONGEST_HOST - 1]}…"
+    return (
+        host + one.name.removeprefix(one.host),
+        one.scope_words,
+        f"{one.connected}/{one.phones}",
+        one.state.replace("_", " "),
+        lasted(one.silent_for),
+        lasted(max((now - one.started_at).total_seconds(), 0.0)),
+        one.version,
+        "-" if one.hosts is None else str(one.hosts),
+    )
+
+
+def _painted(text: str) -> str:
+    return terminal.colour(text, _COLOURS.get(WorkerState(text.replace(" ", "_")), "0"))
+
+
+def _notes(found: "WorkerList") -> Iterator[str]:
+    """What the word in the table leaves open."""
+    for one in found.workers:
+        silence = f"silent for {lasted(one.silent_for)}"
+        match one.state:
+            case WorkerState.SILENT if one.free_in:
+                yield from wrapped(f"{one.name} is {silence}: its phones can be taken in {lasted(one.free_in)}")
+            case WorkerState.SILENT:
+                yield from wrapped(f"{one.name} is {silence}: its phones can be taken")
+            case WorkerState.DEAD:
+                yield from wrapped(f"{one.name} is dead, {silence}: its phones can be taken")
+            case WorkerState.GONE:
+                yield from wrapped(f"{one.name} is gone: it was killed, and its phones can be taken")
+        if one.state.lives and one.lease_seconds is None:
+            yield from wrapped(f"{one.name} is of an older version: it takes no part in drain and move")
+
+
+def _alone(found: "WorkerList") -> Iterator[str]:
+    """The phones that nobody runs, and what to do: if somebody should have taken them, the phone tells why."""
+    from wa_sessions.actions.workers import numbers, takers
+
+    if not found.alone:
+        return
+    uncovered = [phone for phone in found.alone if not takers(phone, found.workers)]
+    has = "has" if len(found.alone) == 1 else "have"
+    following = "wa-sessions run" if uncovered else f"wa-sessions stats {found.alone[0].number}"
+    yield from wrapped(f"{counted(len(found.alone), 'phone')} {has} no worker ({numbers(found.alone)}): {following}")
