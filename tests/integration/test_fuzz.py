@@ -37,6 +37,8 @@ TYPED = (
     ("operations", "--since", "{}"),
     ("unlink", "{}", "--dry-run"),
     ("quarantine", "purge", "--older-than", "{}", "--dry-run"),
+    ("drain", "{}"),
+    ("drain", "{}", "--undo"),
 )
 
 

@@ -1,5 +1,8 @@
 """Workers without sessions: real rows and locks, and what the operator's wishes in those rows have them do."""
 
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from uuid import UUID, uuid4
 
 from wa_sessions.db import leases, workers
@@ -51,3 +54,61 @@ class FleetWorker:
 
     def close(self) -> None:
         self._locks.close()
+
+
+@contextlib.contextmanager
+def obeying(
+    *fleet: FleetWorker, most: int = 1000, order: Callable[[list[int]], Iterable[int]] = iter
+) -> Iterator[None]:
+    """Have them look at their rows whenever they are told to: ``most`` phones in all change hands, in ``order``."""
+    database = fleet[0].database
+    by_id = {worker.id: worker for worker in fleet}
+    over, left = threading.Event(), [most]
+
+    def obey() -> None:
+        with contextlib.closing(database.dedicated()) as listening:
+            workers.listen(listening)
+            ready.set()
+            while not over.is_set():
+                workers.hear(listening, 0.2)
+                _obey(database, by_id, left, order)
+
+    ready = threading.Event()
+    thread = threading.Thread(target=obey)
+    thread.start()
+    assert ready.wait(20)
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _obey(
+    database: Database,
+    by_id: "dict[UUID, FleetWorker]",
+    left: list[int],
+    order: Callable[[list[int]], Iterable[int]],
+) -> None:
+    with database.transaction() as conn:
+        wanted = {
+            row["phone_id"]: row["wanted_by"]
+            for row in conn.execute(
+                "SELECT phone_id, wanted_by FROM wa_sessions.lease WHERE wanted_until > clock_timestamp()"
+            )
+            if row["wanted_by"]
+        }
+        draining = {row.id for row in workers.roster(conn) if row.draining}
+    able = [worker for worker in by_id.values() if worker.id not in draining]
+    for worker in by_id.values():
+        for phone_id in order(sorted(worker.phones)):
+            to = by_id.get(wanted[phone_id]) if phone_id in wanted else None
+            if to is None and worker.id in draining and able:
+                to = min(able, key=lambda other: len(other.phones))
+            if to is not None and to is not worker and left[0] > 0:
+                left[0] -= 1
+                worker.release(phone_id)
+                to.take(phone_id)
+    for phone_id, wanting in wanted.items():
+        if wanting in by_id and not any(phone_id in worker.phones for worker in by_id.values()):
+            by_id[wanting].take(phone_id)

@@ -14,6 +14,7 @@ _COMMANDS = {
     "stats": ("stats.stats", "wa-sessions stats 77051234567 --json"),
     "sessions": ("stats.sessions", "wa-sessions sessions --org 1 --unhealthy"),
     "workers": ("workers.workers", "wa-sessions workers --json"),
+    "drain": ("workers.drain", "wa-sessions drain msg1/4711"),
     "check": ("check.check", "wa-sessions check --all --freshness 5m"),
     "top": ("top.top", "wa-sessions top --org 1"),
     "errors": ("errors.errors", "wa-sessions errors 77051234567 --since 1h"),

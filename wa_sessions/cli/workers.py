@@ -1,16 +1,21 @@
-"""``workers``: who runs which phones."""
+"""``workers``, ``drain`` and ``move``: who runs which phones, and having that changed."""
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import (
+    WORKER_HELP,
     DatabaseUrl,
     Json,
     Output,
     OutputOption,
+    Reason,
     chosen,
+    duration,
 )
 from wa_sessions.cli.stats import wrapped
 from wa_sessions.cli.table import Column, table
@@ -18,6 +23,7 @@ from wa_sessions.health.story import counted, lasted
 from wa_sessions.health.workers import WorkerState
 
 if TYPE_CHECKING:
+    from wa_sessions.actions.drain import Drained, DrainPlan
     from wa_sessions.actions.workers import FleetWorker, WorkerList
 
 _COLUMNS = (
@@ -42,6 +48,7 @@ _COLOURS = {
     WorkerState.GONE: "2",
 }
 _LONGEST_HOST = 20
+Timeout = Annotated[str, typer.Option("--timeout", metavar="60s", help="How long to wait: 90s, 10m.")]
 
 
 def workers(
@@ -58,7 +65,7 @@ def workers(
     later. `SEEN` is the time since its last sign of life, `UP` since its start, `HOSTS` are its processes with
     sessions. Below the table stand phones that no worker runs.
 
-    JSON: `workers`, each with `id`, `worker`, `host`, `pid`, `version`, `scope`
+    JSON: `workers`, each with `id`, `worker` (its name for `drain` and `move`), `host`, `pid`, `version`, `scope`
     (`all`, `org:N`, null: phones that it was given by name), `state` (`serving`, `standing_by`, `draining`, `silent`,
     `dead`, `gone`), `draining`, `phones`, `connected`, `hosts`, `lease_seconds` (null: a version that takes no part in
     `drain` and `move`), `silent_seconds`, `free_in_seconds` (until others may take its phones, where it is silent),
@@ -78,6 +85,53 @@ def workers(
             terminal.write(*terminal.tsv([one.as_dict() for one in found.workers], _NAMES))
         case Output.TABLE:
             terminal.write(*_listed(found, datetime.now().astimezone()))
+
+
+def drain(
+    worker: Annotated[str, typer.Argument(metavar="WORKER", help=WORKER_HELP)],
+    *,
+    undo: Annotated[bool, typer.Option("--undo", help="Have it take phones again.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where nobody could take some of its phones: it keeps those.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has no phones.")] = True,
+    timeout: Timeout = "60s",
+    reason: Reason = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Empty a worker before it is stopped. Its phones go to others, and it takes none until that is undone.
+    \f
+    Phones go a few at a time. It refuses where no other live worker could take one of them; with `--force` the worker
+    keeps those that nobody else could take, and they have no worker once it is stopped. Ctrl-C, or a timeout, ends the
+    waiting and not the drain. The history has one operation of all its phones, without keys to restore.
+
+    JSON: `worker_id`, `worker`, `draining`, `changed` (false: it was so already), `phones` (at the beginning), `left`,
+    `kept` (so many nobody else could take), `ended` (it is not there any more), `seconds`, `operation` (null where
+    nothing changed).
+
+    Exit: 0 (also where it was so already), 1 (not done in time, a dead worker, one of an older version, no schema), 2,
+    3 (no such worker, or more than one), 4, 5 (nobody could take its phones).
+    """
+    output, limit = chosen(output, json=json), duration(timeout)
+    from wa_sessions.actions import drain as action
+
+    with terminal.opened(database_url) as opened:
+        if undo:
+            done = action.undo(opened, worker, reason=reason)
+        else:
+            planned = action.plan(opened, worker)
+            if force or not planned.homeless:
+                terminal.say(_intention(planned))
+            done = action.begin(opened, planned, force=force, reason=reason)
+            if wait:
+                try:
+                    done = action.wait(opened, done, limit.total_seconds(), _follow)
+                except KeyboardInterrupt:
+                    terminal.say(f"it goes on draining; to take that back: wa-sessions drain {done.worker.name} --undo")
+                    raise
+    terminal.show(output, _drained(done), _drained_lines(done))
 
 
 # ------------------------------------------------------------------------------------------------ workers
@@ -124,6 +178,8 @@ def _notes(found: "WorkerList") -> Iterator[str]:
                 yield from wrapped(f"{one.name} is dead, {silence}: its phones can be taken")
             case WorkerState.GONE:
                 yield from wrapped(f"{one.name} is gone: it was killed, and its phones can be taken")
+            case WorkerState.DRAINING if not one.phones:
+                yield from wrapped(f"{one.name} has given all its phones away: it can be stopped")
         if one.state.lives and one.lease_seconds is None:
             yield from wrapped(f"{one.name} is of an older version: it takes no part in drain and move")
 
@@ -138,3 +194,52 @@ def _alone(found: "WorkerList") -> Iterator[str]:
     has = "has" if len(found.alone) == 1 else "have"
     following = "wa-sessions run" if uncovered else f"wa-sessions stats {found.alone[0].number}"
     yield from wrapped(f"{counted(len(found.alone), 'phone')} {has} no worker ({numbers(found.alone)}): {following}")
+
+
+# -------------------------------------------------------------------------------------------------- drain
+
+
+def _intention(planned: "DrainPlan") -> str:
+    phones, name = counted(len(planned.phones), "phone"), planned.worker.name
+    if not planned.phones:
+        return f"{name} has no phones, and will take none"
+    others = ", ".join(one.name for one in planned.takers[:3]) + (", …" if len(planned.takers) > 3 else "")
+    alone = f", but for {len(planned.homeless)} that nobody else could take" if planned.homeless else ""
+    to = f" to {others}" if planned.takers else ""
+    return f"{name} gives its {phones} away{to}{alone}, and will take none"
+
+
+def _follow(left: int, of: int) -> None:
+    if terminal.at_terminal():
+        terminal.narrate(f"{left} of {counted(of, 'phone')} left")
+
+
+def _drained(done: "Drained") -> dict[str, Any]:
+    return {
+        "worker_id": str(done.worker.id),
+        "worker": done.worker.name,
+        "draining": done.draining,
+        "changed": done.changed,
+        "phones": done.phones,
+        "left": done.left,
+        "kept": done.kept,
+        "ended": done.ended,
+        "seconds": round(done.seconds, 2),
+        "operation": done.operation,
+    }
+
+
+def _drained_lines(done: "Drained") -> Iterator[str]:
+    name = done.worker.name
+    if not done.draining:
+        yield f"{name} takes phones again" if done.changed else f"{name} was not draining: nothing was changed"
+    elif done.ended:
+        yield f"{name} has ended"
+    elif done.left > done.kept:
+        yield f"{name} is draining: {counted(done.left, 'phone')} left; wait for it with wa-sessions drain {name}"
+    elif done.left:
+        yield f"{name} has {counted(done.left, 'phone')} left, which will have no worker once it is stopped"
+    else:
+        yield f"{name} has no phones any more: it can be stopped"
+    if done.draining and not done.ended:
+        yield f"undo: wa-sessions drain {name} --undo"

@@ -18,6 +18,10 @@ ADOPT, RETURN, IMPORT, EXPORT = "adopt", "return", "import", "export"
 MOVES: Final = frozenset({ADOPT, RETURN, IMPORT})
 """The operations that put keys where the phone had others or none, and so are undone only while nobody used them."""
 
+DRAIN, DRAIN_UNDONE = "drain", "drain_undone"
+DRAINS: Final = frozenset({DRAIN, DRAIN_UNDONE})
+"""The operations that take no keys: they are about who runs phones."""
+
 UNDONE: Final = {f"undo_{action}": action for action in MOVES}
 MOVING: Final = frozenset({*MOVES, *UNDONE, EXPORT})
 """The operations after which a device goes on elsewhere."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from wa_sessions.db.gateway import Connection
+from wa_sessions.db.gateway import Connection, pinned
 from wa_sessions.db.leases import FREE_AFTER
 from wa_sessions.db.sql import queries
 from wa_sessions.process_identity import ProcessIdentity
@@ -38,6 +38,16 @@ class WorkerRow:
     def was_killed(self) -> bool:
         """Whether it was a process of this very machine that is gone."""
         return ProcessIdentity(self.host, self.pid, self.boot_id, self.pid_namespace, self.pid_started).is_gone()
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """How far a worker is with giving its phones away."""
+
+    draining: bool
+    lease_seconds: float | None
+    silent_for: float
+    phones: int
 
 
 def register(
@@ -96,3 +106,32 @@ def roster(conn: Connection) -> list[WorkerRow]:
 def connected_phones(conn: Connection) -> frozenset[int]:
     """The phones whose sessions are connected, as far as whoever ran them last has written."""
     return frozenset(row["phone_id"] for row in conn.execute(_SQL.connected))
+
+
+def set_draining(conn: Connection, worker_id: UUID, draining: bool) -> bool:  # noqa: FBT001  # the value that is set
+    """Have a worker give its phones to others, or not any more; whether that is new to it. It hears of it at once."""
+    row = conn.execute(_SQL.set_draining, {"worker_id": worker_id, "draining": draining}).fetchone()
+    _tell(conn, worker_id)
+    return row is not None
+
+
+def draining(conn: Connection, worker_id: UUID) -> Draining | None:
+    """How far a worker is with that; None where it has ended."""
+    row = conn.execute(_SQL.draining, {"worker_id": worker_id}).fetchone()
+    return Draining(**row) if row else None
+
+
+def listen(dedicated: Connection) -> None:
+    """Let a dedicated connection hear of what changes among workers."""
+    with pinned(dedicated):
+        dedicated.execute(_SQL.listen_fleet)
+
+
+def hear(dedicated: Connection, timeout: float) -> None:
+    """Wait until something may have changed, for ``timeout`` seconds at most."""
+    for _ in dedicated.notifies(timeout=timeout, stop_after=1):
+        pass
+
+
+def _tell(conn: Connection, worker_id: UUID) -> None:
+    conn.execute(_SQL.notify_fleet, {"payload": str(worker_id)})

@@ -32,3 +32,20 @@ FROM wa_sessions.worker ORDER BY host, pid, started_at, id;
 
 -- name: connected
 SELECT phone_id FROM wa_sessions.health WHERE state = 'connected';
+
+-- name: set_draining
+UPDATE wa_sessions.worker SET draining = %(draining)s
+WHERE id = %(worker_id)s AND draining <> %(draining)s
+RETURNING id;
+
+-- name: draining
+SELECT draining, lease_seconds, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 AS silent_for,
+       (SELECT count(*) FROM wa_sessions.lease
+        WHERE worker_id = worker.id AND expires_at > clock_timestamp()) AS phones
+FROM wa_sessions.worker WHERE id = %(worker_id)s;
+
+-- name: listen_fleet
+LISTEN wa_sessions_fleet;
+
+-- name: notify_fleet
+SELECT pg_notify('wa_sessions_fleet', %(payload)s);
