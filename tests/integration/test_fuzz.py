@@ -39,6 +39,8 @@ TYPED = (
     ("quarantine", "purge", "--older-than", "{}", "--dry-run"),
     ("drain", "{}"),
     ("drain", "{}", "--undo"),
+    ("move", "{}", "--to", "{}"),
+    ("move", BUFFERS, "--to", "{}"),
 )
 
 

@@ -1,4 +1,4 @@
-"""``workers`` and ``drain`` over real rows and locks; what workers do is done by stand-ins."""
+"""``workers``, ``drain`` and ``move`` over real rows and locks; what workers do is done by stand-ins."""
 
 import json
 import threading
@@ -10,6 +10,7 @@ import pytest
 from support.fleet import Answer, Fleet
 from support.stand_in_workers import FleetWorker, obeying
 
+from wa_sessions.cli.suggest import answer
 from wa_sessions.db import backend, health, phones
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow
@@ -151,7 +152,7 @@ def test_two_of_one_name(fleet: Fleet, make: Make, ids: list[int]) -> None:
 @pytest.mark.parametrize("word", ["nobody/1", "77", "zz", "", "#", "msg1"])
 def test_one_that_is_not_there(fleet: Fleet, make: Make, ids: list[int], word: str) -> None:
     make("msg1", 10)
-    for command in (("drain", word),):
+    for command in (("drain", word), ("move", ONE, "--to", word)):
         refused = fleet(*command)
         assert refused.code == 3
         assert "msg1/10" in refused.err
@@ -265,6 +266,107 @@ def test_one_that_cannot_drain(fleet: Fleet, make: Make, silent: float, lease: f
         assert (refused.code, words in refused.err) == (1, True)
 
 
+# ---------------------------------------------------------------------------------------------------- move
+
+
+def test_a_move(fleet: Fleet, make: Make, ids: list[int]) -> None:
+    one, two = make("msg1", 10), make("msg2", 20)
+    one.take(ids[0])
+    with obeying(one, two):
+        done = fleet.json("move", ONE, "--to", "msg2/20")
+        assert (done["worker"], done["worker_before"], done["already"]) == ("msg2/20", "msg1/10", False)
+        assert 0 <= done["alone_seconds"] <= done["seconds"] < 20
+        again = fleet("move", ONE, "--to", "20")
+        assert (again.code, again.out) == (0, f"msg2/20 has {ONE} already\n")
+        back = fleet("move", ONE, "--to", "10")
+    assert back.out.startswith(f"msg1/10 has {ONE} now (before: msg2/20); nobody had it for ")
+    (lease,) = fleet.sql("SELECT worker_id, epoch, wanted_by FROM wa_sessions.lease")
+    assert (lease["worker_id"], lease["epoch"], lease["wanted_by"]) == (one.id, 3, None)
+    kinds = [
+        (event["kind"], event["detail"]["to"]) for event in fleet.sql("SELECT * FROM wa_sessions.event ORDER BY id")
+    ]
+    assert kinds == [("move_asked", "msg2/20"), ("move_asked", "msg1/10")]
+    assert "to go from msg1/10 to the worker msg2/20, asked by " in fleet("timeline", ONE).out
+
+
+def test_a_phone_that_nobody_had(fleet: Fleet, make: Make, ids: list[int]) -> None:
+    two = make("msg2", 20)
+    with obeying(two):
+        done = fleet.json("move", ONE, "--to", "msg2/20")
+    assert (done["worker_before"], done["alone_seconds"]) == (None, None)
+    assert two.phones == {ids[0]}
+
+
+def test_a_move_that_takes_too_long_is_asked_for_no_more(fleet: Fleet, make: Make, ids: list[int]) -> None:
+    make("msg1", 10).take(ids[0])
+    make("msg2", 20)
+    late = fleet("move", ONE, "--to", "20", "--timeout", "1s")
+    assert late.code == 1
+    assert f"msg2/20 has not taken {ONE} within 1 s: msg1/10 has it" in late.err
+    assert f"wa-sessions stats {ONE}" in late.err
+    assert fleet.sql("SELECT wanted_by, wanted_until FROM wa_sessions.lease") == [
+        {"wanted_by": None, "wanted_until": None}
+    ]
+
+
+def test_it_is_released_and_not_taken(fleet: Fleet, make: Make, ids: list[int]) -> None:
+    one, _ = make("msg1", 10), make("msg2", 20)
+    one.take(ids[0])
+    threading.Timer(0.3, one.release, (ids[0],)).start()
+    assert "nobody has it now" in fleet("move", ONE, "--to", "20", "--timeout", "1s").err
+
+
+def test_somebody_asks_for_something_else(fleet: Fleet, make: Make, ids: list[int]) -> None:
+    make("msg1", 10).take(ids[0])
+    make("msg2", 20)
+    other = "UPDATE wa_sessions.lease SET wanted_by = gen_random_uuid()"
+    threading.Timer(0.3, fleet.sql, (other,)).start()
+    refused = fleet("move", ONE, "--to", "20")
+    assert (refused.code, "somebody else has asked" in refused.err) == (1, True)
+    assert fleet.sql("SELECT wanted_by FROM wa_sessions.lease")[0]["wanted_by"] is not None
+
+
+@pytest.mark.parametrize(
+    ("how", "then", "words"),
+    [
+        ({"scope": "org:3"}, "", "serves org 3, and 77051234561 is of organization 1"),
+        ({"scope": None}, "", "runs only phones that it was given by name"),
+        ({"lease": None}, "", "runs version 0.1.0, which takes no part"),
+        ({}, "draining = true", "wa-sessions drain msg2/20 --undo"),
+        ({}, "heartbeat_at = now() - interval '5 min'", "no sign of life for 300 s"),
+        ({}, "heartbeat_at = now() - interval '15 min'", "no sign of life for 900 s"),
+    ],
+)
+def test_one_that_cannot_take_it(
+    fleet: Fleet, make: Make, ids: list[int], how: dict[str, Any], then: str, words: str
+) -> None:
+    make("msg1", 10).take(ids[0])
+    two = make("msg2", 20, **how)
+    if then:
+        fleet.sql(f"UPDATE wa_sessions.worker SET {then} WHERE id = %s", two.id)
+    refused = fleet("move", ONE, "--to", "msg2/20")
+    assert (refused.code, words in refused.err) == (1, True), refused.err
+    assert fleet.sql("SELECT wanted_by FROM wa_sessions.lease")[0]["wanted_by"] is None
+
+
+def test_an_older_version_gives_nothing_away(fleet: Fleet, make: Make, ids: list[int]) -> None:
+    old, _ = make("msg1", 10, lease=None), make("msg2", 20)
+    lease = "INSERT INTO wa_sessions.lease VALUES (%s, %s, 1, clock_timestamp() + interval '30 s')"
+    fleet.sql(lease, ids[0], old.id)
+    assert states(fleet)["msg1/10"] == "serving"
+    assert "msg1/10 is of an older version: it takes no part in drain and move" in fleet("workers").out
+    refused = fleet("move", ONE, "--to", "20")
+    assert (refused.code, "of a version that gives nothing away" in refused.err) == (1, True)
+
+
+def test_a_phone_that_is_not_ours(fleet: Fleet, make: Make, ids: list[int]) -> None:
+    make("msg1", 10)
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "connectionType" = 'baileys' WHERE id = %s""", ids[0])
+    assert fleet("move", ONE, "--to", "10").code == 5
+    assert fleet("move", "77059999999", "--to", "10").code == 3
+    assert fleet("move", TWO, "--to", "10", "--timeout", "soon").code == 2
+
+
 def test_stats_and_sessions_name_it_alike(fleet: Fleet, make: Make, ids: list[int]) -> None:
     one, _ = make("msg1", 10), make("msg2", 20)
     one.take(ids[0])
@@ -276,6 +378,15 @@ def test_stats_and_sessions_name_it_alike(fleet: Fleet, make: Make, ids: list[in
     assert listed["worker"]["state"] == "draining"
     header, row, *_ = fleet("sessions", "-o", "tsv").out.splitlines()
     assert dict(zip(header.split("\t"), row.split("\t"), strict=True))["worker_state"] == "draining"
+
+
+def test_workers_are_offered_to_the_tab_key(fleet: Fleet, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WA_SESSIONS_DATABASE_URL", fleet.url)
+    make("msg1", 10)
+    make("msg2", 20, scope="org:3").silent(1000)
+    make("msg3", 30, scope="org:3")
+    assert answer("bash", ["drain", ""]).split() == ["msg1/10", "msg3/30"]
+    assert answer("fish", ["move", ONE, "--to", "msg3"]) == "msg3/30\t0.1.0, org 3\n"
 
 
 def test_json_is_plain(fleet: Fleet, make: Make) -> None:

@@ -15,6 +15,7 @@ _COMMANDS = {
     "sessions": ("stats.sessions", "wa-sessions sessions --org 1 --unhealthy"),
     "workers": ("workers.workers", "wa-sessions workers --json"),
     "drain": ("workers.drain", "wa-sessions drain msg1/4711"),
+    "move": ("workers.move", "wa-sessions move 77051234567 --to msg2/815"),
     "check": ("check.check", "wa-sessions check --all --freshness 5m"),
     "top": ("top.top", "wa-sessions top --org 1"),
     "errors": ("errors.errors", "wa-sessions errors 77051234567 --since 1h"),

@@ -11,8 +11,10 @@ from wa_sessions.cli.options import (
     WORKER_HELP,
     DatabaseUrl,
     Json,
+    Organization,
     Output,
     OutputOption,
+    PhoneArgument,
     Reason,
     chosen,
     duration,
@@ -21,9 +23,11 @@ from wa_sessions.cli.stats import wrapped
 from wa_sessions.cli.table import Column, table
 from wa_sessions.health.story import counted, lasted
 from wa_sessions.health.workers import WorkerState
+from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
     from wa_sessions.actions.drain import Drained, DrainPlan
+    from wa_sessions.actions.move import Moved
     from wa_sessions.actions.workers import FleetWorker, WorkerList
 
 _COLUMNS = (
@@ -132,6 +136,45 @@ def drain(
                     terminal.say(f"it goes on draining; to take that back: wa-sessions drain {done.worker.name} --undo")
                     raise
     terminal.show(output, _drained(done), _drained_lines(done))
+
+
+def move(
+    phone: PhoneArgument,
+    *,
+    worker: Annotated[str, typer.Option("--to", metavar="WORKER", help=WORKER_HELP)],
+    timeout: Timeout = "30s",
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Have another worker run a phone. The session closes in one and opens in the other.
+    \f
+    To another database see `export`. What is not done in time is not asked for any more. For how long nobody had the
+    phone is told as the database saw it, until the other worker had its lease; then it connects.
+
+    JSON: `phone_id`, `phone`, `worker_id`, `worker`, `worker_before` (null: nobody had it), `already`, `seconds`,
+    `alone_seconds` (at most for so long nobody had it; null where nobody had it before, or nothing was done).
+
+    Exit: 0 (also where it has it already), 1 (not done in time; a worker that is silent, drains, serves other phones or
+    is of an older version; no schema), 2, 3 (no such phone or worker), 4, 5 (not a `neonize` phone).
+    """
+    output, ref, limit = chosen(output, json=json), parse_phone(phone), duration(timeout)
+    from wa_sessions.actions.move import move as action
+
+    with terminal.opened(database_url) as opened:
+        done = action(opened, ref, worker, org, timeout=limit.total_seconds())
+    data = {
+        "phone_id": done.phone.id,
+        "phone": done.phone.number,
+        "worker_id": str(done.worker.id),
+        "worker": done.worker.name,
+        "worker_before": done.worker_before,
+        "already": done.already,
+        "seconds": round(done.seconds, 2),
+        "alone_seconds": None if done.alone_seconds is None else round(done.alone_seconds, 2),
+    }
+    terminal.show(output, data, _moved(done))
 
 
 # ------------------------------------------------------------------------------------------------ workers
@@ -243,3 +286,15 @@ def _drained_lines(done: "Drained") -> Iterator[str]:
         yield f"{name} has no phones any more: it can be stopped"
     if done.draining and not done.ended:
         yield f"undo: wa-sessions drain {name} --undo"
+
+
+# --------------------------------------------------------------------------------------------------- move
+
+
+def _moved(done: "Moved") -> Iterator[str]:
+    number, name = done.phone.number, done.worker.name
+    if done.already:
+        yield f"{name} has {number} already"
+        return
+    alone = "" if done.alone_seconds is None else f"; nobody had it for {max(done.alone_seconds, 0.1):.1f} s at most"
+    yield f"{name} has {number} now (before: {done.worker_before or 'nobody'}){alone}"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from wa_sessions.db.gateway import Connection, pinned
 from wa_sessions.db.leases import FREE_AFTER
@@ -48,6 +48,22 @@ class Draining:
     lease_seconds: float | None
     silent_for: float
     phones: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Who has a phone, or had it until ``ends_at``; ``seen_at`` is when that was looked at, by the database's clock."""
+
+    worker_id: UUID
+    wanted_by: UUID | None
+    taken_at: datetime | None
+    ends_at: datetime
+    seen_at: datetime
+
+    @property
+    def stands(self) -> bool:
+        """Whether that worker has it now."""
+        return self.ends_at > self.seen_at
 
 
 def register(
@@ -119,6 +135,25 @@ def draining(conn: Connection, worker_id: UUID) -> Draining | None:
     """How far a worker is with that; None where it has ended."""
     row = conn.execute(_SQL.draining, {"worker_id": worker_id}).fetchone()
     return Draining(**row) if row else None
+
+
+def want(conn: Connection, phone_id: int, worker_id: UUID, seconds: float) -> None:
+    """Have a phone's worker give it to another one, which takes it, within ``seconds``; both hear of it at once."""
+    values = {"phone_id": phone_id, "worker_id": worker_id, "seconds": seconds, "nobody": uuid4()}
+    conn.execute(_SQL.want, values)
+    _tell(conn, worker_id)
+
+
+def unwant(conn: Connection, phone_id: int, worker_id: UUID) -> None:
+    """Take that back, unless it has happened or somebody has asked for something else."""
+    conn.execute(_SQL.unwant, {"phone_id": phone_id, "worker_id": worker_id})
+    _tell(conn, worker_id)
+
+
+def holding(conn: Connection, phone_id: int) -> Holding | None:
+    """Who has a phone now, or had it last."""
+    row = conn.execute(_SQL.holding, {"phone_id": phone_id}).fetchone()
+    return Holding(**row) if row else None
 
 
 def listen(dedicated: Connection) -> None:

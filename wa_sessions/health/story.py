@@ -373,6 +373,9 @@ _SENTENCES: Mapping[str, str | Callable[[Detail], str]] = {
     ),
     "inbox_retried": lambda detail: f"{_messages_of(detail)} in the inbox tried again{_by(detail)}",
     "inbox_dropped": lambda detail: f"{_messages_of(detail)} in the inbox deleted for good{_by(detail)}{_why(detail)}",
+    "move_asked": lambda detail: (
+        f"to go from {_said(detail, 'from', 'no worker')} to the worker {_said(detail, 'to')}, asked{_by(detail)}"
+    ),
     "moved": "connected again in another process",
     "set_aside": lambda detail: (
         f"{_said(detail, 'reason', 'its process ended')}, again and again: it is left alone for half an hour, "
