@@ -1,8 +1,10 @@
 """``workers``, ``drain`` and ``move`` over real rows and locks; what workers do is done by stand-ins."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +12,7 @@ import pytest
 from support.fleet import Answer, Fleet
 from support.stand_in_workers import FleetWorker, obeying
 
+import wa_sessions
 from wa_sessions.cli.suggest import answer
 from wa_sessions.db import backend, health, phones
 from wa_sessions.db.gateway import Database
@@ -17,6 +20,7 @@ from wa_sessions.db.health import HealthRow
 from wa_sessions.process_identity import ProcessIdentity
 
 Make = Callable[..., FleetWorker]
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "several-machines.md"
 ONE, TWO, THREE = "77051234561", "77051234562", "77051234563"
 
 
@@ -56,6 +60,9 @@ def connected(database: Database, phone_id: int) -> None:
 
 def states(fleet: Fleet) -> dict[str, str]:
     return {one["worker"]: one["state"] for one in fleet.json("workers")["workers"]}
+
+
+# ------------------------------------------------------------------------------------------------ workers
 
 
 def test_without_any(fleet: Fleet) -> None:
@@ -163,7 +170,7 @@ def test_none_to_choose_from(fleet: Fleet) -> None:
     assert "wa-sessions run" in fleet("drain", "msg1/10").err
 
 
-# --------------------------------------------------------------------------------------------------- drain
+# -------------------------------------------------------------------------------------------------- drain
 
 
 def test_a_drain(fleet: Fleet, make: Make, ids: list[int]) -> None:
@@ -266,7 +273,7 @@ def test_one_that_cannot_drain(fleet: Fleet, make: Make, silent: float, lease: f
         assert (refused.code, words in refused.err) == (1, True)
 
 
-# ---------------------------------------------------------------------------------------------------- move
+# --------------------------------------------------------------------------------------------------- move
 
 
 def test_a_move(fleet: Fleet, make: Make, ids: list[int]) -> None:
@@ -367,6 +374,9 @@ def test_a_phone_that_is_not_ours(fleet: Fleet, make: Make, ids: list[int]) -> N
     assert fleet("move", TWO, "--to", "10", "--timeout", "soon").code == 2
 
 
+# ------------------------------------------------------------------------------- where else workers are named
+
+
 def test_stats_and_sessions_name_it_alike(fleet: Fleet, make: Make, ids: list[int]) -> None:
     one, _ = make("msg1", 10), make("msg2", 20)
     one.take(ids[0])
@@ -387,6 +397,49 @@ def test_workers_are_offered_to_the_tab_key(fleet: Fleet, make: Make, monkeypatc
     make("msg3", 30, scope="org:3")
     assert answer("bash", ["drain", ""]).split() == ["msg1/10", "msg3/30"]
     assert answer("fish", ["move", ONE, "--to", "msg3"]) == "msg3/30\t0.1.0, org 3\n"
+
+
+def test_from_python(fleet: Fleet, make: Make, ids: list[int]) -> None:
+    one, two = make("msg1", 10), make("msg2", 20)
+    one.take(*ids)
+    with obeying(one, two):
+        assert wa_sessions.move_phone(ids[0], "msg2/20", database_url=fleet.url).worker.id == two.id
+        assert wa_sessions.drain_worker("msg1/10", database_url=fleet.url).left == 0
+    listed = wa_sessions.list_workers(database_url=fleet.url)
+    assert [(worker.name, worker.phones) for worker in listed.workers] == [("msg1/10", 0), ("msg2/20", 3)]
+    assert wa_sessions.drain_worker("msg1/10", undo=True, database_url=fleet.url).draining is False
+    with pytest.raises(wa_sessions.WorkerNotFound):
+        wa_sessions.drain_worker("msg9/9", database_url=fleet.url)
+
+
+def _without_times(text: str) -> list[str]:
+    return re.sub(r"\d+(\.\d+)? (s|min|h)\b", "T", text).split()
+
+
+def test_what_the_how_to_shows_is_what_commands_print(fleet: Fleet, make: Make, ids: list[int]) -> None:
+    one, two = make("msg1", 4711), make("msg2", 815)
+    one.take(*ids[:2])
+    two.take(ids[2])
+    for id_ in ids:
+        connected(fleet.database, id_)
+    fleet.sql("UPDATE wa_sessions.worker SET hosts = 1, started_at = now() - interval '26 h'")
+    shown = re.findall(r"```console\n\$ wa-sessions ([^\n]+)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert [command.split()[0] for command, _ in shown] == ["workers", "drain", "move", "workers"]
+    for command, output in shown:
+        if command == "workers" and output != shown[0][1]:
+            two.release(ids[2]) if ids[2] in two.phones else one.release(ids[2])
+            two.take(ids[2])
+            fleet.sql("UPDATE wa_sessions.worker SET lease_seconds = 5, heartbeat_at = clock_timestamp()")
+            one.silent(3.1)
+        with obeying(one, two):
+            done = fleet(*command.split())
+        if command.startswith("drain"):
+            fleet("drain", "4711", "--undo")
+            for id_ in ids[:2]:
+                two.release(id_)
+            one.take(*ids[:2])
+        assert done.code == 0
+        assert _without_times(done.err + done.out) == _without_times(output)
 
 
 def test_json_is_plain(fleet: Fleet, make: Make) -> None:
