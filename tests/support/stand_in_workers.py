@@ -2,11 +2,12 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 from wa_sessions.db import leases, workers
 from wa_sessions.db.gateway import Database, pinned
+from wa_sessions.health.workers import serves
 from wa_sessions.process_identity import ProcessIdentity
 
 LONG = 600.0  # seconds: a lease that no test outlives, so that nobody has to renew
@@ -27,6 +28,7 @@ class FleetWorker:
     ) -> None:
         self.id: UUID = uuid4()
         self.name = f"{host}/{pid}"
+        self.scope = scope
         self.database = database
         self.phones: set[int] = set()
         self._locks = database.dedicated()
@@ -57,10 +59,8 @@ class FleetWorker:
 
 
 @contextlib.contextmanager
-def obeying(
-    *fleet: FleetWorker, most: int = 1000, order: Callable[[list[int]], Iterable[int]] = iter
-) -> Iterator[None]:
-    """Have them look at their rows whenever they are told to: ``most`` phones in all change hands, in ``order``."""
+def obeying(*fleet: FleetWorker, most: int = 1000) -> Iterator[None]:
+    """Have them look at their rows whenever they are told to: ``most`` phones in all change hands."""
     database = fleet[0].database
     by_id = {worker.id: worker for worker in fleet}
     over, left = threading.Event(), [most]
@@ -71,7 +71,7 @@ def obeying(
             ready.set()
             while not over.is_set():
                 workers.hear(listening, 0.2)
-                _obey(database, by_id, left, order)
+                _obey(database, by_id, left)
 
     ready = threading.Event()
     thread = threading.Thread(target=obey)
@@ -88,7 +88,6 @@ def _obey(
     database: Database,
     by_id: "dict[UUID, FleetWorker]",
     left: list[int],
-    order: Callable[[list[int]], Iterable[int]],
 ) -> None:
     with database.transaction() as conn:
         wanted = {
@@ -99,12 +98,17 @@ def _obey(
             if row["wanted_by"]
         }
         draining = {row.id for row in workers.roster(conn) if row.draining}
-    able = [worker for worker in by_id.values() if worker.id not in draining]
+        organizations = {
+            row["id"]: row["organizationId"]
+            for row in conn.execute('SELECT id, "organizationId" FROM public."OrganizationPhone"')
+        }
     for worker in by_id.values():
-        for phone_id in order(sorted(worker.phones)):
+        for phone_id in sorted(worker.phones):
             to = by_id.get(wanted[phone_id]) if phone_id in wanted else None
-            if to is None and worker.id in draining and able:
-                to = min(able, key=lambda other: len(other.phones))
+            if to is None and worker.id in draining:
+                able = [one for one in by_id.values() if one.id not in draining]
+                able = [one for one in able if serves(one.scope, organizations[phone_id])]
+                to = min(able, key=lambda other: len(other.phones), default=None)
             if to is not None and to is not worker and left[0] > 0:
                 left[0] -= 1
                 worker.release(phone_id)

@@ -17,7 +17,7 @@ from wa_sessions.actions.takeover import refuse_exported, sides, unmake
 from wa_sessions.db import health, operations, phones, restoring, rights
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
-from wa_sessions.db.operations import DRAINS, MOVES, UNDONE, Operation, OperationPhone, way_on
+from wa_sessions.db.operations import MOVES, UNDONE, Operation, OperationPhone, way_on
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.restoring import AlreadyRestored
 from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError
@@ -154,8 +154,7 @@ def _look(
     with opened.database.transaction() as conn:
         rights.require(conn, opened.backend, set())
         done = operations.operation(conn, word)
-        if done.action in DRAINS:
-            raise Conflict(f"{done.id} took no keys: wa-sessions drain WORKER, with or without --undo, takes it back")
+        operations.require_keys(done)
         pending = _pending(done, phone, organization_id)
         found: dict[int, Phone] = {}
         for part in pending:

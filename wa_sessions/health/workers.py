@@ -10,6 +10,7 @@ OLD_LEASE = 30.0  # seconds, of workers before migration 0007, which do not writ
 SILENT_AFTER = 0.4
 """Of its lease: a worker is renewed each fifth of it, so one renewal at least is missing."""
 _ID_DIGITS = 8  # of an id, where it has to tell workers apart
+_FEWEST_DIGITS = 4  # of an id alone, so that a pid that was cut off means no worker
 
 
 class WorkerState(StrEnum):
@@ -103,9 +104,10 @@ def meant(word: str, workers: Iterable[tuple[UUID, str, int]]) -> list[UUID]:
     """
     word, workers = word.strip(), list(workers)
     exact = [id_ for id_, host, pid in workers if word in (f"{host}/{pid}", str(pid))]
-    return exact or [id_ for id_, host, pid in workers if _begins(id_, word.removeprefix(f"{host}/{pid}#"))]
+    return exact or [id_ for id_, host, pid in workers if _begins(id_, word, f"{host}/{pid}#")]
 
 
-def _begins(id_: UUID, word: str) -> bool:
-    digits = word.lower().replace("-", "")
-    return bool(digits) and id_.hex.startswith(digits)
+def _begins(id_: UUID, word: str, name: str) -> bool:
+    fewest = 1 if word.startswith(name) else _FEWEST_DIGITS
+    digits = word.removeprefix(name).lower().replace("-", "")
+    return len(digits) >= fewest and id_.hex.startswith(digits)
