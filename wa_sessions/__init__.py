@@ -19,12 +19,16 @@ from wa_sessions.errors import (
     SchemaMissing,
     UsageError,
     WaSessionsError,
+    WorkerNotFound,
 )
 
 if TYPE_CHECKING:
     from wa_sessions.actions.changes import Change, Changed
+    from wa_sessions.actions.drain import Drained
+    from wa_sessions.actions.move import Moved
     from wa_sessions.actions.restore import Restored
     from wa_sessions.actions.stats import SessionErrorStats
+    from wa_sessions.actions.workers import WorkerList
 
     __version__: str
 
@@ -36,6 +40,8 @@ __all__ = [
     "Changed",
     "Conflict",
     "DatabaseError",
+    "Drained",
+    "Moved",
     "NotConfirmed",
     "OwnedByAnother",
     "PermissionMissing",
@@ -45,17 +51,25 @@ __all__ = [
     "SessionErrorStats",
     "UsageError",
     "WaSessionsError",
+    "WorkerList",
+    "WorkerNotFound",
     "__version__",
     "aclean_app_state",
     "aclean_sessions",
+    "adrain_worker",
     "aforce_close_session",
     "aget_session_error_stats",
+    "alist_workers",
+    "amove_phone",
     "areset_status",
     "arestore_operation",
     "clean_app_state",
     "clean_sessions",
+    "drain_worker",
     "force_close_session",
     "get_session_error_stats",
+    "list_workers",
+    "move_phone",
     "reset_status",
     "restore_operation",
 ]
@@ -148,6 +162,58 @@ def restore_operation(
         return restore(opened, operation, overwrite=overwrite, process_stopped=process_stopped)
 
 
+def list_workers(*, database_url: str | None = None) -> "WorkerList":
+    """All workers: which phones each shares, how many it has, and whether it lives.
+
+    Raises SchemaMissing; PermissionMissing; DatabaseError.
+    """
+    from wa_sessions.actions import workers
+    from wa_sessions.actions.connection import open_database
+
+    with open_database(database_url, size=1) as opened:
+        return workers.list_workers(opened)
+
+
+def drain_worker(
+    worker: str,
+    *,
+    undo: bool = False,
+    force: bool = False,
+    wait: bool = True,
+    timeout: float = 60.0,
+    reason: str | None = None,
+    database_url: str | None = None,
+) -> "Drained":
+    """Have a worker (host/pid, pid, or the beginning of its id) give its phones to others; blocks until it has none.
+
+    ``undo`` has it take phones again. Raises WorkerNotFound; OwnedByAnother where nobody could take some of its phones,
+    unless ``force``; WaSessionsError after ``timeout`` seconds, and for a worker that is dead or of an older version;
+    SchemaMissing; PermissionMissing; DatabaseError.
+    """
+    from wa_sessions.actions import drain
+    from wa_sessions.actions.connection import open_database
+
+    with open_database(database_url) as opened:
+        if undo:
+            return drain.undo(opened, worker, reason=reason)
+        begun = drain.begin(opened, drain.plan(opened, worker), force=force, reason=reason)
+        return drain.wait(opened, begun, timeout) if wait else begun
+
+
+def move_phone(phone_id: int, worker: str, *, timeout: float = 30.0, database_url: str | None = None) -> "Moved":
+    """Have another worker (host/pid, pid, or the beginning of its id) run a phone; blocks until it has it.
+
+    Raises PhoneNotFound; WorkerNotFound; OwnedByAnother for a phone that no worker may run; WaSessionsError where it
+    has not happened within ``timeout`` seconds, or cannot; SchemaMissing; PermissionMissing; DatabaseError.
+    """
+    from wa_sessions.actions.connection import open_database
+    from wa_sessions.actions.move import move
+    from wa_sessions.keys.phone_ref import PhoneRef
+
+    with open_database(database_url) as opened:
+        return move(opened, PhoneRef(phone_id=phone_id), worker, timeout=timeout)
+
+
 def _make(change: "Change", phone_id: int, *, process_stopped: bool, database_url: str | None) -> "Changed":
     from wa_sessions.actions.changes import make
     from wa_sessions.actions.connection import open_database
@@ -175,11 +241,17 @@ aclean_app_state = _on_thread(clean_app_state)
 aclean_sessions = _on_thread(clean_sessions)
 areset_status = _on_thread(reset_status)
 arestore_operation = _on_thread(restore_operation)
+alist_workers = _on_thread(list_workers)
+adrain_worker = _on_thread(drain_worker)
+amove_phone = _on_thread(move_phone)
 
 _LAZY = {
     "Changed": "wa_sessions.actions.changes",
+    "Drained": "wa_sessions.actions.drain",
+    "Moved": "wa_sessions.actions.move",
     "Restored": "wa_sessions.actions.restore",
     "SessionErrorStats": "wa_sessions.actions.stats",
+    "WorkerList": "wa_sessions.actions.workers",
 }
 
 

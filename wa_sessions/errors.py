@@ -9,7 +9,7 @@ class ExitCode(IntEnum):
     DONE = 0
     FAILED = 1
     USAGE = 2
-    NO_SUCH_PHONE = 3
+    NO_SUCH_PHONE = 3  # nor worker
     NO_DATABASE = 4
     OWNED = 5
     NOT_CONFIRMED = 6
@@ -34,6 +34,12 @@ class AmbiguousPhone(UsageError):
 
 class PhoneNotFound(WaSessionsError):
     """No phone answers to that number or id."""
+
+    exit_code = ExitCode.NO_SUCH_PHONE
+
+
+class WorkerNotFound(WaSessionsError):
+    """No worker, or more than one, is called that."""
 
     exit_code = ExitCode.NO_SUCH_PHONE
 

@@ -37,6 +37,10 @@ TYPED = (
     ("operations", "--since", "{}"),
     ("unlink", "{}", "--dry-run"),
     ("quarantine", "purge", "--older-than", "{}", "--dry-run"),
+    ("drain", "{}"),
+    ("drain", "{}", "--undo"),
+    ("move", "{}", "--to", "{}"),
+    ("move", BUFFERS, "--to", "{}"),
 )
 
 

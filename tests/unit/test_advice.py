@@ -7,7 +7,7 @@ import pytest
 
 from wa_sessions.actions.advice import needs_operator, next_step
 from wa_sessions.actions.stats import SessionErrorStats
-from wa_sessions.cli.stats import _wrapped
+from wa_sessions.cli.stats import wrapped
 
 NUMBER = "77051234567"
 NOW = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
@@ -89,7 +89,7 @@ def test_keys_in_quarantine_come_back_by_commands_that_can_be_typed(where: dict[
 
 def test_lines_fit_and_no_command_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    lines = _wrapped(f"next: {next_step(phone(state='force_closed', status='logged_out'))}")
+    lines = wrapped(f"next: {next_step(phone(state='force_closed', status='logged_out'))}")
     assert max(map(len, lines)) <= 80
     for command in (f"wa-sessions operations {NUMBER}", f"wa-sessions relink {NUMBER}"):
         assert any(command in line for line in lines)

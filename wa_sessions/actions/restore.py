@@ -154,6 +154,7 @@ def _look(
     with opened.database.transaction() as conn:
         rights.require(conn, opened.backend, set())
         done = operations.operation(conn, word)
+        operations.require_keys(done)
         pending = _pending(done, phone, organization_id)
         found: dict[int, Phone] = {}
         for part in pending:

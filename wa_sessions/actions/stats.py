@@ -16,6 +16,7 @@ from wa_sessions.db.phones import Phone
 from wa_sessions.errors import PermissionMissing, SchemaMissing
 from wa_sessions.health.limits import Limits, Severity, severity
 from wa_sessions.health.reconnect import State, Status
+from wa_sessions.health.workers import WorkerState
 from wa_sessions.keys.phone_ref import PhoneRef
 
 NOT_CONNECTED = "not_connected"
@@ -31,12 +32,16 @@ _NODE_WATCHING = {Status.LOADING, Status.CONNECTED, Status.RECONNECTING}
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """The live worker that owns a session; host and pid are None where its own row is gone."""
+    """The live worker that owns a session; host and pid are None where its own row is gone.
+
+    ``state`` is ``serving``, ``draining`` or ``silent``, as ``workers`` has it.
+    """
 
     id: str
     host: str | None
     pid: int | None
     since: datetime | None
+    state: str = WorkerState.SERVING.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +164,14 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
         inbox_dead=watch.inbox.dead,
         inbox_oldest_seconds=_rounded(watch.inbox.oldest_seconds),
         last_connected_at=phone.last_connected_at,
-        worker=Worker(str(owner.worker_id), owner.host, owner.pid, owner.started_at) if owner else None,
+        worker=_worker(owner) if owner else None,
         logs_read_at=watch.logs.read_at if watch.logs else None,
         observed=unknown_because in (None, NOT_CONNECTED),
     )
+
+
+def _worker(owner: WorkerInfo) -> Worker:
+    return Worker(str(owner.worker_id), owner.host, owner.pid, owner.started_at, owner.state.value)
 
 
 def _watch(opened: Opened, phone_id: int) -> Watch:

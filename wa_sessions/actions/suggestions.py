@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+from wa_sessions.actions.workers import read
 from wa_sessions.db import suggestions
 from wa_sessions.db.settings import resolve
 from wa_sessions.errors import WaSessionsError
@@ -22,4 +23,11 @@ def operations(database_url: str | None) -> list[tuple[str, str]]:
     """Operations that can still be undone, the newest first, with what they did to whom."""
     with suppress(WaSessionsError), suggestions.hurried(resolve(database_url, allow_embedded="running")) as conn:
         return suggestions.operations(conn)
+    return []
+
+
+def workers(database_url: str | None) -> list[tuple[str, str]]:
+    """Workers that live, with their version and which phones they share."""
+    with suppress(WaSessionsError), suggestions.hurried(resolve(database_url, allow_embedded="running")) as conn:
+        return [(one.name, f"{one.version}, {one.scope_words}") for one in read(conn) if one.state.lives]
     return []

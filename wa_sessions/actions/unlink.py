@@ -89,6 +89,7 @@ def unlink(
 def _unlinkable(
     conn: Connection, opened: Opened, done: Operation, organization_id: int | None = None
 ) -> list[KeptDevice]:
+    operations.require_keys(done)
     if done.action in MOVING:
         raise Conflict(f"{done.id} ({done.action}) only moved its device, which is in use where it is now")
     parts = {part.phone_id: part for part in done.phones if organization_id in (None, part.organization_id)}

@@ -13,6 +13,9 @@ _COMMANDS = {
     "rename": ("phones.rename", "wa-sessions rename 77051234567 'Front desk'"),
     "stats": ("stats.stats", "wa-sessions stats 77051234567 --json"),
     "sessions": ("stats.sessions", "wa-sessions sessions --org 1 --unhealthy"),
+    "workers": ("workers.workers", "wa-sessions workers --json"),
+    "drain": ("workers.drain", "wa-sessions drain msg1/4711"),
+    "move": ("workers.move", "wa-sessions move 77051234567 --to msg2/815"),
     "check": ("check.check", "wa-sessions check --all --freshness 5m"),
     "top": ("top.top", "wa-sessions top --org 1"),
     "errors": ("errors.errors", "wa-sessions errors 77051234567 --since 1h"),
@@ -46,7 +49,9 @@ _COMMANDS = {
 
 _HELP = "Keep WhatsApp sessions alive: see Bad MAC and Bad Decrypt, mend with the least damage, undo every deletion."
 _GROUPS = {"db": "db.app", "quarantine": "history.app", "alerts": "alerts.app", "inbox": "inbox.app"}
-_WITHOUT_ARGUMENTS = frozenset({"run", "sessions", "check", "top", "errors", "report", "metrics", "operations", "demo"})
+_WITHOUT_ARGUMENTS = frozenset(
+    {"run", "sessions", "workers", "check", "top", "errors", "report", "metrics", "operations", "demo"}
+)
 
 
 def tree(words: Iterable[str] = ()) -> typer.Typer:

@@ -289,6 +289,10 @@ def _listed(listed: "list[Operation]", now: datetime) -> list[str]:
 
 
 def _undoable(one: "Operation") -> str:
+    from wa_sessions.db.operations import DRAINS
+
+    if one.action in DRAINS:
+        return "no keys"
     if one.undoable:
         return "yes"
     if one.restored:

@@ -36,6 +36,7 @@ PhoneArgument = Annotated[
     str, typer.Argument(metavar="PHONE", help="A number in any spelling, a JID, or '#ID' (in quotes).")
 ]
 PhoneOrAll = Annotated[str, typer.Argument(help="A number, a JID, '#ID' (in quotes), or all.", metavar="PHONE|all")]
+WORKER_HELP = "A worker: host/pid, its pid, or the beginning of its id."
 OrganizationArgument = Annotated[int | None, typer.Argument(metavar="[ORG]", help="The same as --org.")]
 DatabaseUrl = Annotated[
     str | None,

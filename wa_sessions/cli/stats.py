@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wa_sessions.actions.stats import SessionErrorStats, Worker
 
 MOST_ADVICE = 10
-_WORKER = ("id", "host", "pid", "since")
+_WORKER = ("id", "host", "pid", "since", "state")
 _KEYS = ("store", "keys", "keys_by_type")
 _COLOURS = {"ok": "32", "warning": "33", "critical": "1;31", "unknown": "2"}
 KINDS = {"bad_mac": "Bad MAC", "bad_decrypt": "Bad Decrypt"}
@@ -125,13 +125,11 @@ def _card(found: "SessionErrorStats", now: datetime) -> list[str]:
     title = terminal.plain(found.phone) + (f"  {terminal.plain(found.display_name)}" if found.display_name else "")
     lines = [title]
     for label, value in _facts(found, now):
-        wrapped = textwrap.wrap(terminal.plain(value), terminal.width() - _LABEL - 2) or [""]
-        wrapped[0] = terminal.colour(wrapped[0], _COLOURS[found.severity]) if label == "health" else wrapped[0]
-        lines += [
-            f"  {name:<{_LABEL}}{part}" for name, part in zip([label] + [""] * len(wrapped), wrapped, strict=False)
-        ]
+        parts = textwrap.wrap(terminal.plain(value), terminal.width() - _LABEL - 2) or [""]
+        parts[0] = terminal.colour(parts[0], _COLOURS[found.severity]) if label == "health" else parts[0]
+        lines += [f"  {name:<{_LABEL}}{part}" for name, part in zip([label] + [""] * len(parts), parts, strict=False)]
     if advice := next_step(found):
-        lines += _wrapped(f"next: {advice}")
+        lines += wrapped(f"next: {advice}")
     return lines
 
 
@@ -171,8 +169,9 @@ def _worker(found: "SessionErrorStats", now: datetime) -> str:
 
 
 def place(worker: "Worker") -> str:
-    """Where a worker runs."""
-    return f"{worker.host}/{worker.pid}" if worker.host else worker.id
+    """Where a worker runs, and what is wrong or about to change with it."""
+    name = f"{worker.host}/{worker.pid}" if worker.host else worker.id
+    return name if worker.state == "serving" else f"{name} ({worker.state})"
 
 
 def _fleet(listed: "list[Session]", now: datetime) -> list[str]:
@@ -222,19 +221,19 @@ def _advice(listed: "list[SessionErrorStats]") -> list[str]:
     lines: list[str] = []
     urgent = [found for found in listed if needs_operator(found)]
     for found in urgent[:MOST_ADVICE]:
-        lines += _wrapped(f"{found.phone}: {next_step(found)}")
+        lines += wrapped(f"{found.phone}: {next_step(found)}")
     if len(urgent) > MOST_ADVICE:
         lines.append(f"… and {len(urgent) - MOST_ADVICE} more need somebody")
     alone = sum(found.unknown_because == "no_worker" for found in listed)
     if alone:
-        lines += _wrapped(f"no worker runs {alone} of the neonize phones: wa-sessions run")
+        lines += wrapped(f"no worker runs {alone} of the neonize phones: wa-sessions run")
     if any(found.unknown_because in ("no_schema", "no_permission") for found in listed):
         odd = next(found for found in listed if found.unknown_because in ("no_schema", "no_permission"))
-        lines += _wrapped(next_step(odd) or "")
+        lines += wrapped(next_step(odd) or "")
     return ["", *lines] if lines else []
 
 
-def _wrapped(text: str) -> list[str]:
+def wrapped(text: str) -> list[str]:
     """Lines that fit; commands in the text stay whole, so that they can be copied."""
     whole = _COMMAND.sub(lambda command: command[0].replace(" ", _HARD_SPACE), terminal.plain(text))
     width = terminal.width()

@@ -114,6 +114,8 @@ def _values(parameter: Any, given: dict[str, str], typed: str) -> list[Offer]:
             return every + suggestions.phones(database_url, typed, given.get("org"))
         case "operation":
             return suggestions.operations(database_url)
+        case "worker":
+            return suggestions.workers(database_url)
     choices = _WORDS.get(parameter.name) or getattr(parameter.type, "choices", ())
     if choices:
         return [(str(choice), "") for choice in choices]

@@ -13,6 +13,7 @@ import psycopg
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import Contended, OwnedByAnother
+from wa_sessions.health.workers import Signs, WorkerState, state_of
 from wa_sessions.process_identity import ProcessIdentity
 
 LOCK_CLASS = 1464947539
@@ -34,7 +35,7 @@ class WorkerInfo:
     """The owner of a live lease; host and pid are None where the worker's own row is gone.
 
     ``silent_for``: seconds since the last sign of life of the session itself, of its task and of the process that has
-    its socket; None where it has one, as its worker has.
+    its socket; None where it has one, as its worker has. ``worker_silent_for``: seconds since that of the worker.
     """
 
     phone_id: int
@@ -50,6 +51,15 @@ class WorkerInfo:
     boot_id: str | None = None
     pid_namespace: str | None = None
     pid_started: int | None = None
+    lease_seconds: float | None = None
+    draining: bool | None = None
+    worker_silent_for: float | None = None
+
+    @property
+    def state(self) -> WorkerState:
+        """How it is with the worker; where its own row is gone, only its lease tells."""
+        signs = Signs(self.worker_silent_for or 0.0, self.lease_seconds, 1, bool(self.draining), self.was_killed)
+        return state_of(signs)
 
     @property
     def was_killed(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.sql import queries
-from wa_sessions.errors import WaSessionsError
+from wa_sessions.errors import Conflict, WaSessionsError
 
 _SQL = queries("operations")
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
@@ -17,6 +17,10 @@ _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 ADOPT, RETURN, IMPORT, EXPORT = "adopt", "return", "import", "export"
 MOVES: Final = frozenset({ADOPT, RETURN, IMPORT})
 """The operations that put keys where the phone had others or none, and so are undone only while nobody used them."""
+
+DRAIN, DRAIN_UNDONE = "drain", "drain_undone"
+DRAINS: Final = frozenset({DRAIN, DRAIN_UNDONE})
+"""The operations that take no keys: they are about who runs phones."""
 
 UNDONE: Final = {f"undo_{action}": action for action in MOVES}
 MOVING: Final = frozenset({*MOVES, *UNDONE, EXPORT})
@@ -165,6 +169,12 @@ def operation(conn: Connection, operation_id: str) -> Operation:
     if not rows:
         raise WaSessionsError(f"no operation is called {operation_id[:40]!r}: wa-sessions operations lists them")
     return _with_phones(conn, rows)[0]
+
+
+def require_keys(done: Operation) -> None:
+    """Raise Conflict for an operation that was only about who runs phones."""
+    if done.action in DRAINS:
+        raise Conflict(f"{done.id} took no keys: wa-sessions drain WORKER, with or without --undo, takes it back")
 
 
 def latest(

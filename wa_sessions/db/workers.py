@@ -1,13 +1,69 @@
 """The rows of running workers."""
 
-from uuid import UUID
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid4
 
-from wa_sessions.db.gateway import Connection
+from wa_sessions.db.gateway import Connection, pinned
 from wa_sessions.db.leases import FREE_AFTER
 from wa_sessions.db.sql import queries
 from wa_sessions.process_identity import ProcessIdentity
 
 _SQL = queries("workers")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A row of ``wa_sessions.worker``; ``silent_for`` in seconds, by the database's clock.
+
+    ``lease_seconds`` is None for workers of a version that shares no phones.
+    """
+
+    id: UUID
+    host: str
+    pid: int
+    version: str
+    started_at: datetime
+    heartbeat_at: datetime
+    boot_id: str | None
+    pid_namespace: str | None
+    pid_started: int | None
+    lease_seconds: float | None
+    scope: str | None
+    draining: bool
+    hosts: int | None
+    silent_for: float
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether it was a process of this very machine that is gone."""
+        return ProcessIdentity(self.host, self.pid, self.boot_id, self.pid_namespace, self.pid_started).is_gone()
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """How far a worker is with giving its phones away."""
+
+    draining: bool
+    lease_seconds: float | None
+    silent_for: float
+    phones: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Who has a phone, or had it until ``ends_at``; ``seen_at`` is when that was looked at, by the database's clock."""
+
+    worker_id: UUID
+    wanted_by: UUID | None
+    taken_at: datetime | None
+    ends_at: datetime
+    seen_at: datetime
+
+    @property
+    def stands(self) -> bool:
+        """Whether that worker has it now."""
+        return self.ends_at > self.seen_at
 
 
 def register(
@@ -56,3 +112,61 @@ def forget(conn: Connection, worker_id: UUID) -> None:
 def forget_stale(conn: Connection, age: float) -> int:
     """Remove workers that were killed: silent for ``age`` seconds. Returns how many."""
     return conn.execute(_SQL.forget_stale, {"age": age}).rowcount
+
+
+def roster(conn: Connection) -> list[WorkerRow]:
+    """All workers, in order of host and pid, those too that died and are not forgotten yet."""
+    return [WorkerRow(**row) for row in conn.execute(_SQL.roster)]
+
+
+def connected_phones(conn: Connection) -> frozenset[int]:
+    """The phones whose sessions are connected, as far as whoever ran them last has written."""
+    return frozenset(row["phone_id"] for row in conn.execute(_SQL.connected))
+
+
+def set_draining(conn: Connection, worker_id: UUID, draining: bool) -> bool:  # noqa: FBT001  # the value that is set
+    """Have a worker give its phones to others, or not any more; whether that is new to it. It hears of it at once."""
+    row = conn.execute(_SQL.set_draining, {"worker_id": worker_id, "draining": draining}).fetchone()
+    _tell(conn, worker_id)
+    return row is not None
+
+
+def draining(conn: Connection, worker_id: UUID) -> Draining | None:
+    """How far a worker is with that; None where it has ended."""
+    row = conn.execute(_SQL.draining, {"worker_id": worker_id}).fetchone()
+    return Draining(**row) if row else None
+
+
+def want(conn: Connection, phone_id: int, worker_id: UUID, seconds: float) -> None:
+    """Have a phone's worker give it to another one, which takes it, within ``seconds``; both hear of it at once."""
+    values = {"phone_id": phone_id, "worker_id": worker_id, "seconds": seconds, "nobody": uuid4()}
+    conn.execute(_SQL.want, values)
+    _tell(conn, worker_id)
+
+
+def unwant(conn: Connection, phone_id: int, worker_id: UUID) -> None:
+    """Take that back, unless it has happened or somebody has asked for something else."""
+    conn.execute(_SQL.unwant, {"phone_id": phone_id, "worker_id": worker_id})
+    _tell(conn, worker_id)
+
+
+def holding(conn: Connection, phone_id: int) -> Holding | None:
+    """Who has a phone now, or had it last."""
+    row = conn.execute(_SQL.holding, {"phone_id": phone_id}).fetchone()
+    return Holding(**row) if row else None
+
+
+def listen(dedicated: Connection) -> None:
+    """Let a dedicated connection hear of what changes among workers."""
+    with pinned(dedicated):
+        dedicated.execute(_SQL.listen_fleet)
+
+
+def hear(dedicated: Connection, timeout: float) -> None:
+    """Wait until something may have changed, for ``timeout`` seconds at most."""
+    for _ in dedicated.notifies(timeout=timeout, stop_after=1):
+        pass
+
+
+def _tell(conn: Connection, worker_id: UUID) -> None:
+    conn.execute(_SQL.notify_fleet, {"payload": str(worker_id)})

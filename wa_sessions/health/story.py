@@ -260,6 +260,10 @@ def _moved(detail: Detail, how: str) -> str:
     return f"{how}{_by(detail)} as {_said(detail, 'device', 'the same device')}{_why(detail)}"
 
 
+def _instead(detail: Detail) -> str:
+    return f" instead of {detail['from']}" if detail.get("from") else ""
+
+
 def _force_closed(detail: Detail) -> str:
     keys = "; its keys are in quarantine" if detail.get("logout") else "; its keys stay"
     return f"force-closed{_by(detail)}{_why(detail)}{keys}"
@@ -373,6 +377,7 @@ _SENTENCES: Mapping[str, str | Callable[[Detail], str]] = {
     ),
     "inbox_retried": lambda detail: f"{_messages_of(detail)} in the inbox tried again{_by(detail)}",
     "inbox_dropped": lambda detail: f"{_messages_of(detail)} in the inbox deleted for good{_by(detail)}{_why(detail)}",
+    "move_asked": lambda detail: f"to be run by worker {_said(detail, 'to')}{_instead(detail)}, asked for{_by(detail)}",
     "moved": "connected again in another process",
     "set_aside": lambda detail: (
         f"{_said(detail, 'reason', 'its process ended')}, again and again: it is left alone for half an hour, "

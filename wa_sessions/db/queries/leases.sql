@@ -51,7 +51,9 @@ SELECT * FROM (
                 ELSE worker.heartbeat_at + make_interval(secs => worker.lease_seconds) END AS expires_at,
            worker.host, worker.pid, worker.boot_id, worker.pid_namespace, worker.pid_started,
            worker.version, worker.started_at, worker.heartbeat_at,
-           extract(epoch FROM clock_timestamp() - lease.alive_at)::float8 AS silent_for
+           extract(epoch FROM clock_timestamp() - lease.alive_at)::float8 AS silent_for,
+           worker.lease_seconds, worker.draining,
+           extract(epoch FROM clock_timestamp() - worker.heartbeat_at)::float8 AS worker_silent_for
     FROM wa_sessions.lease LEFT JOIN wa_sessions.worker ON worker.id = lease.worker_id
     WHERE %(phone_id)s::int IS NULL OR lease.phone_id = %(phone_id)s
 ) AS owner
