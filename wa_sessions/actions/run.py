@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.ownership import require_neonize
 from wa_sessions.db import migrate, phones, settings, whatsmeow
-from wa_sessions.db.gateway import Connection, Database
+from wa_sessions.db.gateway import DEADLINE, Connection, Database
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
 from wa_sessions.health.model import Limits
@@ -30,7 +30,8 @@ from wa_sessions.worker.session_task import Watching
 from wa_sessions.worker.supervisor import Supervisor, WorkerOptions
 
 STORE_VARIABLE = "WA_SESSIONS_STORE_URL"
-CONNECTIONS = 4  # that all sessions of a worker share; scrapes of its metrics use none of them
+CONNECTIONS = 4  # that all sessions of a worker share
+METRICS_CONNECTIONS = 2  # of scrapes
 INBOX_CONNECTIONS = 1
 """Of its own: messages wait for no session's transactions."""
 
@@ -87,7 +88,8 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
         whatsmeow.require_search_path(store_url)
     if handler is None:
         log.warn("no --on-message: messages are only observed and not handed to anyone", event="no_handler")
-    connections = Database(opened.database.target, INBOX_CONNECTIONS)
+    opened.database.close()  # what is idle of the command's own
+    connections = _connections(opened, INBOX_CONNECTIONS)
     with connections, _metrics(opened, options), _alerts(opened):
         asyncio.run(_run(opened, chosen, options, store_url, handler, connections, skip_owned=not refs))
 
@@ -129,13 +131,18 @@ async def _run(
         Figure("messages_waiting", "Messages that wait for their handler, in memory.", lambda: dispatcher.waiting),
         *(_inbox_figures(inbox) if inbox else ()),
     )
-    database = Database(opened.database.target, CONNECTIONS)
+    database = _connections(opened, CONNECTIONS)
     supervisor = Supervisor(database, opened.backend, worker_options, hosts, dispatcher)
     try:
         await supervisor.run(chosen, skip_owned=skip_owned)
     finally:
         database.cut()
         connections.cut()
+
+
+def _connections(opened: Opened, size: int) -> Database:
+    """A part's own, with which it waits for no server for ever."""
+    return Database(opened.database.target, size, deadline=DEADLINE, writable=True)
 
 
 def _inbox_figures(inbox: Inbox) -> tuple[Figure, ...]:
@@ -164,7 +171,8 @@ def _metrics(opened: Opened, options: RunOptions) -> Iterator[None]:
     from wa_sessions.actions.metrics import Exposition
     from wa_sessions.worker.metrics import listening
 
-    with listening(options.metrics_listen, Exposition(opened).render) as port:
+    scraped = replace(opened, database=_connections(opened, METRICS_CONNECTIONS))
+    with scraped, listening(options.metrics_listen, Exposition(scraped).render) as port:
         host = options.metrics_listen[0]
         log.info(f"metrics at http://{f'[{host}]' if ':' in host else host}:{port}/metrics", event="metrics", port=port)
         yield

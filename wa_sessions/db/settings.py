@@ -11,6 +11,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from wa_sessions.db import dsn
+from wa_sessions.db.servers import Server
 from wa_sessions.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -102,13 +103,26 @@ def store_url(conn: "Connection", target: Target, override: str | None = None) -
     query = _tls(conn, parts) | {"binary_parameters": "yes", "search_path": STORE_SCHEMA}
     if info.server_version >= 140_000:
         query[IDLE_TIMEOUT] = str(IDLE_MILLISECONDS)
-    host = info.host or info.hostaddr
     login = quote(info.user, safe="") + (f":{quote(info.password, safe='')}" if info.password else "")
     database = quote(info.dbname, safe="")
-    if host.startswith("/"):
-        return dsn.with_query(f"postgres://{login}@/{database}", {"host": host, "port": str(info.port)} | query)
-    bracketed = f"[{host}]" if ":" in host else host
-    return dsn.with_query(f"postgres://{login}@{bracketed}:{info.port}/{database}", query)
+    return _at(Server(info.host or info.hostaddr, info.port), login, database, query)
+
+
+def at_server(url: str, server: Server) -> str:
+    """A derived store's URL, at another server of the same database: after a failover, say."""
+    base, query = dsn.split_query(url)
+    login, _, rest = base.partition("://")[2].rpartition("@")
+    for name in ("host", "port"):
+        query.pop(name, None)
+    return _at(server, login, rest.partition("/")[2], query)
+
+
+def _at(server: Server, login: str, database: str, query: dict[str, str]) -> str:
+    if server.host.startswith("/"):
+        place = {"host": server.host, "port": str(server.port)}
+        return dsn.with_query(f"postgres://{login}@/{database}", place | query)
+    bracketed = f"[{server.host}]" if ":" in server.host else server.host
+    return dsn.with_query(f"postgres://{login}@{bracketed}:{server.port}/{database}", query)
 
 
 def without_idle_timeout(url: str) -> str:
