@@ -9,8 +9,9 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.connections_needed import Need
 from wa_sessions.actions.ownership import require_neonize
-from wa_sessions.db import migrate, phones, settings, whatsmeow
+from wa_sessions.db import leases, migrate, phones, server, settings, whatsmeow
 from wa_sessions.db.gateway import DEADLINE, Connection, Database
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
@@ -72,17 +73,23 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
     """Run the named phones, or all ``neonize`` phones that nobody else runs, until SIGTERM or SIGINT.
 
     Raises UsageError (no phone at all, a handler that is not there, bad settings of alerts), PhoneNotFound,
-    AmbiguousPhone, OwnedByAnother (a phone that is not ours or another worker's), SchemaMissing, DatabaseError,
+    AmbiguousPhone, OwnedByAnother (a phone that is not ours or another worker's), SchemaMissing, DatabaseError (also: a
+    pooler in transaction mode, too few connections left),
     WaSessionsError (the address of ``metrics_listen`` cannot be had).
     """
     handler = HandlerSpec.named(options.function, options.command, options.handler_environment, options.url)
     check_handler(handler)
     alert_targets.check()
+    override = options.store_url or os.environ.get(STORE_VARIABLE) or None
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
         chosen = _chosen(conn, opened, refs, organization_id)
+        free = {phone.id for phone in chosen} - leases.owners(conn).keys()
+        limit = server.tightest_limit(conn)
+    server.require_session_state(_connections(opened, 1))
+    _need(options, with_inbox=handler is not None, sessions=0 if override else len(free)).judge(limit)
+    with opened.database.transaction() as conn:
         whatsmeow.ensure_schema(conn)
-        override = options.store_url or os.environ.get(STORE_VARIABLE) or None
         store_url = settings.store_url(conn, opened.database.target, override)
     if override:
         whatsmeow.require_search_path(store_url)
@@ -138,6 +145,16 @@ async def _run(
     finally:
         database.cut()
         connections.cut()
+
+
+def _need(options: RunOptions, *, with_inbox: bool, sessions: int) -> Need:
+    """A part has one connection at least while the worker runs, and at most as many as it may make."""
+    senders = len(alert_targets.from_environment())
+    inbox = INBOX_CONNECTIONS if with_inbox and options.inbox == "database" else 0
+    locks, commands = 1, 1
+    at_most = CONNECTIONS + locks + commands + inbox + (senders + 1 if senders else 0)
+    at_least = 1 + locks + commands + inbox + (1 if senders else 0)
+    return Need(at_least, at_most + (METRICS_CONNECTIONS if options.metrics_listen else 0), sessions)
 
 
 def _connections(opened: Opened, size: int) -> Database:
