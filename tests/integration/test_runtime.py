@@ -104,6 +104,19 @@ class Rig:
         )
 
     @contextlib.contextmanager
+    def demoted(self) -> Iterator[None]:
+        """The server takes connections and refuses to be written to, as a primary that became a standby."""
+        name = self.rows("SELECT current_database() AS name")[0]["name"]
+        setting = SQL("ALTER DATABASE {} SET default_transaction_read_only = {}")
+        with psycopg.connect(self._server.conninfo(), autocommit=True) as admin:
+            admin.execute(setting.format(Identifier(name), SQL("on")))
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            try:
+                yield
+            finally:
+                admin.execute(setting.format(Identifier(name), SQL("off")))
+
+    @contextlib.contextmanager
     def outage(self) -> Iterator[None]:
         """Nobody can connect, and whoever is connected is thrown out."""
         name = self.rows("SELECT current_database() AS name")[0]["name"]
@@ -419,6 +432,25 @@ def test_losing_the_database_again_and_again_adds_no_listener(rig: Rig) -> None:
             await until(lambda: rig.answered(command), 3)
 
     run(scenario, rig)
+
+
+@pytest.mark.parametrize("writable", [False, True])
+def test_a_server_that_is_read_only_is_away(target: Target, server: EmbeddedServer, writable: bool) -> None:
+    """By a name that leads to the new primary a moment later: no connection to the old one may be kept."""
+
+    async def scenario(rig: Rig) -> None:
+        async with running(rig) as worker:
+            with rig.demoted():
+                await until(lambda: rig.client is None)
+            await until(lambda: rig.client is not None)
+            rig.tell(protocol.Connected)
+            await until(lambda: "store_back" in rig.kinds())
+            command = rig.ask("send", to="1", text="hello")
+            await until(lambda: rig.answered(command))
+            assert not worker.done()
+
+    with Database(target, 8, deadline=15, writable=writable) as database:
+        run(scenario, Rig(database, server, Limits()))
 
 
 def test_a_middlebox_that_forgets_all_connections_is_survived(

@@ -74,8 +74,8 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
 
     Raises UsageError (no phone at all, a handler that is not there, bad settings of alerts), PhoneNotFound,
     AmbiguousPhone, OwnedByAnother (a phone that is not ours or another worker's), SchemaMissing, DatabaseError (also: a
-    pooler in transaction mode, too few connections left),
-    WaSessionsError (the address of ``metrics_listen`` cannot be had).
+    pooler in transaction mode, too few connections left), WaSessionsError (the address of ``metrics_listen`` cannot be
+    had).
     """
     handler = HandlerSpec.named(options.function, options.command, options.handler_environment, options.url)
     check_handler(handler)
@@ -98,7 +98,8 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
     opened.database.close()  # what is idle of the command's own
     connections = _connections(opened, INBOX_CONNECTIONS)
     with connections, _metrics(opened, options), _alerts(opened):
-        asyncio.run(_run(opened, chosen, options, store_url, handler, connections, skip_owned=not refs))
+        follow = override is None and opened.database.target.has_several_hosts
+        asyncio.run(_run(opened, chosen, options, store_url, handler, connections, follow=follow, skip_owned=not refs))
 
 
 async def _run(
@@ -109,14 +110,20 @@ async def _run(
     handler: HandlerSpec | None,
     connections: Database,
     *,
+    follow: bool,
     skip_owned: bool,
 ) -> None:
     settings_ = Settings(options.limits, options.pairing_window, timedelta(seconds=options.answer_timeout))
     watching = Watching(options.on_qr, options.on_event)
     worker_options = WorkerOptions(settings_, options.keep_history, options.trial_timeout, watching)
     inbox = Inbox(connections, options.retry) if handler is not None and options.inbox == "database" else None
+    database = _connections(opened, CONNECTIONS)
     hosts = HostPool(
-        store_url, options.sessions_per_host, deliver=handler is not None, window=WINDOW if inbox is not None else 0
+        store_url,
+        options.sessions_per_host,
+        deliver=handler is not None,
+        window=WINDOW if inbox is not None else 0,
+        located=lambda url: settings.at_server(url, database.server) if follow else url,
     )
     dispatcher = Dispatcher(
         handler,
@@ -138,7 +145,6 @@ async def _run(
         Figure("messages_waiting", "Messages that wait for their handler, in memory.", lambda: dispatcher.waiting),
         *(_inbox_figures(inbox) if inbox else ()),
     )
-    database = _connections(opened, CONNECTIONS)
     supervisor = Supervisor(database, opened.backend, worker_options, hosts, dispatcher)
     try:
         await supervisor.run(chosen, skip_owned=skip_owned)

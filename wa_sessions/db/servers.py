@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 Parts = Mapping[str, str | int | None]
 _LISTS = ("host", "hostaddr", "port")
+_PORT = 5432
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,13 @@ def several(given: Parts) -> bool:
     return "," in str(named or "")
 
 
+def listed(given: Parts) -> list[tuple[str, int]]:
+    """Host and port of each server in an address; one port alone is that of all hosts."""
+    hosts = str(given.get("host") or given.get("hostaddr") or "localhost").split(",")
+    ports = str(given.get("port") or "").split(",")
+    return [(host, int(ports[at if len(ports) > 1 else 0] or _PORT)) for at, host in enumerate(hosts)]
+
+
 def options(given: Parts, *, writable: bool, first: Server | None) -> dict[str, str]:
     """What a connection to ``given`` has to have besides: the one server that can be written to, unless it says which.
 
@@ -35,15 +43,11 @@ def options(given: Parts, *, writable: bool, first: Server | None) -> dict[str, 
 
 def _in_order(given: Parts, first: Server) -> dict[str, str]:
     columns = {name: str(given[name]).split(",") for name in _LISTS if given.get(name)}
-    hosts = columns.get("host") or columns.get("hostaddr") or []
-    ports = columns.get("port", ["5432"])
-    for at, host in enumerate(hosts):
-        port = ports[at if len(ports) > 1 else 0] or "5432"
-        if (host, port) == (first.host, str(first.port)):
+    for at, server in enumerate(listed(given) if "host" in columns or "hostaddr" in columns else ()):
+        if server == (first.host, first.port):
             return {name: ",".join(_moved_up(column, at)) for name, column in columns.items()}
     return {}
 
 
 def _moved_up(column: list[str], at: int) -> list[str]:
-    """One port alone is that of all hosts."""
     return column if len(column) == 1 else [column[at], *column[:at], *column[at + 1 :]]
