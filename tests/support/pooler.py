@@ -107,7 +107,7 @@ class TransactionPooler:
                 threading.Thread(target=self._serve, args=(Wire(connection),), daemon=True).start()
 
     def _serve(self, client: Wire) -> None:
-        with contextlib.suppress(ConnectionError, OSError, ValueError), contextlib.closing(client):
+        with contextlib.suppress(ConnectionError, OSError, ValueError, queue.Empty), contextlib.closing(client):
             if self._greet(client):
                 self._lend(client)
 
@@ -135,7 +135,7 @@ class TransactionPooler:
 
     def _transaction(self, client: Wire) -> None:
         """From the first message of a client to the end of its transaction, on one server connection."""
-        first = client.read()
+        first = _begin(client)
         server = self._servers.get(timeout=30)
         try:
             self._on(server, client, first)
@@ -165,6 +165,14 @@ class TransactionPooler:
                 return body
 
 
+def _begin(client: Wire) -> tuple[bytes, bytes]:
+    """The first message of a transaction; a client that says goodbye needs no server for it."""
+    message = client.read()
+    if message[0] == b"X":
+        raise ConnectionError
+    return message
+
+
 class SessionPooler(TransactionPooler):
     """As PgBouncer is with ``pool_mode=session``."""
 
@@ -172,6 +180,6 @@ class SessionPooler(TransactionPooler):
         server = self._servers.get(timeout=30)
         try:
             while True:
-                self._on(server, client, client.read())
+                self._on(server, client, _begin(client))
         finally:
             self._servers.put(server)
