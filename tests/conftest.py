@@ -26,7 +26,7 @@ from wa_sessions.db.settings import LIBPQ_VARIABLES, URL_VARIABLES, Target
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
 TEMPLATE = "wa_template"
 _SETTINGS = (*LIBPQ_VARIABLES, *URL_VARIABLES, "PGPASSWORD", "WA_SESSIONS_DATA_DIR", "WA_SESSIONS_STORE_URL")
-_PROGRAMS = ("fish", "node", "npm", "promtool", "tmux", "zsh")  # those that tests are marked with
+_PROGRAMS = ("fish", "ip", "node", "npm", "promtool", "tmux", "zsh")  # those that tests are marked with
 _numbers = itertools.count(1)
 
 hypothesis.settings.register_profile("suite", database=None, deadline=None)  # the machine may be busy

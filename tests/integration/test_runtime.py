@@ -13,8 +13,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
+from support.relay import Relay
 from support.stand_in_hosts import StandInHandlers, StandInHosts
 
 from wa_sessions.actions.check import check
@@ -24,6 +26,7 @@ from wa_sessions.db import backend, commands, phones
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
+from wa_sessions.db.settings import Target
 from wa_sessions.errors import DatabaseError, ExitCode, OwnedByAnother, WaSessionsError
 from wa_sessions.health.checking import Thresholds
 from wa_sessions.health.classify import Cause, Encryption
@@ -31,7 +34,7 @@ from wa_sessions.health.model import Limits
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import Selection
-from wa_sessions.worker import policy, repository, supervisor
+from wa_sessions.worker import command_queue, policy, repository, supervisor
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.lease_times import LeaseTimes
@@ -105,6 +108,19 @@ class Rig:
         return bool(
             self.rows("SELECT 1 FROM wa_sessions.command WHERE id = %s AND finished_at IS NOT NULL", command_id)
         )
+
+    @contextlib.contextmanager
+    def demoted(self) -> Iterator[None]:
+        """The server takes connections and refuses to be written to, as a primary that became a standby."""
+        name = self.rows("SELECT current_database() AS name")[0]["name"]
+        setting = SQL("ALTER DATABASE {} SET default_transaction_read_only = {}")
+        with psycopg.connect(self._server.conninfo(), autocommit=True) as admin:
+            admin.execute(setting.format(Identifier(name), SQL("on")))
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            try:
+                yield
+            finally:
+                admin.execute(setting.format(Identifier(name), SQL("off")))
 
     @contextlib.contextmanager
     def outage(self) -> Iterator[None]:
@@ -422,6 +438,52 @@ def test_losing_the_database_again_and_again_adds_no_listener(rig: Rig) -> None:
             await until(lambda: rig.answered(command), 3)
 
     run(scenario, rig)
+
+
+@pytest.mark.parametrize("writable", [False, True])
+def test_a_server_that_is_read_only_is_away(target: Target, server: EmbeddedServer, writable: bool) -> None:
+    """By a name that leads to the new primary a moment later: no connection to the old one may be kept."""
+
+    async def scenario(rig: Rig) -> None:
+        async with running(rig) as worker:
+            with rig.demoted():
+                await until(lambda: rig.client is None)
+            await until(lambda: rig.client is not None)
+            rig.tell(protocol.Connected)
+            await until(lambda: "store_back" in rig.kinds())
+            command = rig.ask("send", to="1", text="hello")
+            await until(lambda: rig.answered(command))
+            assert not worker.done()
+
+    with Database(target, 8, deadline=15, writable=writable) as database:
+        run(scenario, Rig(database, server, Limits()))
+
+
+def test_a_middlebox_that_forgets_all_connections_is_survived(
+    target: Target, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on acknowledging, so TCP sees nothing: neither the locks' connection nor the listener's is used again."""
+    monkeypatch.setattr(command_queue, "LOOK_EVERY", 0.5)
+    listeners = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'LISTEN%%'"
+
+    async def scenario(rig: Rig) -> None:
+        async with running(rig) as worker:
+            before = rig.rows(listeners)
+            relay.forget()
+            command = rig.ask("send", to="1", text="hello")
+            await until(lambda: rig.answered(command))
+            await until(lambda: any(row not in before for row in rig.rows(listeners)))
+            monkeypatch.setattr(command_queue, "LOOK_EVERY", 3600)
+            for _ in range(2):  # a look may be under way; the second one is heard of
+                command = rig.ask("send", to="1", text="again")
+                await until(lambda command=command: rig.answered(command))  # type: ignore[misc]
+            assert rig.rows("SELECT 1 FROM wa_sessions.lease WHERE expires_at > clock_timestamp()")
+            assert not worker.done()
+
+    with Relay(server.socket_dir) as relay:
+        conninfo = make_conninfo(target.conninfo, host="127.0.0.1", hostaddr="127.0.0.1", port=relay.port)
+        with Database(Target(conninfo, None, "test"), 8, deadline=0.5, writable=True) as database:
+            run(scenario, Rig(database, server, Limits()))
 
 
 def test_a_suspicion_that_is_wrong_closes_nothing(rig: Rig) -> None:

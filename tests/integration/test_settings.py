@@ -168,6 +168,14 @@ def test_the_stores_url_carries_the_password_and_nothing_else_shows_it(
         ),
         ("postgres://u:p@/d?host=/run/pgb", {"host": "/run/pgb", "sslmode": "disable", "binary_parameters": "yes"}),
         ("postgres://u:p@127.0.0.1:1/d?sslmode=prefer", {"sslmode": "require", "binary_parameters": "yes"}),
+        (
+            "postgres://u:p@127.0.0.1:1,127.0.0.2:1/d",
+            {"sslmode": "require", "binary_parameters": "yes", "target_session_attrs": "read-write"},
+        ),
+        (
+            "postgres://u:p@/d?host=/a,/b&target_session_attrs=any",
+            {"host": "/a,/b", "sslmode": "disable", "binary_parameters": "yes", "target_session_attrs": "any"},
+        ),
     ],
 )
 def test_a_pooled_url_is_mended(conn: Connection, override: str, query: dict[str, str]) -> None:

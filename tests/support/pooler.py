@@ -2,7 +2,7 @@
 
 Each transaction goes to another server connection than the one before, so that a client which counts on staying on
 one is found out at once: lib/pq without ``binary_parameters=yes`` parses and binds in two steps. Like PgBouncer it
-refuses startup parameters that it does not know.
+refuses startup parameters that it does not know. ``SessionPooler`` lends one for as long as a client stays.
 """
 
 import contextlib
@@ -58,11 +58,14 @@ class Wire:
 
 
 class TransactionPooler:
-    """Listens on loopback in front of the database of a URL; ``url`` is its own."""
+    """Listens on loopback in front of the database of a URL; ``url`` is its own.
 
-    def __init__(self, url: str, size: int = 4) -> None:
+    It lends its server connections in turn, or with ``last_first`` the one that was given back last, as PgBouncer does.
+    """
+
+    def __init__(self, url: str, size: int = 4, *, last_first: bool = False) -> None:
         self._parts = conninfo_to_dict(url)
-        self._servers: queue.Queue[Wire] = queue.Queue()
+        self._servers: queue.Queue[Wire] = queue.LifoQueue() if last_first else queue.Queue()
         self._size = size
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._lock = threading.Lock()
@@ -100,13 +103,17 @@ class TransactionPooler:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self._serve, args=(Wire(connection),), daemon=True).start()
 
     def _serve(self, client: Wire) -> None:
-        with contextlib.suppress(ConnectionError, OSError, ValueError), contextlib.closing(client):
+        with contextlib.suppress(ConnectionError, OSError, ValueError, queue.Empty), contextlib.closing(client):
             if self._greet(client):
-                while True:
-                    self._transaction(client)
+                self._lend(client)
+
+    def _lend(self, client: Wire) -> None:
+        while True:
+            self._transaction(client)
 
     def _greet(self, client: Wire) -> bool:
         code, body = client.read_startup()
@@ -128,17 +135,21 @@ class TransactionPooler:
 
     def _transaction(self, client: Wire) -> None:
         """From the first message of a client to the end of its transaction, on one server connection."""
-        first = client.read()
+        first = _begin(client)
         server = self._servers.get(timeout=30)
         try:
-            status, batch = b"T", [first]
-            while status != b"I":
-                while batch[-1][0] not in (b"Q", b"S"):
-                    batch.append(client.read())
-                status = self._forward(client, server, batch)
-                batch = [client.read()] if status != b"I" else []
+            self._on(server, client, first)
         finally:
             self._servers.put(server)
+
+    def _on(self, server: Wire, client: Wire, first: tuple[bytes, bytes]) -> None:
+        """A transaction that begins with ``first``, on this server connection."""
+        status, batch = b"T", [first]
+        while status != b"I":
+            while batch[-1][0] not in (b"Q", b"S"):
+                batch.append(client.read())
+            status = self._forward(client, server, batch)
+            batch = [client.read()] if status != b"I" else []
 
     def _forward(self, client: Wire, server: Wire, batch: list[tuple[bytes, bytes]]) -> bytes:
         kinds = {kind for kind, _ in batch}
@@ -152,3 +163,23 @@ class TransactionPooler:
             client.send(kind, body)
             if kind == b"Z":
                 return body
+
+
+def _begin(client: Wire) -> tuple[bytes, bytes]:
+    """The first message of a transaction; a client that says goodbye needs no server for it."""
+    message = client.read()
+    if message[0] == b"X":
+        raise ConnectionError
+    return message
+
+
+class SessionPooler(TransactionPooler):
+    """As PgBouncer is with ``pool_mode=session``."""
+
+    def _lend(self, client: Wire) -> None:
+        server = self._servers.get(timeout=30)
+        try:
+            while True:
+                self._on(server, client, _begin(client))
+        finally:
+            self._servers.put(server)

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from wa_sessions.worker.hosts.client import LINE_SIZE, HostExit, _Lines, host_environment
 from wa_sessions.worker.hosts.failed_copies import FailedCopies
 from wa_sessions.worker.hosts.gate import PATIENCE, MapGate
-from wa_sessions.worker.hosts.pool import _alone
+from wa_sessions.worker.hosts.host import Client, Host
+from wa_sessions.worker.hosts.pool import HostPool, _alone
 from wa_sessions.worker.hosts.sockets import StoreAddress, _address, store_address
 from wa_sessions.worker.hosts.watch import FIRST_LOOKS, SILENT_LOOKS, STOPPED_LOOKS, Pulse
 
@@ -280,6 +281,15 @@ def test_the_stores_own_connections_are_known(url: str, address: str, port: int,
     assert store_address(url).is_at(address, port) is is_store
 
 
+@pytest.mark.parametrize(
+    ("address", "port", "is_store"),
+    [("10.0.0.1", 6000, True), ("10.0.0.2", 5432, True), ("10.0.0.3", 6000, False), ("10.0.0.1", 443, False)],
+)
+def test_a_store_may_have_several_servers(address: str, port: int, is_store: bool) -> None:
+    store = store_address("postgres://u:p@10.0.0.1:6000,10.0.0.2/d?sslmode=disable")
+    assert store.is_at(address, port) is is_store
+
+
 def test_no_store_no_address() -> None:
     assert not StoreAddress(frozenset(), frozenset()).is_at("127.0.0.1", 5432)
 
@@ -294,3 +304,12 @@ def test_no_store_no_address() -> None:
 )
 def test_the_kernels_addresses_are_read(written: str, address: str) -> None:
     assert _address(written) == address
+
+
+def test_a_host_whose_store_is_on_another_server_by_now_is_replaced() -> None:
+    """A switchover so quick that no socket was closed for it: its clients have the address of the old primary."""
+    pool = HostPool("first", 25, deliver=False)
+    host = Host(1, pool, pairs=False, lease=None)
+    host.clients[1] = Client(1, 7, lambda _: None, "first")
+    assert host.worn_out("first") is None
+    assert host.worn_out("second") == "the key store is on another server by now"

@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal
 
 from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.connections_needed import Need
 from wa_sessions.actions.ownership import require_neonize
-from wa_sessions.db import migrate, phones, settings, whatsmeow
-from wa_sessions.db.gateway import Connection, Database
+from wa_sessions.db import leases, migrate, phones, server, settings, whatsmeow
+from wa_sessions.db.gateway import DEADLINE, Connection, Database
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
 from wa_sessions.health.model import Limits
@@ -31,7 +32,8 @@ from wa_sessions.worker.session_task import Watching
 from wa_sessions.worker.supervisor import Supervisor, WorkerOptions
 
 STORE_VARIABLE = "WA_SESSIONS_STORE_URL"
-CONNECTIONS = 4  # that all sessions of a worker share; scrapes of its metrics use none of them
+CONNECTIONS = 4  # that all sessions of a worker share
+METRICS_CONNECTIONS = 2  # of scrapes
 INBOX_CONNECTIONS = 1
 """Of its own: messages wait for no session's transactions."""
 
@@ -74,25 +76,33 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
     """Run the named phones, or all ``neonize`` phones that nobody else runs, until SIGTERM or SIGINT.
 
     Raises UsageError (no phone at all, a handler that is not there, bad settings of alerts), PhoneNotFound,
-    AmbiguousPhone, OwnedByAnother (a phone that is not ours or another worker's), SchemaMissing, DatabaseError,
-    WaSessionsError (the address of ``metrics_listen`` cannot be had).
+    AmbiguousPhone, OwnedByAnother (a phone that is not ours or another worker's), SchemaMissing, DatabaseError (also: a
+    pooler in transaction mode, too few connections left), WaSessionsError (the address of ``metrics_listen`` cannot be
+    had).
     """
     handler = HandlerSpec.named(options.function, options.command, options.handler_environment, options.url)
     check_handler(handler)
     alert_targets.check()
+    override = options.store_url or os.environ.get(STORE_VARIABLE) or None
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
         chosen = _chosen(conn, opened, refs, organization_id)
+        free = {phone.id for phone in chosen} - leases.owners(conn).keys()
+        limit = server.tightest_limit(conn)
+    server.require_session_state(_connections(opened, 1))
+    _need(options, with_inbox=handler is not None, sessions=0 if override else len(free)).judge(limit)
+    with opened.database.transaction() as conn:
         whatsmeow.ensure_schema(conn)
-        override = options.store_url or os.environ.get(STORE_VARIABLE) or None
         store_url = settings.store_url(conn, opened.database.target, override)
     if override:
         whatsmeow.require_search_path(store_url)
     if handler is None:
         log.warn("no --on-message: messages are only observed and not handed to anyone", event="no_handler")
-    connections = Database(opened.database.target, INBOX_CONNECTIONS)
+    opened.database.close()  # what is idle of the command's own
+    connections = _connections(opened, INBOX_CONNECTIONS)
     with connections, _metrics(opened, options), _alerts(opened):
-        asyncio.run(_run(opened, chosen, options, store_url, handler, connections, skip_owned=not refs))
+        follow = override is None and opened.database.target.has_several_hosts
+        asyncio.run(_run(opened, chosen, options, store_url, handler, connections, follow=follow, skip_owned=not refs))
 
 
 async def _run(
@@ -103,6 +113,7 @@ async def _run(
     handler: HandlerSpec | None,
     connections: Database,
     *,
+    follow: bool,
     skip_owned: bool,
 ) -> None:
     settings_ = Settings(options.limits, options.pairing_window, timedelta(seconds=options.answer_timeout))
@@ -111,8 +122,13 @@ async def _run(
         settings_, LeaseTimes(options.lease), options.keep_history, options.trial_timeout, watching
     )
     inbox = Inbox(connections, options.retry) if handler is not None and options.inbox == "database" else None
+    database = _connections(opened, CONNECTIONS)
     hosts = HostPool(
-        store_url, options.sessions_per_host, deliver=handler is not None, window=WINDOW if inbox is not None else 0
+        store_url,
+        options.sessions_per_host,
+        deliver=handler is not None,
+        window=WINDOW if inbox is not None else 0,
+        located=lambda url: settings.at_server(url, database.server) if follow else url,
     )
     dispatcher = Dispatcher(
         handler,
@@ -134,13 +150,27 @@ async def _run(
         Figure("messages_waiting", "Messages that wait for their handler, in memory.", lambda: dispatcher.waiting),
         *(_inbox_figures(inbox) if inbox else ()),
     )
-    database = Database(opened.database.target, CONNECTIONS)
     supervisor = Supervisor(database, opened.backend, worker_options, hosts, dispatcher)
     try:
         await supervisor.run(chosen, skip_owned=skip_owned)
     finally:
         database.cut()
         connections.cut()
+
+
+def _need(options: RunOptions, *, with_inbox: bool, sessions: int) -> Need:
+    """A part has one connection at least while the worker runs, and at most as many as it may make."""
+    senders = len(alert_targets.from_environment())
+    inbox = INBOX_CONNECTIONS if with_inbox and options.inbox == "database" else 0
+    locks, commands = 1, 1
+    at_most = CONNECTIONS + locks + commands + inbox + (senders + 1 if senders else 0)
+    at_least = 1 + locks + commands + inbox + (1 if senders else 0)
+    return Need(at_least, at_most + (METRICS_CONNECTIONS if options.metrics_listen else 0), sessions)
+
+
+def _connections(opened: Opened, size: int) -> Database:
+    """A part's own, with which it waits for no server for ever."""
+    return Database(opened.database.target, size, deadline=DEADLINE, writable=True)
 
 
 def _inbox_figures(inbox: Inbox) -> tuple[Figure, ...]:
@@ -169,7 +199,8 @@ def _metrics(opened: Opened, options: RunOptions) -> Iterator[None]:
     from wa_sessions.actions.metrics import Exposition
     from wa_sessions.worker.metrics import listening
 
-    with listening(options.metrics_listen, Exposition(opened).render) as port:
+    scraped = replace(opened, database=_connections(opened, METRICS_CONNECTIONS))
+    with scraped, listening(options.metrics_listen, Exposition(scraped).render) as port:
         host = options.metrics_listen[0]
         log.info(f"metrics at http://{f'[{host}]' if ':' in host else host}:{port}/metrics", event="metrics", port=port)
         yield

@@ -192,8 +192,8 @@ def run(
     [Metrics](../monitoring/README.md#metrics) have no password: listen on loopback, as in `127.0.0.1:9464`.
 
     Exit: 0, 1 (no schema, no address for metrics, a service of the worker that failed, all that is left is
-    `faulted`), 2 (no `neonize` phone, a handler that is not there), 3, 4 (also: neonize cannot use the key store),
-    5 (not a `neonize` phone, or another worker runs it).
+    `faulted`), 2 (no `neonize` phone, a handler that is not there), 3, 4 (also: neonize cannot use the key store, a
+    pooler in transaction mode, too few connections left), 5 (not a `neonize` phone, or another worker runs it).
 
     Replaces: `pm2 start messenger-backend`, for our own phones.
     """

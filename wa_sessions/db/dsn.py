@@ -69,11 +69,23 @@ def masked(parts: Mapping[str, object]) -> str:
     user = quote(str(parts["user"]), safe="") if parts.get("user") else ""
     secret = ":***" if parts.get("password") else ""
     at = "@" if user or secret else ""
+    if "," in host:
+        return _masked_list(parts, host, f"{user}{secret}{at}")
     port = f":{parts['port']}" if parts.get("port") and not host.startswith("/") else ""
     name = f"/{parts['dbname']}" if parts.get("dbname") else ""
     if host.startswith("/"):
         return f"postgresql://{user}{secret}{at}{name or '/'}?host={host}"
     return f"postgresql://{user}{secret}{at}{host}{port}{name}"
+
+
+def _masked_list(parts: Mapping[str, object], hosts: str, login: str) -> str:
+    """Of several hosts, each with its own port; folders of unix sockets stand where libpq's URLs have them."""
+    name = f"/{parts['dbname']}" if parts.get("dbname") else ""
+    if "/" in hosts:
+        return f"postgresql://{login}{name or '/'}?host={hosts}"
+    ports = str(parts.get("port") or "").split(",")
+    each = zip(hosts.split(","), ports if len(ports) > 1 else ports * len(hosts), strict=False)
+    return f"postgresql://{login}{','.join(f'{host}:{port}' if port else host for host, port in each)}{name}"
 
 
 def _partition_after(url: str, start: int) -> tuple[str, str, str]:

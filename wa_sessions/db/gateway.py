@@ -13,8 +13,11 @@ from typing import Any, Self, TypeAlias
 import psycopg
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import dict_row
 
+from wa_sessions.db import servers
+from wa_sessions.db.link import Link
+from wa_sessions.db.servers import Server
 from wa_sessions.db.settings import Target
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import (
@@ -27,10 +30,24 @@ from wa_sessions.errors import (
     UsageError,
 )
 
-Connection: TypeAlias = psycopg.Connection[DictRow]
+Connection: TypeAlias = Link
 
 CONNECT_TIMEOUT = 5
 WAIT_FOR_CONNECTION = 15.0
+DEADLINE = 15.0
+"""Seconds of silence after which a worker gives a connection up. Its statements take milliseconds, so this is ten times
+what a checkpoint or a busy disk holds one up, and half of what an operator's command waits for the worker's answer.
+"""
+
+SERVER_SHARE = 0.8
+"""Of the deadline, after which a server that lives ends the statement itself (a lock, say): nothing is left behind
+there, and the connection stays.
+"""
+
+ABANDONED_AFTER = 4.0
+"""Seconds after which the server ends a dedicated connection whose client has vanished: before a lease of 5 s is over.
+"""
+
 _FUNCTION = re.compile(r"function (\S+\(.*?\)) line")
 _DEFAULTS: dict[str, Any] = {
     "connect_timeout": CONNECT_TIMEOUT,
@@ -47,10 +64,19 @@ _IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure, errors.Lock
 
 
 class Database:
-    """A few connections to one database, shared by the threads of a process."""
+    """A few connections to one database, shared by the threads of a process.
 
-    def __init__(self, target: Target, size: int) -> None:
+    ``deadline``: seconds of silence in the middle of a statement after which its connection is given up, and whoever
+    waits gets DatabaseError. A server that lives ends such a statement a little earlier, which is Contended. Without
+    one, as in commands, a statement takes as long as it takes: whoever typed the command has Ctrl-C.
+    ``writable``: a server that is read-only counts as one that is away. ``server``: the one that was reached last, of
+    several hosts.
+    """
+
+    def __init__(self, target: Target, size: int, *, deadline: float | None = None, writable: bool = False) -> None:
         self.target = target
+        self.server: Server | None = None
+        self._deadline, self._writable = deadline, writable
         self._idle: list[Connection] = []
         self._free = threading.BoundedSemaphore(size)
         self._closed = self._cut = False
@@ -105,6 +131,9 @@ class Database:
                 try:
                     yield conn
                     conn.commit()
+                except errors.ReadOnlySqlTransaction:  # a standby, or a primary of old: the next one may be another
+                    conn.close()
+                    raise
                 finally:
                     self._give_back(conn)
         finally:
@@ -119,19 +148,29 @@ class Database:
         with errors_of(self.target), contextlib.closing(self._connect(autocommit=False)) as conn:
             conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             conn.read_only = True
-            _prepare(conn, self.target)
+            self._prepare(conn)
             yield conn
 
-    def dedicated(self) -> Connection:
-        """An autocommit connection of its own, for advisory locks and LISTEN; the caller closes it.
+    def dedicated(self, abandoned_after: float = ABANDONED_AFTER) -> Connection:
+        """An autocommit connection of its own, for advisory locks and LISTEN; the caller closes it, or ``cut``s it.
 
-        It is left as the server made it, since a pooler may give it to others: queries on it need ``pinned``.
+        The server ends it ``abandoned_after`` seconds after its client has vanished from the network. Else it is left
+        as the server made it, since a pooler may give it to others: queries on it need ``pinned``. Raises DatabaseError
+        also for a server that is read-only.
         """
-        with errors_of(self.target):
-            return self._connect(autocommit=True)
+        with errors_of(self.target), contextlib.ExitStack() as failing:
+            conn = failing.enter_context(contextlib.closing(self._connect(autocommit=True)))
+            _have_abandoned(conn, abandoned_after)
+            found = conn.execute(queries("session").read_only).fetchone()
+            if found and found["read_only"] != "off":
+                raise DatabaseError(f"{self.target.masked} is read-only: it is a standby, or was set so")
+            failing.pop_all()
+        return conn
 
     def _connect(self, *, autocommit: bool) -> Connection:
-        conn = _connect(self.target, autocommit=autocommit)
+        conn = _connect(self.target, autocommit=autocommit, writable=self._writable, first=self.server)
+        conn.deadline = self._deadline
+        self.server = Server(conn.info.host, conn.info.port)
         with self._making:
             self._made.add(conn)
         if self._cut:
@@ -152,14 +191,32 @@ class Database:
             except IndexError:
                 break
             with contextlib.suppress(psycopg.OperationalError, psycopg.InterfaceError):
-                _prepare(conn, self.target)
+                self._prepare(conn)
                 return conn
-            conn.close()
+            self._discard(conn)
         with contextlib.ExitStack() as failing:
             conn = failing.enter_context(contextlib.closing(self._connect(autocommit=False)))
-            _prepare(conn, self.target)
+            self._prepare(conn)
             failing.pop_all()
         return conn
+
+    def _prepare(self, conn: Connection) -> None:
+        """UTC, and no names but Postgres's own: whoever may CREATE in a schema could have us call what he made there.
+
+        For the transaction alone, so that a pooler's other clients never see it; it keeps the search path for
+        ``schemas``. A server that answers does so at once, so what lies idle and forgotten is found out early.
+        """
+        limit = 0 if self._deadline is None else max(1, int(self._deadline * SERVER_SHARE * 1000))
+        values = {"search_path": self.target.search_path, "statement_timeout": str(limit)}
+        conn.deadline = None if self._deadline is None else min(self._deadline, CONNECT_TIMEOUT)
+        conn.execute(queries("session").prepare, values)
+        conn.deadline = self._deadline
+
+    def _discard(self, conn: Connection) -> None:
+        """Close what is of no use; what has been idle beside a connection that was forgotten is forgotten too."""
+        conn.close()
+        if conn.gave_up:
+            self._drop_idle()
 
     def _give_back(self, conn: Connection) -> None:
         with contextlib.suppress(psycopg.Error):
@@ -168,7 +225,7 @@ class Database:
         if usable and not self._closed:
             self._idle.append(conn)
         else:
-            conn.close()
+            self._discard(conn)
 
 
 def cut(conn: Connection) -> None:
@@ -224,23 +281,25 @@ def errors_of(target: Target) -> Iterator[None]:
         raise UsageError(f"a value that the database cannot hold: {_primary(error)}") from None
 
 
-def _connect(target: Target, *, autocommit: bool) -> Connection:
+def _connect(target: Target, *, autocommit: bool, writable: bool, first: Server | None) -> Connection:
     given = conninfo_to_dict(target.conninfo)
-    defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
+    options = {name: value for name, value in _DEFAULTS.items() if name not in given}
+    options |= servers.options(given, writable=writable, first=first)
     try:
-        return psycopg.connect(
-            target.conninfo, autocommit=autocommit, prepare_threshold=None, row_factory=dict_row, **defaults
+        return Link.connect(
+            target.conninfo, autocommit=autocommit, prepare_threshold=None, row_factory=dict_row, **options
         )
     except UnicodeError:
         raise DatabaseError(f"{target.masked}: no host can have such a name (source: {target.source})") from None
 
 
-def _prepare(conn: Connection, target: Target) -> None:
-    """UTC, and no names but Postgres's own: whoever may CREATE in a schema could have us call what he made there.
-
-    For the transaction alone, so that a pooler's other clients never see it; it keeps the search path for ``schemas``.
-    """
-    conn.execute(queries("session").prepare, {"search_path": target.search_path})
+def _have_abandoned(conn: Connection, after: float) -> None:
+    """Have the server end a connection whose client is gone without a word; a unix socket knows of no such thing."""
+    session, probe = queries("session"), max(1, int(after / 4))
+    conn.execute(session.keepalives, {"probe": str(probe), "count": str(max(1, round(after / probe) - 1))})
+    if conn.info.server_version >= 120_000:
+        # the kernel looks at it when a probe is due: half a probe earlier, so that the last one finds it over
+        conn.execute(session.user_timeout, {"milliseconds": str(int((after - probe / 2) * 1000))})
 
 
 def _role(target: Target) -> str:

@@ -5,12 +5,13 @@ import socket
 import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-from wa_sessions.db import dsn
+from wa_sessions.db import dsn, servers
+from wa_sessions.db.servers import Server
 from wa_sessions.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class Target:
         if not self.conninfo:
             return dsn.masked(_from_environment())
         return dsn.masked(conninfo_to_dict(self.conninfo))
+
+    @property
+    def has_several_hosts(self) -> bool:
+        """Whether another server may be the primary tomorrow."""
+        return servers.several(conninfo_to_dict(self.conninfo))
 
     @property
     def shows_password(self) -> bool:
@@ -102,13 +108,28 @@ def store_url(conn: "Connection", target: Target, override: str | None = None) -
     query = _tls(conn, parts) | {"binary_parameters": "yes", "search_path": STORE_SCHEMA}
     if info.server_version >= 140_000:
         query[IDLE_TIMEOUT] = str(IDLE_MILLISECONDS)
-    host = info.host or info.hostaddr
     login = quote(info.user, safe="") + (f":{quote(info.password, safe='')}" if info.password else "")
     database = quote(info.dbname, safe="")
-    if host.startswith("/"):
-        return dsn.with_query(f"postgres://{login}@/{database}", {"host": host, "port": str(info.port)} | query)
-    bracketed = f"[{host}]" if ":" in host else host
-    return dsn.with_query(f"postgres://{login}@{bracketed}:{info.port}/{database}", query)
+    return _at(Server(info.host or info.hostaddr, info.port), login, database, query)
+
+
+def at_server(url: str, server: Server | None) -> str:
+    """A derived store's URL, at another server of the same database if one is known: after a failover, say."""
+    if server is None:
+        return url
+    base, query = dsn.split_query(url)
+    login, _, rest = base.partition("://")[2].rpartition("@")
+    for name in ("host", "port"):
+        query.pop(name, None)
+    return _at(server, login, rest.partition("/")[2], query)
+
+
+def _at(server: Server, login: str, database: str, query: dict[str, str]) -> str:
+    if server.host.startswith("/"):
+        place = {"host": server.host, "port": str(server.port)}
+        return dsn.with_query(f"postgres://{login}@/{database}", place | query)
+    bracketed = f"[{server.host}]" if ":" in server.host else server.host
+    return dsn.with_query(f"postgres://{login}@{bracketed}:{server.port}/{database}", query)
 
 
 def without_idle_timeout(url: str) -> str:
@@ -143,22 +164,24 @@ def _mended(override: str) -> str:
     text = override.strip()
     if not dsn.is_postgres_url(text):
         raise DatabaseError("the store's URL (--store-url, WA_SESSIONS_STORE_URL) is not a postgres:// URL")
-    dsn.read_dsn(text, "WA_SESSIONS_STORE_URL")
+    parts = conninfo_to_dict(dsn.read_dsn(text, "WA_SESSIONS_STORE_URL")[0])
     base, query = dsn.split_query(text)
     query = {name: value for name, value in query.items() if name not in dsn.FOREIGN}
     if query.get("sslmode", "prefer") in {"prefer", "allow"}:
-        query["sslmode"] = "require" if _offers_tls(base, query) else "disable"
+        query["sslmode"] = (
+            "require" if any(_offers_tls(host, port) for host, port in servers.listed(parts)) else "disable"
+        )
+    if servers.several(parts):
+        query.setdefault("target_session_attrs", "read-write")
     return dsn.with_query(base.replace("postgresql://", "postgres://", 1), query | {"binary_parameters": "yes"})
 
 
-def _offers_tls(base: str, query: dict[str, str]) -> bool:
+def _offers_tls(host: str, port: int) -> bool:
     """Ask the server, as lib/pq has no ``prefer``; a server that cannot be asked is taken to want TLS."""
-    parts = urlsplit(base)
-    host = query.get("host") or parts.hostname or "localhost"
     if host.startswith("/"):
         return False
     try:
-        with socket.create_connection((host, parts.port or 5432), TLS_PROBE_TIMEOUT) as probe:
+        with socket.create_connection((host, port), TLS_PROBE_TIMEOUT) as probe:
             probe.sendall(struct.pack("!ii", 8, 80877103))
             return probe.recv(1) != b"N"
     except (OSError, UnicodeError):

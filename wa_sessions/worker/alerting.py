@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tenacity import RetryCallState, Retrying, wait_exponential, wait_random
 
 from wa_sessions.db import alerts
-from wa_sessions.db.gateway import Database
+from wa_sessions.db.gateway import DEADLINE, Database
 from wa_sessions.errors import WaSessionsError
 from wa_sessions.health.alerting import Pace
 from wa_sessions.worker import log
@@ -54,7 +54,7 @@ class Senders:
     """A thread a target that sends until ``stop``. It has connections of its own: sessions never wait for one."""
 
     def __init__(self, database: Database, targets: Sequence[AlertTarget], pace: Pace) -> None:
-        self._database = Database(database.target, len(targets) + 1)
+        self._database = Database(database.target, len(targets) + 1, deadline=DEADLINE, writable=True)
         self._pace = pace
         self._stopping = threading.Event()
         self._threads = [

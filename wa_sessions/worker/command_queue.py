@@ -13,7 +13,9 @@ from wa_sessions.worker import log
 from wa_sessions.worker.repository import TRY_AGAIN
 from wa_sessions.worker.session import Command
 
-LOOK_EVERY = 60.0  # seconds between looks for commands of which no notification came
+LOOK_EVERY = 10.0
+"""Seconds between looks for commands of which no notification came: who asked waits 30 s for the answer."""
+
 TRY_AGAIN_AFTER = 1.0  # seconds
 GIVEN_KEPT = 1_000  # commands that are known not to be handed over again
 
@@ -64,23 +66,35 @@ class CommandQueue:
     async def run(self) -> None:
         """Hand over what comes, until cancelled."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY):
-                    await self._heard.wait()
+            heard = await self._notified()
             self._heard.clear()
             try:
-                await self._hand_over()
+                if await self._hand_over() and not heard:
+                    self._deaf()
             except TRY_AGAIN as error:
                 log.warn(f"commands were not taken: {error}; it is tried again", event="commands_not_taken")
                 asyncio.get_running_loop().call_later(TRY_AGAIN_AFTER, self._heard.set)
             except DatabaseError:
                 self._in_doubt = True
-                self._lost()
+                self._deaf()
 
-    async def _hand_over(self) -> None:
-        """Whom a command concerns gets it before any is refused: a refusal may fail."""
+    async def _notified(self) -> bool:
+        """Whether a notification came; False when it is time to look without one."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY):
+                await self._heard.wait()
+        return self._heard.is_set()
+
+    def _deaf(self) -> None:
+        """The link has told nothing of what it should have: whatever lies between may have forgotten it."""
+        self._close()
+        self._lost()
+
+    async def _hand_over(self) -> int:
+        """How many there were. Whom a command concerns gets it before any is refused: a refusal may fail."""
         nobodys: list[Command] = []
-        for found in await asyncio.to_thread(self._take):
+        taken = await asyncio.to_thread(self._take)
+        for found in taken:
             command = Command(found.id, found.verb, found.actor, found.arguments)
             if self._give(found.phone_id, command):
                 self._given.append(found.id)
@@ -89,6 +103,7 @@ class CommandQueue:
         for command in nobodys:
             await asyncio.to_thread(self._refuse, command)
         self._in_doubt = False
+        return len(taken)
 
     def _connect(self) -> Connection:
         """On a thread, which goes on though nobody waits for it any more."""
@@ -106,8 +121,7 @@ class CommandQueue:
             if commands.heard(conn, self._worker_id):
                 self._heard.set()
         except DatabaseError:
-            self._close()
-            self._lost()
+            self._deaf()
 
     def _take(self) -> list[commands.Command]:
         """What was asked since; after a loss also what was taken and never handed over."""

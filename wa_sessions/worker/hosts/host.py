@@ -49,6 +49,7 @@ class Client:
     number: int
     phone: int
     tell: Callable[[FromHost], None]
+    store_url: str
     asked: bool = False  # to end
     connected_at: float | None = None
     last_event: float = field(default_factory=time.monotonic)
@@ -256,8 +257,10 @@ class Host:
         awaited = not self.pairs and self.retiring is None and now - self._empty_since <= EMPTY_TIMEOUT
         return not self.clients and not self.ending and not awaited
 
-    def worn_out(self) -> str | None:
-        """Why it should be replaced, or None."""
+    def worn_out(self, store_url: str) -> str | None:
+        """Why it should be replaced, or None. ``store_url``: where its clients should find the store."""
+        if any(client.store_url != store_url for client in self.clients.values()):
+            return "the key store is on another server by now"
         size = process_size(self._process.pid) if self._process else None
         if size and size.memory > MEMORY_LIMIT:
             return f"its memory grew to {size.memory >> 20} MB"

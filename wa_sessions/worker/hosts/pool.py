@@ -54,12 +54,13 @@ def _alone(phone_ids: Collection[int]) -> str:
 
 
 class HostPool:
-    """``ports.SessionHosts``. To be used on one event loop, with ``run`` as a task of it."""
+    """``ports.SessionHosts``, on one event loop, with ``run`` a task of it. ``located``: where a store is by now."""
 
-    def __init__(self, store_url: str, sessions_per_host: int, *, deliver: bool, window: int = 0) -> None:
-        self._store_url, self._deliver, self._window = store_url, deliver, window
-        self._sessions_per_host = sessions_per_host
-        self._suspects = Suspects(sessions_per_host)
+    def __init__(
+        self, store_url: str, per_host: int, *, deliver: bool, window: int = 0, located: Callable[[str], str] = str
+    ) -> None:
+        self._store_url, self._deliver, self._window, self._located = store_url, deliver, window, located
+        self._sessions_per_host, self._suspects = per_host, Suspects(per_host)
         self._numbers, self._host_numbers, self._request_numbers = (itertools.count(1) for _ in range(3))
         self._hosts: dict[int, Host] = {}
         self._clients: dict[int, Client] = {}
@@ -77,14 +78,14 @@ class HostPool:
 
     def open(self, phone_id: int, device: str | None, tell: Callable[[FromHost], None]) -> int:
         """Start a client for the keys of ``device``, or to pair; its number. A row of ``device`` has to be there."""
-        client = Client(next(self._numbers), phone_id, tell)
+        client = Client(next(self._numbers), phone_id, tell, self._located(self._store_url))
         if self._closed:
             self._later(client.tell, ClientLost(client.number, "the worker ends"))
             return client.number
         host = self._host_for(phone_id, pairs=device is None)
         self._clients[client.number] = host.clients[client.number] = client
         self._host_of[client.number] = host
-        host.send(protocol.StartClient(client.number, self._store_url, device, self._deliver, self._window))
+        host.send(protocol.StartClient(client.number, client.store_url, device, self._deliver, self._window))
         return client.number
 
     def close(self, client: int) -> None:
@@ -323,7 +324,7 @@ class HostPool:
 
     def _review(self, now: float) -> None:
         for host in list(self._hosts.values()):
-            if host.retiring is None and (why := host.worn_out()):
+            if host.retiring is None and (why := host.worn_out(self._located(self._store_url))):
                 self._retire(host, why)
         if now - self._last_crash > MERGE_AGE and not any(host.retiring for host in self._hosts.values()):
             superfluous = self._suspects.superfluous((host.view() for host in self._hosts.values()), now)

@@ -34,11 +34,12 @@ def store_address(store_url: str) -> StoreAddress:
     """The address in a store's URL; a unix socket has none."""
     parts = urlsplit(store_url)
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    named = query.get("hostaddr") or query.get("host") or parts.hostname or "localhost"
+    places = [urlsplit(f"//{place}") for place in parts.netloc.rpartition("@")[2].split(",")]
+    named = query.get("hostaddr") or query.get("host") or ",".join(place.hostname or "localhost" for place in places)
     hosts = frozenset(host.strip("[]") for host in named.split(",") if not host.startswith("/"))
     with contextlib.suppress(ValueError):
-        ports = query.get("port") or str(parts.port or _POSTGRES_PORT)
-        return StoreAddress(hosts, frozenset(int(port) for port in ports.split(",")) if hosts else frozenset())
+        ports = query["port"].split(",") if "port" in query else [place.port or "" for place in places]
+        return StoreAddress(hosts, frozenset(int(port or _POSTGRES_PORT) for port in ports) if hosts else frozenset())
     return StoreAddress(hosts, frozenset({_POSTGRES_PORT}))
 
 

@@ -1,0 +1,61 @@
+"""What `run` finds out about its database before it takes any phone."""
+
+import pytest
+from support.house import House
+from support.pooler import SessionPooler, TransactionPooler
+
+from wa_sessions.db.embedded import EmbeddedServer
+from wa_sessions.emulator import Emulator
+
+ALICE = "77051234567"
+
+
+def test_a_worker_does_not_begin_behind_a_transaction_pooler(house: House) -> None:
+    house.add(ALICE)
+    with TransactionPooler(house.url) as pooler:
+        worker = house.run(ALICE, WA_SESSIONS_DATABASE_URL=f"{pooler.url}?sslmode=disable")
+        assert worker.wait() == 4
+        message = worker.lines.since(0)[-1]["message"]
+        assert "is a pooler in transaction mode (source: WA_SESSIONS_DATABASE_URL)" in message
+        assert "--store-url" in message
+    assert house.sql("SELECT 1 FROM wa_sessions.lease UNION ALL SELECT 1 FROM wa_sessions.worker") == []
+
+
+def test_a_worker_works_behind_a_session_pooler(house: House) -> None:
+    house.add(ALICE)
+    with SessionPooler(house.url, 20) as pooler:
+        worker = house.run(
+            ALICE,
+            WA_SESSIONS_DATABASE_URL=f"{pooler.url}?sslmode=disable",
+            WA_SESSIONS_STORE_URL=f"{house.url}&search_path=whatsmeow&sslmode=disable",
+        )
+        house.scan(worker, ALICE)
+        worker.expect("connected", ALICE)
+        assert worker.stop() == 0
+
+
+@pytest.fixture
+def small(emu: Emulator, own_server: EmbeddedServer, own_server_url: str) -> House:
+    """An installation whose server has few connections."""
+    own_server.stop()
+    few = EmbeddedServer(own_server.data_dir, settings={"fsync": "off", "max_connections": "12"})
+    few.ensure_running()
+    return House(emu, own_server_url)
+
+
+def test_more_sessions_than_the_server_has_connections_for_are_refused(small: House) -> None:
+    numbers = [f"7705123450{digit}" for digit in range(9)]
+    small.add(*numbers)
+    worker = small.run(*numbers)
+    assert worker.wait() == 4
+    message = worker.lines.since(0)[-1]["message"]
+    assert "needs at least 13 connections to Postgres: 4 for the worker, 9 for 9 sessions" in message
+    assert "left of 12" in message
+    assert small.sql("SELECT 1 FROM wa_sessions.lease UNION ALL SELECT 1 FROM wa_sessions.worker") == []
+    small.sql("ALTER DATABASE postgres SET search_path = whatsmeow, public")
+    with TransactionPooler(small.url, 2) as pooler:
+        pooled = small.run(*numbers, WA_SESSIONS_STORE_URL=f"{pooler.url}?sslmode=disable")
+        for number in numbers:
+            pooled.expect("qr", number)
+        assert pooled.stop() == 0
+    small.close()
