@@ -141,7 +141,7 @@ class Ownership:
 
     def _connected(self) -> Connection:
         if self._locks is None:
-            locks = self._database.dedicated()
+            locks = self._database.dedicated(abandoned_after=self._times.lapse)
             if self._over:  # on a thread that nobody waits for any more
                 locks.close()
                 raise DatabaseError("the worker has ended")
