@@ -7,15 +7,14 @@ a commit, and while one is under way the next is gathered.
 import asyncio
 import contextlib
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tenacity import RetryCallState, Retrying, wait_exponential
 
-from wa_sessions.db import alerts, health, inbox
-from wa_sessions.db.gateway import Connection, Database
-from wa_sessions.db.inbox import Failure, InboxMessage, InboxRow, RowKey
+from wa_sessions.db.gateway import Database
+from wa_sessions.db.inbox import Failure, InboxRow, RowKey
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import (
     Conflict,
@@ -26,19 +25,14 @@ from wa_sessions.errors import (
     UsageError,
     WaSessionsError,
 )
-from wa_sessions.health.alerting import after_event
 from wa_sessions.worker import log
 from wa_sessions.worker.backoff import Backoff
 from wa_sessions.worker.delivery.queue import CameBefore, Queued
-from wa_sessions.worker.delivery.window import CHAT, Key, Stored, Window
+from wa_sessions.worker.delivery.transaction import Done, Work, carry_out, key_of, stored, told
+from wa_sessions.worker.delivery.unwritten import Unwritten
+from wa_sessions.worker.delivery.window import Key, Stored, Window
 from wa_sessions.worker.message import IncomingMessage
 from wa_sessions.worker.processes import DeliveryWorker
-
-BATCH = 500
-"""Messages at most that are written in one transaction."""
-
-BATCH_BYTES = 8 << 20
-"""Of those messages together; one alone may have more."""
 
 LOOK_EVERY = 5.0
 """Seconds between looks for what others have put into the table, or want to be tried again."""
@@ -71,35 +65,6 @@ class RetryPolicy:
         return float(wait_exponential(multiplier=self.first_pause, exp_base=PAUSE_BASE, max=PAUSE_MOST)(state))
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """A message that is to be written, and the client whose host waits for that."""
-
-    message: InboxMessage
-    incoming: IncomingMessage
-    client: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What one transaction is to do."""
-
-    told: tuple[_Told, ...]
-    handled: tuple[RowKey, ...]
-    failed: tuple[Failure, ...]
-    look: tuple[int, ...]
-    wanted: tuple[Key, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """What it has brought."""
-
-    written: dict[inbox.Identity, int]
-    chats: list[Key]
-    rows: list[InboxRow]
-
-
 class Inbox:
     """The queue before the handler, in the database. To be used on one event loop, with ``run`` as a task of it."""
 
@@ -109,7 +74,7 @@ class Inbox:
         self._window = Window(hold=self._policy.hold)
         self._phones: dict[int, Phone] = {}
         self._known = CameBefore()
-        self._told: deque[_Told] = deque()
+        self._unwritten = Unwritten()
         self._handled: list[RowKey] = []
         self._failed: list[Failure] = []
         self._stumbles: Counter[Key] = Counter()
@@ -118,7 +83,6 @@ class Inbox:
         self._changed, self._answers = asyncio.Event(), asyncio.Event()
         self._failing_since: float | None = None
         self._stuck: frozenset[int] = frozenset()
-        self._singly = 0
         self._closed = False
         self._wake: Callable[[], None] = lambda: None
         self.handled_total = self.dead_total = 0
@@ -147,7 +111,7 @@ class Inbox:
         if self._known.came(phone_id, message):
             self._worker.message_taken(client, 1)
             return False
-        self._told.append(_Told(_inbox_message(phone_id, message), message, client))
+        self._unwritten.add(told(phone_id, message, client))
         if self._stuck and phone_id not in self._stuck:
             self._get_stuck()
         self._changed.set()
@@ -162,12 +126,12 @@ class Inbox:
     @property
     def waiting(self) -> int:
         """Messages in memory that no handler has in hand: those being written, and those to be handled next."""
-        return len(self._told) + self._window.in_memory
+        return len(self._unwritten) + self._window.in_memory
 
     @property
     def unwritten(self) -> int:
         """Messages that do not stand in the table yet."""
-        return len(self._told)
+        return len(self._unwritten)
 
     @property
     def in_hand(self) -> int:
@@ -177,7 +141,7 @@ class Inbox:
     @property
     def unsettled(self) -> bool:
         """Whether the worker's end has to wait: for a handler, or for the database."""
-        return bool(self.in_hand or self._told or self._handled or self._failed)
+        return bool(self.in_hand or self._unwritten or self._handled or self._failed)
 
     def waiting_of(self, phone_id: int) -> int:
         """Messages of this phone in memory that nobody has in hand."""
@@ -201,7 +165,7 @@ class Inbox:
         row = item.row
         assert row
         if error is None:
-            self._handled.append(_key(row))
+            self._handled.append(key_of(row))
             self.handled_total += 1
             self._stumbles.pop(row.key, None)
             self._window.finish(row)
@@ -213,10 +177,10 @@ class Inbox:
 
     def clear(self) -> dict[int, int]:
         """What nobody will handle after the worker's end: nothing that stands in the table."""
-        if self._told:
-            lost = Counter(one.message.phone_id for one in self._told)
-            message = f"{len(self._told)} messages could not be written before the end: the database does not take them"
-            log.error(message, event="inbox_lost", waiting=len(self._told), phone_ids=sorted(lost))
+        if self._unwritten:
+            count, lost = len(self._unwritten), self._unwritten.by_phone
+            message = f"{count} messages could not be written before the end: the database does not take them"
+            log.error(message, event="inbox_lost", waiting=count, phone_ids=sorted(lost))
         return {}
 
     def _fail(self, row: Stored, error: str, *, transient: bool) -> bool:
@@ -226,7 +190,7 @@ class Inbox:
         news = self._stumbles[row.key] == 1
         dead = not transient and attempts >= self._policy.attempts
         pause = 0.0 if dead else self._policy.pause(self._stumbles[row.key])
-        self._failed.append(Failure(_key(row), row.message.id, attempts, error, pause, dead))
+        self._failed.append(Failure(key_of(row), row.message.id, attempts, error, pause, dead))
         if dead:
             self.dead_total += 1
             self._stumbles.pop(row.key)
@@ -274,70 +238,32 @@ class Inbox:
                 await self._changed.wait()
         self._changed.clear()
 
-    def _work(self) -> _Work:
+    def _work(self) -> Work:
         now = time.monotonic()
         if now - self._looked >= LOOK_EVERY:
             self._look_at |= self._phones.keys()
             self._looked = now
         look, self._look_at = tuple(self._look_at), set()
         wanted = () if self._closed else tuple(self._window.wanted(now))
-        return _Work(self._batch(), tuple(self._handled), tuple(self._failed), look, wanted)
+        return Work(self._unwritten.batch(), tuple(self._handled), tuple(self._failed), look, wanted)
 
-    def _batch(self) -> tuple[_Told, ...]:
-        """Messages in the order in which they came."""
-        batch: list[_Told] = []
-        size = 0
-        for one in self._told:
-            size += len(one.message.raw) + len(one.message.text)
-            if batch and (self._singly or len(batch) == BATCH or size > BATCH_BYTES):
-                break
-            batch.append(one)
-        return tuple(batch)
-
-    async def _transaction(self, work: _Work) -> _Done:
+    async def _transaction(self, work: Work) -> Done:
         """Do it on a thread. If that takes too long, nobody may believe that what is told is safe."""
-        doing = asyncio.ensure_future(asyncio.to_thread(self._do, work))
+        doing = asyncio.ensure_future(self._carry_out(work))
         done, _ = await asyncio.wait({doing}, timeout=STUCK_AFTER)
         if not done:
             self._worker.suspect_store()
             self._get_stuck()
         return await doing
 
-    def _do(self, work: _Work) -> _Done:
-        if not any((work.told, work.handled, work.failed, work.look, work.wanted)):
-            return _Done({}, [], [])
-        with self._database.transaction() as conn:
-            written = inbox.write(conn, [one.message for one in work.told]) if work.told else {}
-            if work.handled:
-                inbox.delete(conn, work.handled)
-            if work.failed:
-                self._record(conn, work.failed)
-            chats = inbox.due_chats(conn, work.look) if work.look else []
-            rows = inbox.load(conn, work.wanted, CHAT, hold=self._policy.hold) if work.wanted else []
-        return _Done(written, chats, rows)
+    def _carry_out(self, work: Work) -> Awaitable[Done]:
+        phones, worker_id = self._phones, self._worker.worker_id
+        return asyncio.to_thread(carry_out, self._database, work, phones, worker_id, hold=self._policy.hold)
 
-    def _record(self, conn: Connection, failed: Sequence[Failure]) -> None:
-        """Note failures; what is set aside has its entry in the history, and the phone's first one its alert."""
-        dead = [one for one in failed if one.dead]
-        before = inbox.with_dead(conn, [one.key.phone_id for one in dead]) if dead else set()
-        inbox.fail(conn, failed)
-        for one in dead:
-            if (phone := self._phones.get(one.key.phone_id)) is None:
-                continue
-            detail = {"message_id": one.message_id, "error": one.error, "attempts": one.attempts}
-            health.record_event(
-                conn, phone.id, phone.organization_id, "handler_dead", detail, worker_id=self._worker.worker_id
-            )
-            alert = after_event("handler_dead", detail, phone.number)
-            if alert and phone.id not in before:
-                alerts.leave(conn, phone, alert)
-            before.add(phone.id)
-
-    def _apply(self, work: _Work, done: _Done) -> None:
-        self._singly = max(0, self._singly - len(work.told))
+    def _apply(self, work: Work, done: Done) -> None:
         self._failing_since = None
+        self._unwritten.drop(len(work.told))
         for one in work.told:
-            self._told.popleft()
             if (id_ := done.written.pop(one.message.identity, None)) is not None:
                 self._window.written(Stored(id_, one.message.phone_id, one.incoming))
         del self._handled[: len(work.handled)]
@@ -349,17 +275,16 @@ class Inbox:
             self._worker.message_taken(client, count)
         for one_dead in (one for one in work.failed if one.dead):
             self._say_dead(one_dead)
-        if self._told or self._failed or self._handled or self._window.hungry:
+        if self._unwritten or self._failed or self._handled or self._window.hungry:
             self._changed.set()
-        if self._stuck and not self._told:
+        if self._stuck and not self._unwritten:
             self._stuck = frozenset()
             self._worker.inbox_free()
         self._wake()
 
     def _stored(self, row: InboxRow) -> Stored:
         phone = self._phones.get(row.message.phone_id)
-        message = _incoming_message(row.message, phone.number if phone else "")
-        return Stored(row.id, row.message.phone_id, message, row.attempts, row.pause)
+        return stored(row, phone.number if phone else "")
 
     def _say_dead(self, failure: Failure) -> None:
         phone = self._phones.get(failure.key.phone_id)
@@ -373,7 +298,7 @@ class Inbox:
 
     # ------------------------------------------------------------------------------------- what cannot be written
 
-    def _put_back(self, work: _Work) -> None:
+    def _put_back(self, work: Work) -> None:
         self._look_at |= set(work.look)
         self._window.not_loaded(work.wanted)
 
@@ -383,7 +308,7 @@ class Inbox:
         lost = isinstance(error, DatabaseError) and not isinstance(error, Contended)
         if self._failing_since is None:
             self._failing_since = now
-            if self._told:
+            if self._unwritten:
                 log.warn(f"the inbox is not written: {error}; it is tried again", event="inbox_not_written")
             if lost:
                 self._worker.suspect_store()
@@ -392,60 +317,24 @@ class Inbox:
 
     def _get_stuck(self) -> None:
         """Have the sockets closed of those who told something that is not safe."""
-        concerned = frozenset(one.message.phone_id for one in self._told)
+        concerned = frozenset(self._unwritten.by_phone)
         if concerned - self._stuck:
             self._worker.inbox_stuck(concerned - self._stuck)
             self._stuck |= concerned
 
-    def _refuse(self, work: _Work, error: str) -> None:
+    def _refuse(self, work: Work, error: str) -> None:
         """Postgres cannot hold one message of a batch: they go one by one, and it alone is lost, and told."""
         if not work.told:
             raise WaSessionsError(error)
         self._changed.set()
         if len(work.told) > 1:
-            self._singly = len(work.told)
+            self._unwritten.singly(len(work.told))
             return
-        lost = self._told.popleft()
-        self._singly = max(0, self._singly - 1)
+        [lost] = work.told
+        self._unwritten.drop(1)
         log.error(
             f"a message cannot be stored and is lost: {error}",
             event="inbox_refused",
             message_id=lost.message.message_id,
         )
         self._worker.message_taken(lost.client, 1)
-
-
-def _key(row: Stored) -> RowKey:
-    return RowKey(row.phone_id, row.message.chat, row.id)
-
-
-def _inbox_message(phone_id: int, message: IncomingMessage) -> InboxMessage:
-    return InboxMessage(
-        phone_id,
-        message.chat,
-        message.sender,
-        message.id,
-        message.sender_alt,
-        message.from_me,
-        message.is_group,
-        message.timestamp,
-        message.kind,
-        message.text,
-        message.raw,
-    )
-
-
-def _incoming_message(stored: InboxMessage, number: str) -> IncomingMessage:
-    return IncomingMessage(
-        id=stored.message_id,
-        chat=stored.chat,
-        sender=stored.sender,
-        sender_alt=stored.sender_alt,
-        from_me=stored.from_me,
-        is_group=stored.is_group,
-        timestamp=stored.sent_at,
-        kind=stored.kind,
-        text=stored.text,
-        raw=stored.raw,
-        phone=number,
-    )
