@@ -6,29 +6,21 @@ a commit, and while one is under way the next is gathered.
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-
-from tenacity import RetryCallState, Retrying, wait_exponential
+from collections.abc import Callable, Sequence
 
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.inbox import Failure, InboxRow, RowKey
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import (
-    Conflict,
-    Contended,
-    DatabaseError,
-    PermissionMissing,
-    SchemaMissing,
-    UsageError,
-    WaSessionsError,
-)
+from wa_sessions.errors import Conflict, UsageError, WaSessionsError
 from wa_sessions.worker import log
 from wa_sessions.worker.backoff import Backoff
+from wa_sessions.worker.delivery.jam import STUCK_AFTER, Jam
 from wa_sessions.worker.delivery.queue import CameBefore, Queued
-from wa_sessions.worker.delivery.transaction import Done, Work, carry_out, key_of, stored, told
+from wa_sessions.worker.delivery.retries import RetryPolicy as RetryPolicy
+from wa_sessions.worker.delivery.transaction import LOOK, Done, Work, carry_out, key_of, stored, told
 from wa_sessions.worker.delivery.unwritten import Unwritten
 from wa_sessions.worker.delivery.window import Key, Stored, Window
 from wa_sessions.worker.message import IncomingMessage
@@ -37,32 +29,8 @@ from wa_sessions.worker.processes import DeliveryWorker
 LOOK_EVERY = 5.0
 """Seconds between looks for what others have put into the table, or want to be tried again."""
 
-STUCK_AFTER = 1.0
-"""Seconds without a commit until the sessions concerned close their sockets: WhatsApp keeps what comes then."""
-
 RETRY_FIRST, RETRY_MOST = 0.05, 1.0
 """Seconds between attempts to write while the database does not take it."""
-
-PAUSE_FIRST, PAUSE_BASE, PAUSE_MOST = 1.0, 4.0, 300.0
-"""Seconds until a message is tried again; how many times longer each next pause is; the most."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """What becomes of messages that a handler fails at: so many ``attempts`` are made, the first pause in seconds.
-
-    ``hold``: the chat of one that is set aside waits until somebody decides; else it goes on.
-    """
-
-    attempts: int = 5
-    first_pause: float = PAUSE_FIRST
-    hold: bool = False
-
-    def pause(self, failures: int) -> float:
-        """Seconds until the next attempt after so many failures in a row."""
-        state = RetryCallState(Retrying(), None, (), {})
-        state.attempt_number = failures
-        return float(wait_exponential(multiplier=self.first_pause, exp_base=PAUSE_BASE, max=PAUSE_MOST)(state))
 
 
 class Inbox:
@@ -78,11 +46,11 @@ class Inbox:
         self._handled: list[RowKey] = []
         self._failed: list[Failure] = []
         self._stumbles: Counter[Key] = Counter()
-        self._look_at: set[int] = set()
+        self._look_at: dict[int, str] = {}
         self._looked = time.monotonic()
         self._changed, self._answers = asyncio.Event(), asyncio.Event()
-        self._failing_since: float | None = None
-        self._stuck: frozenset[int] = frozenset()
+        self._jam = Jam(self._unwritten)
+        self._apart = False
         self._closed = False
         self._wake: Callable[[], None] = lambda: None
         self.handled_total = self.dead_total = 0
@@ -92,12 +60,13 @@ class Inbox:
     def begin(self, worker: DeliveryWorker) -> None:
         """Whose inbox this is."""
         self._worker = worker
+        self._jam.begin(worker)
 
     def serve(self, phone: Phone) -> None:
         """This worker runs the phone: what stands in the table of it is handled first."""
         self._phones[phone.id] = phone
         self._window.serve(phone.id)
-        self._look_at.add(phone.id)
+        self._look_at[phone.id] = ""
         self._changed.set()
 
     def forget(self, phone_id: int) -> None:
@@ -112,8 +81,7 @@ class Inbox:
             self._worker.message_taken(client, 1)
             return False
         self._unwritten.add(told(phone_id, message, client))
-        if self._stuck and phone_id not in self._stuck:
-            self._get_stuck()
+        self._jam.told(phone_id)
         self._changed.set()
         return True
 
@@ -207,19 +175,49 @@ class Inbox:
         backoff = Backoff(RETRY_FIRST, RETRY_MOST)
         while True:
             await self._something_to_do()
-            work = self._work()
-            try:
-                done = await self._transaction(work)
-            except (UsageError, Conflict) as error:
-                self._put_back(work)
-                self._refuse(work, str(error))
-            except (DatabaseError, PermissionMissing, SchemaMissing) as error:
-                self._put_back(work)
-                self._not_written(error)
-                await self._pause(backoff.next())
-            else:
+            if await self._round():
                 backoff.reset()
-                self._apply(work, done)
+            else:
+                await self._pause(backoff.next())
+
+    async def _round(self) -> bool:
+        """Do what has come up. False if something stands in the way of it, or of a part of it.
+
+        After that its parts go apart until all of them succeed: where there is no room for more, what is handled is
+        deleted still, and what waits is read. If the first part fails, so would the others.
+        """
+        apart, good, tried = self._apart, True, False
+        for part in (self._reading, self._notes, self._messages) if apart else (self._changes, self._reading):
+            if work := part():
+                if not await self._carried_out(work):
+                    good = False
+                    if not tried:
+                        break
+                tried = True
+        if good:
+            self._jam.over()
+            self._apart = self._apart and not (apart and not self._unwritten.goes_singly)
+        return good
+
+    def _changes(self) -> Work:
+        return Work(self._unwritten.batch(), tuple(self._handled), tuple(self._failed))
+
+    def _notes(self) -> Work:
+        return Work(failed=tuple(self._failed))
+
+    def _messages(self) -> Work:
+        return Work(self._unwritten.batch())
+
+    def _reading(self) -> Work:
+        """With what was handled meanwhile, or it would be read again."""
+        if self._closed:
+            return Work(handled=tuple(self._handled))
+        now = time.monotonic()
+        if not self._look_at and now - self._looked >= LOOK_EVERY:
+            self._look_at = dict.fromkeys(self._phones, "")
+        look, self._look_at = tuple(self._look_at.items()), {}
+        failed = () if self._apart else tuple(self._failed)
+        return Work((), tuple(self._handled), failed, look, tuple(self._window.wanted(now)))
 
     async def _pause(self, seconds: float) -> None:
         """Not for what comes meanwhile: until the time is over or the database is known to answer."""
@@ -230,57 +228,78 @@ class Inbox:
         self._changed.set()
 
     async def _something_to_do(self) -> None:
-        now = time.monotonic()
-        times = [self._looked + LOOK_EVERY, self._window.next_pause()]
-        left = min(at for at in times if at is not None) - now
+        times = [] if self._closed else [self._looked + LOOK_EVERY, self._window.next_pause()]
+        left = min((at for at in times if at is not None), default=math.inf) - time.monotonic()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, left)):
+            async with asyncio.timeout(None if math.isinf(left) else max(0.0, left)):
                 await self._changed.wait()
         self._changed.clear()
 
-    def _work(self) -> Work:
-        now = time.monotonic()
-        if now - self._looked >= LOOK_EVERY:
-            self._look_at |= self._phones.keys()
-            self._looked = now
-        look, self._look_at = tuple(self._look_at), set()
-        wanted = () if self._closed else tuple(self._window.wanted(now))
-        return Work(self._unwritten.batch(), tuple(self._handled), tuple(self._failed), look, wanted)
+    async def _carried_out(self, work: Work) -> bool:
+        try:
+            done = await self._transaction(work)
+        except WaSessionsError as error:
+            self._look_at = dict(work.look) | self._look_at
+            self._window.not_loaded(work.wanted)
+            if isinstance(error, UsageError | Conflict) and self._refuse(work, str(error)):
+                return True
+            self._apart = True
+            self._jam.hindered(error, unsafe=bool(work.told or not work.failed))
+            return False
+        self._apply(work, done)
+        return True
 
     async def _transaction(self, work: Work) -> Done:
-        """Do it on a thread. If that takes too long, nobody may believe that what is told is safe."""
-        doing = asyncio.ensure_future(self._carry_out(work))
+        """Do it on a thread."""
+        phones, worker_id, hold = self._phones, self._worker.worker_id, self._policy.hold
+        doing = asyncio.ensure_future(asyncio.to_thread(carry_out, self._database, work, phones, worker_id, hold=hold))
         done, _ = await asyncio.wait({doing}, timeout=STUCK_AFTER)
         if not done:
-            self._worker.suspect_store()
-            self._get_stuck()
+            self._jam.slow()
         return await doing
 
-    def _carry_out(self, work: Work) -> Awaitable[Done]:
-        phones, worker_id = self._phones, self._worker.worker_id
-        return asyncio.to_thread(carry_out, self._database, work, phones, worker_id, hold=self._policy.hold)
-
     def _apply(self, work: Work, done: Done) -> None:
-        self._failing_since = None
         self._unwritten.drop(len(work.told))
         for one in work.told:
+            phone_id, chat = one.message.phone_id, one.message.chat
             if (id_ := done.written.pop(one.message.identity, None)) is not None:
-                self._window.written(Stored(id_, one.message.phone_id, one.incoming))
+                self._window.written(Stored(id_, phone_id, one.incoming))
+            else:  # it stands there already, maybe from a commit whose answer was lost: whatever comes is behind it
+                self._window.found((phone_id, chat))
         del self._handled[: len(work.handled)]
         del self._failed[: len(work.failed)]
-        unwritten = {(one.key.phone_id, one.key.chat) for one in self._failed}  # of these the table does not know yet
-        self._window.look(work.look, [key for key in done.chats if key not in unwritten])
+        self._looked_at(work.look, done.chats)
         self._window.loaded(work.wanted, [self._stored(row) for row in done.rows], time.monotonic())
         for client, count in Counter(one.client for one in work.told).items():
             self._worker.message_taken(client, count)
         for one_dead in (one for one in work.failed if one.dead):
             self._say_dead(one_dead)
-        if self._unwritten or self._failed or self._handled or self._window.hungry:
+        if self._unwritten or self._failed or self._handled:
             self._changed.set()
-        if self._stuck and not self._unwritten:
-            self._stuck = frozenset()
-            self._worker.inbox_free()
+        if not self._closed and (self._look_at or self._window.hungry):
+            self._changed.set()
+        self._jam.written()
         self._wake()
+
+    def _looked_at(self, look: Sequence[Key], chats: Sequence[tuple[Key, bool | None]]) -> None:
+        """What a look has found. If that were as many as one look may find, there is more, and phones take turns."""
+        if not look:
+            return
+        not_noted = {(one.key.phone_id, one.key.chat) for one in self._failed}  # the table does not know of these yet
+        for key, due in chats:
+            if due is not None:
+                self._window.found(key, due=due and key not in not_noted)
+        ended = [phone_id for phone_id, _ in look]
+        if len(chats) == LOOK:
+            phone_id, chat = chats[-1][0]
+            at = ended.index(phone_id)
+            self._look_at = dict(look[at + 1 :]) | {phone_id: chat} | self._look_at
+            del ended[at:]
+        for phone_id in ended:
+            if phone_id not in self._look_at:  # else it was given away and came back meanwhile
+                self._window.looked(phone_id)
+        if not self._look_at:
+            self._looked = time.monotonic()
 
     def _stored(self, row: InboxRow) -> Stored:
         phone = self._phones.get(row.message.phone_id)
@@ -298,43 +317,25 @@ class Inbox:
 
     # ------------------------------------------------------------------------------------- what cannot be written
 
-    def _put_back(self, work: Work) -> None:
-        self._look_at |= set(work.look)
-        self._window.not_loaded(work.wanted)
+    def _refuse(self, work: Work, error: str) -> bool:
+        """Postgres cannot hold one thing of many: they go one by one, and it alone is lost, and told.
 
-    def _not_written(self, error: DatabaseError | PermissionMissing | SchemaMissing) -> None:
-        """Something stands in the way: for a moment, or so long that what is told is not safe."""
-        now = time.monotonic()
-        lost = isinstance(error, DatabaseError) and not isinstance(error, Contended)
-        if self._failing_since is None:
-            self._failing_since = now
-            if self._unwritten:
-                log.warn(f"the inbox is not written: {error}; it is tried again", event="inbox_not_written")
-            if lost:
-                self._worker.suspect_store()
-        if now - self._failing_since >= STUCK_AFTER:
-            self._get_stuck()
-
-    def _get_stuck(self) -> None:
-        """Have the sockets closed of those who told something that is not safe."""
-        concerned = frozenset(self._unwritten.by_phone)
-        if concerned - self._stuck:
-            self._worker.inbox_stuck(concerned - self._stuck)
-            self._stuck |= concerned
-
-    def _refuse(self, work: Work, error: str) -> None:
-        """Postgres cannot hold one message of a batch: they go one by one, and it alone is lost, and told."""
-        if not work.told:
-            raise WaSessionsError(error)
+        False if there is nothing in it that could be let go.
+        """
         self._changed.set()
-        if len(work.told) > 1:
+        if len(work.told) > 1 or (work.told and work.failed):
+            self._apart = True
             self._unwritten.singly(len(work.told))
-            return
-        [lost] = work.told
-        self._unwritten.drop(1)
-        log.error(
-            f"a message cannot be stored and is lost: {error}",
-            event="inbox_refused",
-            message_id=lost.message.message_id,
-        )
-        self._worker.message_taken(lost.client, 1)
+        elif work.told:
+            [lost] = work.told
+            self._unwritten.drop(1)
+            self._worker.message_taken(lost.client, 1)
+            words, message_id = "a message cannot be stored and is lost", lost.message.message_id
+            log.error(f"{words}: {error}", event="inbox_refused", message_id=message_id)
+        elif work.failed:
+            del self._failed[: len(work.failed)]
+            words = f"how {len(work.failed)} messages failed cannot be noted, so they may be tried more often"
+            log.error(f"{words}: {error}", event="inbox_refused")
+        else:
+            return False
+        return True

@@ -9,43 +9,48 @@ from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.inbox import Failure, InboxMessage, InboxRow, RowKey
 from wa_sessions.db.phones import Phone
 from wa_sessions.health.alerting import after_event
+from wa_sessions.worker.delivery.retries import PAUSE_MOST
 from wa_sessions.worker.delivery.unwritten import Told
-from wa_sessions.worker.delivery.window import CHAT, Key, Stored
+from wa_sessions.worker.delivery.window import CHAT, CHAT_BYTES, Key, Stored
 from wa_sessions.worker.message import IncomingMessage
+
+LOOK = 2_000
+"""Chats that are looked at in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one transaction is to do: write, let go, note failures, look for chats, load some."""
+    """What one transaction is to do: write, let go, note failures; look for chats behind these, load some."""
 
-    told: tuple[Told, ...]
-    handled: tuple[RowKey, ...]
-    failed: tuple[Failure, ...]
-    look: tuple[int, ...]
-    wanted: tuple[Key, ...]
+    told: tuple[Told, ...] = ()
+    handled: tuple[RowKey, ...] = ()
+    failed: tuple[Failure, ...] = ()
+    look: tuple[Key, ...] = ()
+    wanted: tuple[Key, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any((self.told, self.handled, self.failed, self.look, self.wanted))
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What it has brought."""
+    """What it has brought. ``chats``: those that were found, and whether they may be handled now, None for never."""
 
     written: dict[inbox.Identity, int]
-    chats: list[Key]
+    chats: list[tuple[Key, bool | None]]
     rows: list[InboxRow]
 
 
 def carry_out(database: Database, work: Work, phones: Mapping[int, Phone], worker_id: UUID, *, hold: bool) -> Done:
     """Do it. Raises what a transaction raises."""
-    if not any((work.told, work.handled, work.failed, work.look, work.wanted)):
-        return Done({}, [], [])
-    with database.transaction() as conn:
+    with inbox.transaction(database) as conn:
         written = inbox.write(conn, [one.message for one in work.told]) if work.told else {}
         if work.handled:
             inbox.delete(conn, work.handled)
         if work.failed:
             _record(conn, work.failed, phones, worker_id)
-        chats = inbox.due_chats(conn, work.look) if work.look else []
-        rows = inbox.load(conn, work.wanted, CHAT, hold=hold) if work.wanted else []
+        chats = inbox.chats(conn, work.look, LOOK, longest=PAUSE_MOST, hold=hold) if work.look else []
+        rows = inbox.load(conn, work.wanted, CHAT, CHAT_BYTES, longest=PAUSE_MOST, hold=hold) if work.wanted else []
     return Done(written, chats, rows)
 
 

@@ -37,6 +37,11 @@ class Unwritten:
         """How many there are of each phone."""
         return Counter(one.message.phone_id for one in self._told)
 
+    @property
+    def goes_singly(self) -> bool:
+        """Whether each goes alone."""
+        return self._singly > 0
+
     def add(self, one: Told) -> None:
         """It was told."""
         self._told.append(one)
