@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import subprocess
 from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.inbox import drop_inbox, retry_inbox
 from wa_sessions.db import backend
 from wa_sessions.db import inbox as table
+from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.inbox import InboxMessage, RowKey, Selected
 from wa_sessions.errors import DatabaseError
@@ -40,6 +42,7 @@ FULL = """
     BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
     CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON wa_sessions.inbox EXECUTE FUNCTION public.full();
 """
+NUMBER = "77051234567"
 ROOM = "DROP FUNCTION public.full CASCADE"
 
 
@@ -190,6 +193,56 @@ def test_where_there_is_no_room_sockets_close_and_what_waits_is_handled_and_dele
             assert handled(bench)[-1] == "new"
 
     run(scenario())
+
+
+@pytest.fixture
+def small_disk(server: EmbeddedServer, database: Database, open_folder: Path) -> Iterator[Path]:
+    """The inbox has 4 MB to itself."""
+    disk = open_folder / "small"
+    disk.mkdir()
+    owner = server.cluster.stat().st_uid
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=4m,uid={owner}", "none", disk], check=False).returncode:
+        pytest.skip("this root may not mount")
+    try:
+        execute(database, f"CREATE TABLESPACE small LOCATION '{disk}'")
+        execute(database, "ALTER TABLE wa_sessions.inbox SET TABLESPACE small")
+        yield disk
+        execute(database, "ALTER TABLE wa_sessions.inbox SET TABLESPACE pg_default")
+        execute(database, "DROP TABLESPACE small")
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.root
+def test_a_disk_that_is_full_loses_nothing(small_disk: Path, database: Database, spec: HandlerSpec) -> None:
+    """What finds no room waits, sockets closed, until there is some; what had found it is handled meanwhile."""
+    texts = ["wait", *(f"n{number}" for number in range(1, 300))]
+
+    async def scenario() -> None:
+        async with inbox_running(database, spec, drain=60) as bench:
+            for number, text in enumerate(texts):
+                bench.dispatcher.put(*big(bench, text, number))
+                if number % 20 == 0:
+                    await until(lambda so_far=number: bench.worker.taken[1] > so_far or bench.worker.stuck)
+            await until(lambda: bench.worker.stuck)
+            assert 0 < len(bench.rows("SELECT id FROM wa_sessions.inbox")) < 300
+            assert bench.worker.taken[1] < 300
+            written = bench.worker.taken[1]
+            touch("go")
+            await bench.empty_of_what_was_there(written)
+            assert handled(bench)[:written] == texts[:written]
+            await asyncio.to_thread(subprocess.run, ["mount", "-o", "remount,size=64m", small_disk], check=True)
+            await bench.until_taken(300)
+            await bench.empty()
+            assert bench.worker.freed
+            assert handled(bench) == texts
+
+    run(scenario())
+
+
+def big(bench: InboxBench, text: str, number: int) -> tuple[int, Any, int]:
+    raw = b"".join(hashlib.sha256(f"{number} {part}".encode()).digest() for part in range(800))
+    return bench.phones[0].id, replace(MESSAGE, id=str(number), text=text, raw=raw, phone=NUMBER), 1
 
 
 def test_a_failure_that_cannot_be_noted_for_want_of_room_closes_no_socket(
@@ -394,6 +447,3 @@ def test_a_row_that_is_no_message_is_handled_like_any(database: Database, spec: 
             assert handled(bench) == ["odd", "after"]
 
     run(scenario())
-
-
-NUMBER = "77051234567"

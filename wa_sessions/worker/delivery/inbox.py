@@ -196,7 +196,7 @@ class Inbox:
                 tried = True
         if good:
             self._jam.over()
-            self._apart = self._apart and not (apart and not self._unwritten.goes_singly)
+            self._apart = self._apart and not apart
         return good
 
     def _changes(self) -> Work:
@@ -244,6 +244,8 @@ class Inbox:
             if isinstance(error, UsageError | Conflict) and self._refuse(work, str(error)):
                 return True
             self._apart = True
+            if work.told:
+                self._unwritten.failed(len(work.told))
             self._jam.hindered(error, unsafe=bool(work.told or not work.failed))
             return False
         self._apply(work, done)
@@ -318,14 +320,14 @@ class Inbox:
     # ------------------------------------------------------------------------------------- what cannot be written
 
     def _refuse(self, work: Work, error: str) -> bool:
-        """Postgres cannot hold one thing of many: they go one by one, and it alone is lost, and told.
+        """Postgres cannot hold one thing of many: they go in parts until it is alone, and it alone is lost, and told.
 
         False if there is nothing in it that could be let go.
         """
         self._changed.set()
         if len(work.told) > 1 or (work.told and work.failed):
             self._apart = True
-            self._unwritten.singly(len(work.told))
+            self._unwritten.failed(len(work.told))
         elif work.told:
             [lost] = work.told
             self._unwritten.drop(1)

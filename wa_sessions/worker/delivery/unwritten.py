@@ -23,11 +23,14 @@ class Told:
 
 
 class Unwritten:
-    """They are written in batches; one by one for a while after ``singly``."""
+    """They are written in batches: half as many after each that failed, twice as many after each that did not.
+
+    So one of them that Postgres cannot hold is found, and of those for which there is no room as many go as there is.
+    """
 
     def __init__(self) -> None:
         self._told: deque[Told] = deque()
-        self._singly = 0
+        self._most = BATCH
 
     def __len__(self) -> int:
         return len(self._told)
@@ -36,11 +39,6 @@ class Unwritten:
     def by_phone(self) -> Counter[int]:
         """How many there are of each phone."""
         return Counter(one.message.phone_id for one in self._told)
-
-    @property
-    def goes_singly(self) -> bool:
-        """Whether each goes alone."""
-        return self._singly > 0
 
     def add(self, one: Told) -> None:
         """It was told."""
@@ -52,7 +50,7 @@ class Unwritten:
         size = 0
         for one in self._told:
             size += len(one.message.raw) + len(one.message.text)
-            if batch and (self._singly or len(batch) == BATCH or size > BATCH_BYTES):
+            if batch and (len(batch) == self._most or size > BATCH_BYTES):
                 break
             batch.append(one)
         return tuple(batch)
@@ -61,8 +59,9 @@ class Unwritten:
         """The first ones are written, or cannot be."""
         for _ in range(count):
             self._told.popleft()
-        self._singly = max(0, self._singly - count)
+        if count:
+            self._most = min(BATCH, 2 * self._most)
 
-    def singly(self, count: int) -> None:
-        """One of the first ones cannot be written, nobody knows which: so many go one by one."""
-        self._singly = count
+    def failed(self, count: int) -> None:
+        """A batch of so many could not be written."""
+        self._most = max(1, count // 2)
