@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 from support.dispatching import MESSAGE, function
 from support.inboxes import InboxBench, inbox_running, phones_of, until
 
@@ -36,6 +37,11 @@ def answer(message):
         while not pathlib.Path("go").exists():
             time.sleep(0.01)
     print("handled", message.text, message.phone)
+"""
+SILENT = """
+def answer(message):
+    if message.text.startswith("bad"):
+        raise ValueError(message.text)
 """
 FULL = """
     CREATE FUNCTION public.full() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -358,6 +364,26 @@ def test_no_text_stays_in_the_statistics_of_postgres(database: Database) -> None
     assert len(found) > 5
     assert secret not in str(found)
     assert secret.encode().hex() not in str(found)
+
+
+def test_no_text_stands_anywhere_else(database: Database, spec: HandlerSpec, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with inbox_running(database, function(Path(), SILENT), RetryPolicy(2, 0.02)) as bench:
+            bench.put("bad private", "good private")
+            await until(lambda: bench.inbox.dead_total and bench.inbox.handled_total and not bench.inbox.unsettled)
+            assert [one["text"] for one in bench.rows()] == ["bad private"]
+            assert "private" not in str(bench.heard.lines)
+
+    with caplog.at_level("DEBUG"):
+        run(scenario())
+    assert "ValueError" in caplog.text
+    assert "private" not in caplog.text
+    with psycopg.connect(database.target.conninfo) as admin:
+        named = admin.execute("SELECT schemaname, tablename FROM pg_tables WHERE schemaname !~ '^(pg_|information_)'")
+        tables = [SQL("SELECT t::text FROM {} AS t").format(Identifier(*name)) for name in named.fetchall()]
+        holding = [query.as_string() for query in tables if "private" in str(admin.execute(query).fetchall())]
+    assert len(tables) > 20
+    assert holding == ['SELECT t::text FROM "wa_sessions"."inbox" AS t']
 
 
 # ------------------------------------------------------------------------------------------------ the worker
