@@ -1,7 +1,7 @@
 """The durable inbox: what hosts tell is written before they go on, and goes when its handler has taken it.
 
-One task writes, deletes, notes failures and loads, all that has come up meanwhile in one transaction: many phones share
-a commit, and while one is under way the next is gathered.
+One task writes, deletes and notes failures, all that has come up meanwhile in one transaction, and reads in the next:
+many phones share a commit, and while one is under way the next is gathered.
 """
 
 import asyncio
