@@ -198,13 +198,28 @@ def test_with_the_inbox_in_memory_what_is_left_is_told(house: House, peers: Stan
     assert event["detail"]["waiting"] == 2
 
 
+FULL = """
+    CREATE FUNCTION public.no_room() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
+    CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON wa_sessions.inbox EXECUTE FUNCTION public.no_room()
+"""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mended"),
+    [
+        ("ALTER TABLE wa_sessions.inbox RENAME TO away", "ALTER TABLE wa_sessions.away RENAME TO inbox"),
+        (FULL, "DROP FUNCTION public.no_room CASCADE"),
+    ],
+    ids=["gone", "disk full"],
+)
 def test_where_the_inbox_alone_cannot_be_written_the_socket_closes_until_it_can(
-    house: House, peers: Standin, tmp_path: Path
+    wrong: str, mended: str, house: House, peers: Standin, tmp_path: Path
 ) -> None:
     noted = Noted(house, tmp_path, 0)
     worker, bob = begun(house, peers, noted)
     since = worker.mark()
-    house.sql("ALTER TABLE wa_sessions.inbox RENAME TO away")
+    house.sql(wrong)
     try:
         bob.send_to(ALICE, "m0")
         worker.expect("inbox_not_written", since=since)
@@ -212,7 +227,7 @@ def test_where_the_inbox_alone_cannot_be_written_the_socket_closes_until_it_can(
         house.emu.wait_disconnected(house.devices[ALICE])
         bob.send_to(ALICE, "m1")
     finally:
-        house.sql("ALTER TABLE wa_sessions.away RENAME TO inbox")
+        house.sql(mended)
     worker.expect("connected", ALICE, since=since)
     settled(house, ["m0", "m1"], noted, twice=0)
 

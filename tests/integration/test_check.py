@@ -18,6 +18,8 @@ NOW = datetime.now(UTC)
 ROW = HealthRow(1, 1, 0, 0, (), None, None, 0, 0, "connected", None, NOW, None, None)
 Check = Callable[..., tuple[int, str]]
 
+INBOX = "inbox=0;;;0 inbox_dead=0;;;0 inbox_oldest=0s;300;1800;0"
+
 
 @pytest.fixture
 def phones(emptied: Database) -> Database:
@@ -65,7 +67,7 @@ def test_one_phone(phones: Database, check: Check) -> None:
     assert check(number) == (
         0,
         name.format("OK") + "connected, Bad MAC 0 of 3, Bad Decrypt 0 of 5 | "
-        "bad_mac=0;0;1;0;3 bad_decrypt=0;0;3;0;5 pending=0;;;0 lost=0c;;;0",
+        f"bad_mac=0;0;1;0;3 bad_decrypt=0;0;3;0;5 pending=0;;;0 lost=0c;;;0 {INBOX}",
     )
     observed(phones, bad_decrypt_errors=1)
     assert check(number)[0] == 1
@@ -99,6 +101,7 @@ def test_a_fleet(phones: Database, check: Check) -> None:
     observed(phones, 3, bad_mac_errors=1)
     text = f"WA-SESSIONS WARNING - 1 warning, 1 ok: {corpus.PAIRED} Bad MAC 1 of 3, Bad Decrypt 0 of 5"
     figures = "ok=1;;;0;2 warning=1;0;;0;2 critical=0;;0;0;2 unknown=0;;;0;2 pending=0;;;0 lost=0c;;;0"
+    figures = f"{figures} {INBOX}"
     assert check("--org", "1") == (1, f"{text} | {figures}")
     code, line = check("--all")
     assert code == 2
@@ -161,4 +164,7 @@ def test_for_programs(phones: Database, emptied_url: str, capsys: pytest.Capture
         "status": "connected",
         "state": "connected",
         "keys": None,
+        "inbox_waiting": 0,
+        "inbox_dead": 0,
+        "inbox_oldest_seconds": None,
     }

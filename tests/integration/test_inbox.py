@@ -16,7 +16,8 @@ from support.inboxes import InboxBench, inbox_running, until
 from wa_sessions.db import inbox as table
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
-from wa_sessions.worker.delivery import inbox
+from wa_sessions.db.inbox import Selected
+from wa_sessions.worker.delivery import inbox, jam
 from wa_sessions.worker.delivery.inbox import RetryPolicy
 from wa_sessions.worker.delivery.spec import HandlerSpec
 
@@ -169,7 +170,7 @@ def test_after_its_attempts_a_message_is_set_aside(database: Database, spec: Han
             assert [row["kind"] for row in bench.rows("SELECT kind FROM wa_sessions.alert")] == ["handler_dead"]
             touch("mended")
             with database.transaction() as conn:
-                assert table.retry(conn, bench.phones[0].id) == 1
+                assert len(table.retry(conn, [bench.phones[0].id], Selected(), table.FIRST, 9)) == 1
             await bench.empty()
             expected = ["other", "bad", "after", "later"] if hold else ["other", "after", "bad"]
             assert sorted(handled(bench)) == sorted(expected)
@@ -192,7 +193,7 @@ def test_pauses_outlive_the_worker(database: Database, spec: HandlerSpec) -> Non
             assert "after" not in handled(bench)
             touch("mended")
             with database.transaction() as conn:
-                table.retry(conn, bench.phones[0].id)
+                table.retry(conn, [bench.phones[0].id], Selected(), table.FIRST, 9)
             await bench.empty()
             assert handled(bench) == ["1", "bad", "after"]
 
@@ -229,6 +230,7 @@ def test_a_lock_that_is_not_had_for_a_moment_closes_nothing(
     database: Database, spec: HandlerSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox, "STUCK_AFTER", 5.0)
+    monkeypatch.setattr(jam, "STUCK_AFTER", 5.0)
 
     async def scenario() -> None:
         async with inbox_running(database, spec) as bench:

@@ -79,6 +79,10 @@ class InboxBench:
         await until(lambda: not self.inbox.unwritten)
         await self.until("SELECT count(*) FROM wa_sessions.inbox", 0)
 
+    async def empty_of_what_was_there(self, count: int) -> None:
+        """Until the first so many rows are handled and gone."""
+        await self.until(f"SELECT count(*) FROM wa_sessions.inbox WHERE id <= {count}", 0)
+
     async def until_taken(self, count: int, client: int = 1) -> None:
         async with asyncio.timeout(20):
             while self.worker.taken[client] < count:

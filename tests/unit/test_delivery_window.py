@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wa_sessions.worker.delivery.window import Stored, Window
+from wa_sessions.worker.delivery.window import CHAT_BYTES, Stored, Window
 from wa_sessions.worker.message import IncomingMessage
 
 MESSAGE = IncomingMessage("ID", "chat", "1@lid", None, False, False, 0, "conversation", "hi", b"")
@@ -38,7 +38,7 @@ STEPS = st.lists(
     st.one_of(
         st.builds(Arrive, PHONES, CHATS),
         st.builds(Arrive, PHONES, CHATS),
-        st.sampled_from(["take", "take", "load", "load fails", "look", "wait"]),
+        st.sampled_from(["take", "take", "load", "load fails", "look", "wait", "restart"]),
         st.builds(Outcome, st.sampled_from(["done", "done", "fail", "dead"]), st.integers(0, 20)),
         st.builds(Owner, st.sampled_from(["serve", "forget"]), PHONES),
     ),
@@ -82,12 +82,12 @@ class World:
                 self.look()
             case "wait":
                 self.now += 1
+            case "restart":
+                self.window, self.hands = Window(hold=self.hold, chat=CHAT, most=MOST), []
             case Outcome(how, which) if self.hands:
                 self.end(self.hands.pop(which % len(self.hands)), how)
-            case Owner("forget", phone) if not any(row.phone_id == phone for row in self.hands):
-                self.window.forget(phone)
-            case Owner("serve", phone):
-                self.window.serve(phone)
+            case Owner(what, phone):
+                {"forget": self.window.forget, "serve": self.window.serve}[what](phone)
         assert self.window.in_memory <= MOST + CHAT
         assert self.window.in_hand == len(self.hands)
 
@@ -134,7 +134,10 @@ class World:
         for row in self.table.values():
             if not row.dead:
                 heads.setdefault(row.stored.key, row)
-        self.window.look(self.window.phones, [key for key, head in heads.items() if head.due <= self.now])
+        for key, head in heads.items():
+            self.window.found(key, due=head.due <= self.now)
+        for phone_id in self.window.phones:
+            self.window.looked(phone_id)
 
     def load(self) -> None:
         keys = self.window.wanted(self.now)
@@ -186,7 +189,37 @@ def test_a_chat_that_fails_crowds_out_no_other(broken: int) -> None:
     world.arrive(1, "fine")
     world.load()
     assert world.take()
-    assert world.hands[0].chat == "fine"
+    assert world.hands[0].key == (1, "fine")
+
+
+def test_a_phone_with_many_chats_lets_another_have_its_turn() -> None:
+    world = World(hold=False)
+    world.look()
+    for number in range(100):
+        world.arrive(1, f"many {number}")
+    for _ in range(3):
+        world.arrive(2, "few")
+    order = []
+    while not all(row.stored.key[0] == 1 for row in world.live()):
+        world.load()
+        assert world.take()
+        order.append(world.hands[0].key[0])
+        world.end(world.hands.pop(), "done")
+    assert len(order) <= 3 * MOST
+
+
+@given(st.lists(st.integers(0, 3 << 20), min_size=1, max_size=30))
+def test_big_messages_are_few_in_memory(sizes: list[int]) -> None:
+    window = Window()
+    window.serve(1)
+    window.looked(1)
+    for number, size in enumerate(sizes):
+        message = replace(MESSAGE, id=str(number), chat=f"chat {number % 3}", raw=bytes(size))
+        window.written(Stored(number, 1, message))
+    assert window.bytes <= 3 * (CHAT_BYTES + max(sizes))
+    while row := window.take():
+        window.finish(row)
+    assert window.in_memory == window.bytes == 0
 
 
 def test_a_chat_that_is_held_goes_on_once_its_dead_message_is_gone() -> None:

@@ -102,11 +102,28 @@ def test_a_state_has_its_documented_line_and_code(fields: dict[str, Any], code: 
 
 def test_figures() -> None:
     shown = line(judge(replace(CONNECTED, bad_mac=1, severity=Severity.WARNING, pending=2, lost=3), PLAIN), PLAIN)
-    assert shown.partition(" | ")[2] == "bad_mac=1;0;1;0;3 bad_decrypt=0;0;3;0;5 pending=2;;;0 lost=3c;;;0"
+    assert shown.partition(" | ")[2] == (
+        "bad_mac=1;0;1;0;3 bad_decrypt=0;0;3;0;5 pending=2;;;0 lost=3c;;;0"
+        " inbox=0;;;0 inbox_dead=0;;;0 inbox_oldest=0s;300;1800;0"
+    )
     few = Thresholds(timedelta(minutes=5), few_keys=10)
     gone = judge(replace(CONNECTED, **UNKNOWN, unknown_because="no_worker", keys=185), few)
     assert line(gone, few).partition(" | ")[2].startswith("bad_mac=U;0;1;0;3 bad_decrypt=U;0;3;0;5")
     assert line(gone, few).endswith(" keys=185;;10:;0")
+
+
+def test_figures_of_the_inbox() -> None:
+    waits = replace(CONNECTED, inbox_waiting=7, inbox_dead=1, inbox_age=timedelta(minutes=6))
+    later = replace(CONNECTED, inbox_waiting=2, inbox_age=timedelta(seconds=12.4))
+    thresholds = replace(PLAIN, inbox_warning=timedelta(minutes=1))
+    shown = line(judge(waits, thresholds), thresholds)
+    assert shown.endswith(" inbox=7;;;0 inbox_dead=1;;;0 inbox_oldest=360s;60;1800;0")
+    assert shown.startswith("WA-SESSIONS WARNING - 77051234567: a message has waited 6 min for its handler | ")
+    both = fleet_line([judge(known, PLAIN) for known in (waits, later)], PLAIN)
+    assert both.endswith(" inbox=9;;;0 inbox_dead=1;;;0 inbox_oldest=360s;300;1800;0")
+    unread = judge(replace(CONNECTED, **UNKNOWN, unknown_because="no_permission"), PLAIN)
+    assert line(unread, PLAIN).endswith(" inbox=U;;;0 inbox_dead=U;;;0 inbox_oldest=U;300;1800;0")
+    assert "inbox=U;;;0" in fleet_line([unread], PLAIN)
 
 
 def test_what_stands_in_the_tables_needs_no_observer() -> None:
@@ -122,18 +139,19 @@ def test_a_fleet_has_the_worst_verdict_and_names_it() -> None:
     waba = replace(CONNECTED, connection_type="waba", severity=Severity.UNKNOWN, unknown_because="waba")
     fleet = [judge(known, PLAIN) for known in (CONNECTED, warned, gone, node, waba)]
     assert fleet_verdict(fleet) is Verdict.CRITICAL
-    assert fleet_line(fleet) == (
+    assert fleet_line(fleet, PLAIN) == (
         "WA-SESSIONS CRITICAL - 1 critical, 1 warning, 1 unknown, 1 ok: 77010000002 no worker runs it; 77010000001 Bad "
         "MAC 0 of 3, Bad Decrypt 1 of 5; 77010000003 nobody observes it: the Node backend runs it and its logs are not "
-        "read | ok=1;;;0;4 warning=1;0;;0;4 critical=1;;0;0;4 unknown=1;;;0;4 pending=0;;;0 lost=4c;;;0"
+        "read | ok=1;;;0;4 warning=1;0;;0;4 critical=1;;0;0;4 unknown=1;;;0;4 pending=0;;;0 lost=4c;;;0 "
+        "inbox=0;;;0 inbox_dead=0;;;0 inbox_oldest=0s;300;1800;0"
     )
     assert fleet_verdict([fleet[0], fleet[4]]) is Verdict.OK
     assert fleet_verdict([fleet[0], fleet[3]]) is Verdict.UNKNOWN
     assert fleet_verdict([fleet[1], fleet[3]]) is Verdict.WARNING
     for nobody in ([], [fleet[4]]):
         assert fleet_verdict(nobody) is Verdict.UNKNOWN
-        assert fleet_line(nobody).startswith("WA-SESSIONS UNKNOWN - no phone to judge |")
-    assert fleet_line([fleet[2]] * 9).partition(" | ")[0].endswith("; and 4 more")
+        assert fleet_line(nobody, PLAIN).startswith("WA-SESSIONS UNKNOWN - no phone to judge |")
+    assert fleet_line([fleet[2]] * 9, PLAIN).partition(" | ")[0].endswith("; and 4 more")
 
 
 def test_no_text_can_end_the_line_or_begin_figures() -> None:

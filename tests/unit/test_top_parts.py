@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -165,7 +166,7 @@ def test_a_sparkline_is_flat_only_where_nothing_was(errors: tuple[int, ...], wid
 def test_a_row_fits_its_terminal(fleet: list[Row], width: int) -> None:
     shown = columns(fleet, width - 1)
     titles = [column.title for column in shown]
-    assert [title for title in titles if title not in ("TYPE", "WORKER")] == [
+    assert [title for title in titles if title not in ("INBOX", "TYPE", "WORKER")] == [
         *("PHONE", "NAME", "STATUS", "HEALTH", "MAC", "DEC", "P/L", "ERR/MIN", "LAST ERR")
     ]
     room = sum(column.width + GAP for column in shown)
@@ -182,6 +183,25 @@ def test_a_line_above_the_table_is_as_wide_as_it(fleet: list[Row], width: int) -
     lines += [headline(one, NOW, width) for one in fleet]
     assert {cell_len(line.plain) for line in lines} == {width}
     assert all(details(one, NOW).plain.count("\n") == 2 for one in fleet)
+
+
+def test_what_waits_for_a_handler_is_seen_at_any_width() -> None:
+    late = with_inbox(FLEET[0], 12, 3, 400.0)
+    fleet = [late, with_inbox(FLEET[1], 1, 0, 2.0), *FLEET[2:]]
+    assert "inbox 13/3 6m" in errors_line(fleet, "by health", 80).plain
+    assert "inbox" not in errors_line(FLEET, "by health", 80).plain
+    assert "inbox: 12 wait for a handler, the oldest for 6m; 3 set aside" in details(late, NOW).plain
+    shown = columns(fleet, 100)
+    [at] = [number for number, column in enumerate(shown) if column.title == "INBOX"]
+    drawn = [cells(one, shown, Moment(NOW, 9))[at] for one in fleet]
+    assert [text.plain.strip() for text in drawn[:3]] == ["12/3 6m", "1 2s", "0"]
+    assert [text.spans[0].style for text in drawn[:1]] == ["yellow"]
+    assert [one.stats.phone_id for one in arranged(fleet, Order.INBOX)][:2] == [1, 2]
+
+
+def with_inbox(one: Row, waiting: int, dead: int, oldest: float) -> Row:
+    stats = replace(one.stats, inbox_waiting=waiting, inbox_dead=dead, inbox_oldest_seconds=oldest)
+    return replace(one, session=replace(one.session, stats=stats))
 
 
 def test_a_wide_terminal_shows_all() -> None:

@@ -63,4 +63,5 @@ def _known(stats: SessionErrorStats, age: timedelta | None, key_count: int | Non
         keys=key_count,
         inbox_age=None if stats.inbox_oldest_seconds is None else timedelta(seconds=stats.inbox_oldest_seconds),
         inbox_dead=stats.inbox_dead,
+        inbox_waiting=stats.inbox_waiting,
     )

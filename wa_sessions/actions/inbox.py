@@ -1,25 +1,24 @@
 """The inbox: what waits for a message handler, having it tried again, and deleting it for good."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
 from wa_sessions.db import health, inbox, migrate, operations, phones
-from wa_sessions.db.gateway import Connection
-from wa_sessions.db.inbox import Depth, Listed
+from wa_sessions.db.gateway import Connection, Database
+from wa_sessions.db.inbox import Depth, Listed, RowKey, Selected
 from wa_sessions.db.phones import Phone
 from wa_sessions.keys.phone_ref import PhoneRef
 
 ACTION = "inbox_drop"
 
+EVERYTHING = Selected()
+"""All of a phone."""
 
-@dataclass(frozen=True, slots=True)
-class Selected:
-    """Which messages of a phone are meant: all, those of one ``chat``, or the one with an id."""
-
-    chat: str | None = None
-    message_id: str | None = None
+MOST = 5_000
+"""Messages that are changed in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def retry_inbox(
     opened: Opened,
     phone: PhoneRef | None,
     organization_id: int | None = None,
-    selected: Selected = Selected(),  # frozen
+    selected: Selected = EVERYTHING,
 ) -> InboxChange:
     """Have messages tried again that failed or are set aside; their attempts count anew.
 
@@ -73,18 +72,23 @@ def retry_inbox(
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
         chosen = _chosen(conn, opened, phone, organization_id)
-        counts = {one.id: inbox.retry(conn, one.id, selected.chat, selected.message_id) for one in chosen}
+
+    def step(conn: Connection, after: RowKey) -> list[RowKey]:
+        retried = inbox.retry(conn, [one.id for one in chosen], selected, after, MOST)
+        counts = Counter(key.phone_id for key in retried)
         for one in chosen:
             if counts[one.id]:
                 _note(conn, one, "inbox_retried", counts[one.id])
-    return _changed(chosen, counts)
+        return retried
+
+    return _changed(chosen, _in_steps(opened.database, step))
 
 
 def drop_inbox(
     opened: Opened,
     phone: PhoneRef | None,
     organization_id: int | None = None,
-    selected: Selected = Selected(),  # frozen
+    selected: Selected = EVERYTHING,
     *,
     dead: bool,
     reason: str,
@@ -92,23 +96,52 @@ def drop_inbox(
 ) -> InboxChange:
     """Delete messages for good; ``dead``: only those that are set aside. An operation tells of it, nothing undoes it.
 
-    Raises PhoneNotFound, AmbiguousPhone, SchemaMissing, DatabaseError.
+    Raises PhoneNotFound, AmbiguousPhone, SchemaMissing, DatabaseError; then what was deleted until then stays so.
     """
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
         chosen = _chosen(conn, opened, phone, organization_id)
-        counts = {one.id: inbox.drop(conn, one.id, selected.chat, selected.message_id, dead=dead) for one in chosen}
+        phone_ids = [one.id for one in chosen]
         if dry_run:
-            conn.rollback()
-        dropped = [one for one in chosen if counts[one.id]]
-        if dry_run or not dropped:
-            return _changed(chosen, counts, dry_run=dry_run)
-        operation = operations.open_operation(conn, action=ACTION, reason=reason, actor=operator())
-        for one in dropped:
-            part = operations.add_phone(conn, operation, one)
-            operations.mark_gone(conn, part, operator())
+            return _changed(chosen, inbox.count(conn, phone_ids, selected, dead=dead), dry_run=True)
+
+    operation: str | None = None
+    concerned: set[int] = set()
+
+    def step(conn: Connection, after: RowKey) -> list[RowKey]:
+        nonlocal operation
+        dropped = inbox.drop(conn, phone_ids, selected, after, MOST, dead=dead)
+        counts = Counter(key.phone_id for key in dropped)
+        if counts and operation is None:
+            operation = operations.open_operation(conn, action=ACTION, reason=reason, actor=operator())
+        for one in chosen:
+            if not counts[one.id]:
+                continue
+            if one.id not in concerned:
+                concerned.add(one.id)
+                assert operation
+                operations.mark_gone(conn, operations.add_phone(conn, operation, one), operator())
             _note(conn, one, "inbox_dropped", counts[one.id], reason, operation)
+        return dropped
+
+    counts = _in_steps(opened.database, step)
     return _changed(chosen, counts, operation=operation)
+
+
+def _in_steps(database: Database, step: Callable[[Connection, RowKey], list[RowKey]]) -> Counter[int]:
+    """Change rows in short transactions, ``MOST`` after those before; how many of each phone.
+
+    A worker writes into the same table all the time, and closes sockets where it has to wait for a second.
+    """
+    counts: Counter[int] = Counter()
+    after = inbox.FIRST
+    while True:
+        with database.transaction() as conn:
+            changed = step(conn, after)
+        counts.update(key.phone_id for key in changed)
+        if len(changed) < MOST:
+            return counts
+        after = changed[-1]
 
 
 def _chosen(conn: Connection, opened: Opened, phone: PhoneRef | None, organization_id: int | None) -> list[Phone]:
@@ -125,7 +158,7 @@ def _note(
 
 
 def _changed(
-    chosen: Sequence[Phone], counts: dict[int, int], *, dry_run: bool = False, operation: str | None = None
+    chosen: Sequence[Phone], counts: Mapping[int, int], *, dry_run: bool = False, operation: str | None = None
 ) -> InboxChange:
     concerned = {id_: count for id_, count in counts.items() if count}
     return InboxChange(concerned, {one.id: one for one in chosen if one.id in concerned}, dry_run, operation)

@@ -13,7 +13,10 @@ from wa_sessions.keys.phone_ref import parse_phone
 if TYPE_CHECKING:
     from wa_sessions.health.checking import Judged
 
-_FIELDS = ("phone", "verdict", "reason", "severity", "status", "state", "age_seconds", "keys")
+_FIELDS = (
+    *("phone", "verdict", "reason", "severity", "status", "state", "age_seconds", "keys"),
+    *("inbox_waiting", "inbox_dead", "inbox_oldest_seconds"),
+)
 
 
 def check(
@@ -56,7 +59,7 @@ def check(
 
     JSON: `verdict` (`OK`, `WARNING`, `CRITICAL`, `UNKNOWN`), `code`, `line`, `phones`, each with `phone`, `verdict`,
     `reason`, `severity`, `status`, `state`, `age_seconds` (of its observer's last sign of life), `keys` (null without
-    `--few-keys`).
+    `--few-keys`), `inbox_waiting`, `inbox_dead`, `inbox_oldest_seconds` (null if none waits).
 
     Exit: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN: these four, and 3 also for wrong usage, no such phone, no database and
     every other failure.
@@ -75,7 +78,7 @@ def check(
             judged, verdict, line = [one], one.verdict, checking.line(one, thresholds)
         else:
             judged = action.check_fleet(opened, org, thresholds)
-            verdict, line = checking.fleet_verdict(judged), checking.fleet_line(judged)
+            verdict, line = checking.fleet_verdict(judged), checking.fleet_line(judged, thresholds)
     rows = [_row(one) for one in judged]
     match output:
         case Output.JSON:
@@ -99,5 +102,8 @@ def _row(judged: "Judged") -> dict[str, Any]:
         known.state,
         round(known.age.total_seconds(), 1) if known.age is not None else None,
         known.keys,
+        known.inbox_waiting,
+        known.inbox_dead,
+        round(known.inbox_age.total_seconds(), 1) if known.inbox_age is not None else None,
     )
     return dict(zip(_FIELDS, values, strict=True))

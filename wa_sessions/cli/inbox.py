@@ -122,7 +122,8 @@ def retry(
     Exit: 0 (also for none), 1 (no schema), 2, 3, 4.
     """
     output, ref = chosen(output, json=json), phone_or_all(phone)
-    from wa_sessions.actions.inbox import Selected, retry_inbox
+    from wa_sessions.actions.inbox import retry_inbox
+    from wa_sessions.db.inbox import Selected
 
     with terminal.opened(database_url) as opened:
         done = retry_inbox(opened, ref, org, Selected(chat, message_id))
@@ -154,7 +155,8 @@ def drop(
     Exit: 0 (also for none), 1 (no schema), 2, 3, 4, 6.
     """
     output, ref = chosen(output, json=json), phone_or_all(phone)
-    from wa_sessions.actions.inbox import Selected, drop_inbox
+    from wa_sessions.actions.inbox import drop_inbox
+    from wa_sessions.db.inbox import Selected
 
     selected = Selected(chat, message_id)
     with terminal.opened(database_url) as opened:

@@ -3,14 +3,14 @@
 import re
 import textwrap
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, PhoneArgument, chosen
-from wa_sessions.cli.times import when
+from wa_sessions.cli.times import short, when
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
@@ -148,6 +148,8 @@ def _facts(found: "SessionErrorStats", now: datetime) -> Iterator[tuple[str, str
         yield ("QR until" if found.state == "pairing" else "next attempt"), "now" if due else when(found.retry_at, now)
     ends = f"{found.messages_recovered} recovered, {found.messages_lost} lost"
     yield "messages", f"{found.messages_pending} waiting for a retry, {ends}"
+    if words := inbox_words(found):
+        yield "inbox", words
     yield "worker", _worker(found, now)
     yield "phone", f"#{found.phone_id}, organization {found.organization_id}, {found.connection_type}"
 
@@ -158,6 +160,18 @@ def doing(found: "SessionErrorStats", now: datetime) -> str:
     state = (found.state or "").replace("_", " ")
     earlier = "" if found.observed else "when last seen: "
     return f"{earlier}{state}{detail}, {when(found.state_since, now)}"
+
+
+def inbox_words(found: "SessionErrorStats") -> str:
+    """What waits for a handler, and for how long; nothing if nothing does."""
+    parts = []
+    if found.inbox_waiting:
+        wait = "waits" if found.inbox_waiting == 1 else "wait"
+        oldest = f", the oldest for {short(timedelta(seconds=found.inbox_oldest_seconds or 0))}"
+        parts.append(f"{found.inbox_waiting} {wait} for a handler{oldest}")
+    if found.inbox_dead:
+        parts.append(f"{found.inbox_dead} set aside")
+    return "; ".join(parts)
 
 
 def _worker(found: "SessionErrorStats", now: datetime) -> str:

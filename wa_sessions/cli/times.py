@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 _JUST_NOW = timedelta(seconds=2)
+_UNITS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "m"), (timedelta(seconds=1), "s"))
 
 
 def when(moment: datetime | None, now: datetime) -> str:
@@ -24,6 +25,15 @@ def when(moment: datetime | None, now: datetime) -> str:
         near = f"{seconds} s" if seconds < 60 else f"{seconds // 60} min"
         return f"{near} ago" if moment < now else f"in {near}"
     return _on_a_day(moment.astimezone(now.tzinfo), now)
+
+
+def short(distance: timedelta) -> str:
+    """How long, in one number and one letter.
+
+    >>> [short(timedelta(seconds=seconds)) for seconds in (0, 59, 60, 7_199, 200_000)]
+    ['0s', '59s', '1m', '1h', '2d']
+    """
+    return next((f"{distance // unit}{letter}" for unit, letter in _UNITS if distance >= unit), "0s")
 
 
 def day(moment: datetime) -> str:

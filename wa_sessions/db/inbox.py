@@ -1,12 +1,18 @@
 """The inbox: messages that hosts told of, until their handler has taken them. A queue: what is handled is deleted."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from wa_sessions.db.gateway import Connection
+import psycopg
+from psycopg import errors
+from psycopg.sql import SQL
+
+from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.sql import queries
+from wa_sessions.errors import DatabaseError, UsageError
 
 _SQL = queries("inbox")
 
@@ -61,6 +67,18 @@ class RowKey:
     id: int
 
 
+FIRST = RowKey(0, "", 0)
+"""Before every row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """Which messages of a phone are meant: all, those of one ``chat``, or the one with an id."""
+
+    chat: str | None = None
+    message_id: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What became of an attempt: ``attempts`` failed by now, ``pause`` seconds until the next, or it is ``dead``."""
@@ -99,8 +117,24 @@ class Listed:
     dead_at: datetime | None
 
 
+@contextlib.contextmanager
+def transaction(database: Database) -> Iterator[Connection]:
+    """A transaction of a worker, which goes on whatever Postgres answers: also what has no words of ours is raised as
+    DatabaseError.
+    """
+    try:
+        with database.transaction() as conn:
+            yield conn
+    except psycopg.Error as error:
+        what = error.diag.message_primary or type(error).__name__
+        raise DatabaseError(f"the inbox cannot be used: {what}: look into the log of Postgres") from None
+
+
 def write(conn: Connection, messages: Sequence[InboxMessage]) -> dict[Identity, int]:
-    """Write messages in their order; the ids of those that were not there already."""
+    """Write messages in their order; the ids of those that were not there already.
+
+    Raises UsageError, for one of them that Postgres cannot hold.
+    """
     columns: dict[str, list[Any]] = {
         "phone_ids": [one.phone_id for one in messages],
         "chats": [one.chat for one in messages],
@@ -114,7 +148,10 @@ def write(conn: Connection, messages: Sequence[InboxMessage]) -> dict[Identity, 
         "texts": [one.text for one in messages],
         "raws": [one.raw for one in messages],
     }
-    rows = conn.execute(_SQL.write, columns)
+    try:
+        rows = conn.execute(_SQL.write, columns)
+    except errors.ProgramLimitExceeded as error:  # names that are too long for an index; psycopg takes it for an outage
+        raise UsageError(f"a value that the database cannot hold: {error.diag.message_primary}") from None
     return {(row["phone_id"], row["chat"], row["sender"], row["message_id"]): row["id"] for row in rows}
 
 
@@ -134,15 +171,29 @@ def fail(conn: Connection, failures: Sequence[Failure]) -> None:
     conn.execute(_SQL.fail, columns)
 
 
-def due_chats(conn: Connection, phone_ids: Collection[int]) -> list[Chat]:
-    """The chats of these phones whose first message that is not dead may be handled now."""
-    return [(row["phone_id"], row["chat"]) for row in conn.execute(_SQL.due_chats, {"phone_ids": list(phone_ids)})]
+def chats(
+    conn: Connection, asked: Sequence[Chat], most: int, *, longest: float, hold: bool = False
+) -> list[tuple[Chat, bool | None]]:
+    """Of each phone the chats that come after the one beside it, phone by phone, in order, ``most`` of all together.
+
+    With each whether it may be handled now: whether its first message that is not dead waits for nothing; None if all
+    are dead, and with ``hold`` if one is. A pause of over ``longest`` seconds is that of a clock which was put back.
+    """
+    values = {"phone_ids": [one[0] for one in asked], "after": [one[1] for one in asked]}
+    rows = conn.execute(_SQL.chats, values | {"most": most, "longest": longest, "hold": hold})
+    return [((row["phone_id"], row["chat"]), row["due"]) for row in rows]
 
 
-def load(conn: Connection, wanted: Sequence[Chat], most: int, *, hold: bool) -> list[InboxRow]:
-    """The first ``most`` messages of each of these chats, in order; ``hold``: none of a chat that has a dead one."""
-    values = {"phone_ids": [one[0] for one in wanted], "chats": [one[1] for one in wanted], "most": most, "hold": hold}
-    return [_row(row) for row in conn.execute(_SQL.load, values)]
+def load(
+    conn: Connection, wanted: Sequence[Chat], most: int, bytes_: int, *, longest: float, hold: bool = False
+) -> list[InboxRow]:
+    """The first messages of each of these chats, in order: ``most`` of each, or as many as it takes to have ``bytes_``.
+
+    ``longest`` as for ``chats``; ``hold``: none of a chat that has a dead one.
+    """
+    values = {"phone_ids": [one[0] for one in wanted], "chats": [one[1] for one in wanted]}
+    limits = {"most": most, "bytes": bytes_, "longest": longest, "hold": hold}
+    return [_row(row) for row in conn.execute(_SQL.load, values | limits)]
 
 
 def with_dead(conn: Connection, phone_ids: Collection[int]) -> set[int]:
@@ -162,15 +213,33 @@ def rows(conn: Connection, phone_ids: Collection[int] | None, *, dead: bool, lim
     return [Listed(**row) for row in conn.execute(_SQL.rows, values)]
 
 
-def retry(conn: Connection, phone_id: int, chat: str | None = None, message_id: str | None = None) -> int:
-    """Have a phone's messages tried again now that failed or are set aside; how many. Attempts count anew."""
-    return conn.execute(_SQL.retry, {"phone_id": phone_id, "chat": chat, "message_id": message_id}).rowcount
+def count(conn: Connection, phone_ids: Collection[int], selected: Selected, *, dead: bool) -> dict[int, int]:
+    """How many messages are meant, by phone, only those that are set aside with ``dead``."""
+    rows = conn.execute(_SQL.count, {"phone_ids": list(phone_ids), "dead": dead} | asdict(selected))
+    return {row["phone_id"]: row["messages"] for row in rows}
 
 
-def drop(conn: Connection, phone_id: int, chat: str | None = None, message_id: str | None = None, *, dead: bool) -> int:
-    """Delete a phone's messages for good, only those that are set aside with ``dead``; how many."""
-    values = {"phone_id": phone_id, "chat": chat, "message_id": message_id, "dead": dead}
-    return conn.execute(_SQL.drop, values).rowcount
+def retry(conn: Connection, phone_ids: Collection[int], selected: Selected, after: RowKey, most: int) -> list[RowKey]:
+    """Have the first ``most`` messages after a row tried again now that failed or are set aside; which, in order.
+
+    Attempts count anew. What a worker is writing at this moment is left alone, so nobody waits for the other.
+    """
+    return _changed(conn, _SQL.retry, phone_ids, selected, after, {"most": most})
+
+
+def drop(
+    conn: Connection, phone_ids: Collection[int], selected: Selected, after: RowKey, most: int, *, dead: bool
+) -> list[RowKey]:
+    """Delete the first ``most`` messages after a row for good; ``dead``: only those that are set aside. Likewise."""
+    return _changed(conn, _SQL.drop, phone_ids, selected, after, {"most": most, "dead": dead})
+
+
+def _changed(
+    conn: Connection, query: SQL, phone_ids: Collection[int], selected: Selected, after: RowKey, more: dict[str, Any]
+) -> list[RowKey]:
+    where = {"after_phone": after.phone_id, "after_chat": after.chat, "after_id": after.id}
+    rows = conn.execute(query, {"phone_ids": list(phone_ids)} | asdict(selected) | where | more)
+    return [RowKey(**row) for row in rows]
 
 
 def _columns(keys: Sequence[RowKey]) -> dict[str, list[Any]]:

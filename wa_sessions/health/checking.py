@@ -27,6 +27,7 @@ _NOBODY_RUNS_IT = {
     "no_worker": "no worker runs it",
     "no_sign_of_life": "its session gives no sign of life, though its worker does",
 }
+_UNREADABLE = ("no_schema", "no_permission")
 _UNOBSERVED = {
     "waba": "nobody observes it: the official API runs it",
     "baileys": "nobody observes it: the Node backend runs it and its logs are not read",
@@ -41,7 +42,7 @@ class Known:
 
     ``age``: how long ago its observer gave a sign of life; None where that is not known. ``keys``: how many auth keys
     there are; None where nobody asked, or where there are none to have. ``inbox_age``: how long the oldest message has
-    waited for its handler; ``inbox_dead``: messages that are set aside.
+    waited for its handler, of ``inbox_waiting``; ``inbox_dead``: messages that are set aside.
     """
 
     phone: str
@@ -59,6 +60,7 @@ class Known:
     keys: int | None
     inbox_age: timedelta | None = None
     inbox_dead: int = 0
+    inbox_waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def line(judged: Judged, thresholds: Thresholds) -> str:
         "bad_decrypt": _figure(known.bad_decrypt, known.limits.bad_decrypt, observed=judged.observed),
         "pending": f"{known.pending};;;0",
         "lost": f"{known.lost}c;;;0",
+        **_inbox_figures([known], thresholds),
     }
     if thresholds.few_keys is not None and known.keys is not None:
         values["keys"] = f"{known.keys};;{thresholds.few_keys}:;0"
@@ -135,7 +138,7 @@ def fleet_verdict(fleet: Sequence[Judged]) -> Verdict:
     return next((verdict for verdict in _WORST_FIRST if verdict in judged), Verdict.UNKNOWN)
 
 
-def fleet_line(fleet: Sequence[Judged]) -> str:
+def fleet_line(fleet: Sequence[Judged], thresholds: Thresholds) -> str:
     """The one line of a plugin about many phones: how many of each verdict, and the worst by name."""
     judged = [one for one in fleet if not _left_out(one)]
     counts = Counter(one.verdict for one in judged)
@@ -150,6 +153,7 @@ def fleet_line(fleet: Sequence[Judged]) -> str:
     }
     values["pending"] = f"{sum(one.known.pending for one in judged)};;;0"
     values["lost"] = f"{sum(one.known.lost for one in judged)}c;;;0"
+    values |= _inbox_figures([one.known for one in judged], thresholds)
     if not judged:
         return told(Verdict.UNKNOWN, "no phone to judge", values)
     summary = ", ".join(f"{counts[verdict]} {verdict.name.lower()}" for verdict in _WORST_FIRST if counts[verdict])
@@ -203,6 +207,20 @@ def _stale(known: Known, thresholds: Thresholds) -> str:
 def _figure(count: int, limit: int, *, observed: bool) -> str:
     """A counter with its limits as ranges: above 0 is a warning, one short of its limit critical; U is unknown."""
     return f"{count if observed else 'U'};0;{max(limit - 2, 0)};0;{limit}"
+
+
+def _inbox_figures(known: Sequence[Known], thresholds: Thresholds) -> dict[str, str]:
+    """Messages that wait for their handler, or are set aside, and seconds since the oldest came; U where not known."""
+    warning, critical = (limit.total_seconds() for limit in (thresholds.inbox_warning, thresholds.inbox_critical))
+    limits = f"{warning:.0f};{critical:.0f};0"
+    if known and all(one.unknown_because in _UNREADABLE for one in known):
+        return {"inbox": "U;;;0", "inbox_dead": "U;;;0", "inbox_oldest": f"U;{limits}"}
+    oldest = max((one.inbox_age for one in known if one.inbox_age is not None), default=timedelta())
+    return {
+        "inbox": f"{sum(one.inbox_waiting for one in known)};;;0",
+        "inbox_dead": f"{sum(one.inbox_dead for one in known)};;;0",
+        "inbox_oldest": f"{oldest.total_seconds():.0f}s;{limits}",
+    }
 
 
 def _left_out(judged: Judged) -> bool:

@@ -22,6 +22,7 @@ class Order(StrEnum):
     STATUS = "status"
     PHONE = "phone"
     NAME = "name"
+    INBOX = "inbox"
 
     @property
     def following(self) -> "Order":
@@ -92,5 +93,6 @@ _KEYS: dict[Order, Callable[[Row], Any]] = {
     Order.LAST_ERROR: _last_error,
     Order.STATUS: lambda row: (row.condition, row.stats.status),
     Order.PHONE: lambda row: row.stats.phone,
+    Order.INBOX: lambda row: (-(row.stats.inbox_oldest_seconds or 0), -row.stats.inbox_waiting, -row.stats.inbox_dead),
     Order.NAME: lambda row: (row.stats.organization_id, (row.stats.display_name or "").casefold()),
 }

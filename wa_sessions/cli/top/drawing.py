@@ -12,10 +12,11 @@ from wa_sessions.actions.advice import next_step
 from wa_sessions.actions.stats import SessionErrorStats
 from wa_sessions.actions.top import MINUTES, Row, Standing
 from wa_sessions.cli import terminal
-from wa_sessions.cli.stats import KINDS, doing, place
+from wa_sessions.cli.stats import KINDS, doing, inbox_words, place
 from wa_sessions.cli.table import cut
-from wa_sessions.cli.times import when
+from wa_sessions.cli.times import short, when
 from wa_sessions.cli.top.sparkline import sparkline
+from wa_sessions.health.checking import Thresholds
 
 GAP = 1
 STYLES = {
@@ -26,9 +27,11 @@ STYLES = {
     Standing.OK: "green",
 }
 _SHORT_KINDS = {"bad_mac": "MAC", "bad_decrypt": "DEC"}
-_AGES = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "m"), (timedelta(seconds=1), "s"))
 _NOT_KNOWN = "-"  # silence is not health
 _NAME, _NAME_AT_MOST = 8, 32
+_INBOX = 9  # 12345 59m
+_LATE = Thresholds(timedelta()).inbox_warning  # what ``check`` says by default
+_WIDE_ONLY = ("INBOX", "TYPE", "WORKER")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,9 @@ class Column:
 
 
 def columns(rows: Sequence[Row], width: int) -> list[Column]:
-    """What fits: at 80 columns all but the type and the worker, which the lines below the table tell.
+    """What fits: at 80 columns all but the inbox, the type and the worker, which the lines below the table tell.
 
-    What a wider terminal has room for comes in this order: the type, a minute a bar, the worker, names whole.
+    A wider terminal has room for more, in this order: the inbox, the worker, the type, a minute a bar, names whole.
     """
     longest = max((len(row.stats.phone) for row in rows), default=0)
     shown = [
@@ -67,12 +70,13 @@ def columns(rows: Sequence[Row], width: int) -> list[Column]:
         Column("MAC", 3, _bad_mac),
         Column("DEC", 3, _bad_decrypt),
         Column("P/L", 5, _pending_lost),
+        Column("INBOX", _INBOX, _inbox),
         Column("ERR/MIN", MINUTES // 3, _errors),
         Column("LAST ERR", 8, _last_error),
         Column("WORKER", max((cell_len(_where(row)) for row in rows), default=0), _worker),
     ]
-    optional = {"TYPE": 7, "ERR/MIN": MINUTES, "WORKER": max(shown[-1].width, 6)}
-    left = width - sum(column.width + GAP for column in shown if column.title not in ("TYPE", "WORKER"))
+    optional = {"INBOX": _INBOX, "WORKER": max(shown[-1].width, 6), "TYPE": 7, "ERR/MIN": MINUTES}
+    left = width - sum(column.width + GAP for column in shown if column.title not in _WIDE_ONLY)
     wider: dict[str, int] = {}
     for title, wanted in optional.items():
         more = wanted - MINUTES // 3 if title == "ERR/MIN" else wanted + GAP
@@ -80,7 +84,7 @@ def columns(rows: Sequence[Row], width: int) -> list[Column]:
             wider[title], left = wanted, left - more
     names = max((cell_len(_name_of(row)) for row in rows), default=0)
     wider["NAME"] = min(max(_NAME + left, len("NAME")), max(names, _NAME), _NAME_AT_MOST)
-    kept = [column for column in shown if column.title not in ("TYPE", "WORKER") or column.title in wider]
+    kept = [column for column in shown if column.title not in _WIDE_ONLY or column.title in wider]
     return [Column(column.title, wider.get(column.title, column.width), column.cell) for column in kept]
 
 
@@ -100,12 +104,14 @@ def summary(rows: Sequence[Row], now: datetime, width: int) -> Text:
 
 
 def errors_line(rows: Sequence[Row], asked: str, width: int) -> Text:
-    """Errors a minute of all phones together, and what is shown of them."""
+    """Errors a minute of all phones together, what waits for handlers, and what is shown of them."""
     total = [sum(counts) for counts in zip(*(row.errors for row in rows), strict=True)] or [0] * MINUTES
     room = MINUTES if width >= 100 else MINUTES // 2
     bars = sparkline(total, room, max(total))
     text = Text("errors/min ").append(bars, style="red" if any(total) else "dim")
     text.append(f"  {total[-1]} in the last{' minute' if width >= 100 else ''}, {sum(total)} in {MINUTES} min")
+    if any(row.stats.inbox_waiting or row.stats.inbox_dead for row in rows):
+        text.append(f"  inbox {_inbox_of(*(row.stats for row in rows))}")
     return _ends(text, asked, width)
 
 
@@ -145,6 +151,8 @@ def _facts(stats: SessionErrorStats, now: datetime) -> Iterator[str]:
         yield f"{stats.messages_pending} pending"
     if stats.messages_lost:
         yield f"{stats.messages_lost} lost"
+    if words := inbox_words(stats):
+        yield f"inbox: {words}"
     yield f"worker {terminal.plain(place(stats.worker))}" if stats.worker else "no worker"
 
 
@@ -152,13 +160,10 @@ def age(moment: datetime | None, now: datetime) -> str:
     """How long ago, in one number and one letter.
 
     >>> now = datetime(2026, 1, 15, 18, 0, tzinfo=UTC)
-    >>> [age(now - timedelta(seconds=seconds), now) for seconds in (0, 59, 60, 7_199, 200_000)]
-    ['0s', '59s', '1m', '1h', '2d']
+    >>> age(now - timedelta(seconds=60), now), age(None, now)
+    ('1m', '')
     """
-    if moment is None:
-        return ""
-    distance = max(now - moment, timedelta())
-    return next((f"{distance // unit}{letter}" for unit, letter in _AGES if distance >= unit), "0s")
+    return short(max(now - moment, timedelta())) if moment else ""
 
 
 def _clock(now: datetime) -> str:
@@ -218,6 +223,21 @@ def _errors(row: Row, width: int, moment: Moment) -> Shown:
     if not (row.stats.observed or any(row.errors)):
         return "", ""
     return sparkline(row.errors, width, moment.peak), "red" if any(row.errors) else "dim"
+
+
+def _inbox(row: Row, _width: int, _moment: Moment) -> Shown:
+    stats = row.stats
+    if not (stats.inbox_waiting or stats.inbox_dead):
+        return ("0" if stats.observed else ""), "dim"
+    late = (stats.inbox_oldest_seconds or 0) >= _LATE.total_seconds()
+    return _inbox_of(stats), "yellow" if late or stats.inbox_dead else ""
+
+
+def _inbox_of(*listed: SessionErrorStats) -> str:
+    """How many wait, and those that are set aside where there are any; for how long the oldest has waited."""
+    waiting, dead = sum(stats.inbox_waiting for stats in listed), sum(stats.inbox_dead for stats in listed)
+    oldest = max(stats.inbox_oldest_seconds or 0 for stats in listed)
+    return f"{waiting}{f'/{dead}' if dead else ''} {short(timedelta(seconds=oldest)) if waiting else ''}".rstrip()
 
 
 def _last_error(row: Row, _width: int, moment: Moment) -> Shown:

@@ -28,39 +28,51 @@ FROM unnest(
 ) AS failed (phone_id, chat, id, attempts, error, pause, dead)
 WHERE kept.phone_id = failed.phone_id AND kept.chat = failed.chat AND kept.id = failed.id;
 
--- name: due_chats
-WITH RECURSIVE found AS (
-    (
-        SELECT phone_id, chat FROM wa_sessions.inbox WHERE phone_id = ANY(%(phone_ids)s::int[])
-        ORDER BY phone_id, chat LIMIT 1
-    )
-    UNION ALL
-    SELECT next.phone_id, next.chat FROM found CROSS JOIN LATERAL (
-        SELECT phone_id, chat FROM wa_sessions.inbox AS kept
-        WHERE (kept.phone_id, kept.chat) > (found.phone_id, found.chat) AND kept.phone_id = ANY(%(phone_ids)s::int[])
-        ORDER BY phone_id, chat LIMIT 1
-    ) AS next
-)
-SELECT phone_id, chat FROM found WHERE (
-    SELECT next_at IS NULL OR next_at <= clock_timestamp() FROM wa_sessions.inbox AS kept
-    WHERE kept.phone_id = found.phone_id AND kept.chat = found.chat AND kept.dead_at IS NULL
+-- name: chats
+SELECT asked.phone_id, its.chat, CASE WHEN NOT (%(hold)s AND EXISTS (
+    SELECT FROM wa_sessions.inbox AS dead
+    WHERE dead.phone_id = asked.phone_id AND dead.chat = its.chat AND dead.dead_at IS NOT NULL
+)) THEN (
+    SELECT next_at IS NULL OR next_at <= clock_timestamp()
+        OR next_at > clock_timestamp() + make_interval(secs => %(longest)s)
+    FROM wa_sessions.inbox AS kept
+    WHERE kept.phone_id = asked.phone_id AND kept.chat = its.chat AND kept.dead_at IS NULL
     ORDER BY kept.id LIMIT 1
-);
+) END AS due
+FROM unnest(%(phone_ids)s::int[], %(after)s::text[]) WITH ORDINALITY AS asked (phone_id, after, nth)
+CROSS JOIN LATERAL (
+    WITH RECURSIVE found AS (
+        SELECT asked.after AS chat
+        UNION ALL
+        SELECT (
+            SELECT kept.chat FROM wa_sessions.inbox AS kept
+            WHERE kept.phone_id = asked.phone_id AND kept.chat > found.chat ORDER BY kept.chat LIMIT 1
+        )
+        FROM found WHERE found.chat IS NOT NULL
+    )
+    SELECT chat FROM found WHERE chat IS NOT NULL OFFSET 1
+) AS its
+LIMIT %(most)s;
 
 -- name: load
 SELECT row.id, row.phone_id, row.chat, row.sender, row.message_id, row.sender_alt, row.from_me, row.is_group,
        row.sent_at, row.kind, row.text, row.raw, row.attempts,
-       greatest(0, extract(epoch FROM row.next_at - clock_timestamp()))::float8 AS pause
+       CASE WHEN row.next_at <= clock_timestamp() + make_interval(secs => %(longest)s)
+           THEN greatest(0, extract(epoch FROM row.next_at - clock_timestamp()))::float8 END AS pause
 FROM unnest(%(phone_ids)s::int[], %(chats)s::text[]) WITH ORDINALITY AS wanted (phone_id, chat, nth)
 CROSS JOIN LATERAL (
-    SELECT * FROM wa_sessions.inbox AS kept
-    WHERE kept.phone_id = wanted.phone_id AND kept.chat = wanted.chat AND kept.dead_at IS NULL
-      AND NOT (%(hold)s AND EXISTS (
-          SELECT FROM wa_sessions.inbox AS dead
-          WHERE dead.phone_id = wanted.phone_id AND dead.chat = wanted.chat AND dead.dead_at IS NOT NULL
-      ))
-    ORDER BY kept.id LIMIT %(most)s
+    SELECT *, sum(octet_length(first.raw)) OVER (ORDER BY first.id) - octet_length(first.raw) AS before
+    FROM (
+        SELECT * FROM wa_sessions.inbox AS kept
+        WHERE kept.phone_id = wanted.phone_id AND kept.chat = wanted.chat AND kept.dead_at IS NULL
+          AND NOT (%(hold)s AND EXISTS (
+              SELECT FROM wa_sessions.inbox AS dead
+              WHERE dead.phone_id = wanted.phone_id AND dead.chat = wanted.chat AND dead.dead_at IS NOT NULL
+          ))
+        ORDER BY kept.id LIMIT %(most)s
+    ) AS first
 ) AS row
+WHERE row.before < %(bytes)s
 ORDER BY wanted.nth, row.id;
 
 -- name: has_dead
@@ -80,14 +92,34 @@ FROM wa_sessions.inbox
 WHERE (%(phone_ids)s::int[] IS NULL OR phone_id = ANY(%(phone_ids)s)) AND (NOT %(dead)s OR dead_at IS NOT NULL)
 ORDER BY id LIMIT %(limit)s;
 
+-- name: count
+SELECT phone_id, count(*) AS messages FROM wa_sessions.inbox
+WHERE phone_id = ANY(%(phone_ids)s::int[]) AND (%(chat)s::text IS NULL OR chat = %(chat)s)
+  AND (%(message_id)s::text IS NULL OR message_id = %(message_id)s) AND (NOT %(dead)s OR dead_at IS NOT NULL)
+GROUP BY phone_id;
+
 -- name: retry
-UPDATE wa_sessions.inbox SET attempts = 0, next_at = NULL, error = NULL, dead_at = NULL
-WHERE phone_id = %(phone_id)s AND (%(chat)s::text IS NULL OR chat = %(chat)s)
-  AND (%(message_id)s::text IS NULL OR message_id = %(message_id)s) AND (dead_at IS NOT NULL OR next_at IS NOT NULL)
-RETURNING id;
+WITH chosen AS (
+    SELECT phone_id, chat, id FROM wa_sessions.inbox
+    WHERE phone_id = ANY(%(phone_ids)s::int[]) AND (%(chat)s::text IS NULL OR chat = %(chat)s)
+      AND (%(message_id)s::text IS NULL OR message_id = %(message_id)s) AND (dead_at IS NOT NULL OR next_at IS NOT NULL)
+      AND (phone_id, chat, id) > (%(after_phone)s::int, %(after_chat)s::text, %(after_id)s::bigint)
+    ORDER BY phone_id, chat, id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+), retried AS (
+    UPDATE wa_sessions.inbox AS kept SET attempts = 0, next_at = NULL, error = NULL, dead_at = NULL
+    FROM chosen WHERE kept.phone_id = chosen.phone_id AND kept.chat = chosen.chat AND kept.id = chosen.id
+)
+SELECT phone_id, chat, id FROM chosen ORDER BY phone_id, chat, id;
 
 -- name: drop
-DELETE FROM wa_sessions.inbox
-WHERE phone_id = %(phone_id)s AND (%(chat)s::text IS NULL OR chat = %(chat)s)
-  AND (%(message_id)s::text IS NULL OR message_id = %(message_id)s) AND (NOT %(dead)s OR dead_at IS NOT NULL)
-RETURNING id;
+WITH chosen AS (
+    SELECT phone_id, chat, id FROM wa_sessions.inbox
+    WHERE phone_id = ANY(%(phone_ids)s::int[]) AND (%(chat)s::text IS NULL OR chat = %(chat)s)
+      AND (%(message_id)s::text IS NULL OR message_id = %(message_id)s) AND (NOT %(dead)s OR dead_at IS NOT NULL)
+      AND (phone_id, chat, id) > (%(after_phone)s::int, %(after_chat)s::text, %(after_id)s::bigint)
+    ORDER BY phone_id, chat, id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+), dropped AS (
+    DELETE FROM wa_sessions.inbox AS kept USING chosen
+    WHERE kept.phone_id = chosen.phone_id AND kept.chat = chosen.chat AND kept.id = chosen.id
+)
+SELECT phone_id, chat, id FROM chosen ORDER BY phone_id, chat, id;

@@ -1,103 +1,36 @@
 """The durable inbox: what hosts tell is written before they go on, and goes when its handler has taken it.
 
-One task writes, deletes, notes failures and loads, all that has come up meanwhile in one transaction: many phones share
-a commit, and while one is under way the next is gathered.
+One task writes, deletes and notes failures, all that has come up meanwhile in one transaction, and reads in the next:
+many phones share a commit, and while one is under way the next is gathered.
 """
 
 import asyncio
 import contextlib
+import math
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from tenacity import RetryCallState, Retrying, wait_exponential
-
-from wa_sessions.db import alerts, health, inbox
-from wa_sessions.db.gateway import Connection, Database
-from wa_sessions.db.inbox import Failure, InboxMessage, InboxRow, RowKey
+from wa_sessions.db.gateway import Database
+from wa_sessions.db.inbox import Failure, InboxRow, RowKey
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import (
-    Conflict,
-    Contended,
-    DatabaseError,
-    PermissionMissing,
-    SchemaMissing,
-    UsageError,
-    WaSessionsError,
-)
-from wa_sessions.health.alerting import after_event
+from wa_sessions.errors import Conflict, UsageError, WaSessionsError
 from wa_sessions.worker import log
 from wa_sessions.worker.backoff import Backoff
+from wa_sessions.worker.delivery.jam import STUCK_AFTER, Jam
 from wa_sessions.worker.delivery.queue import CameBefore, Queued
-from wa_sessions.worker.delivery.window import CHAT, Key, Stored, Window
+from wa_sessions.worker.delivery.retries import RetryPolicy as RetryPolicy
+from wa_sessions.worker.delivery.transaction import LOOK, Done, Work, carry_out, key_of, stored, told
+from wa_sessions.worker.delivery.unwritten import Unwritten
+from wa_sessions.worker.delivery.window import Key, Stored, Window
 from wa_sessions.worker.message import IncomingMessage
 from wa_sessions.worker.processes import DeliveryWorker
-
-BATCH = 500
-"""Messages at most that are written in one transaction."""
-
-BATCH_BYTES = 8 << 20
-"""Of those messages together; one alone may have more."""
 
 LOOK_EVERY = 5.0
 """Seconds between looks for what others have put into the table, or want to be tried again."""
 
-STUCK_AFTER = 1.0
-"""Seconds without a commit until the sessions concerned close their sockets: WhatsApp keeps what comes then."""
-
 RETRY_FIRST, RETRY_MOST = 0.05, 1.0
 """Seconds between attempts to write while the database does not take it."""
-
-PAUSE_FIRST, PAUSE_BASE, PAUSE_MOST = 1.0, 4.0, 300.0
-"""Seconds until a message is tried again; how many times longer each next pause is; the most."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """What becomes of messages that a handler fails at: so many ``attempts`` are made, the first pause in seconds.
-
-    ``hold``: the chat of one that is set aside waits until somebody decides; else it goes on.
-    """
-
-    attempts: int = 5
-    first_pause: float = PAUSE_FIRST
-    hold: bool = False
-
-    def pause(self, failures: int) -> float:
-        """Seconds until the next attempt after so many failures in a row."""
-        state = RetryCallState(Retrying(), None, (), {})
-        state.attempt_number = failures
-        return float(wait_exponential(multiplier=self.first_pause, exp_base=PAUSE_BASE, max=PAUSE_MOST)(state))
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """A message that is to be written, and the client whose host waits for that."""
-
-    message: InboxMessage
-    incoming: IncomingMessage
-    client: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What one transaction is to do."""
-
-    told: tuple[_Told, ...]
-    handled: tuple[RowKey, ...]
-    failed: tuple[Failure, ...]
-    look: tuple[int, ...]
-    wanted: tuple[Key, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """What it has brought."""
-
-    written: dict[inbox.Identity, int]
-    chats: list[Key]
-    rows: list[InboxRow]
 
 
 class Inbox:
@@ -109,16 +42,15 @@ class Inbox:
         self._window = Window(hold=self._policy.hold)
         self._phones: dict[int, Phone] = {}
         self._known = CameBefore()
-        self._told: deque[_Told] = deque()
+        self._unwritten = Unwritten()
         self._handled: list[RowKey] = []
         self._failed: list[Failure] = []
         self._stumbles: Counter[Key] = Counter()
-        self._look_at: set[int] = set()
+        self._look_at: dict[int, str] = {}
         self._looked = time.monotonic()
         self._changed, self._answers = asyncio.Event(), asyncio.Event()
-        self._failing_since: float | None = None
-        self._stuck: frozenset[int] = frozenset()
-        self._singly = 0
+        self._jam = Jam(self._unwritten)
+        self._apart = False
         self._closed = False
         self._wake: Callable[[], None] = lambda: None
         self.handled_total = self.dead_total = 0
@@ -128,12 +60,13 @@ class Inbox:
     def begin(self, worker: DeliveryWorker) -> None:
         """Whose inbox this is."""
         self._worker = worker
+        self._jam.begin(worker)
 
     def serve(self, phone: Phone) -> None:
         """This worker runs the phone: what stands in the table of it is handled first."""
         self._phones[phone.id] = phone
         self._window.serve(phone.id)
-        self._look_at.add(phone.id)
+        self._look_at[phone.id] = ""
         self._changed.set()
 
     def forget(self, phone_id: int) -> None:
@@ -147,9 +80,8 @@ class Inbox:
         if self._known.came(phone_id, message):
             self._worker.message_taken(client, 1)
             return False
-        self._told.append(_Told(_inbox_message(phone_id, message), message, client))
-        if self._stuck and phone_id not in self._stuck:
-            self._get_stuck()
+        self._unwritten.add(told(phone_id, message, client))
+        self._jam.told(phone_id)
         self._changed.set()
         return True
 
@@ -162,12 +94,12 @@ class Inbox:
     @property
     def waiting(self) -> int:
         """Messages in memory that no handler has in hand: those being written, and those to be handled next."""
-        return len(self._told) + self._window.in_memory
+        return len(self._unwritten) + self._window.in_memory
 
     @property
     def unwritten(self) -> int:
         """Messages that do not stand in the table yet."""
-        return len(self._told)
+        return len(self._unwritten)
 
     @property
     def in_hand(self) -> int:
@@ -177,7 +109,7 @@ class Inbox:
     @property
     def unsettled(self) -> bool:
         """Whether the worker's end has to wait: for a handler, or for the database."""
-        return bool(self.in_hand or self._told or self._handled or self._failed)
+        return bool(self.in_hand or self._unwritten or self._handled or self._failed)
 
     def waiting_of(self, phone_id: int) -> int:
         """Messages of this phone in memory that nobody has in hand."""
@@ -201,7 +133,7 @@ class Inbox:
         row = item.row
         assert row
         if error is None:
-            self._handled.append(_key(row))
+            self._handled.append(key_of(row))
             self.handled_total += 1
             self._stumbles.pop(row.key, None)
             self._window.finish(row)
@@ -213,10 +145,10 @@ class Inbox:
 
     def clear(self) -> dict[int, int]:
         """What nobody will handle after the worker's end: nothing that stands in the table."""
-        if self._told:
-            lost = Counter(one.message.phone_id for one in self._told)
-            message = f"{len(self._told)} messages could not be written before the end: the database does not take them"
-            log.error(message, event="inbox_lost", waiting=len(self._told), phone_ids=sorted(lost))
+        if self._unwritten:
+            count, lost = len(self._unwritten), self._unwritten.by_phone
+            message = f"{count} messages could not be written before the end: the database does not take them"
+            log.error(message, event="inbox_lost", waiting=count, phone_ids=sorted(lost))
         return {}
 
     def _fail(self, row: Stored, error: str, *, transient: bool) -> bool:
@@ -226,7 +158,7 @@ class Inbox:
         news = self._stumbles[row.key] == 1
         dead = not transient and attempts >= self._policy.attempts
         pause = 0.0 if dead else self._policy.pause(self._stumbles[row.key])
-        self._failed.append(Failure(_key(row), row.message.id, attempts, error, pause, dead))
+        self._failed.append(Failure(key_of(row), row.message.id, attempts, error, pause, dead))
         if dead:
             self.dead_total += 1
             self._stumbles.pop(row.key)
@@ -243,19 +175,49 @@ class Inbox:
         backoff = Backoff(RETRY_FIRST, RETRY_MOST)
         while True:
             await self._something_to_do()
-            work = self._work()
-            try:
-                done = await self._transaction(work)
-            except (UsageError, Conflict) as error:
-                self._put_back(work)
-                self._refuse(work, str(error))
-            except (DatabaseError, PermissionMissing, SchemaMissing) as error:
-                self._put_back(work)
-                self._not_written(error)
-                await self._pause(backoff.next())
-            else:
+            if await self._round():
                 backoff.reset()
-                self._apply(work, done)
+            else:
+                await self._pause(backoff.next())
+
+    async def _round(self) -> bool:
+        """Do what has come up. False if something stands in the way of it, or of a part of it.
+
+        After that its parts go apart until all of them succeed: where there is no room for more, what is handled is
+        deleted still, and what waits is read. If the first part fails, so would the others.
+        """
+        apart, good, tried = self._apart, True, False
+        for part in (self._reading, self._notes, self._messages) if apart else (self._changes, self._reading):
+            if work := part():
+                if not await self._carried_out(work):
+                    good = False
+                    if not tried:
+                        break
+                tried = True
+        if good:
+            self._jam.over()
+            self._apart = self._apart and not apart
+        return good
+
+    def _changes(self) -> Work:
+        return Work(self._unwritten.batch(), tuple(self._handled), tuple(self._failed))
+
+    def _notes(self) -> Work:
+        return Work(failed=tuple(self._failed))
+
+    def _messages(self) -> Work:
+        return Work(self._unwritten.batch())
+
+    def _reading(self) -> Work:
+        """With what was handled meanwhile, or it would be read again."""
+        if self._closed:
+            return Work(handled=tuple(self._handled))
+        now = time.monotonic()
+        if not self._look_at and now - self._looked >= LOOK_EVERY:
+            self._look_at = dict.fromkeys(self._phones, "")
+        look, self._look_at = tuple(self._look_at.items()), {}
+        failed = () if self._apart else tuple(self._failed)
+        return Work((), tuple(self._handled), failed, look, tuple(self._window.wanted(now)))
 
     async def _pause(self, seconds: float) -> None:
         """Not for what comes meanwhile: until the time is over or the database is known to answer."""
@@ -266,100 +228,84 @@ class Inbox:
         self._changed.set()
 
     async def _something_to_do(self) -> None:
-        now = time.monotonic()
-        times = [self._looked + LOOK_EVERY, self._window.next_pause()]
-        left = min(at for at in times if at is not None) - now
+        times = [] if self._closed else [self._looked + LOOK_EVERY, self._window.next_pause()]
+        left = min((at for at in times if at is not None), default=math.inf) - time.monotonic()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, left)):
+            async with asyncio.timeout(None if math.isinf(left) else max(0.0, left)):
                 await self._changed.wait()
         self._changed.clear()
 
-    def _work(self) -> _Work:
-        now = time.monotonic()
-        if now - self._looked >= LOOK_EVERY:
-            self._look_at |= self._phones.keys()
-            self._looked = now
-        look, self._look_at = tuple(self._look_at), set()
-        wanted = () if self._closed else tuple(self._window.wanted(now))
-        return _Work(self._batch(), tuple(self._handled), tuple(self._failed), look, wanted)
+    async def _carried_out(self, work: Work) -> bool:
+        try:
+            done = await self._transaction(work)
+        except WaSessionsError as error:
+            self._look_at = dict(work.look) | self._look_at
+            self._window.not_loaded(work.wanted)
+            if isinstance(error, UsageError | Conflict) and self._refuse(work, str(error)):
+                return True
+            self._apart = True
+            if work.told:
+                self._unwritten.failed(len(work.told))
+            self._jam.hindered(error, unsafe=bool(work.told or not work.failed))
+            return False
+        self._apply(work, done)
+        return True
 
-    def _batch(self) -> tuple[_Told, ...]:
-        """Messages in the order in which they came."""
-        batch: list[_Told] = []
-        size = 0
-        for one in self._told:
-            size += len(one.message.raw) + len(one.message.text)
-            if batch and (self._singly or len(batch) == BATCH or size > BATCH_BYTES):
-                break
-            batch.append(one)
-        return tuple(batch)
-
-    async def _transaction(self, work: _Work) -> _Done:
-        """Do it on a thread. If that takes too long, nobody may believe that what is told is safe."""
-        doing = asyncio.ensure_future(asyncio.to_thread(self._do, work))
+    async def _transaction(self, work: Work) -> Done:
+        """Do it on a thread."""
+        phones, worker_id, hold = self._phones, self._worker.worker_id, self._policy.hold
+        doing = asyncio.ensure_future(asyncio.to_thread(carry_out, self._database, work, phones, worker_id, hold=hold))
         done, _ = await asyncio.wait({doing}, timeout=STUCK_AFTER)
         if not done:
-            self._worker.suspect_store()
-            self._get_stuck()
+            self._jam.slow()
         return await doing
 
-    def _do(self, work: _Work) -> _Done:
-        if not any((work.told, work.handled, work.failed, work.look, work.wanted)):
-            return _Done({}, [], [])
-        with self._database.transaction() as conn:
-            written = inbox.write(conn, [one.message for one in work.told]) if work.told else {}
-            if work.handled:
-                inbox.delete(conn, work.handled)
-            if work.failed:
-                self._record(conn, work.failed)
-            chats = inbox.due_chats(conn, work.look) if work.look else []
-            rows = inbox.load(conn, work.wanted, CHAT, hold=self._policy.hold) if work.wanted else []
-        return _Done(written, chats, rows)
-
-    def _record(self, conn: Connection, failed: Sequence[Failure]) -> None:
-        """Note failures; what is set aside has its entry in the history, and the phone's first one its alert."""
-        dead = [one for one in failed if one.dead]
-        before = inbox.with_dead(conn, [one.key.phone_id for one in dead]) if dead else set()
-        inbox.fail(conn, failed)
-        for one in dead:
-            if (phone := self._phones.get(one.key.phone_id)) is None:
-                continue
-            detail = {"message_id": one.message_id, "error": one.error, "attempts": one.attempts}
-            health.record_event(
-                conn, phone.id, phone.organization_id, "handler_dead", detail, worker_id=self._worker.worker_id
-            )
-            alert = after_event("handler_dead", detail, phone.number)
-            if alert and phone.id not in before:
-                alerts.leave(conn, phone, alert)
-            before.add(phone.id)
-
-    def _apply(self, work: _Work, done: _Done) -> None:
-        self._singly = max(0, self._singly - len(work.told))
-        self._failing_since = None
+    def _apply(self, work: Work, done: Done) -> None:
+        self._unwritten.drop(len(work.told))
         for one in work.told:
-            self._told.popleft()
+            phone_id, chat = one.message.phone_id, one.message.chat
             if (id_ := done.written.pop(one.message.identity, None)) is not None:
-                self._window.written(Stored(id_, one.message.phone_id, one.incoming))
+                self._window.written(Stored(id_, phone_id, one.incoming))
+            else:  # it stands there already, maybe from a commit whose answer was lost: whatever comes is behind it
+                self._window.found((phone_id, chat))
         del self._handled[: len(work.handled)]
         del self._failed[: len(work.failed)]
-        unwritten = {(one.key.phone_id, one.key.chat) for one in self._failed}  # of these the table does not know yet
-        self._window.look(work.look, [key for key in done.chats if key not in unwritten])
+        self._looked_at(work.look, done.chats)
         self._window.loaded(work.wanted, [self._stored(row) for row in done.rows], time.monotonic())
         for client, count in Counter(one.client for one in work.told).items():
             self._worker.message_taken(client, count)
         for one_dead in (one for one in work.failed if one.dead):
             self._say_dead(one_dead)
-        if self._told or self._failed or self._handled or self._window.hungry:
+        if self._unwritten or self._failed or self._handled:
             self._changed.set()
-        if self._stuck and not self._told:
-            self._stuck = frozenset()
-            self._worker.inbox_free()
+        if not self._closed and (self._look_at or self._window.hungry):
+            self._changed.set()
+        self._jam.written()
         self._wake()
+
+    def _looked_at(self, look: Sequence[Key], chats: Sequence[tuple[Key, bool | None]]) -> None:
+        """What a look has found. If that were as many as one look may find, there is more, and phones take turns."""
+        if not look:
+            return
+        not_noted = {(one.key.phone_id, one.key.chat) for one in self._failed}  # the table does not know of these yet
+        for key, due in chats:
+            if due is not None:
+                self._window.found(key, due=due and key not in not_noted)
+        ended = [phone_id for phone_id, _ in look]
+        if len(chats) == LOOK:
+            phone_id, chat = chats[-1][0]
+            at = ended.index(phone_id)
+            self._look_at = dict(look[at + 1 :]) | {phone_id: chat} | self._look_at
+            del ended[at:]
+        for phone_id in ended:
+            if phone_id not in self._look_at:  # else it was given away and came back meanwhile
+                self._window.looked(phone_id)
+        if not self._look_at:
+            self._looked = time.monotonic()
 
     def _stored(self, row: InboxRow) -> Stored:
         phone = self._phones.get(row.message.phone_id)
-        message = _incoming_message(row.message, phone.number if phone else "")
-        return Stored(row.id, row.message.phone_id, message, row.attempts, row.pause)
+        return stored(row, phone.number if phone else "")
 
     def _say_dead(self, failure: Failure) -> None:
         phone = self._phones.get(failure.key.phone_id)
@@ -373,79 +319,25 @@ class Inbox:
 
     # ------------------------------------------------------------------------------------- what cannot be written
 
-    def _put_back(self, work: _Work) -> None:
-        self._look_at |= set(work.look)
-        self._window.not_loaded(work.wanted)
+    def _refuse(self, work: Work, error: str) -> bool:
+        """Postgres cannot hold one thing of many: they go in parts until it is alone, and it alone is lost, and told.
 
-    def _not_written(self, error: DatabaseError | PermissionMissing | SchemaMissing) -> None:
-        """Something stands in the way: for a moment, or so long that what is told is not safe."""
-        now = time.monotonic()
-        lost = isinstance(error, DatabaseError) and not isinstance(error, Contended)
-        if self._failing_since is None:
-            self._failing_since = now
-            if self._told:
-                log.warn(f"the inbox is not written: {error}; it is tried again", event="inbox_not_written")
-            if lost:
-                self._worker.suspect_store()
-        if now - self._failing_since >= STUCK_AFTER:
-            self._get_stuck()
-
-    def _get_stuck(self) -> None:
-        """Have the sockets closed of those who told something that is not safe."""
-        concerned = frozenset(one.message.phone_id for one in self._told)
-        if concerned - self._stuck:
-            self._worker.inbox_stuck(concerned - self._stuck)
-            self._stuck |= concerned
-
-    def _refuse(self, work: _Work, error: str) -> None:
-        """Postgres cannot hold one message of a batch: they go one by one, and it alone is lost, and told."""
-        if not work.told:
-            raise WaSessionsError(error)
+        False if there is nothing in it that could be let go.
+        """
         self._changed.set()
-        if len(work.told) > 1:
-            self._singly = len(work.told)
-            return
-        lost = self._told.popleft()
-        self._singly = max(0, self._singly - 1)
-        log.error(
-            f"a message cannot be stored and is lost: {error}",
-            event="inbox_refused",
-            message_id=lost.message.message_id,
-        )
-        self._worker.message_taken(lost.client, 1)
-
-
-def _key(row: Stored) -> RowKey:
-    return RowKey(row.phone_id, row.message.chat, row.id)
-
-
-def _inbox_message(phone_id: int, message: IncomingMessage) -> InboxMessage:
-    return InboxMessage(
-        phone_id,
-        message.chat,
-        message.sender,
-        message.id,
-        message.sender_alt,
-        message.from_me,
-        message.is_group,
-        message.timestamp,
-        message.kind,
-        message.text,
-        message.raw,
-    )
-
-
-def _incoming_message(stored: InboxMessage, number: str) -> IncomingMessage:
-    return IncomingMessage(
-        id=stored.message_id,
-        chat=stored.chat,
-        sender=stored.sender,
-        sender_alt=stored.sender_alt,
-        from_me=stored.from_me,
-        is_group=stored.is_group,
-        timestamp=stored.sent_at,
-        kind=stored.kind,
-        text=stored.text,
-        raw=stored.raw,
-        phone=number,
-    )
+        if len(work.told) > 1 or (work.told and work.failed):
+            self._apart = True
+            self._unwritten.failed(len(work.told))
+        elif work.told:
+            [lost] = work.told
+            self._unwritten.drop(1)
+            self._worker.message_taken(lost.client, 1)
+            words, message_id = "a message cannot be stored and is lost", lost.message.message_id
+            log.error(f"{words}: {error}", event="inbox_refused", message_id=message_id)
+        elif work.failed:
+            del self._failed[: len(work.failed)]
+            words = f"how {len(work.failed)} messages failed cannot be noted, so they may be tried more often"
+            log.error(f"{words}: {error}", event="inbox_refused")
+        else:
+            return False
+        return True

@@ -1,22 +1,22 @@
 """PURE: which messages of the inbox are in memory, and which is handed over next.
 
-Of each chat at most ``CHAT`` messages are in memory, of all at most ``MOST``; the rest stands in the table and is
-loaded in order. A chat of which one failed waits, and has none in memory meanwhile, so that those that wait crowd out
-no other.
+Of each chat at most ``CHAT`` messages are in memory, of all at most ``MOST``, and not too many bytes; the rest stands
+in the table and is loaded in order. A chat of which one failed waits, and has none in memory meanwhile, so that those
+that wait crowd out no other.
 """
 
 import heapq
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from wa_sessions.worker.message import IncomingMessage
 
-CHAT = 50
-"""Messages of a chat that are in memory."""
+CHAT, CHAT_BYTES = 50, 1 << 20
+"""Messages of a chat that are in memory, and their bytes; one at least, however big."""
 
-MOST = 2_000
-"""Messages in memory."""
+MOST, MOST_BYTES = 2_000, 64 << 20
+"""Messages in memory, and their bytes."""
 
 Key = tuple[int, str]
 """A phone's id and a chat."""
@@ -33,27 +33,31 @@ class Stored:
     pause: float = 0.0
 
     @property
-    def chat(self) -> str:
-        return self.message.chat
-
-    @property
     def key(self) -> Key:
         return self.phone_id, self.message.chat
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self.message.raw)
 
 
 @dataclass(slots=True, eq=False)
 class _Chat:
     """``rows`` are the next ones; ``more``: others stand in the table behind them; ``until``: when its pause ends.
 
-    ``queued``: it stands among those that are ready.
+    ``queued``: it stands among those that are ready. A hundred thousand may wait, so it is small.
     """
 
-    rows: deque[Stored] = field(default_factory=deque)
+    rows: list[Stored] = field(default_factory=list)
     more: bool = False
     loading: bool = False
     queued: bool = False
-    in_hand: Stored | None = None
     until: float | None = None
+
+    @property
+    def size(self) -> int:
+        return sum(row.size for row in self.rows)
 
 
 @dataclass(slots=True)
@@ -77,10 +81,10 @@ class Window:
         self._hold, self._chat_limit, self._most = hold, chat, most
         self._phones: dict[int, _Phone] = {}
         self._turns: deque[int] = deque()
-        self._hungry: dict[Key, None] = {}
+        self._hungry: OrderedDict[int, OrderedDict[str, None]] = OrderedDict()
+        self._hands: dict[Key, Stored] = {}
         self._pauses: list[tuple[float, Key]] = []
-        self.in_memory = 0
-        self.in_hand = 0
+        self.in_memory = self.bytes = 0
 
     # --------------------------------------------------------------------------------------------- what there is
 
@@ -90,14 +94,19 @@ class Window:
         return set(self._phones)
 
     @property
-    def ready(self) -> bool:
-        """Whether a message may be taken."""
-        return bool(self._turns)
+    def in_hand(self) -> int:
+        """Messages that were taken and not given back."""
+        return len(self._hands)
 
     @property
     def hungry(self) -> bool:
         """Whether there is a chat to be loaded, and room for it."""
-        return bool(self._hungry) and self._most - self.in_memory >= self._chat_limit
+        return bool(self._hungry) and self._room > 0
+
+    @property
+    def _room(self) -> int:
+        """For how many chats there is room."""
+        return max(0, min((self._most - self.in_memory) // self._chat_limit, (MOST_BYTES - self.bytes) // CHAT_BYTES))
 
     def waiting_of(self, phone_id: int) -> int:
         """Messages of this phone in memory that nobody has in hand."""
@@ -115,25 +124,30 @@ class Window:
         self._phones.setdefault(phone_id, _Phone())
 
     def forget(self, phone_id: int) -> None:
-        """The worker runs it no more; what is in hand goes on."""
+        """The worker runs it no more; what is in hand goes on, and its chat waits for it should the phone come back."""
         phone = self._phones.pop(phone_id, None)
         if phone is None:
             return
-        for name, chat in phone.chats.items():
-            self.in_memory -= len(chat.rows)
-            self._hungry.pop((phone_id, name), None)
+        for chat in phone.chats.values():
+            self._empty(chat)
+        self._hungry.pop(phone_id, None)
         if phone.ready:
             self._turns.remove(phone_id)
 
-    def look(self, phone_ids: Iterable[int], keys: Iterable[Key]) -> None:
-        """The table was looked at for these phones: of these chats something stands there that may be handled now."""
-        for phone_id in phone_ids:
-            if phone_id in self._phones:
-                self._phones[phone_id].looked = True
-        for key in keys:
-            if (chat := self._chat(key)) is not None:
-                chat.more, chat.until = True, None
-                self._settle(key, chat)
+    def looked(self, phone_id: int) -> None:
+        """All that stood in the table of a phone when it came here is known."""
+        if phone_id in self._phones:
+            self._phones[phone_id].looked = True
+
+    def found(self, key: Key, *, due: bool = False) -> None:
+        """Something of this chat stands in the table; ``due``: it may be handled now, whatever was known before."""
+        chat = self._chat(key)
+        if chat is None:
+            return
+        chat.more = True
+        if due:
+            chat.until = None
+        self._settle(key, chat)
 
     def written(self, row: Stored) -> None:
         """A message was added to the table."""
@@ -142,7 +156,8 @@ class Window:
             return
         looked = self._phones[row.phone_id].looked
         in_table = not looked or chat.more or chat.loading or chat.until is not None or self._hold
-        if in_table or len(chat.rows) >= self._chat_limit or self.in_memory >= self._most:
+        full = self.in_memory >= self._most or self.bytes >= MOST_BYTES
+        if in_table or full or len(chat.rows) >= self._chat_limit or chat.size >= CHAT_BYTES:
             chat.more = True
         else:
             self._append(row, chat)
@@ -151,17 +166,19 @@ class Window:
     def wanted(self, now: float) -> list[Key]:
         """The chats to load now: each is to be ``loaded``, or ``not_loaded``."""
         while self._pauses and self._pauses[0][0] <= now:
-            _, key = heapq.heappop(self._pauses)
-            chat = self._known(key)
+            _, paused = heapq.heappop(self._pauses)
+            chat = self._known(paused)
             if chat is not None and chat.until is not None and chat.until <= now:
                 chat.until = None
-                self._settle(key, chat)
-        room = max(0, self._most - self.in_memory) // self._chat_limit
-        keys = list(self._hungry)[:room]
-        for key in keys:
-            del self._hungry[key]
+                self._settle(paused, chat)
+        keys: list[Key] = []
+        for _ in range(self._room):
+            key = self._hungriest()
+            if key is None:
+                break
             if (chat := self._known(key)) is not None:
                 chat.loading, chat.more = True, False
+                keys.append(key)
         return keys
 
     def loaded(self, keys: Sequence[Key], rows: Sequence[Stored], now: float) -> None:
@@ -174,7 +191,7 @@ class Window:
             if chat is None or not chat.loading:
                 continue
             chat.loading = False
-            chat.more = chat.more or len(its) >= self._chat_limit
+            chat.more = chat.more or len(its) >= self._chat_limit or sum(row.size for row in its) >= CHAT_BYTES
             if its and its[0].pause > 0:
                 self._pause(key, chat, now + its[0].pause)
             else:
@@ -200,12 +217,12 @@ class Window:
         phone = self._phones[phone_id]
         chat = phone.chats[phone.ready.popleft()]
         chat.queued = False
-        row = chat.rows.popleft()
+        row = chat.rows.pop(0)
         if phone.ready:
             self._turns.append(phone_id)
-        chat.in_hand = row
+        self._hands[row.key] = row
         self.in_memory -= 1
-        self.in_hand += 1
+        self.bytes -= row.size
         return row
 
     def finish(self, row: Stored) -> None:
@@ -241,14 +258,22 @@ class Window:
     def _append(self, row: Stored, chat: _Chat) -> None:
         chat.rows.append(row)
         self.in_memory += 1
+        self.bytes += row.size
 
     def _give_back(self, row: Stored) -> _Chat | None:
-        self.in_hand -= 1
-        chat = self._known(row.key)
-        if chat is None or chat.in_hand is not row:  # the phone was forgotten meanwhile
+        """Its chat; None if the phone was forgotten meanwhile."""
+        del self._hands[row.key]
+        return self._known(row.key)
+
+    def _hungriest(self) -> Key | None:
+        """The next chat to be loaded: phones in turn, and of each the one that has waited longest."""
+        if not self._hungry:
             return None
-        chat.in_hand = None
-        return chat
+        phone_id, names = self._hungry.popitem(last=False)
+        name, _ = names.popitem(last=False)
+        if names:
+            self._hungry[phone_id] = names
+        return phone_id, name
 
     def _pause(self, key: Key, chat: _Chat, until: float) -> None:
         self._empty(chat)
@@ -257,21 +282,22 @@ class Window:
 
     def _empty(self, chat: _Chat) -> None:
         self.in_memory -= len(chat.rows)
+        self.bytes -= chat.size
         chat.rows.clear()
 
     def _settle(self, key: Key, chat: _Chat) -> None:
         """Let it be taken from, have it loaded, or forget it, as it is now."""
-        phone = self._phones[key[0]]
-        if chat.in_hand is not None or chat.until is not None or chat.loading:
+        phone_id, name = key
+        if key in self._hands or chat.until is not None or chat.loading:
             return
         if chat.rows:
             if not chat.queued:
+                phone = self._phones[phone_id]
                 if not phone.ready:
-                    self._turns.append(key[0])
-                phone.ready.append(key[1])
+                    self._turns.append(phone_id)
+                phone.ready.append(name)
                 chat.queued = True
         elif chat.more:
-            self._hungry[key] = None
+            self._hungry.setdefault(phone_id, OrderedDict())[name] = None
         else:
-            del phone.chats[key[1]]
-            self._hungry.pop(key, None)
+            del self._phones[phone_id].chats[name]
