@@ -198,7 +198,7 @@ class World:
         """One event, and all that follows from it at once."""
         if self.session.finished:
             return
-        if not isinstance(event, TimeOver):
+        if not isinstance(event, TimeOver | Started):
             self.time_over()
         event = self._with_facts(event)
         try:
