@@ -68,8 +68,8 @@ def test_the_phones_of_a_frozen_worker_are_taken_and_it_lives_on(fleet: WorkerFl
             first.freeze()
             await until(lambda: second.phones == fleet.ids, LEASE * 1.5 + 2)
             first.thaw()
-            await until(lambda: first.phones == set())
-            assert not first.task.done()
+            await until(lambda: not first.worker._tasks)
+            assert (first.phones, first.task.done()) == (set(), False)
             await second.stop()
             await until(lambda: first.phones == fleet.ids, 3)
 
