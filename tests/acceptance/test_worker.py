@@ -79,7 +79,7 @@ def _secrets(house: House) -> list[str]:
 
 def test_a_second_worker_is_refused(house: House) -> None:
     worker = house.paired(ALICE)
-    second = house.run(ALICE)
+    second = house.run(ALICE, "--no-wait")
     assert second.wait() == 5
     assert str(worker.process.pid) in second.lines.since(0)[-1]["message"]
     assert house.emu.connected(house.devices[ALICE])
