@@ -24,7 +24,7 @@ from wa_sessions.db import backend, commands, phones
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import DatabaseError, ExitCode, OwnedByAnother, WaSessionsError
+from wa_sessions.errors import Contended, DatabaseError, ExitCode, OwnedByAnother, WaSessionsError
 from wa_sessions.health.checking import Thresholds
 from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.health.model import Limits
@@ -544,13 +544,16 @@ def test_a_command_that_was_taken_as_the_database_went_is_carried_out(rig: Rig) 
     run(scenario, rig)
 
 
-def test_a_refusal_that_fails_loses_no_command(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("failure", [DatabaseError("cut off"), Contended("a deadlock")])
+def test_a_refusal_that_fails_loses_no_command(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, failure: DatabaseError
+) -> None:
     finish, failures = commands.finish, [1]
 
     def cut_off(conn: Any, command_id: int, **answer: Any) -> None:
         if failures and "does not run the phone" in (answer.get("error") or ""):
             failures.clear()
-            raise DatabaseError("cut off")
+            raise failure
         finish(conn, command_id, **answer)
 
     async def scenario(rig: Rig) -> None:

@@ -71,6 +71,7 @@ class CommandQueue:
             try:
                 await self._hand_over()
             except TRY_AGAIN as error:
+                self._in_doubt = True
                 log.warn(f"commands were not taken: {error}; it is tried again", event="commands_not_taken")
                 asyncio.get_running_loop().call_later(TRY_AGAIN_AFTER, self._heard.set)
             except DatabaseError:
