@@ -7,16 +7,20 @@ import pytest
 from strategies.world import (
     DEVICE,
     NEW_DEVICE,
+    NUMBER,
     SECOND,
+    START,
     WRONG_DEVICE,
     Fate,
     World,
 )
 
+from wa_sessions.db.health import HealthRow
 from wa_sessions.errors import UsageError
 from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.health.model import ErrorKind, Limits
 from wa_sessions.health.reconnect import State, Status
+from wa_sessions.worker import mapping
 from wa_sessions.worker.effects import (
     AnswerCommand,
     Call,
@@ -36,9 +40,19 @@ from wa_sessions.worker.effects import (
     UnlinkDevice,
 )
 from wa_sessions.worker.hosts import protocol
-from wa_sessions.worker.machine import handler_note
+from wa_sessions.worker.machine import handler_note, step
 from wa_sessions.worker.ports import HandlerEvent, MoveAsked
-from wa_sessions.worker.session import CollectionUnsynced, LeaseLost, Return, Shutdown, Verb, VersionsSeen
+from wa_sessions.worker.session import (
+    CollectionUnsynced,
+    LeaseLost,
+    Resumed,
+    Return,
+    Session,
+    Settings,
+    Shutdown,
+    Verb,
+    VersionsSeen,
+)
 
 HOUR = timedelta(hours=1)
 CONNECTED = protocol.Connected
@@ -768,3 +782,11 @@ def test_a_fault_over_a_shutdown_does_not_undo_it() -> None:
     world.fates.append(Fate.FAULTS)
     world.take(Shutdown())
     assert world.session.finished
+
+
+def test_a_row_of_an_older_version_that_was_closing_is_closed_and_pairs() -> None:
+    row = HealthRow(1, 1, 3, 0, (), START, "bad_mac", 0, 0, "closing", None, START, None, "bad_mac")
+    session = mapping.with_stored(Session(NUMBER, Settings(Limits(), origin="w")), row, [])
+    after, effects = step(session, Resumed(), START)
+    assert after.state is State.PAIRING
+    assert isinstance(effects.records[0], CloseAtLimit)

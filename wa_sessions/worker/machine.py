@@ -325,7 +325,7 @@ def _stop_due(session: Session) -> Step | None:
 def _connect_due(session: Session) -> Step | None:
     if session.asked or session.current is not None:
         return None
-    if session.state in _CONNECTED_ANYHOW or session.state is State.CLOSING:
+    if session.state in _CONNECTED_ANYHOW:
         return session.towards(State.CONNECTING, asked=True), Effects(calls=(FindDevice(),))
     return None
 
