@@ -155,6 +155,16 @@ def test_a_lost_connection_is_whatsmeows_to_mend_for_so_long() -> None:
     assert world.session.state is State.UNREACHABLE
 
 
+@pytest.mark.parametrize(("code", "said"), [("503", "with code 503"), ("", "without a code")])
+def test_a_stream_that_whatsapp_ends_for_a_reason_that_nobody_knows_is_written_down(code: str, said: str) -> None:
+    world = connected()
+    world.client_says(partial(protocol.StreamError, code=code))
+    [note] = [record for record in world.store.log if isinstance(record, Note) and record.kind == "stream_error"]
+    assert said in (note.message or "")
+    assert note.detail == {"code": code}
+    assert world.session.state is State.CONNECTED  # what becomes of the connection is told by what follows
+
+
 def test_pings_that_are_not_answered_end_in_another_login() -> None:
     world = connected()
     world.client_says(partial(protocol.PingUnanswered, count=1))

@@ -177,6 +177,13 @@ def decided(session: Session, event: model.Event, now: datetime) -> Step:
     return session, Effects(records)
 
 
+def stream_error(event: protocol.StreamError) -> Note:
+    """A reason that whatsmeow knows no answer to: it tells it, and goes on when the socket is lost."""
+    code = f"with code {event.code}" if event.code else "without a code"
+    message = f"WhatsApp ended the stream {code}, which whatsmeow does not know"
+    return Note("stream_error", message, "warn", {"code": event.code})
+
+
 def unreachable(error: str) -> str:
     """For people: a proxy, a certificate, a name that is not found make a difference to them."""
     return f"WhatsApp cannot be reached ({error})" if error else "WhatsApp cannot be reached"

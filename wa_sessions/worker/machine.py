@@ -97,6 +97,8 @@ def _react(session: Session, event: Event, now: datetime) -> Step:
             return connection.health(session, event, now)
         case HandlerEvent():
             return session, Effects((handler_note(event),))
+        case protocol.StreamError():
+            return session, Effects((connection.stream_error(event),))
         case DeviceFound(device):
             return _device_found(session, device, now)
         case _:
