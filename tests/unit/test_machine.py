@@ -1,5 +1,6 @@
 """The life of a session, told in examples."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import partial
 
@@ -12,6 +13,7 @@ from strategies.world import (
     START,
     WRONG_DEVICE,
     Fate,
+    StoreAway,
     World,
 )
 
@@ -44,12 +46,15 @@ from wa_sessions.worker.machine import handler_note, step
 from wa_sessions.worker.ports import HandlerEvent, MoveAsked
 from wa_sessions.worker.session import (
     CollectionUnsynced,
+    Event,
     LeaseLost,
     Resumed,
     Return,
     Session,
     Settings,
     Shutdown,
+    StoreBack,
+    StoreLost,
     Verb,
     VersionsSeen,
 )
@@ -708,6 +713,66 @@ def test_a_lost_store_closes_the_socket_and_comes_back() -> None:
     assert world.open == ()
     world.find_store()
     assert world.session.state is State.CONNECTING
+    assert noted(world)[-2:] == ["store_lost", "store_back"]
+
+
+def test_a_session_whose_own_writes_fail_says_why_once_and_comes_back_with_growing_pauses() -> None:
+    world = connected()
+    before, write = len(world.store.log), world.store.write
+
+    def refuse(event: Event, after: Session, records: Iterable[Record]) -> list[Event]:
+        """As a trigger of the backend's on its own table does."""
+        if any(isinstance(record, SetStatus) for record in records):
+            raise StoreAway
+        return write(event, after, records)
+
+    world.store.write = refuse  # type: ignore[method-assign]
+    world.client_says(protocol.Disconnected)
+    world.find_store()
+    world.wait(600 * SECOND)
+    returns = [moment for moment in world.moments if moment.before.store_away and not moment.after.store_away]
+    assert 20 < len(returns) < 40
+    said = [call.message for moment in world.moments for call in moment.asked(Say) if isinstance(call, Say)]
+    assert ["refused" in message for message in said] == [True]
+    entries = [record for record in world.store.log[before:] if isinstance(record, Note)]
+    assert [(note.kind, note.detail) for note in entries] == [("store_lost", {"reason": "refused"})]
+    world.store.write = write  # type: ignore[method-assign]
+    world.behave()
+    assert noted(world)[-3:] == ["connected", "store_lost", "store_back"]
+    lost = [record for record in world.store.log if isinstance(record, Note) and record.kind == "store_lost"][-1]
+    assert lost.detail["reason"] == "refused"
+    assert lost.detail["down_seconds"] >= 600
+
+
+def test_another_reason_is_said_too() -> None:
+    world = connected()
+    for reason in ("a", "a", "b"):
+        world.take(StoreLost(reason))
+        world.take(StoreBack())
+        world.wait(40 * SECOND)
+    said = [call.message for moment in world.moments for call in moment.asked(Say) if isinstance(call, Say)]
+    assert [message[:1] for message in said] == ["a", "b"]
+
+
+def test_an_outage_that_everybody_meets_is_told_by_the_worker_and_waits_for_no_pause() -> None:
+    world = connected()
+    for _ in range(5):
+        world.take(StoreLost("connection refused"))
+        world.lose_store()
+        world.find_store()
+        assert not world.session.store_away
+    assert not [call for moment in world.moments for call in moment.asked(Say)]
+    assert noted(world).count("store_back") == 5
+
+
+def test_what_one_phone_met_alone_is_over_after_a_minute_though_it_does_not_connect() -> None:
+    world = connected()
+    world.client_says(REPLACED)
+    world.hosts_end_clients()
+    world.take(StoreLost("a"))
+    world.take(StoreBack())
+    assert noted(world)[-1] == "store_lost"
+    world.wait(3 * 60 * SECOND)
     assert noted(world)[-2:] == ["store_lost", "store_back"]
 
 

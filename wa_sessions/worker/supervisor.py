@@ -175,6 +175,7 @@ class Supervisor:
     def inbox_stuck(self, phone_ids: frozenset[int]) -> None:
         """Close the sockets of these phones, whose messages cannot be written."""
         self._stuck |= phone_ids
+        log.error(f"{len(phone_ids)} sockets are closed until their messages can be written", event="inbox_stuck")
         for phone_id in phone_ids:
             if task := self._tasks.get(phone_id):
                 task.tell(StoreLost())
