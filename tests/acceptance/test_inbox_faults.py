@@ -136,7 +136,7 @@ def go_wrong(what: str, house: House, noted: Noted, worker: Worker, server: Embe
         case "postgres":
             server.stop()
             server.ensure_running()
-            worker.expect("store_back", ALICE, since=since, timeout=40)
+            worker.expect("store_back", since=since, timeout=40)
             worker.expect("connected", ALICE, since=since, timeout=40)
     return worker
 
@@ -223,7 +223,7 @@ def test_where_the_inbox_alone_cannot_be_written_the_socket_closes_until_it_can(
     try:
         bob.send_to(ALICE, "m0")
         worker.expect("inbox_not_written", since=since)
-        worker.expect("store_lost", ALICE, since=since)
+        worker.expect("inbox_stuck", since=since)
         house.emu.wait_disconnected(house.devices[ALICE])
         bob.send_to(ALICE, "m1")
     finally:

@@ -14,11 +14,14 @@ from pathlib import Path
 import psutil
 import pytest
 from support.dispatching import MESSAGE, Bench, command, function, gone, running
+from support.inboxes import inbox_running
 
+from wa_sessions.db.gateway import Database
 from wa_sessions.errors import UsageError
 from wa_sessions.worker.delivery.checking import check_handler
 from wa_sessions.worker.delivery.dispatcher import Dispatcher
 from wa_sessions.worker.delivery.handler_process import HandlerProcess
+from wa_sessions.worker.delivery.inbox import RetryPolicy
 from wa_sessions.worker.delivery.spec import HandlerSpec
 
 TELL = """
@@ -287,12 +290,75 @@ def test_a_command_that_fails(folder: Path) -> None:
     ]
 
 
-def test_a_command_that_is_gone(folder: Path) -> None:
+def test_a_command_that_is_gone_is_a_broken_handler_which_the_next_messages_wait_for(folder: Path) -> None:
+    program = _program(folder, "cat >/dev/null; echo done >&2")
+
     async def do(bench: Bench) -> None:
         bench.put("one")
-        assert (await bench.heard.event("handler_failed")).error == "FileNotFoundError"
+        await bench.heard.line("done")
+        program.unlink()
+        bench.put("two", "three", "four")
+        ended = await bench.heard.event("handler_ended")
+        assert (ended.message_id, ended.waiting) == (None, 2)
+        _program(folder, "cat >/dev/null; echo done again >&2")
+        await bench.heard.until(lambda: bench.heard.texts().count("done again") == 2)
 
-    run(HandlerSpec(command="/no/such/program"), do)
+    heard = run(HandlerSpec(command=str(program)), do, processes=1).heard
+    assert heard.kinds() == ["handler_failed", "handler_ended"]
+    assert heard.events[0][1].error == "FileNotFoundError"
+
+
+def test_a_command_that_is_gone_costs_no_message_an_attempt(folder: Path, database: Database) -> None:
+    program = _program(folder, "cat >/dev/null; echo done >&2")
+
+    async def scenario() -> None:
+        once = RetryPolicy(attempts=1, first_pause=0.02)
+        async with inbox_running(database, HandlerSpec(command=str(program)), once, processes=2) as bench:
+            bench.put("one")
+            await bench.empty()
+            program.unlink()
+            for chat in ("a@lid", "b@lid", "c@lid"):
+                bench.put("1", "2", chat=chat)
+            await bench.heard.event("handler_ended")
+            _program(folder, "cat >/dev/null; echo done >&2")
+            await bench.empty()
+            assert bench.inbox.dead_total == 0
+            assert bench.heard.texts() == ["done"] * 7
+            assert {event.error for _, event in bench.heard.events if event.kind == "handler_failed"} <= {
+                "FileNotFoundError"
+            }
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("wrong", ["gone", "interpreter", "rights"])
+def test_a_command_that_cannot_be_started_is_found_before_it_gets_a_message(folder: Path, wrong: str) -> None:
+    program = _program(folder, "cat >/dev/null; echo done >&2")
+    good = program.read_text()
+    match wrong:
+        case "gone":
+            program.unlink()
+        case "interpreter":
+            program.write_text("#!/no/such/interpreter -x\n")
+        case "rights":
+            program.chmod(0o600)
+
+    async def do(bench: Bench) -> None:
+        bench.put("waits")
+        ended = await bench.heard.event("handler_ended")
+        assert "--on-message-exec cannot be started" in (ended.error or "")
+        _program(folder, good.partition("\n")[2])
+        await bench.heard.line("done")
+
+    assert run(HandlerSpec(command=str(program)), do, processes=1).heard.kinds() == ["handler_ended"]
+
+
+def _program(folder: Path, script: str) -> Path:
+    """A handler that is a file, put there whole."""
+    made = folder / "new"
+    made.write_text(f"#!/bin/sh\n{script}\n")
+    made.chmod(0o700)
+    return made.rename(folder / "handler")
 
 
 def test_a_command_that_hangs_is_killed_as_a_group(folder: Path) -> None:

@@ -123,6 +123,35 @@ def test_a_receiver_that_is_too_slow_gets_it_again_and_holds_up_no_other_chat(
     assert "private" not in caplog.text
 
 
+@pytest.mark.parametrize("text", [b"", b"ok", b"x" * 20_000])
+def test_messages_come_over_one_connection(database: Database, text: bytes) -> None:
+    async def scenario(receiver: Receiver) -> None:
+        async with inbox_running(database, HandlerSpec(url=receiver.url), PATIENT, processes=1) as bench:
+            bench.put("1", "2", "3", "4")
+            await bench.empty()
+
+    with http() as receiver:
+        receiver.text = text
+        run(scenario(receiver))
+        assert (texts(receiver), receiver.connections) == (["1", "2", "3", "4"], 1)
+
+
+def test_an_answer_that_is_too_long_or_never_ends_is_taken_by_its_status(database: Database) -> None:
+    async def scenario(receiver: Receiver) -> None:
+        async with inbox_running(database, HandlerSpec(url=receiver.url), PATIENT, processes=1) as bench:
+            bench.put("1", "2")
+            await until(lambda: texts(receiver) == ["1", "2"])
+            receiver.text, receiver.unended = b"x" * 1_000_000, False
+            bench.put("3", "4")
+            await bench.empty()
+            assert bench.heard.events == []
+
+    with http() as receiver:
+        receiver.text, receiver.unended = b"x", True
+        run(scenario(receiver))
+        assert texts(receiver) == ["1", "2", "3", "4"]
+
+
 @pytest.mark.parametrize("url", ["", "ftp://x", "http://", "https://x:0/", "nonsense"])
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="--on-message-url"):

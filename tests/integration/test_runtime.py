@@ -27,14 +27,14 @@ from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.settings import Target
-from wa_sessions.errors import DatabaseError, ExitCode, OwnedByAnother, WaSessionsError
+from wa_sessions.errors import Contended, DatabaseError, ExitCode, OwnedByAnother, WaSessionsError
 from wa_sessions.health.checking import Thresholds
 from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.health.model import Limits
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import Selection
-from wa_sessions.worker import command_queue, policy, repository, supervisor
+from wa_sessions.worker import command_queue, log, policy, repository, supervisor
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.lease_times import LeaseTimes
@@ -249,6 +249,138 @@ def test_a_table_that_is_missing_for_a_while_ends_nothing(rig: Rig, away: str, b
             restart = rig.ask("restart")
             await until(lambda: rig.answered(restart))
             await until(lambda: rig.opened == 2)
+
+    run(scenario, rig)
+
+
+TRAP = """
+CREATE TABLE public.audit (phone integer);
+CREATE FUNCTION public.audited() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO audit VALUES (NEW.id); RETURN NEW; END $$;
+CREATE TRIGGER audited BEFORE UPDATE ON public."OrganizationPhone" FOR EACH ROW EXECUTE FUNCTION public.audited();
+"""
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str | None, str, str]]:
+    """Errors and good news of the log: phone, event, message."""
+    lines: list[tuple[str | None, str, str]] = []
+
+    def say(message: str, *, phone: str | None = None, event: str = "", **_: object) -> None:
+        lines.append((phone, event, message))
+
+    monkeypatch.setattr(log, "info", say)
+    monkeypatch.setattr(log, "error", say)
+    return lines
+
+
+def test_a_write_that_keeps_failing_is_tried_with_growing_pauses_and_its_reason_is_said_once(
+    rig: Rig, said: list[tuple[str | None, str, str]]
+) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            for statement in TRAP.split(";\n"):
+                rig.rows(statement)
+            before = len(rig.kinds())
+            rig.tell(protocol.Disconnected)
+            await until(lambda: rig.worker._tasks[rig.phone.id].session.store_attempts >= 4, 30)
+            reasons = [message for phone, event, message in said if (phone, event) == (NUMBER, "store_lost")]
+            assert ["ALTER FUNCTION public.audited() SET search_path" in reason for reason in reasons] == [True]
+            assert rig.kinds()[before:] == ["store_lost"]
+            rig.rows("ALTER FUNCTION public.audited() SET search_path = public")
+            await until(lambda: rig.client is not None)
+            rig.tell(protocol.Connected)
+            await until(lambda: rig.kinds()[-2:] == ["store_lost", "store_back"])
+            assert rig.health()["state"] == "connected"
+
+    run(scenario, rig)
+
+
+def test_a_look_that_keeps_failing_before_the_session_begins_is_tried_with_growing_pauses(
+    rig: Rig, said: list[tuple[str | None, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a database has a connection for the guard, and none for this phone."""
+    loads: list[int] = []
+    paused: list[float] = []
+    loaded = repository.health_rows.load
+
+    def refused(conn: Any, phone_id: int) -> Any:
+        loads.append(phone_id)
+        if phone_id == rig.phone.id and loads.count(phone_id) <= 4:
+            raise DatabaseError("too many clients already")
+        return loaded(conn, phone_id)
+
+    async def pause(seconds: float) -> None:
+        paused.append(seconds)
+
+    async def scenario(rig: Rig) -> None:
+        monkeypatch.setattr(repository.health_rows, "load", refused)
+        monkeypatch.setattr(rig.worker, "_pause", pause)
+        async with running(rig):
+            assert rig.health()["state"] == "connected"
+
+    run(scenario, rig)
+    assert [message for phone, event, message in said if (phone, event) == (NUMBER, "store_lost")] == [
+        "too many clients already; it is tried again"
+    ]
+    assert len(paused) == 3
+    assert paused == sorted(paused)
+
+
+def test_an_outage_is_one_line_of_the_log_however_many_phones_there_are(
+    rig: Rig, said: list[tuple[str | None, str, str]]
+) -> None:
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            with rig.outage():
+                rig.tell(protocol.Disconnected)
+                await until(lambda: rig.client is None, 5)
+                await until(lambda: rig.worker._guard.answers is False)
+            await until(lambda: rig.kinds()[-2:] == ["store_lost", "store_back"])
+            lost = [(phone, message) for phone, event, message in said if event in ("store_lost", "store_back")]
+            assert [phone for phone, _ in lost] == [None, None]
+            assert "sockets are closed, WhatsApp keeps the messages" in lost[0][1]
+            assert "answers again after" in lost[1][1]
+
+    run(scenario, rig)
+
+
+def test_a_database_that_hangs_is_said(
+    rig: Rig, said: list[tuple[str | None, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, renew = threading.Event(), rig.worker._ownership.renew
+
+    def hanging(*arguments: Any) -> Any:
+        goes_on.wait(30)
+        return renew(*arguments)
+
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            monkeypatch.setattr(rig.worker._ownership, "renew", hanging)
+            await until(lambda: any(event == "store_lost" for _, event, _ in said))
+            goes_on.set()
+            await until(lambda: any(event == "store_back" for _, event, _ in said))
+
+    run(scenario, rig)
+    [line] = [message for phone, event, message in said if event == "store_lost"]
+    assert line.startswith("the database does not answer since 0.4 s: sockets are closed")
+
+
+def test_a_fault_whose_status_cannot_be_written_is_written_without_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy.Backoff, "next", lambda _self: 0.0)
+
+    async def scenario(rig: Rig) -> None:
+        async with running(rig):
+            for _ in range(policy.MOST_FAULTS):
+                before = rig.opened
+                if rig.kinds().count("fault") == policy.MOST_FAULTS - 1:
+                    for statement in TRAP.split(";\n"):
+                        rig.rows(statement)
+                rig.tell(protocol.Undecrypted, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
+                await until(lambda before=before: rig.opened > before or "faulted" in rig.kinds())  # type: ignore[misc]
+            await until(lambda: rig.health()["state"] == "faulted")
 
     run(scenario, rig)
 
@@ -606,13 +738,16 @@ def test_a_command_that_was_taken_as_the_database_went_is_carried_out(rig: Rig) 
     run(scenario, rig)
 
 
-def test_a_refusal_that_fails_loses_no_command(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("failure", [DatabaseError("cut off"), Contended("a deadlock")])
+def test_a_refusal_that_fails_loses_no_command(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, failure: DatabaseError
+) -> None:
     finish, failures = commands.finish, [1]
 
     def cut_off(conn: Any, command_id: int, **answer: Any) -> None:
         if failures and "does not run the phone" in (answer.get("error") or ""):
             failures.clear()
-            raise DatabaseError("cut off")
+            raise failure
         finish(conn, command_id, **answer)
 
     async def scenario(rig: Rig) -> None:

@@ -37,9 +37,15 @@ class Request:
 
 @dataclass
 class Receiver:
-    """``answers``: what the next requests get, (seconds, status); then 200 at once, or what ``hang`` lets through."""
+    """``answers``: what the next requests get, (seconds, status); then 200 at once, or what ``hang`` lets through.
+
+    ``text`` comes with each answer; ``unended``: as if more of it were to come. ``connections`` were made so far.
+    """
 
     port: int = 0
+    text: bytes = b""
+    unended: bool = False
+    connections: int = 0
     requests: Record[Request] = field(default_factory=Record)
     answers: list[tuple[float, int]] = field(default_factory=list)
     hang: threading.Event | None = None
@@ -66,6 +72,12 @@ def http(port: int = 0) -> Iterator[Receiver]:
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            receiver.connections += 1
+            super().setup()
+
         def do_POST(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.coming.set()
@@ -77,8 +89,9 @@ def http(port: int = 0) -> Iterator[Receiver]:
             receiver.requests.add(Request(self.path, headers, content, status))
             try:
                 self.send_response(status)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(receiver.text) + receiver.unended))
                 self.end_headers()
+                self.wfile.write(receiver.text)
             except OSError:
                 pass
 

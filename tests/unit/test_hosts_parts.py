@@ -1,5 +1,6 @@
 """The parts of session hosts that need no process: log lines and their events, the gate, the pulse, environments."""
 
+import os
 import threading
 import time
 from collections import Counter
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from wa_sessions.worker.hosts import main, protocol
 from wa_sessions.worker.hosts.client import LINE_SIZE, HostExit, _Lines, host_environment
 from wa_sessions.worker.hosts.failed_copies import FailedCopies
 from wa_sessions.worker.hosts.gate import PATIENCE, MapGate
@@ -313,3 +315,24 @@ def test_a_host_whose_store_is_on_another_server_by_now_is_replaced() -> None:
     host.clients[1] = Client(1, 7, lambda _: None, "first")
     assert host.worn_out("first") is None
     assert host.worn_out("second") == "the key store is on another server by now"
+
+
+# ----------------------------------------------------------------------------------------------------- requests
+
+
+class Confused:
+    """A client with a fault of its own, of a kind that looks like a client that is not there."""
+
+    def send_text(self, _to: str, _text: str) -> str:
+        raise KeyError("x")
+
+
+def test_a_request_to_a_session_that_has_ended_is_told_from_one_that_fails() -> None:
+    read_end, write_end = os.pipe()
+    host = main.Host(write_end)
+    host._clients[1] = Confused()  # type: ignore[assignment]
+    with os.fdopen(read_end, "rb") as frames:
+        for client, error in ((1, "KeyError: 'x'"), (2, "the session has ended")):
+            host._answer(protocol.SendText(client, 7, "1", "hello"))
+            assert protocol.decode(frames.readline()) == protocol.Answer(7, error=error)
+    os.close(write_end)

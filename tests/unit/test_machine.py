@@ -1,5 +1,6 @@
 """The life of a session, told in examples."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import partial
 
@@ -7,16 +8,21 @@ import pytest
 from strategies.world import (
     DEVICE,
     NEW_DEVICE,
+    NUMBER,
     SECOND,
+    START,
     WRONG_DEVICE,
     Fate,
+    StoreAway,
     World,
 )
 
+from wa_sessions.db.health import HealthRow
 from wa_sessions.errors import UsageError
 from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.health.model import ErrorKind, Limits
 from wa_sessions.health.reconnect import State, Status
+from wa_sessions.worker import mapping
 from wa_sessions.worker.effects import (
     AnswerCommand,
     Call,
@@ -36,9 +42,22 @@ from wa_sessions.worker.effects import (
     UnlinkDevice,
 )
 from wa_sessions.worker.hosts import protocol
-from wa_sessions.worker.machine import handler_note
+from wa_sessions.worker.machine import handler_note, step
 from wa_sessions.worker.ports import HandlerEvent, MoveAsked
-from wa_sessions.worker.session import CollectionUnsynced, LeaseLost, Return, Shutdown, Verb, VersionsSeen
+from wa_sessions.worker.session import (
+    CollectionUnsynced,
+    Event,
+    LeaseLost,
+    Resumed,
+    Return,
+    Session,
+    Settings,
+    Shutdown,
+    StoreBack,
+    StoreLost,
+    Verb,
+    VersionsSeen,
+)
 
 HOUR = timedelta(hours=1)
 CONNECTED = protocol.Connected
@@ -139,6 +158,16 @@ def test_a_lost_connection_is_whatsmeows_to_mend_for_so_long() -> None:
     world.client_says(protocol.Disconnected)
     world.wait(91 * SECOND)
     assert world.session.state is State.UNREACHABLE
+
+
+@pytest.mark.parametrize(("code", "said"), [("503", "with code 503"), ("", "without a code")])
+def test_a_stream_that_whatsapp_ends_for_a_reason_that_nobody_knows_is_written_down(code: str, said: str) -> None:
+    world = connected()
+    world.client_says(partial(protocol.StreamError, code=code))
+    [note] = [record for record in world.store.log if isinstance(record, Note) and record.kind == "stream_error"]
+    assert said in (note.message or "")
+    assert note.detail == {"code": code}
+    assert world.session.state is State.CONNECTED  # what becomes of the connection is told by what follows
 
 
 def test_pings_that_are_not_answered_end_in_another_login() -> None:
@@ -698,6 +727,66 @@ def test_a_lost_store_closes_the_socket_and_comes_back() -> None:
     assert noted(world)[-2:] == ["store_lost", "store_back"]
 
 
+def test_a_session_whose_own_writes_fail_says_why_once_and_comes_back_with_growing_pauses() -> None:
+    world = connected()
+    before, write = len(world.store.log), world.store.write
+
+    def refuse(event: Event, after: Session, records: Iterable[Record]) -> list[Event]:
+        """As a trigger of the backend's on its own table does."""
+        if any(isinstance(record, SetStatus) for record in records):
+            raise StoreAway
+        return write(event, after, records)
+
+    world.store.write = refuse  # type: ignore[method-assign]
+    world.client_says(protocol.Disconnected)
+    world.find_store()
+    world.wait(600 * SECOND)
+    returns = [moment for moment in world.moments if moment.before.store_away and not moment.after.store_away]
+    assert 20 < len(returns) < 40
+    said = [call.message for moment in world.moments for call in moment.asked(Say) if isinstance(call, Say)]
+    assert ["refused" in message for message in said] == [True]
+    entries = [record for record in world.store.log[before:] if isinstance(record, Note)]
+    assert [(note.kind, note.detail) for note in entries] == [("store_lost", {"reason": "refused"})]
+    world.store.write = write  # type: ignore[method-assign]
+    world.behave()
+    assert noted(world)[-3:] == ["connected", "store_lost", "store_back"]
+    lost = [record for record in world.store.log if isinstance(record, Note) and record.kind == "store_lost"][-1]
+    assert lost.detail["reason"] == "refused"
+    assert lost.detail["down_seconds"] >= 600
+
+
+def test_another_reason_is_said_too() -> None:
+    world = connected()
+    for reason in ("a", "a", "b"):
+        world.take(StoreLost(reason))
+        world.take(StoreBack())
+        world.wait(40 * SECOND)
+    said = [call.message for moment in world.moments for call in moment.asked(Say) if isinstance(call, Say)]
+    assert [message[:1] for message in said] == ["a", "b"]
+
+
+def test_an_outage_that_everybody_meets_is_told_by_the_worker_and_waits_for_no_pause() -> None:
+    world = connected()
+    for _ in range(5):
+        world.take(StoreLost("connection refused"))
+        world.lose_store()
+        world.find_store()
+        assert not world.session.store_away
+    assert not [call for moment in world.moments for call in moment.asked(Say)]
+    assert noted(world).count("store_back") == 5
+
+
+def test_what_one_phone_met_alone_is_over_after_a_minute_though_it_does_not_connect() -> None:
+    world = connected()
+    world.client_says(REPLACED)
+    world.hosts_end_clients()
+    world.take(StoreLost("a"))
+    world.take(StoreBack())
+    assert noted(world)[-1] == "store_lost"
+    world.wait(3 * 60 * SECOND)
+    assert noted(world)[-2:] == ["store_lost", "store_back"]
+
+
 def test_a_pairing_that_is_cut_short_goes_on_in_the_same_window() -> None:
     world = pairing()
     until = world.session.retry_at
@@ -779,3 +868,11 @@ def test_a_fault_over_a_shutdown_does_not_undo_it() -> None:
     world.fates.append(Fate.FAULTS)
     world.take(Shutdown())
     assert world.session.finished
+
+
+def test_a_row_of_an_older_version_that_was_closing_is_closed_and_pairs() -> None:
+    row = HealthRow(1, 1, 3, 0, (), START, "bad_mac", 0, 0, "closing", None, START, None, "bad_mac")
+    session = mapping.with_stored(Session(NUMBER, Settings(Limits(), origin="w")), row, [])
+    after, effects = step(session, Resumed(), START)
+    assert after.state is State.PAIRING
+    assert isinstance(effects.records[0], CloseAtLimit)

@@ -11,7 +11,7 @@ def test_the_document_has_the_picture_that_the_machine_gives() -> None:
 
 def test_it_reaches_every_state_that_the_machine_knows() -> None:
     reached = {target for _, target in state_picture.edges()}
-    elsewhere = {State.IDLE, State.CLOSING, State.FAULTED}  # before the first start, of an older version, the policy's
+    elsewhere = {State.IDLE, State.FAULTED}  # before the first start, the policy's
     assert reached == set(State) - elsewhere
 
 

@@ -36,7 +36,6 @@ class State(StrEnum):
     BANNED = "banned"
     UNREACHABLE = "unreachable"
     CRASHED = "crashed"
-    CLOSING = "closing"
     FORCE_CLOSED = "force_closed"
     STOPPED = "stopped"
     FAULTED = "faulted"

@@ -26,7 +26,7 @@ _CAUSES = {
     "other": "not known why",
 }
 _MESSAGES = ("message_pending", "message_recovered", "message_lost")
-_CONNECTION = ("disconnected", "connected", "no_answer", "answers_again")
+_CONNECTION = ("disconnected", "stream_error", "connected", "no_answer", "answers_again")
 _ALONE = ("unreachable", "crashed", "pairing_failed", "handler_failed", "handler_slow", "handler_dead")
 _RUNS = (
     dict.fromkeys(_MESSAGES, "messages") | dict.fromkeys(_CONNECTION, "connection") | {kind: kind for kind in _ALONE}
@@ -131,7 +131,7 @@ def _messages(times: Mapping[str, int]) -> str:
 
 
 def _connection(times: Mapping[str, int]) -> str:
-    words = ("connection lost", "connected again", "no answer to pings", "answers again")
+    words = ("connection lost", "ended by WhatsApp", "connected again", "no answer to pings", "answers again")
     told = [
         f"{word} {counted(times[kind], 'time')}" for kind, word in zip(_CONNECTION, words, strict=True) if kind in times
     ]
@@ -325,6 +325,7 @@ _SENTENCES: Mapping[str, str | Callable[[Detail], str]] = {
     "paired": "paired: the QR was scanned",
     "connected": "connected",
     "disconnected": "connection lost; it comes back by itself",
+    "stream_error": lambda detail: f"WhatsApp ended the stream (code {_said(detail, 'code', 'unknown')})",
     "no_answer": "WhatsApp does not answer pings",
     "answers_again": "WhatsApp answers again",
     "replaced": _down("another client logged in with these keys", "wa-sessions restart"),

@@ -79,6 +79,7 @@ class CommandQueue:
                 if await self._hand_over() and not heard:
                     self._deaf()
             except TRY_AGAIN as error:
+                self._in_doubt = True
                 log.warn(f"commands were not taken: {error}; it is tried again", event="commands_not_taken")
                 asyncio.get_running_loop().call_later(TRY_AGAIN_AFTER, self._heard.set)
             except DatabaseError:

@@ -35,6 +35,7 @@ LONGEST_PAUSE = 60.0  # seconds between two attempts to connect
 LONGEST_STORE_PAUSE = 30.0  # seconds
 LONGEST_BAN = 10 * 365 * 86_400  # seconds; WhatsApp may name any number, and a date has to come of it
 _FINAL = (protocol.Replaced, protocol.LoggedOut, protocol.Outdated, protocol.LoginRefused, protocol.Banned)
+CONNECTED_ANYHOW = (State.CONNECTING, State.CONNECTED, State.RECONNECTING, State.NO_ANSWER)
 SET_ASIDE_FOR = timedelta(minutes=30)  # for a session that brings its hosts down
 
 
@@ -177,6 +178,13 @@ def decided(session: Session, event: model.Event, now: datetime) -> Step:
     return session, Effects(records)
 
 
+def stream_error(event: protocol.StreamError) -> Note:
+    """A reason that whatsmeow knows no answer to: it tells it, and goes on when the socket is lost."""
+    code = f"with code {event.code}" if event.code else "without a code"
+    message = f"WhatsApp ended the stream {code}, which whatsmeow does not know"
+    return Note("stream_error", message, "warn", {"code": event.code})
+
+
 def unreachable(error: str) -> str:
     """For people: a proxy, a certificate, a name that is not found make a difference to them."""
     return f"WhatsApp cannot be reached ({error})" if error else "WhatsApp cannot be reached"
@@ -189,9 +197,7 @@ def pause(attempts: int, now: datetime, longest: float, first: float = 1.0) -> f
 
 def _connected(session: Session, device: str, now: datetime) -> Step:
     returning = session.returning
-    session = session.towards(
-        State.CONNECTED, deadline=None, connected_at=now, returning=Return.LOGIN, versions_at=now, store_attempts=0
-    )
+    session = session.towards(State.CONNECTED, deadline=None, connected_at=now, returning=Return.LOGIN, versions_at=now)
     if returning is Return.MOVE:
         records: tuple[Record, ...] = (Note("moved", "connected again in another process"),)
     else:

@@ -168,6 +168,11 @@ class ReleaseLease:
 
 
 @dataclass(frozen=True, slots=True)
+class SuspectStore:
+    """Look whether the database answers; ``StoreBack`` follows if it does."""
+
+
+@dataclass(frozen=True, slots=True)
 class ShowQr:
     """A code to scan."""
 
@@ -200,6 +205,7 @@ Call = (
     | SendText
     | UnlinkDevice
     | ReleaseLease
+    | SuspectStore
     | ShowQr
     | Tell
     | Say

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from wa_sessions.health import model
 from wa_sessions.health.reconnect import End, State
-from wa_sessions.worker import commands, connection, linking
+from wa_sessions.worker import commands, connection, linking, outage
 from wa_sessions.worker.effects import (
     NO_EFFECTS,
     CloseAtLimit,
@@ -54,7 +54,6 @@ LOOK_EVERY = timedelta(seconds=60)  # between looks at messages that wait too lo
 VERSIONS_EVERY = timedelta(seconds=1)  # between looks at app-state versions while Bad Decrypt errors are counted
 
 _OF_ANY_LOGIN = (ClientOpened, protocol.Decrypted, protocol.RetriesExhausted)
-_CONNECTED_ANYHOW = (State.CONNECTING, State.CONNECTED, State.RECONNECTING, State.NO_ANSWER)
 
 
 def step(session: Session, event: Event, now: datetime) -> Step:
@@ -71,7 +70,9 @@ def step(session: Session, event: Event, now: datetime) -> Step:
 def next_look(session: Session) -> datetime | None:
     """When ``TimeOver`` is to be told, whatever happens meanwhile."""
     times = [session.looked_at + LOOK_EVERY if session.looked_at else None]
-    if not session.store_away:
+    if session.store_away:
+        times.append(session.trouble.retry_at)
+    else:
         if session.state is State.PAIRING:
             times += linking.next_look(session)
         elif session.client is None:
@@ -98,6 +99,8 @@ def _react(session: Session, event: Event, now: datetime) -> Step:
             return connection.health(session, event, now)
         case HandlerEvent():
             return session, Effects((handler_note(event),))
+        case protocol.StreamError():
+            return session, Effects((connection.stream_error(event),))
         case DeviceFound(device):
             return _device_found(session, device, now)
         case _:
@@ -111,10 +114,10 @@ def _worker(session: Session, event: WorkerEvent, now: datetime) -> Step:
             return _start(session, now)
         case Resumed():
             return _resume(session, now)
-        case StoreLost():
-            return _store_lost(session, now)
+        case StoreLost(reason):
+            return outage.lost(session, reason, now)
         case StoreBack():
-            return _store_back(session, now)
+            return outage.back(session, now)
         case LeaseLost(reason):
             return _lease_lost(session, reason)
         case TimeOver():
@@ -157,35 +160,6 @@ def _resume(session: Session, now: datetime) -> Step:
     return session.towards(State.CONNECTING) if session.state in (State.IDLE, State.STOPPED) else session, NO_EFFECTS
 
 
-def _store_lost(session: Session, now: datetime) -> Step:
-    """Nothing can be written: there is no record of it yet, only the socket closes, and a line says why."""
-    if session.store_away:
-        return session, NO_EFFECTS
-    say = Say("store_lost", "the database does not answer: socket closed, WhatsApp keeps the messages", "error")
-    concerned = session.online or session.client is not None
-    return replace(session.stumbled(), store_lost_at=now, asked=False), Effects(calls=(say,) if concerned else ())
-
-
-def _store_back(session: Session, now: datetime) -> Step:
-    """Go on; that it was back may have been written already, and what the login said since is heard even so."""
-    lost_at, back, ended = session.store_lost_at, NO_EFFECTS, NO_EFFECTS
-    if lost_at is None and session.last_word is None:
-        return session, NO_EFFECTS
-    if lost_at is not None:
-        lost = Note("store_lost", detail={"down_seconds": round((now - lost_at).total_seconds(), 1)})
-        back = Effects((lost, Note("store_back", "the database answers again")))
-    session = replace(session, store_lost_at=None)
-    if session.last_word is not None and (session.online or session.coming_back):
-        session, ended = connection.end_of(session, *session.last_word)
-    elif session.state is State.PAIRING:
-        session = replace(session, round_at=now)
-    elif session.state is State.WAITING_FOR_STORE:
-        session = replace(session, retry_at=now)
-    elif session.state in _CONNECTED_ANYHOW:
-        session = session.towards(State.CONNECTING)
-    return replace(session, last_word=None), back + ended
-
-
 def _lease_lost(session: Session, reason: str) -> Step:
     drop = (DropClient(session.client),) if session.client is not None else ()
     say = Say("lease_lost", f"session given up: {reason}", "error")
@@ -195,7 +169,7 @@ def _lease_lost(session: Session, reason: str) -> Step:
 def _time_over(session: Session, now: datetime) -> Step:
     looked = replace(session, looked_at=now)
     if session.store_away:
-        return looked, NO_EFFECTS
+        return outage.time_over(looked, now)
     effects = NO_EFFECTS
     if session.looked_at is None or now - session.looked_at >= LOOK_EVERY:
         session, effects = connection.decided(looked, model.TimePassed(now), now)
@@ -274,7 +248,7 @@ def _settled(session: Session, now: datetime) -> Step | None:
     """The next thing to be done so that there is what ought to be; None where that is so, or is on its way."""
     if session.finished:
         return None
-    if (begun := commands.owed(session) or commands.beginning(session, now)) is not None:
+    if (begun := outage.due(session, now) or commands.owed(session) or commands.beginning(session, now)) is not None:
         return begun
     if session.client is not None:
         if session.ending or _wants_client(session):
@@ -327,7 +301,7 @@ def _stop_due(session: Session) -> Step | None:
 def _connect_due(session: Session) -> Step | None:
     if session.asked or session.current is not None:
         return None
-    if session.state in _CONNECTED_ANYHOW or session.state is State.CLOSING:
+    if session.state in connection.CONNECTED_ANYHOW:
         return session.towards(State.CONNECTING, asked=True), Effects(calls=(FindDevice(),))
     return None
 

@@ -12,6 +12,9 @@ from wa_sessions.health.model import ErrorKind, FailedMessage, Health, Outcome
 from wa_sessions.health.reconnect import State
 from wa_sessions.worker.session import Session
 
+_FORMER = {"closing": State.CONNECTING}
+"""States that older versions wrote, and what they are now: that a close is due stands in ``closing`` alone."""
+
 
 def health_row(phone: Phone, session: Session, version: int, now: datetime) -> HealthRow:
     """A phone's health and what its session is doing, to be saved."""
@@ -67,8 +70,8 @@ def health_of(row: HealthRow, messages: Iterable[MessageRow]) -> Health:
 
 
 def _state(text: str) -> State:
-    """The state as stored; a newer program may have written one that is not known here."""
-    return State(text) if text in set(State) else State.IDLE
+    """The state as stored; another version may have written one that is not known here."""
+    return State(text) if text in set(State) else _FORMER.get(text, State.IDLE)
 
 
 def message_row(phone_id: int, message: FailedMessage) -> MessageRow:

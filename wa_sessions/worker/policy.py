@@ -9,11 +9,12 @@ from wa_sessions.errors import OwnedByAnother, PhoneNotFound, WaSessionsError
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.worker import log
 from wa_sessions.worker.backoff import Backoff
-from wa_sessions.worker.effects import Note, SetStatus
+from wa_sessions.worker.effects import Note, Record, SetStatus
 from wa_sessions.worker.ports import SessionHosts
 from wa_sessions.worker.repository import STORE_AWAY
 from wa_sessions.worker.session_task import SessionTask
 
+STORE_BACK_FOR = 60.0  # seconds that a phone must be without an error of the database for its pauses to be short again
 MOST_FAULTS = 5
 FAULTS_WITHIN = 600.0  # seconds
 
@@ -36,7 +37,7 @@ class PhonePolicy:
     async def run(self) -> WaSessionsError | None:
         """Until the session is over; why the phone is not this worker's any more, if it is not."""
         faults: deque[float] = deque(maxlen=MOST_FAULTS)
-        backoff, fault = Backoff(), "the database was lost"
+        backoff, fault, waits = Backoff(), "the database was lost", StoreWaits(self)
         while True:
             try:
                 await (self.task.resume(fault) if self.task.begun else self.task.run())
@@ -46,7 +47,7 @@ class PhonePolicy:
                 return gone
             except Exception as error:  # noqa: BLE001  # a phone's fault is that phone's alone, and ends here
                 if isinstance(error, STORE_AWAY):
-                    await self.store_again()
+                    await waits.until_back(error)
                     continue
                 fault = " ".join(f"a fault of wa-sessions: {type(error).__name__}: {error}".split())
             if faults and time.monotonic() - faults[-1] > FAULTS_WITHIN:
@@ -80,10 +81,16 @@ class PhonePolicy:
             f"{fault}; {MOST_FAULTS} times in ten minutes, so it stays down until: wa-sessions run {before.number}"
         )
         note = Note(State.FAULTED.value, message, "error", {"reason": fault})
-        try:
-            await self.task.repository.commit(before, after, [SetStatus(Status.DISCONNECTED, qr_code=None), note])
-        except Exception as error:  # noqa: BLE001  # it is what cannot be written that has to be told here
-            log.error(f"{message} (not written: {error})", phone=before.number, event=State.FAULTED.value)
+        status, waits = SetStatus(Status.DISCONNECTED, qr_code=None), StoreWaits(self)
+        tries: list[list[Record]] = [[status, note], [status, note], [note]]
+        for records in tries:  # what is refused may be the backend's status alone
+            try:
+                await self.task.repository.commit(before, after, records)
+                break
+            except Exception as error:  # noqa: BLE001  # it is what cannot be written that has to be told here
+                log.error(f"{message} (not written: {error})", phone=before.number, event=State.FAULTED.value)
+                if isinstance(error, STORE_AWAY):
+                    await waits.until_back(error)
         await self._let_go()
 
     async def _record(self, fault: str) -> None:
@@ -102,3 +109,27 @@ class PhonePolicy:
             await self.release()
         except WaSessionsError as error:
             log.warn(f"not given back yet: {error}", phone=self.task.session.number, event="not_released")
+
+
+class StoreWaits:
+    """Waits until the database answers; where it answers the worker and not this phone, for longer each time."""
+
+    def __init__(self, policy: PhonePolicy) -> None:
+        self._policy = policy
+        self._backoff = Backoff(0.5, 30.0)
+        self._back_at: float | None = None
+        self._told: str | None = None
+
+    async def until_back(self, error: Exception) -> None:
+        """After ``error``, which is said once if it is this phone's alone."""
+        alone = self._back_at is not None and time.monotonic() - self._back_at < STORE_BACK_FOR
+        if not alone:
+            self._backoff.reset()
+            self._told = None
+        elif (why := str(error)) != self._told:
+            self._told = why
+            log.error(f"{why}; it is tried again", phone=self._policy.task.session.number, event="store_lost")
+        await self._policy.store_again()
+        if alone:
+            await self._policy.pause(self._backoff.next())
+        self._back_at = time.monotonic()

@@ -12,6 +12,7 @@ from wa_sessions.health.model import Health, Limits
 from wa_sessions.health.reconnect import State
 from wa_sessions.worker.hosts.protocol import ClientEvent, Stopped, Undecrypted, Unsynced
 from wa_sessions.worker.ports import ClientLost, HandlerEvent, MoveAsked, RequestAnswered
+from wa_sessions.worker.store_trouble import StoreTrouble
 
 
 def nothing() -> Mapping[Any, Any]:
@@ -105,6 +106,7 @@ class Session:
     attempts: int = 0
     store_lost_at: datetime | None = None
     store_attempts: int = 0
+    trouble: StoreTrouble = field(default_factory=StoreTrouble)
 
     current: Command | None = None
     checked: bool = False
@@ -258,7 +260,9 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class StoreLost:
-    """Our database does not answer the worker."""
+    """Our database does not answer the worker; with a ``reason``: it did not take what this session wrote or asked."""
+
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,13 @@ from wa_sessions.worker.effects import (
     Say,
     SendText,
     ShowQr,
+    SuspectStore,
     Tell,
     UnlinkDevice,
 )
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.machine import next_look, step
+from wa_sessions.worker.outage import comes_back, was_back
 from wa_sessions.worker.ports import ClientLost, SessionHosts, Worker
 from wa_sessions.worker.processes import HandlerProcesses
 from wa_sessions.worker.repository import STORE_AWAY, SessionRepository
@@ -177,8 +179,8 @@ class SessionTask:
         """Handle one event. If the database is away, it is taken again: then for what can be done without."""
         try:
             effects, outcomes = await self._step(event)
-        except STORE_AWAY:
-            await self._lose_store()
+        except STORE_AWAY as error:
+            await self._lose_store(error)
             if not isinstance(event, StoreBack):
                 await self._take(self._uncertain or event)
             return
@@ -190,8 +192,8 @@ class SessionTask:
     async def _step(self, event: Event) -> tuple[Effects, list[Event]]:
         """The pure step, and its commit. What can't be written now is kept, and the session stays as it is."""
         self._event = event
-        if isinstance(event, StoreBack) and not await self._is_back():
-            return NO_EFFECTS, []
+        if isinstance(event, StoreBack) and comes_back(self.session):
+            await self._reload()
         self._event = event = await self._with_facts(event)
         after, effects = step(self.session, event, datetime.now(UTC))
         outcomes: list[Event] = []
@@ -211,22 +213,19 @@ class SessionTask:
             log.error(message, phone=self.session.number, event="events_dropped")
         self._kept.append(event)
 
-    async def _lose_store(self) -> None:
+    async def _lose_store(self, error: Exception) -> None:
         self._worker.suspect_store()
-        await self._take(StoreLost())
+        await self._take(StoreLost(str(error)))
 
-    async def _is_back(self) -> bool:
-        """Reload: what seemed to fail in its commit may stand."""
-        if not self.session.store_away:
-            return False
+    async def _reload(self) -> None:
+        """What seemed to fail in its commit may stand."""
         reloaded = await self.repository.load(self.session)
         self.session = reloaded.session
         if reloaded.went_through and isinstance(self._uncertain, StoreBack):
-            self.session = replace(self.session, store_lost_at=None)
+            self.session = was_back(self.session, datetime.now(UTC))
         elif reloaded.went_through:
             self._kept = deque((event for event in self._kept if event is not self._uncertain), maxlen=MOST_KEPT)
         self._uncertain = None
-        return True
 
     async def _with_facts(self, event: Event) -> Event:
         """Add what only the database knows."""
@@ -251,8 +250,8 @@ class SessionTask:
     async def _make(self, call: Call) -> None:
         try:
             found = await self._ask(call)
-        except STORE_AWAY:
-            await self._lose_store()
+        except STORE_AWAY as error:
+            await self._lose_store(error)
         else:
             if found is not None:
                 await self._take(found)
@@ -285,6 +284,8 @@ class SessionTask:
                 self._hosts.send_text(client, request, to, text)
             case UnlinkDevice(client, request):
                 self._hosts.unlink(client, request)
+            case SuspectStore():
+                self._worker.suspect_store()
             case _:
                 self._show(call)
 

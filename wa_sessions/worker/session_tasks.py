@@ -249,6 +249,7 @@ class SessionTasks:
     def inbox_stuck(self, phone_ids: frozenset[int]) -> None:
         """Close the sockets of these phones, whose messages cannot be written."""
         self._stuck |= phone_ids
+        log.error(f"{len(phone_ids)} sockets are closed until their messages can be written", event="inbox_stuck")
         self._tell(StoreLost(), phone_ids)
 
     def inbox_free(self) -> None:

@@ -122,18 +122,26 @@ class StoreGuard:
         while True:
             await self._suspected.wait()
             self._suspected.clear()
-            regain = asyncio.create_task(self._regain())
+            regain, began = asyncio.create_task(self._regain()), now()
             try:
                 await asyncio.wait({regain}, timeout=self._times.answer_within)
                 if not regain.done() or regain.exception() is not None:
                     self._answers.clear()
                     self._tell_all(StoreLost())
+                    self._say_lost(regain)
                     await self._regain_at_last(regain)
                     self._back_since = now()
+                    log.info(f"the database answers again after {now() - began:.1f} s", event="store_back")
             finally:
                 regain.cancel()
             self._answers.set()
             self._on_back()
+
+    def _say_lost(self, regain: asyncio.Task[None]) -> None:
+        """One line for the worker, however many phones it has."""
+        error = regain.exception() if regain.done() else None
+        why = str(error) if error else f"the database does not answer since {self._times.answer_within:g} s"
+        log.error(f"{why}: sockets are closed, WhatsApp keeps the messages", event="store_lost")
 
     async def _regain_at_last(self, first: asyncio.Task[None]) -> None:
         """Try until the database answers, and has all that is needed."""

@@ -15,6 +15,7 @@ from wa_sessions.worker.connection import LONGEST_BAN
 from wa_sessions.worker.effects import Call, Effects, Record
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.machine import next_look, step
+from wa_sessions.worker.outage import comes_back, was_back
 from wa_sessions.worker.ports import ClientLost, RequestAnswered
 from wa_sessions.worker.session import (
     ClientOpened,
@@ -229,12 +230,12 @@ class World:
             self._handle(event)
         except StoreAway:
             self._uncertain = event
-            self._handle(StoreLost())
+            self._handle(StoreLost("refused"))
             if not isinstance(event, StoreBack):
                 self._handle(event)
 
     def _handle(self, event: Event) -> None:
-        if isinstance(event, StoreBack):
+        if isinstance(event, StoreBack) and comes_back(self.session):
             self._come_back()
         before = self.session
         after, effects = step(before, event, self.now)
@@ -261,7 +262,7 @@ class World:
         went_through = self.store.version == self._version + 1
         self.session = self._reloaded(self.session)
         if went_through and isinstance(self._uncertain, StoreBack):
-            self.session = replace(self.session, store_lost_at=None)
+            self.session = was_back(self.session, self.now)
         self._uncertain = None
 
     def _reloaded(self, session: Session) -> Session:
@@ -329,7 +330,10 @@ class World:
     def _make(self, call: Call) -> None:
         match call:
             case does.FindDevice() | does.LookAtVersions() if self.store_down:
-                self._take(StoreLost())
+                self._take(StoreLost("refused"))
+            case does.SuspectStore():
+                if not self.store_down:
+                    self._take(StoreBack())
             case does.FindDevice():
                 self._take(DeviceFound(self.store.device))
             case does.LookAtVersions():
@@ -460,7 +464,10 @@ class World:
         self.store_down = False
         self.store.wrong_devices.clear()  # nobody knows of them any more
         self._version = self.store.version
-        if self.store.stored[1] is not State.BANNED:
+        _, state, _, until = self.store.stored
+        if state is State.BANNED and until is not None:  # what was never written nobody knows of
+            self.barred, self.barred_until = "Banned", until
+        else:
             self.barred = self.barred_until = None
         self.start()
 

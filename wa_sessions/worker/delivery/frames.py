@@ -39,10 +39,12 @@ class Failed:
     """The handler failed: the name of an error's type, or how the command ended. Never a text of a message.
 
     ``transient``: whoever is behind it is away or busy; the message is not to blame, and any other would fail too.
+    ``broken``: likewise, and the process ends: it is to be started anew, and to find out whether it can take messages.
     """
 
     error: str
     transient: bool = False
+    broken: bool = False
 
 
 FromHandler = Ready | Missing | Taken | Failed

@@ -137,8 +137,10 @@ class HandlerProcess:
         match answer:
             case Taken():
                 return None
-            case Failed(error, transient):
-                return Failed(plain(error)[:ERROR_LIMIT], transient)
+            case Failed(error, transient, broken):
+                if broken:
+                    self._give_up(f"it cannot handle messages: {plain(error)[:ERROR_LIMIT]}")
+                return Failed(plain(error)[:ERROR_LIMIT], transient or broken)
             case _:
                 raise HandlerEnded("it does not keep to the protocol")
 

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from wa_sessions.worker.delivery.frames import CODEC, FromHandler, Missing, Ready, Take
+from wa_sessions.worker.delivery.frames import CODEC, Failed, FromHandler, Missing, Ready, Take
 from wa_sessions.worker.message import IncomingMessage
 
 KILLED_FIRST = "500"
@@ -32,14 +32,20 @@ def die_first() -> None:
 
 
 def serve(link: int, handle: Callable[[IncomingMessage], FromHandler]) -> None:
-    """Hand over what comes on the socket ``link``, until the worker closes it. Only this process has the socket."""
+    """Hand over what comes on the socket ``link``, until the worker closes it, or the handler turns out to be broken.
+
+    Only this process has the socket.
+    """
     os.set_inheritable(link, False)
     tell(link, Ready())
     with open(link, "rb", closefd=False) as frames:
         for line in frames:
             frame = CODEC.decode(line)
             assert isinstance(frame, Take)
-            tell(link, handle(frame.message))
+            answer = handle(frame.message)
+            tell(link, answer)
+            if isinstance(answer, Failed) and answer.broken:
+                return
 
 
 def refuse(link: int, error: str) -> None:

@@ -1,9 +1,10 @@
 """The program that posts each message: ``python -P -m …delivery.url_handler <socket>``; the URL is in its environment.
 
 It has no keys; of secrets only the one that signs. A receiver that is away, busy or overloaded is not the message's
-fault: ``Failed`` says so. Nothing of an answer but its status is looked at.
+fault: ``Failed`` says so. Nothing of an answer but its status is looked at; its rest is read to keep the connection.
 """
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -26,6 +27,12 @@ CONNECT_TIMEOUT = 10.0
 KEPT_FOR = 2.0
 """Seconds that an idle connection is kept: less than servers keep it, or a message meets one that is being closed."""
 
+ANSWER_SIZE = 64 << 10
+"""Bytes of an answer that are read, so that its connection can take the next message; nobody looks at them."""
+
+ANSWER_TIME = 1.0
+"""Seconds that an answer may take after its status."""
+
 AWAY = frozenset({408, 425, 429, 502, 503, 504})
 """Statuses that say: not now. Any other message would get the same."""
 
@@ -45,11 +52,23 @@ class Poster:
         try:
             with self._client.stream("POST", self._url, content=content, headers=sent) as answer:
                 status = answer.status_code
+                _read_out(answer)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             return Failed(type(error).__name__, transient=True)
         except Exception as error:  # noqa: BLE001  # whatever is wrong with the address or the machine
             return Failed(type(error).__name__)
         return Taken() if 200 <= status < 300 else Failed(f"HTTP {status}", transient=status in AWAY)
+
+
+def _read_out(answer: httpx.Response) -> None:
+    """Read what comes after the status, so that the connection is kept; where it is too much or too slow, it is not."""
+    answer.request.extensions["timeout"]["read"] = ANSWER_TIME  # of the body alone: reading it has not begun
+    end, size = time.monotonic() + ANSWER_TIME, 0
+    with contextlib.suppress(httpx.HTTPError):
+        for chunk in answer.iter_raw():
+            size += len(chunk)
+            if size > ANSWER_SIZE or time.monotonic() > end:
+                return
 
 
 def headers(message: IncomingMessage, content: bytes, secret: str | None, now: str) -> dict[str, str]:

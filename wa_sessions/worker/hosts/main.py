@@ -137,24 +137,23 @@ class Host:
     def _answer(self, asked: protocol.SendText | protocol.Unlink | protocol.PrepareStore) -> None:
         def answer() -> None:
             try:
-                self.tell(protocol.Answer(asked.request, result=self._ask(asked)))
-            except KeyError:
-                self.tell(protocol.Answer(asked.request, error="the session has ended"))
+                self.tell(self._ask(asked))
             except Exception as error:  # noqa: BLE001  # the asker gets it
                 text = plain_text(f"{type(error).__name__}: {error}", _ERROR_SIZE)
                 self.tell(protocol.Answer(asked.request, error=text))
 
         self._aside(answer)
 
-    def _ask(self, asked: protocol.SendText | protocol.Unlink | protocol.PrepareStore) -> str | list[str] | None:
-        match asked:
-            case protocol.SendText(number, _, to, text):
-                return self._clients[number].send_text(to, text)
-            case protocol.Unlink(number):
-                self._clients[number].unlink()
-                return None
-            case protocol.PrepareStore(_, store_url):
-                return _prepare(store_url)
+    def _ask(self, asked: protocol.SendText | protocol.Unlink | protocol.PrepareStore) -> protocol.Answer:
+        if isinstance(asked, protocol.PrepareStore):
+            return protocol.Answer(asked.request, result=_prepare(asked.store_url))
+        client = self._clients.get(asked.client)
+        if client is None:
+            return protocol.Answer(asked.request, error="the session has ended")
+        if isinstance(asked, protocol.SendText):
+            return protocol.Answer(asked.request, result=client.send_text(asked.to, asked.text))
+        client.unlink()
+        return protocol.Answer(asked.request)
 
     @staticmethod
     def _aside(work: Callable[[], None]) -> threading.Thread:

@@ -203,7 +203,7 @@ class StoreFailed:
 
 @dataclass(frozen=True, slots=True)
 class StreamError:
-    """WhatsApp ended the stream with a code that whatsmeow has no name for."""
+    """WhatsApp ended the stream with a code that whatsmeow does not handle (``handleStreamError``); "" for none."""
 
     client: int
     code: str
