@@ -315,7 +315,7 @@ def test_a_look_that_keeps_failing_before_the_session_begins_is_tried_with_growi
 
     async def scenario(rig: Rig) -> None:
         monkeypatch.setattr(repository.health_rows, "load", refused)
-        monkeypatch.setattr(rig.worker, "_pause", pause)
+        monkeypatch.setattr(rig.worker._sessions, "_pause", pause)
         async with running(rig):
             assert rig.health()["state"] == "connected"
 
