@@ -23,6 +23,7 @@ from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.health.model import ErrorKind, Limits
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.worker import mapping
+from wa_sessions.worker.clock_steps import capped
 from wa_sessions.worker.effects import (
     AnswerCommand,
     Call,
@@ -42,7 +43,7 @@ from wa_sessions.worker.effects import (
     UnlinkDevice,
 )
 from wa_sessions.worker.hosts import protocol
-from wa_sessions.worker.machine import handler_note, step
+from wa_sessions.worker.machine import handler_note, seconds_to_look, step
 from wa_sessions.worker.ports import HandlerEvent, MoveAsked
 from wa_sessions.worker.session import (
     CollectionUnsynced,
@@ -55,6 +56,7 @@ from wa_sessions.worker.session import (
     Shutdown,
     StoreBack,
     StoreLost,
+    TimeOver,
     Verb,
     VersionsSeen,
 )
@@ -774,6 +776,42 @@ def test_what_one_phone_met_alone_is_over_after_a_minute_though_it_does_not_conn
     assert noted(world)[-1] == "store_lost"
     world.wait(3 * 60 * SECOND)
     assert noted(world)[-2:] == ["store_lost", "store_back"]
+
+
+@pytest.mark.parametrize("back", [timedelta(minutes=2), HOUR, 24 * HOUR])
+def test_a_clock_that_steps_back_makes_no_pause_longer_than_it_was_meant_to_be(back: timedelta) -> None:
+    def unreachable() -> World:
+        world = connected()
+        world.client_says(partial(protocol.ConnectFailed, in_store=False, error="x"))
+        world.hosts_end_clients()
+        return world
+
+    def refused() -> World:
+        world = connected()
+        for _ in range(4):
+            world.take(StoreLost("refused"))
+        return world
+
+    def silent() -> World:
+        return World().start()
+
+    for begin, longest in ((unreachable, 62), (refused, 62), (silent, 91), (pairing, 600)):
+        world = begin()
+        world.now -= back
+        left = seconds_to_look(world.session, world.now)
+        assert left is not None
+        assert left <= 60
+        before, state, away = world.now, world.session.state, world.session.store_away
+        world.take(TimeOver())  # which the task tells after ``left`` at the latest
+        while (world.session.state, world.session.store_away) == (state, away):
+            world.wait_for_next_look()
+            assert world.now - before <= longest * SECOND
+
+
+def test_a_ban_is_no_pause_that_a_clock_could_make_too_long() -> None:
+    until = START + 1000 * HOUR
+    session = Session(NUMBER, Settings(Limits()), state=State.BANNED, retry_at=until, looked_at=START)
+    assert capped(session, START - 24 * HOUR).retry_at == until
 
 
 def test_a_pairing_that_is_cut_short_goes_on_in_the_same_window() -> None:

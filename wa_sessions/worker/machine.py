@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from wa_sessions.health import model
 from wa_sessions.health.reconnect import End, State
 from wa_sessions.worker import commands, connection, linking, outage
+from wa_sessions.worker.clock_steps import capped
 from wa_sessions.worker.effects import (
     NO_EFFECTS,
     CloseAtLimit,
@@ -59,7 +60,7 @@ def step(session: Session, event: Event, now: datetime) -> Step:
     """What the session is after ``event``, and what follows from it."""
     if session.finished or _is_late(session, event):
         return session, NO_EFFECTS
-    after, effects = _react(session, event, now)
+    after, effects = _react(capped(session, now), event, now)
     while (found := _settled(after, now)) is not None:
         after, more = found
         effects += more
@@ -81,6 +82,12 @@ def next_look(session: Session) -> datetime | None:
         if _counts_bad_decrypt(session) and session.versions_at:
             times.append(session.versions_at + VERSIONS_EVERY)
     return min((time for time in times if time is not None), default=None)
+
+
+def seconds_to_look(session: Session, now: datetime) -> float | None:
+    """Until ``TimeOver`` is to be told; never longer than between two looks, however far a clock has stepped back."""
+    look = next_look(session)
+    return None if look is None else min((look - now).total_seconds(), LOOK_EVERY.total_seconds())
 
 
 # ---------------------------------------------------------------------------------------------------- reacting

@@ -29,7 +29,7 @@ from wa_sessions.worker.effects import (
     UnlinkDevice,
 )
 from wa_sessions.worker.hosts import protocol
-from wa_sessions.worker.machine import next_look, step
+from wa_sessions.worker.machine import seconds_to_look, step
 from wa_sessions.worker.outage import comes_back, was_back
 from wa_sessions.worker.ports import SessionHosts, Worker
 from wa_sessions.worker.processes import HandlerProcesses
@@ -153,8 +153,7 @@ class SessionTask:
         """What the database was not there for, then what time has brought, then what was told."""
         if self._kept and not self.session.store_away:
             return self._kept.popleft()
-        look = next_look(self.session)
-        left = (look - datetime.now(UTC)).total_seconds() if look else None
+        left = seconds_to_look(self.session, datetime.now(UTC))
         if left is not None and left <= 0:
             return TimeOver()
         try:
