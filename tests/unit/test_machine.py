@@ -31,13 +31,13 @@ from wa_sessions.worker.effects import (
     CloseClient,
     FindDevice,
     ForgetDevice,
+    LogLine,
     LookAtVersions,
     Note,
     OpenClient,
     Record,
     ReleaseLease,
     RestoreKeys,
-    Say,
     SetStatus,
     ShowQr,
     UnlinkDevice,
@@ -693,7 +693,7 @@ def test_a_shutdown_without_the_database_finishes_and_answers_later() -> None:
     world.take(Shutdown())
     world.hosts_end_clients()
     assert world.session.finished
-    assert any(isinstance(call, Say) and call.event == "not_written" for call in world.moments[-1].effects.calls)
+    assert any(isinstance(call, LogLine) and call.event == "not_written" for call in world.moments[-1].effects.calls)
     assert world.store.answers[command] == 1
 
 
@@ -734,7 +734,7 @@ def test_a_session_whose_own_writes_fail_says_why_once_and_comes_back_with_growi
     world.wait(600 * SECOND)
     returns = [moment for moment in world.moments if moment.before.store_away and not moment.after.store_away]
     assert 20 < len(returns) < 40
-    said = [call.message for moment in world.moments for call in moment.asked(Say) if isinstance(call, Say)]
+    said = [call.message for moment in world.moments for call in moment.asked(LogLine) if isinstance(call, LogLine)]
     assert ["refused" in message for message in said] == [True]
     entries = [record for record in world.store.log[before:] if isinstance(record, Note)]
     assert [(note.kind, note.detail) for note in entries] == [("store_lost", {"reason": "refused"})]
@@ -752,7 +752,7 @@ def test_another_reason_is_said_too() -> None:
         world.take(StoreLost(reason))
         world.take(StoreBack())
         world.wait(40 * SECOND)
-    said = [call.message for moment in world.moments for call in moment.asked(Say) if isinstance(call, Say)]
+    said = [call.message for moment in world.moments for call in moment.asked(LogLine) if isinstance(call, LogLine)]
     assert [message[:1] for message in said] == ["a", "b"]
 
 
@@ -763,7 +763,7 @@ def test_an_outage_that_everybody_meets_is_told_by_the_worker_and_waits_for_no_p
         world.lose_store()
         world.find_store()
         assert not world.session.store_away
-    assert not [call for moment in world.moments for call in moment.asked(Say)]
+    assert not [call for moment in world.moments for call in moment.asked(LogLine)]
     assert noted(world).count("store_back") == 5
 
 

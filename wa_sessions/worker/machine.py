@@ -19,9 +19,9 @@ from wa_sessions.worker.effects import (
     DropClient,
     Effects,
     FindDevice,
+    LogLine,
     LookAtVersions,
     Note,
-    Say,
     Step,
 )
 from wa_sessions.worker.hosts import protocol
@@ -152,7 +152,7 @@ def _client(session: Session, event: Event, now: datetime) -> Step:
 def _start(session: Session, now: datetime) -> Step:
     session = replace(session, looked_at=now)
     if (banned := session.banned_until) and banned > now:
-        waiting = Say("banned", f"banned by WhatsApp until {banned:%Y-%m-%d %H:%M:%S} UTC; waiting for that")
+        waiting = LogLine("banned", f"banned by WhatsApp until {banned:%Y-%m-%d %H:%M:%S} UTC; waiting for that")
         return session.towards(State.BANNED, session.detail, retry_at=banned), Effects(calls=(waiting,))
     return session.towards(State.CONNECTING), NO_EFFECTS
 
@@ -168,7 +168,7 @@ def _resume(session: Session, now: datetime) -> Step:
 
 def _lease_lost(session: Session, reason: str) -> Step:
     drop = (DropClient(session.client),) if session.client is not None else ()
-    say = Say("lease_lost", f"session given up: {reason}", "error")
+    say = LogLine("lease_lost", f"session given up: {reason}", "error")
     return replace(session, client=None, finished=True), Effects(calls=(*drop, say))
 
 
@@ -297,7 +297,7 @@ def _stop_due(session: Session) -> Step | None:
     if not session.stopping or session.asked:
         return None
     if session.store_away:
-        say = Say("not_written", "the last status could not be written: the database does not answer", "error")
+        say = LogLine("not_written", "the last status could not be written: the database does not answer", "error")
         return replace(session, finished=True), Effects(calls=(say,))
     session, answers = commands.refused(session, commands.SHUTTING_DOWN)
     session, records = commands.stopped(session)

@@ -18,14 +18,14 @@ from wa_sessions.worker.effects import (
     DropClient,
     Effects,
     FindDevice,
+    LogLine,
     LookAtVersions,
+    Notify,
     OpenClient,
     ReleaseLease,
-    Say,
     SendText,
     ShowQr,
     SuspectStore,
-    Tell,
     UnlinkDevice,
 )
 from wa_sessions.worker.hosts import protocol
@@ -279,10 +279,10 @@ class SessionTask:
         match call:
             case ShowQr(code):
                 self._watching.on_qr(number, code)
-            case Tell(event, fields):
+            case Notify(event, fields):
                 if self._watching.on_event(number, event, fields):
                     self._worker.stop()
-            case Say(event, message, level):
+            case LogLine(event, message, level):
                 {"info": log.info, "warn": log.warn, "error": log.error}[level](message, phone=number, event=event)
 
     async def _released(self, command_id: int, actor: str) -> Released:
