@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from wa_sessions.worker.hosts import main, protocol
+from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.client import LINE_SIZE, HostExit, _Lines, host_environment
 from wa_sessions.worker.hosts.failed_copies import FailedCopies
 from wa_sessions.worker.hosts.gate import PATIENCE, MapGate
 from wa_sessions.worker.hosts.host import Client, Host
+from wa_sessions.worker.hosts.main import HostProgram
 from wa_sessions.worker.hosts.pool import HostPool, _alone
 from wa_sessions.worker.hosts.sockets import StoreAddress, _address, store_address
 from wa_sessions.worker.hosts.watch import FIRST_LOOKS, SILENT_LOOKS, STOPPED_LOOKS, Pulse
@@ -329,7 +330,7 @@ class Confused:
 
 def test_a_request_to_a_session_that_has_ended_is_told_from_one_that_fails() -> None:
     read_end, write_end = os.pipe()
-    host = main.Host(write_end)
+    host = HostProgram(write_end)
     host._clients[1] = Confused()  # type: ignore[assignment]
     with os.fdopen(read_end, "rb") as frames:
         for client, error in ((1, "KeyError: 'x'"), (2, "the session has ended")):

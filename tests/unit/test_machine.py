@@ -23,6 +23,7 @@ from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.health.model import ErrorKind, Limits
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.worker import mapping
+from wa_sessions.worker.clock_steps import capped
 from wa_sessions.worker.effects import (
     AnswerCommand,
     Call,
@@ -30,19 +31,19 @@ from wa_sessions.worker.effects import (
     CloseClient,
     FindDevice,
     ForgetDevice,
+    LogLine,
     LookAtVersions,
     Note,
     OpenClient,
     Record,
     ReleaseLease,
     RestoreKeys,
-    Say,
     SetStatus,
     ShowQr,
     UnlinkDevice,
 )
 from wa_sessions.worker.hosts import protocol
-from wa_sessions.worker.machine import handler_note, step
+from wa_sessions.worker.machine import handler_note, seconds_to_look, step
 from wa_sessions.worker.ports import HandlerEvent, MoveAsked
 from wa_sessions.worker.session import (
     CollectionUnsynced,
@@ -55,6 +56,7 @@ from wa_sessions.worker.session import (
     Shutdown,
     StoreBack,
     StoreLost,
+    TimeOver,
     Verb,
     VersionsSeen,
 )
@@ -702,7 +704,7 @@ def test_a_shutdown_without_the_database_finishes_and_answers_later() -> None:
     world.take(Shutdown())
     world.hosts_end_clients()
     assert world.session.finished
-    assert any(isinstance(call, Say) and call.event == "not_written" for call in world.moments[-1].effects.calls)
+    assert any(isinstance(call, LogLine) and call.event == "not_written" for call in world.moments[-1].effects.calls)
     assert world.store.answers[command] == 1
 
 
@@ -743,7 +745,7 @@ def test_a_session_whose_own_writes_fail_says_why_once_and_comes_back_with_growi
     world.wait(600 * SECOND)
     returns = [moment for moment in world.moments if moment.before.store_away and not moment.after.store_away]
     assert 20 < len(returns) < 40
-    said = [call.message for moment in world.moments for call in moment.asked(Say) if isinstance(call, Say)]
+    said = [call.message for moment in world.moments for call in moment.asked(LogLine) if isinstance(call, LogLine)]
     assert ["refused" in message for message in said] == [True]
     entries = [record for record in world.store.log[before:] if isinstance(record, Note)]
     assert [(note.kind, note.detail) for note in entries] == [("store_lost", {"reason": "refused"})]
@@ -761,7 +763,7 @@ def test_another_reason_is_said_too() -> None:
         world.take(StoreLost(reason))
         world.take(StoreBack())
         world.wait(40 * SECOND)
-    said = [call.message for moment in world.moments for call in moment.asked(Say) if isinstance(call, Say)]
+    said = [call.message for moment in world.moments for call in moment.asked(LogLine) if isinstance(call, LogLine)]
     assert [message[:1] for message in said] == ["a", "b"]
 
 
@@ -772,7 +774,7 @@ def test_an_outage_that_everybody_meets_is_told_by_the_worker_and_waits_for_no_p
         world.lose_store()
         world.find_store()
         assert not world.session.store_away
-    assert not [call for moment in world.moments for call in moment.asked(Say)]
+    assert not [call for moment in world.moments for call in moment.asked(LogLine)]
     assert noted(world).count("store_back") == 5
 
 
@@ -785,6 +787,42 @@ def test_what_one_phone_met_alone_is_over_after_a_minute_though_it_does_not_conn
     assert noted(world)[-1] == "store_lost"
     world.wait(3 * 60 * SECOND)
     assert noted(world)[-2:] == ["store_lost", "store_back"]
+
+
+@pytest.mark.parametrize("back", [timedelta(minutes=2), HOUR, 24 * HOUR])
+def test_a_clock_that_steps_back_makes_no_pause_longer_than_it_was_meant_to_be(back: timedelta) -> None:
+    def unreachable() -> World:
+        world = connected()
+        world.client_says(partial(protocol.ConnectFailed, in_store=False, error="x"))
+        world.hosts_end_clients()
+        return world
+
+    def refused() -> World:
+        world = connected()
+        for _ in range(4):
+            world.take(StoreLost("refused"))
+        return world
+
+    def silent() -> World:
+        return World().start()
+
+    for begin, longest in ((unreachable, 62), (refused, 62), (silent, 91), (pairing, 600)):
+        world = begin()
+        world.now -= back
+        left = seconds_to_look(world.session, world.now)
+        assert left is not None
+        assert left <= 60
+        before, state, away = world.now, world.session.state, world.session.store_away
+        world.take(TimeOver())  # which the task tells after ``left`` at the latest
+        while (world.session.state, world.session.store_away) == (state, away):
+            world.wait_for_next_look()
+            assert world.now - before <= longest * SECOND
+
+
+def test_a_ban_is_no_pause_that_a_clock_could_make_too_long() -> None:
+    until = START + 1000 * HOUR
+    session = Session(NUMBER, Settings(Limits()), state=State.BANNED, retry_at=until, looked_at=START)
+    assert capped(session, START - 24 * HOUR).retry_at == until
 
 
 def test_a_pairing_that_is_cut_short_goes_on_in_the_same_window() -> None:

@@ -13,11 +13,11 @@ from wa_sessions.worker.effects import (
     CloseClient,
     Effects,
     Note,
+    Notify,
     OpenClient,
     Record,
     SetStatus,
     Step,
-    Tell,
 )
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.ports import MoveAsked
@@ -116,7 +116,7 @@ def ended(session: Session, end: End, detail: str, now: datetime, until: datetim
         session = replace(session, attempts=0, store_attempts=0)
     session = replace(session, deadline=None, connected_at=None, returning=Return.LOGIN)
     follows = after(end, ban_expires_at=until)
-    told = Effects((SetStatus(follows.status, qr_code=None),), (Tell(follows.state.value),))
+    told = Effects((SetStatus(follows.status, qr_code=None),), (Notify(follows.state.value),))
     match follows:
         case StayDown(state=state):
             session, effects = _stay_down(session, state, detail)
@@ -138,7 +138,7 @@ def set_aside(session: Session, reason: str, now: datetime) -> Step:
     note = Note("set_aside", message, "error", {"reason": reason})
     session = replace(session, deadline=None, connected_at=None, returning=Return.LOGIN)
     session = session.towards(State.CRASHED, detail, retry_at=until)
-    return session, Effects((SetStatus(Status.RECONNECTING, qr_code=None), note), (Tell(State.CRASHED.value),))
+    return session, Effects((SetStatus(Status.RECONNECTING, qr_code=None), note), (Notify(State.CRASHED.value),))
 
 
 def health(session: Session, event: Event, now: datetime) -> Step:
@@ -148,10 +148,10 @@ def health(session: Session, event: Event, now: datetime) -> Step:
             return session, NO_EFFECTS
         case MessageUndecrypted(one):
             session, effects = decided(session, _failed(event, now), now)
-            return session, effects + Effects(calls=(Tell("undecrypted", {"cause": one.cause.value}),))
+            return session, effects + Effects(calls=(Notify("undecrypted", {"cause": one.cause.value}),))
         case protocol.Decrypted(_, message_id, sender, chat):
             session, effects = decided(session, model.MessageDecrypted(now, message_id, sender, chat), now)
-            return session, effects + Effects(calls=(Tell("decrypted"),))
+            return session, effects + Effects(calls=(Notify("decrypted"),))
         case protocol.RetriesExhausted(_, message_id):
             return decided(session, model.MessageGivenUp(now, message_id), now)
         case CollectionUnsynced(one, versions):
@@ -204,7 +204,7 @@ def _connected(session: Session, device: str, now: datetime) -> Step:
         status = SetStatus(Status.CONNECTED, qr_code=None, phone_jid=device, connected_now=True)
         records = (status, Note("connected", f"connected as {device}"))
     session, effects = decided(session, model.Connected(now, for_repair=returning is not Return.LOGIN), now)
-    return session, Effects(records, (Tell("connected"),)) + effects
+    return session, Effects(records, (Notify("connected"),)) + effects
 
 
 def _changed(session: Session, state: State, status: Status, kind: str, message: str) -> Step:

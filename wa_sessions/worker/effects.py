@@ -180,7 +180,7 @@ class ShowQr:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class Notify:
     """For whoever watches this run: an event of the session and its fields."""
 
     event: str
@@ -188,7 +188,7 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class LogLine:
     """A line of the log that is true before anything can be written."""
 
     event: str
@@ -207,8 +207,8 @@ Call = (
     | ReleaseLease
     | SuspectStore
     | ShowQr
-    | Tell
-    | Say
+    | Notify
+    | LogLine
 )
 
 

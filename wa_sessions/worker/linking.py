@@ -11,9 +11,9 @@ from wa_sessions.worker.effects import (
     Effects,
     FindDevice,
     ForgetDevice,
+    LogLine,
     Note,
     OpenClient,
-    Say,
     SetStatus,
     ShowQr,
     Step,
@@ -53,7 +53,7 @@ def react(session: Session, event: Event, now: datetime) -> Step:
     match event:
         case protocol.QrCode(code=code):
             session = replace(session, deadline=now + session.settings.answer_timeout)
-            say = Say("qr", 'a QR to scan is in "OrganizationPhone"."qrCode"', "info")
+            say = LogLine("qr", 'a QR to scan is in "OrganizationPhone"."qrCode"', "info")
             return session, Effects((SetStatus(Status.PENDING, qr_code=code),), (say, ShowQr(code)))
         case protocol.Paired(jid=jid) if number_of(jid) == session.number:
             until = now + session.settings.answer_timeout

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from wa_sessions.health import model
 from wa_sessions.health.reconnect import End, State
 from wa_sessions.worker import commands, connection, linking, outage
+from wa_sessions.worker.clock_steps import capped
 from wa_sessions.worker.effects import (
     NO_EFFECTS,
     CloseAtLimit,
@@ -18,9 +19,9 @@ from wa_sessions.worker.effects import (
     DropClient,
     Effects,
     FindDevice,
+    LogLine,
     LookAtVersions,
     Note,
-    Say,
     Step,
 )
 from wa_sessions.worker.hosts import protocol
@@ -60,7 +61,7 @@ def step(session: Session, event: Event, now: datetime) -> Step:
     """What the session is after ``event``, and what follows from it."""
     if session.finished or _is_late(session, event):
         return session, NO_EFFECTS
-    after, effects = _react(session, event, now)
+    after, effects = _react(capped(session, now), event, now)
     while (found := _settled(after, now)) is not None:
         after, more = found
         effects += more
@@ -82,6 +83,12 @@ def next_look(session: Session) -> datetime | None:
         if _counts_bad_decrypt(session) and session.versions_at:
             times.append(session.versions_at + VERSIONS_EVERY)
     return min((time for time in times if time is not None), default=None)
+
+
+def seconds_to_look(session: Session, now: datetime) -> float | None:
+    """Until ``TimeOver`` is to be told; never longer than between two looks, however far a clock has stepped back."""
+    look = next_look(session)
+    return None if look is None else min((look - now).total_seconds(), LOOK_EVERY.total_seconds())
 
 
 # ---------------------------------------------------------------------------------------------------- reacting
@@ -146,7 +153,7 @@ def _client(session: Session, event: Event, now: datetime) -> Step:
 def _start(session: Session, now: datetime) -> Step:
     session = replace(session, looked_at=now)
     if (banned := session.banned_until) and banned > now:
-        waiting = Say("banned", f"banned by WhatsApp until {banned:%Y-%m-%d %H:%M:%S} UTC; waiting for that")
+        waiting = LogLine("banned", f"banned by WhatsApp until {banned:%Y-%m-%d %H:%M:%S} UTC; waiting for that")
         return session.towards(State.BANNED, session.detail, retry_at=banned), Effects(calls=(waiting,))
     return session.towards(State.CONNECTING), NO_EFFECTS
 
@@ -162,7 +169,7 @@ def _resume(session: Session, now: datetime) -> Step:
 
 def _lease_lost(session: Session, reason: str) -> Step:
     drop = (DropClient(session.client),) if session.client is not None else ()
-    say = Say("lease_lost", f"session given up: {reason}", "error")
+    say = LogLine("lease_lost", f"session given up: {reason}", "error")
     return replace(session, client=None, finished=True), Effects(calls=(*drop, say))
 
 
@@ -291,7 +298,7 @@ def _stop_due(session: Session) -> Step | None:
     if not session.stopping or session.asked:
         return None
     if session.store_away:
-        say = Say("not_written", "the last status could not be written: the database does not answer", "error")
+        say = LogLine("not_written", "the last status could not be written: the database does not answer", "error")
         return replace(session, finished=True), Effects(calls=(say,))
     session, answers = commands.refused(session, commands.SHUTTING_DOWN)
     session, records = commands.stopped(session)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from wa_sessions.health.reconnect import State
 from wa_sessions.worker import connection
 from wa_sessions.worker.connection import LONGEST_STORE_PAUSE, SETTLED_AFTER
-from wa_sessions.worker.effects import NO_EFFECTS, Effects, Note, Say, Step, SuspectStore
+from wa_sessions.worker.effects import NO_EFFECTS, Effects, LogLine, Note, Step, SuspectStore
 from wa_sessions.worker.session import Session
 from wa_sessions.worker.store_trouble import StoreTrouble
 
@@ -114,5 +114,5 @@ def _told(session: Session) -> Step:
     reason = session.trouble.reason
     if reason is None or reason == session.trouble.told:
         return session, NO_EFFECTS
-    say = Say("store_lost", f"{reason}: socket closed, WhatsApp keeps the messages; it is tried again", "error")
+    say = LogLine("store_lost", f"{reason}: socket closed, WhatsApp keeps the messages; it is tried again", "error")
     return replace(session, trouble=replace(session.trouble, told=reason)), Effects(calls=(say,))

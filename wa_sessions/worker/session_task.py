@@ -18,18 +18,18 @@ from wa_sessions.worker.effects import (
     DropClient,
     Effects,
     FindDevice,
+    LogLine,
     LookAtVersions,
+    Notify,
     OpenClient,
     ReleaseLease,
-    Say,
     SendText,
     ShowQr,
     SuspectStore,
-    Tell,
     UnlinkDevice,
 )
 from wa_sessions.worker.hosts import protocol
-from wa_sessions.worker.machine import next_look, step
+from wa_sessions.worker.machine import seconds_to_look, step
 from wa_sessions.worker.outage import comes_back, was_back
 from wa_sessions.worker.ports import ClientLost, SessionHosts, Worker
 from wa_sessions.worker.processes import HandlerProcesses
@@ -165,8 +165,7 @@ class SessionTask:
         """What the database was not there for, then what time has brought, then what was told."""
         if self._kept and not self.session.store_away:
             return self._kept.popleft()
-        look = next_look(self.session)
-        left = (look - datetime.now(UTC)).total_seconds() if look else None
+        left = seconds_to_look(self.session, datetime.now(UTC))
         if left is not None and left <= 0:
             return TimeOver()
         try:
@@ -294,10 +293,10 @@ class SessionTask:
         match call:
             case ShowQr(code):
                 self._watching.on_qr(number, code)
-            case Tell(event, fields):
+            case Notify(event, fields):
                 if self._watching.on_event(number, event, fields):
                     self._worker.stop()
-            case Say(event, message, level):
+            case LogLine(event, message, level):
                 {"info": log.info, "warn": log.warn, "error": log.error}[level](message, phone=number, event=event)
 
     async def _released(self, command_id: int, actor: str) -> Released:

@@ -184,6 +184,7 @@ class World:
         self.barred_until: datetime | None = None
         self._kept: deque[Event] = deque()
         self._uncertain: Event | None = None
+        self._suspected = False
         self._version = 0
 
     # ------------------------------------------------------------------------------------------- the task
@@ -220,6 +221,10 @@ class World:
             look = next_look(self.session)
             stood = any(moment.stands for moment in self.moments[lived:] if moment.event is told)
             assert not stood or self.session.finished or look is None or look > self.now, "time is over again at once"
+        if self._suspected:
+            self._suspected = False
+            if not self.store_down:
+                self.take(StoreBack())
 
     def _take_kept(self) -> None:
         while self._kept and not self.session.store_away and not self.session.finished:
@@ -332,8 +337,7 @@ class World:
             case does.FindDevice() | does.LookAtVersions() if self.store_down:
                 self._take(StoreLost("refused"))
             case does.SuspectStore():
-                if not self.store_down:
-                    self._take(StoreBack())
+                self._suspected = True
             case does.FindDevice():
                 self._take(DeviceFound(self.store.device))
             case does.LookAtVersions():

@@ -31,7 +31,7 @@ _ERROR_SIZE = 500  # characters of an error for people
 _PR_SET_PDEATHSIG = 1
 
 
-class Host:
+class HostProgram:
     """Wires stdin, the clients and the pipe."""
 
     def __init__(self, pipe: int) -> None:
@@ -206,7 +206,7 @@ def _confine() -> None:
 def main() -> None:
     """The program."""
     _confine()
-    Host(int(sys.argv[1])).run()
+    HostProgram(int(sys.argv[1])).run()
 
 
 if __name__ == "__main__":
