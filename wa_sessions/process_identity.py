@@ -23,11 +23,15 @@ class ProcessIdentity:
         pid, (_, started) = os.getpid(), _stat(os.getpid())
         return cls(socket.gethostname(), pid, _boot_id(), _pid_namespace(), started)
 
-    def is_gone(self) -> bool:
-        """Whether it is known from here to have ended; of another machine or container nothing is."""
+    def is_here(self) -> bool:
+        """Whether it is, or was, a process of this machine and container; of others nothing is known from here."""
         if None in (self.boot_id, self.pid_namespace, self.started):
             return False
-        if (self.boot_id, self.pid_namespace) != (_boot_id(), _pid_namespace()):
+        return (self.boot_id, self.pid_namespace) == (_boot_id(), _pid_namespace())
+
+    def is_gone(self) -> bool:
+        """Whether it is known from here to have ended."""
+        if not self.is_here():
             return False
         state, started = _stat(self.pid)
         return state in {"", "Z", "X"} or started != self.started

@@ -371,7 +371,7 @@ def test_a_worker_takes_no_lease_of_what_is_not_ours_by_now(fleet: Fleet) -> Non
     for phone, words in ((chosen, "is a baileys phone by now"), (twice, "#15 of organization 99")):
         with pytest.raises(OwnedByAnother, match=words):
             ownership.take(phone.id)
-    ownership.let_go([])
+    ownership.end()
     assert fleet.sql("SELECT phone_id FROM wa_sessions.lease WHERE expires_at > clock_timestamp()") == []
 
 

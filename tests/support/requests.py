@@ -12,6 +12,6 @@ def await_request(dedicated: Connection, worker_id: UUID, timeout: float) -> boo
     """Whether somebody asks this worker within ``timeout`` seconds; ``commands.listen`` comes before."""
     deadline = time.monotonic() + timeout
     while (left := deadline - time.monotonic()) > 0:
-        if select.select([dedicated], [], [], left)[0] and commands.heard(dedicated, worker_id):
+        if select.select([dedicated], [], [], left)[0] and commands.heard(dedicated, worker_id).request:
             return True
     return False

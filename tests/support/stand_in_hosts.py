@@ -85,6 +85,12 @@ class StandInHandlers:
     def forget(self, phone_id: int) -> None:
         """There is nothing to forget."""
 
+    def hold_back(self, phone_id: int) -> None:
+        """Nothing waits."""
+
+    async def settled(self, phone_id: int) -> None:
+        """Everything is."""
+
     def put(self, phone_id: int, message: IncomingMessage, client: int) -> None:
         self.messages.append(message)
 

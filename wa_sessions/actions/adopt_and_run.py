@@ -103,7 +103,7 @@ def _tried(opened: Opened, ref: PhoneRef, options: RunOptions, wait: float) -> s
     """Run the phone; why it has to go back. What goes wrong once it has connected is raised, and it stays ours."""
     trial = Trial(wait)
     try:
-        run(opened, [ref], None, replace(options, trial_timeout=wait, on_event=trial.handle_event))
+        run(opened, [ref], None, replace(options, wait=False, trial_timeout=wait, on_event=trial.handle_event))
     except KeyboardInterrupt:
         pass
     except WaSessionsError as error:

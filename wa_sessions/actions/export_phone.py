@@ -14,7 +14,7 @@ from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owner
 from wa_sessions.actions.takeover import moved_all_the_same, with_words
-from wa_sessions.db import health, phones, quarantine, rights, takeover, whatsmeow
+from wa_sessions.db import health, leases, phones, quarantine, rights, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.operations import EXPORT
@@ -157,6 +157,7 @@ def _let_go(
     )
     phones.set_status(conn, opened.backend, phone.id, status, qr_code=None)
     counters.clear(conn, phone, State.IDLE, f"exported to {file.name}")
+    leases.reserve(conn, phone.id)  # a worker that shares all phones would show a QR
     detail = {
         "actor": operator(),
         "reason": reason,

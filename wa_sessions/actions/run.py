@@ -22,6 +22,7 @@ from wa_sessions.worker.delivery.checking import check_handler
 from wa_sessions.worker.delivery.dispatcher import Dispatcher
 from wa_sessions.worker.delivery.inbox import Inbox, RetryPolicy
 from wa_sessions.worker.delivery.spec import HandlerSpec
+from wa_sessions.worker.fleet import Scope
 from wa_sessions.worker.hosts.delivery_window import WINDOW
 from wa_sessions.worker.hosts.pool import HostPool
 from wa_sessions.worker.lease_times import DEFAULT_LEASE, LeaseTimes
@@ -41,12 +42,13 @@ class RunOptions:
     """How sessions are run. ``function`` (``module:function``), ``command`` or ``url`` takes messages, or nothing does.
 
     ``handlers``: processes that it runs in, ``handler_timeout`` seconds each message may take, ``handler_environment``
-    names or patterns of secret variables that it gets too. ``lease``: seconds of this worker's
-    silence after which another has its phones. ``inbox``: where messages wait for it, ``memory`` loses
-    what waits when the worker ends; ``retry``: what becomes of those that it fails at. ``keep_history``: older entries
-    are pruned once a day; 0 keeps all. ``metrics_listen``: host and port that metrics are served on. ``on_qr`` gets a
-    number and its raw QR text each time there is a new one. ``on_event`` gets number, event and fields of what sessions
-    do, and after ``trial_timeout`` seconds the event ``time_over`` of no number; if it answers True, the worker ends.
+    names or patterns of secret variables that it gets too. ``lease``: seconds of this worker's silence after which
+    another has its phones; ``wait``: what another has of the named phones is waited for. ``inbox``: where messages
+    wait for it, ``memory`` loses what waits when the worker ends; ``retry``: what becomes of those that it fails at.
+    ``keep_history``: older entries are pruned once a day; 0 keeps all. ``metrics_listen``: host and port that metrics
+    are served on. ``on_qr`` gets a number and its raw QR text each time there is a new one. ``on_event`` gets number,
+    event and fields of what sessions do, and after ``trial_timeout`` seconds the event ``time_over`` of no number; if
+    it answers True, the worker ends.
     """
 
     limits: Limits
@@ -63,6 +65,7 @@ class RunOptions:
     answer_timeout: float = 90.0
     store_url: str | None = None
     lease: float = DEFAULT_LEASE
+    wait: bool = True
     keep_history: timedelta = timedelta(days=90)
     metrics_listen: tuple[str, int] | None = None
     on_qr: Callable[[str, str], None] = lambda _phone, _code: None
@@ -71,7 +74,7 @@ class RunOptions:
 
 
 def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, options: RunOptions) -> None:
-    """Run the named phones, or all ``neonize`` phones that nobody else runs, until SIGTERM or SIGINT.
+    """Run the named phones, or share all ``neonize`` phones (of an organization) with others, until SIGTERM or SIGINT.
 
     Raises UsageError (no phone at all, a handler that is not there, bad settings of alerts), PhoneNotFound,
     AmbiguousPhone, OwnedByAnother (a phone that is not ours or another worker's), SchemaMissing, DatabaseError,
@@ -82,7 +85,7 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
     alert_targets.check()
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
-        chosen = _chosen(conn, opened, refs, organization_id)
+        named = _named(conn, opened, refs, organization_id)
         whatsmeow.ensure_schema(conn)
         override = options.store_url or os.environ.get(STORE_VARIABLE) or None
         store_url = settings.store_url(conn, opened.database.target, override)
@@ -92,23 +95,23 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
         log.warn("no --on-message: messages are only observed and not handed to anyone", event="no_handler")
     connections = Database(opened.database.target, INBOX_CONNECTIONS)
     with connections, _metrics(opened, options), _alerts(opened):
-        asyncio.run(_run(opened, chosen, options, store_url, handler, connections, skip_owned=not refs))
+        scope = None if refs else Scope(organization_id)
+        asyncio.run(_run(opened, named, scope, options, store_url, handler, connections))
 
 
 async def _run(
     opened: Opened,
-    chosen: Sequence[Phone],
+    named: Sequence[Phone],
+    scope: Scope | None,
     options: RunOptions,
     store_url: str,
     handler: HandlerSpec | None,
     connections: Database,
-    *,
-    skip_owned: bool,
 ) -> None:
     settings_ = Settings(options.limits, options.pairing_window, timedelta(seconds=options.answer_timeout))
     watching = Watching(options.on_qr, options.on_event)
     worker_options = WorkerOptions(
-        settings_, LeaseTimes(options.lease), options.keep_history, options.trial_timeout, watching
+        settings_, LeaseTimes(options.lease), options.keep_history, options.trial_timeout, watching, scope
     )
     inbox = Inbox(connections, options.retry) if handler is not None and options.inbox == "database" else None
     hosts = HostPool(
@@ -137,7 +140,7 @@ async def _run(
     database = Database(opened.database.target, CONNECTIONS)
     supervisor = Supervisor(database, opened.backend, worker_options, hosts, dispatcher)
     try:
-        await supervisor.run(chosen, skip_owned=skip_owned)
+        await supervisor.run(named, wait=options.wait)
     finally:
         database.cut()
         connections.cut()
@@ -175,19 +178,19 @@ def _metrics(opened: Opened, options: RunOptions) -> Iterator[None]:
         yield
 
 
-def _chosen(conn: Connection, opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None) -> list[Phone]:
+def _named(conn: Connection, opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None) -> list[Phone]:
+    """The phones that are named; where none is, see that there is any to share."""
     if refs:
         found = [phones.find(conn, opened.backend, ref, organization_id) for ref in refs]
         for phone in found:
             require_neonize(phone)
         return list({phone.id: phone for phone in found}.values())
     listed = phones.list_phones(conn, opened.backend, organization_id)
-    ours = [phone for phone in listed if phone.connection_type == "neonize"]
-    if not ours:
+    if not any(phone.connection_type == "neonize" for phone in listed):
         where = f" in organization {organization_id}" if organization_id is not None else ""
         org = organization_id if organization_id is not None else "N"
         raise UsageError(
             f"there is no neonize phone{where}: add one with wa-sessions add PHONE --org {org}, or take one over "
             "from the Node backend with wa-sessions adopt PHONE"
         )
-    return ours
+    return []

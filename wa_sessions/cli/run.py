@@ -13,7 +13,9 @@ from wa_sessions.keys.phone_ref import parse_phone
 
 Phones = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PHONE]...", help="Which phones; none named: all neonize phones that nobody runs."),
+    typer.Argument(
+        metavar="[PHONE]...", help="Which phones; none named: all neonize phones, shared with other workers."
+    ),
 ]
 OnMessage = Annotated[
     str | None,
@@ -137,6 +139,10 @@ Lease = Annotated[
         help="Silence of this worker after which another has its phones; 3s or more.",
     ),
 ]
+NoWait = Annotated[
+    bool,
+    typer.Option("--no-wait", help="End with 5 if another worker has a named phone, instead of waiting for it."),
+]
 KeepHistory = Annotated[
     timedelta,
     typer.Option(
@@ -175,6 +181,7 @@ def run(
     limit_scope: LimitScope = "account",
     store_url: StoreUrl = None,
     lease: Lease = "5s",  # type: ignore[assignment]  # typer parses it
+    no_wait: NoWait = False,
     keep_history: KeepHistory = "90d",  # type: ignore[assignment]  # typer parses it
     metrics_listen: MetricsListen = None,
     embedded: Embedded = False,
@@ -185,15 +192,18 @@ def run(
 
     Until SIGTERM or Ctrl-C, either of which ends it gracefully. A phone without keys shows a QR code to be scanned.
     \f
-    SIGTERM and Ctrl-C end it within 10 s, exit 0. Handlers run in processes of their own, which have no keys and, but
-    for `--handler-env`, no secret of ours; the messages of a chat are handled in order, chats side by side. A function
-    is also looked for in the current folder; with `--log-format json` no QR is drawn. There is no `--json`: see
+    SIGTERM and Ctrl-C end it within 10 s, exit 0; another worker has its sessions within 3. Workers to which no phones
+    are named share all of them (`--org`: those of an organization): each takes what is free up to its share, takes up
+    what is added or adopted later, lets go of what leaves, and stands by where others run them all
+    ([ownership](../explanation/ownership.md)). Handlers run in processes of their own, which have no keys and, but for
+    `--handler-env`, no secret of ours; the messages of a chat are handled in order, chats side by side. A function is
+    also looked for in the current folder; with `--log-format json` no QR is drawn. There is no `--json`: see
     [log lines](history.md#log-lines). History of the last day is never pruned.
     [Metrics](../monitoring/README.md#metrics) have no password: listen on loopback, as in `127.0.0.1:9464`.
 
     Exit: 0, 1 (no schema, no address for metrics, a service of the worker that failed, all that is left is
     `faulted`), 2 (no `neonize` phone, a handler that is not there), 3, 4 (also: neonize cannot use the key store),
-    5 (not a `neonize` phone, or another worker runs it).
+    5 (not a `neonize` phone; with `--no-wait` also: another worker runs it).
 
     Replaces: `pm2 start messenger-backend`, for our own phones.
     """
@@ -202,6 +212,8 @@ def run(
         raise UsageError("--keep-history takes a day or more: messages of the last day may still come again")
     if not timedelta(seconds=3) <= lease <= timedelta(minutes=10):
         raise UsageError("--lease takes 3s to 10m: what is shorter would end sessions on a busy machine")
+    if no_wait and not refs:
+        raise UsageError("--no-wait is for phones that are named: without names a worker shares them and stands by")
     listen = address(metrics_listen) if metrics_listen is not None else None
     from wa_sessions.actions import run as action
     from wa_sessions.health.model import Limits
@@ -224,6 +236,7 @@ def run(
         store_url=store_url,
         answer_timeout=answer_timeout.total_seconds(),
         lease=lease.total_seconds(),
+        wait=not no_wait,
         keep_history=keep_history,
         metrics_listen=listen,
         on_qr=_draw if log_format is LogFormat.TEXT else _nothing,

@@ -11,6 +11,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
+from wa_sessions.db import fleet
 from wa_sessions.db.gateway import Connection, pinned
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import DatabaseError, ExitCode, WaSessionsError
@@ -107,20 +108,32 @@ def wait(dedicated: Connection, command_id: int, timeout: float, *, gone: Callab
                 return _last_look(dedicated, command_id, round(time.monotonic() - began, 1))
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a worker's connection was notified of: a request to it, and a change in which phones are whose."""
+
+    request: bool
+    fleet: bool
+
+
 def listen(dedicated: Connection) -> None:
-    """Let a worker's dedicated connection hear of requests; raises DatabaseError on a lost link."""
+    """Let a worker's dedicated connection hear of requests and of the fleet; raises DatabaseError on a lost link."""
     with _link("listening"):
         dedicated.execute(_SQL.listen_requests)
+        fleet.listen(dedicated)
 
 
-def heard(dedicated: Connection, worker_id: UUID) -> bool:
-    """Whether somebody asks this worker, as soon as the connection can be read; raises DatabaseError on a lost link."""
-    found = False
+def heard(dedicated: Connection, worker_id: UUID) -> Heard:
+    """What has come, as soon as the connection can be read; raises DatabaseError on a lost link."""
+    request = changed = False
     with _link("listening"):
         dedicated.pgconn.consume_input()
         while note := dedicated.pgconn.notifies():
-            found = found or note.extra.decode(errors="replace") == str(worker_id)
-    return found
+            if note.relname.decode() == fleet.CHANNEL:
+                changed = True
+            else:
+                request = request or note.extra.decode(errors="replace") == str(worker_id)
+    return Heard(request, changed)
 
 
 @contextmanager

@@ -17,6 +17,9 @@ from wa_sessions.process_identity import ProcessIdentity
 
 LOCK_CLASS = 1464947539
 HOLDER_TIMEOUT = 3.0  # seconds for a connection that was ended to let go of its lock
+HURRY = 0.25  # seconds that a worker waits for either, which has other leases to renew
+OPERATOR = UUID(int=0)
+"""In ``wanted_by``: an operator has to do with the phone, and no worker takes it by itself."""
 FREE_AFTER = 0.8
 """Of a worker's lease: silence after which its phones may be taken if their locks are free, as after a kill.
 
@@ -68,16 +71,21 @@ class _Grip(Enum):
     LEASE = auto()
 
 
-def take(conn: Connection, phone_id: int, worker_id: UUID, *, dead: bool = False) -> int:
+def take(conn: Connection, phone_id: int, worker_id: UUID, *, dead: bool = False, hurry: bool = False) -> int:
     """Own a phone's session for as long as the worker is renewed; returns the epoch. Raises OwnedByAnother.
 
     ``conn`` is a transaction of the connection that keeps the lock, which stays whatever becomes of the transaction:
-    ``unlock`` where it fails. ``dead`` takes what a worker has that the caller knows to be gone.
+    ``unlock`` where it fails. ``dead`` takes what a worker has that the caller knows to be gone. ``hurry``: whoever
+    changes the phone at this moment is not waited for; Contended then.
     """
+    if hurry:
+        conn.execute(_SQL.hurry, {"milliseconds": str(int(HURRY * 1000))})
     grip = _grip(conn, phone_id, worker_id, dead=dead)
-    if grip is _Grip.LEASE or not _lock(conn, phone_id, end_holder=grip is _Grip.NONE):
+    patience = HURRY if hurry else HOLDER_TIMEOUT
+    if grip is _Grip.LEASE or not _lock(conn, phone_id, end_holder=grip is _Grip.NONE, patience=patience):
         raise OwnedByAnother(_held(phone_id, owner(conn, phone_id)))
-    taken = conn.execute(_SQL.take, {"phone_id": phone_id, "worker_id": worker_id}).fetchone()
+    values = {"phone_id": phone_id, "worker_id": worker_id, "operator": OPERATOR}
+    taken = conn.execute(_SQL.take, values).fetchone()
     return int(taken["epoch"]) if taken else 0
 
 
@@ -92,7 +100,18 @@ def block(conn: Connection, phone_id: int, *, dead: bool = False) -> None:
     if grip is _Grip.LEASE or not _lock(conn, phone_id, end_holder=grip is _Grip.NONE):
         raise OwnedByAnother(_held(phone_id, owner(conn, phone_id)))
     unlock(conn, phone_id)
-    conn.execute(_SQL.block, {"phone_id": phone_id, "holder": nobody})
+    conn.execute(_SQL.block, {"phone_id": phone_id, "holder": nobody, "operator": OPERATOR})
+    announce(conn)
+
+
+def reserve(conn: Connection, phone_id: int, seconds: float | None = None) -> None:
+    """Have no worker take a free phone by itself for so long, or until an operator says so: by ``block``, by name."""
+    conn.execute(_SQL.reserve, {"phone_id": phone_id, "operator": OPERATOR, "seconds": seconds})
+
+
+def announce(conn: Connection) -> None:
+    """Have all workers look which phones are theirs, as soon as this transaction stands."""
+    conn.execute(_SQL.announce)
 
 
 def mark_silent(conn: Connection, worker_id: UUID, silent: Collection[int]) -> None:
@@ -110,6 +129,13 @@ def release(conn: Connection, phone_id: int, worker_id: UUID) -> None:
     """Give a session up, on the connection that keeps the lock; the row stays, so that epochs grow."""
     conn.execute(_SQL.release, {"phone_id": phone_id, "worker_id": worker_id})
     unlock(conn, phone_id)
+    announce(conn)
+
+
+def release_all(conn: Connection, worker_id: UUID) -> None:
+    """Give up all that a worker has left; its locks end with its connection."""
+    conn.execute(_SQL.release_all, {"worker_id": worker_id})
+    announce(conn)
 
 
 def fence(conn: Connection, phone_id: int, worker_id: UUID, epoch: int) -> None:
@@ -152,7 +178,7 @@ def _grip(conn: Connection, phone_id: int, worker_id: UUID, *, dead: bool) -> _G
     return _Grip.LOCK if silence["leases"] >= FREE_AFTER else _Grip.LEASE
 
 
-def _lock(conn: Connection, phone_id: int, *, end_holder: bool) -> bool:
+def _lock(conn: Connection, phone_id: int, *, end_holder: bool, patience: float = HOLDER_TIMEOUT) -> bool:
     """Whether the lock could be had; ``end_holder``: who has it has it in vain, and its connection is ended."""
     values = {"class": LOCK_CLASS, "phone_id": phone_id}
 
@@ -165,7 +191,7 @@ def _lock(conn: Connection, phone_id: int, *, end_holder: bool) -> bool:
     if not end_holder:
         return False
     conn.execute(_SQL.end_holder, values)
-    deadline = time.monotonic() + HOLDER_TIMEOUT
+    deadline = time.monotonic() + patience
     while not (locked := tried()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return locked

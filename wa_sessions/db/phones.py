@@ -9,6 +9,7 @@ from psycopg import errors
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
 
+from wa_sessions.db import leases
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
@@ -112,6 +113,7 @@ def add(
     row = _insert(conn, statement, values, number)
     if not backend.has_connection_type:
         conn.execute(_SQL.assign, {"phone_id": row["id"], "connection_type": "neonize"})
+    leases.announce(conn)
     return _phones(conn, backend, [row])[0]
 
 
@@ -125,6 +127,7 @@ def assign(conn: Connection, backend: Backend, phone: Phone, connection_type: st
         _update(conn, backend, phone.id, {"connectionType": connection_type})
     else:
         conn.execute(_SQL.assign, {"phone_id": phone.id, "connection_type": connection_type})
+    leases.announce(conn)
 
 
 def rename(conn: Connection, backend: Backend, phone_id: int, display_name: str | None) -> None:

@@ -382,7 +382,9 @@ _SENTENCES: Mapping[str, str | Callable[[Detail], str]] = {
     "faulted": lambda detail: (
         f"{_said(detail, 'reason', 'a fault of wa-sessions')}; too often, so it stays down until wa-sessions run"
     ),
-    "stopped": "the worker ended",
+    "stopped": lambda detail: (
+        f"its worker let it go: {_said(detail, 'reason', '')}" if detail.get("reason") else "the worker ended"
+    ),
     "history_pruned": _pruned,
 }
 

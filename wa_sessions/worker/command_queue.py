@@ -22,16 +22,22 @@ class CommandQueue:
     """What operators ask of this worker.
 
     ``give`` takes a command of a phone, or says that the worker does not run it. ``lost`` is called when the database
-    goes: the connection that hears of commands is the first to know.
+    goes: the connection that hears of commands is the first to know. ``fleet_changed``: when phones may be free.
     """
 
     def __init__(
-        self, database: Database, worker_id: UUID, give: Callable[[int, Command], bool], lost: Callable[[], None]
+        self,
+        database: Database,
+        worker_id: UUID,
+        give: Callable[[int, Command], bool],
+        lost: Callable[[], None],
+        fleet_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._worker_id = worker_id
         self._give = give
         self._lost = lost
+        self._fleet_changed = fleet_changed
         self._heard = asyncio.Event()
         self._given: deque[int] = deque(maxlen=GIVEN_KEPT)
         self._in_doubt = False  # whether something may have been taken and not handed over
@@ -47,6 +53,7 @@ class CommandQueue:
                 return
             self._descriptor = conn.fileno()
             asyncio.get_running_loop().add_reader(self._descriptor, self._read, conn)
+            self._fleet_changed()
         self._heard.set()
 
     def end(self) -> None:
@@ -103,8 +110,11 @@ class CommandQueue:
 
     def _read(self, conn: Connection) -> None:
         try:
-            if commands.heard(conn, self._worker_id):
+            heard = commands.heard(conn, self._worker_id)
+            if heard.request:
                 self._heard.set()
+            if heard.fleet:
+                self._fleet_changed()
         except DatabaseError:
             self._close()
             self._lost()

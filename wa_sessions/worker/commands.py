@@ -38,6 +38,7 @@ from wa_sessions.worker.session import (
 )
 
 SHUTTING_DOWN = "the worker ends: try again when one runs the phone"
+STOPPED = Note("stopped", "session stopped")
 
 _ARGUMENTS: Mapping[str, Mapping[str, type | UnionType]] = {
     Verb.FORCE_CLOSE: {"reason": str, "logout": bool, "operation": str | None},
@@ -175,10 +176,12 @@ def refused(session: Session, why: str) -> Step:
 
 def stopped(session: Session) -> Step:
     """The session ends with its worker, or to be another's."""
-    records: tuple[Record, ...] = (Note("stopped", "session stopped"),)
+    why = session.stop_reason
+    note = Note("stopped", f"session let go: {why}", detail={"reason": why}) if why else STOPPED
+    records: tuple[Record, ...] = (note,)
     if session.online or session.coming_back:
         session = session.towards(State.STOPPED)
-        records = (SetStatus(Status.DISCONNECTED, qr_code=None), *records)
+        records = (SetStatus(Status.DISCONNECTED, qr_code=None), note)
     return session, Effects(records)
 
 

@@ -47,6 +47,7 @@ from wa_sessions.worker.session import (
     TimeOver,
     Verb,
     VersionsSeen,
+    WorkerEvent,
 )
 
 LOOK_EVERY = timedelta(seconds=60)  # between looks at messages that wait too long
@@ -103,7 +104,7 @@ def _react(session: Session, event: Event, now: datetime) -> Step:
             return _client(session, event, now)
 
 
-def _worker(session: Session, event: Event, now: datetime) -> Step:
+def _worker(session: Session, event: WorkerEvent, now: datetime) -> Step:
     """What the worker around the session tells."""
     match event:
         case Started():
@@ -118,8 +119,8 @@ def _worker(session: Session, event: Event, now: datetime) -> Step:
             return _lease_lost(session, reason)
         case TimeOver():
             return _time_over(session, now)
-        case _:
-            return replace(session, stopping=True), NO_EFFECTS
+        case Shutdown(reason):
+            return replace(session, stopping=True, stop_reason=reason), NO_EFFECTS
 
 
 def _client(session: Session, event: Event, now: datetime) -> Step:

@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from uuid import UUID
 
-from wa_sessions.db import leases, phones, workers
+from wa_sessions.db import fleet, leases, phones, workers
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection, Database, cut, errors_of, pinned
+from wa_sessions.db.phones import Phone
 from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.process_identity import ProcessIdentity
@@ -54,19 +55,37 @@ class Ownership:
             )
         self._stand_from(asked)
 
-    def take(self, phone_id: int) -> int:
-        """Own a phone that is ours to run; returns the epoch. Raises OwnedByAnother."""
+    def take(self, phone_id: int, *, hurry: bool = False) -> tuple[int, Phone]:
+        """Own a phone that is ours to run; the epoch, and the phone. Raises OwnedByAnother.
+
+        ``hurry``: raises Contended rather than keep the thread, and with it all leases, waiting for whoever changes it.
+        """
         try:
             with self._apart() as conn:
                 owner = leases.owner(conn, phone_id)
-                epoch = leases.take(conn, phone_id, self._worker_id, dead=owner is not None and owner.was_killed)
-                if refusal := self._refusal(conn, phone_id):
-                    raise refusal
+                dead = owner is not None and owner.was_killed
+                epoch = leases.take(conn, phone_id, self._worker_id, dead=dead, hurry=hurry)
+                return epoch, self._runnable(conn, phone_id)
         except WaSessionsError:
             if self._locks is not None:
                 leases.unlock(self._locks, phone_id)
             raise
-        return epoch
+
+    def look(
+        self, organization_id: int | None, phone_ids: Collection[int] | None, *, full: bool
+    ) -> tuple[list[fleet.WorkerRow], frozenset[UUID], list[fleet.PhoneRow]]:
+        """All workers, those that are known to be gone, and, if it is a ``full`` look, the phones: free, or ours."""
+        with self._apart() as conn:
+            seen = fleet.workers(conn)
+            gone = frozenset(row.id for row in seen if row.identity.is_gone())
+            if not full:
+                return seen, gone, []
+            renewed = [
+                row.id
+                for row in seen
+                if row.silence is not None and row.silence < leases.FREE_AFTER and row.id not in gone
+            ]
+            return seen, gone, fleet.phones(conn, self._backend, self._worker_id, renewed, organization_id, phone_ids)
 
     def renew(self, silent: Collection[int] = (), hosts: int | None = None) -> frozenset[int] | None:
         """Prolong everything that is ours, and say which sessions are ``silent``; the phones that are ours.
@@ -92,7 +111,7 @@ class Ownership:
         for phone_id in sorted(phone_ids):
             leases.unlock(self._connected(), phone_id)
             try:
-                taken[phone_id] = self.take(phone_id)
+                taken[phone_id], _ = self.take(phone_id)
             except OwnedByAnother as error:
                 taken[phone_id] = error
         return taken
@@ -107,17 +126,18 @@ class Ownership:
                 self._drop_locks()
         return self._locks is None
 
-    def release(self, phone_id: int) -> None:
-        """Give a phone back to whoever takes it next."""
+    def release(self, phone_id: int, reserved_for: float = 0.0) -> None:
+        """Give a phone back to whoever takes it next, or keep it for an operator for so many seconds."""
         with self._apart() as conn:
             leases.release(conn, phone_id, self._worker_id)
+            if reserved_for:
+                leases.reserve(conn, phone_id, reserved_for)
 
-    def let_go(self, phone_ids: Collection[int]) -> None:
-        """End: give everything back, as far as the database answers."""
+    def end(self) -> None:
+        """Give back all that is left, as far as the database answers."""
         try:
             with self._apart() as conn:
-                for phone_id in sorted(phone_ids):
-                    leases.release(conn, phone_id, self._worker_id)
+                leases.release_all(conn, self._worker_id)
                 workers.forget(conn, self._worker_id)
         except WaSessionsError as error:
             log.warn(f"leases end by themselves in {self._times.lease:.0f} s: {error}", event="not_released")
@@ -154,15 +174,13 @@ class Ownership:
                 self._locks.close()
         self._locks = None
 
-    def _refusal(self, conn: Connection, phone_id: int) -> OwnedByAnother | None:
-        """Why no worker may run a phone by now."""
+    def _runnable(self, conn: Connection, phone_id: int) -> Phone:
+        """The phone as it is by now. Raises OwnedByAnother where no worker may run it."""
         try:
             phone = phones.find(conn, self._backend, PhoneRef(phone_id=phone_id))
-            if phone.connection_type != "neonize":
-                return OwnedByAnother(f"{phone.number} is a {phone.connection_type} phone by now")
-            phones.require_alone(conn, self._backend, phone)
         except PhoneNotFound as error:
-            return OwnedByAnother(str(error))
-        except OwnedByAnother as error:
-            return error
-        return None
+            raise OwnedByAnother(str(error)) from None
+        if phone.connection_type != "neonize":
+            raise OwnedByAnother(f"{phone.number} is a {phone.connection_type} phone by now")
+        phones.require_alone(conn, self._backend, phone)
+        return phone

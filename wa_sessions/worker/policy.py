@@ -101,4 +101,4 @@ class PhonePolicy:
         try:
             await self.release()
         except WaSessionsError as error:
-            log.warn(f"its lease ends by itself: {error}", phone=self.task.session.number, event="not_released")
+            log.warn(f"not given back yet: {error}", phone=self.task.session.number, event="not_released")

@@ -59,6 +59,15 @@ class HandlerProcesses(Protocol):
     def forget(self, phone_id: int) -> None:
         """The worker runs this phone no more; what waits in memory is handed over still."""
 
+    def hold_back(self, phone_id: int) -> None:
+        """Another worker is to run this phone: begin with no message of it that the next one can hand over."""
+
+    async def settled(self, phone_id: int) -> None:
+        """Return when no handler has a message of this phone, and what came of it is safe; handlers are ended for it.
+
+        Gives up after some seconds while the database does not answer.
+        """
+
     def put(self, phone_id: int, message: IncomingMessage, client: int) -> None:
         """Take a message, whose phone is set; never waits for the handler. ``client``: who told it."""
 

@@ -113,6 +113,7 @@ class Session:
     requests: Mapping[int, Command] = field(default_factory=nothing)
     results: Mapping[int, Mapping[str, Any] | WaSessionsError] = field(default_factory=nothing)
     stopping: bool = False
+    stop_reason: str | None = None
     finished: bool = False
 
     looked_at: datetime | None = None
@@ -267,7 +268,9 @@ class StoreBack:
 
 @dataclass(frozen=True, slots=True)
 class Shutdown:
-    """The worker was told to end."""
+    """The session is to end: with its worker or, for this ``reason``, to be another's."""
+
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,14 +285,16 @@ class TimeOver:
     """The time that ``next_look`` named has come."""
 
 
+WorkerEvent = Started | Resumed | Shutdown | LeaseLost | TimeOver | StoreLost | StoreBack
+"""What the worker around the session tells."""
+
 Event = (
     ClientEvent
     | ClientLost
     | MoveAsked
     | RequestAnswered
     | HandlerEvent
-    | Started
-    | Resumed
+    | WorkerEvent
     | DeviceFound
     | ClientOpened
     | MessageUndecrypted
@@ -299,11 +304,6 @@ Event = (
     | RestoreAllowed
     | CommandSettled
     | Released
-    | StoreLost
-    | StoreBack
-    | Shutdown
-    | LeaseLost
-    | TimeOver
 )
 
 
@@ -328,6 +328,7 @@ def after_fault(session: Session, event: Event) -> Session:
         results=session.results,
         waiting=session.waiting,
         stopping=session.stopping or isinstance(event, Shutdown),
+        stop_reason=event.reason if isinstance(event, Shutdown) else session.stop_reason,
     )
 
 

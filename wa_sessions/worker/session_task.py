@@ -29,7 +29,7 @@ from wa_sessions.worker.effects import (
 )
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.machine import next_look, step
-from wa_sessions.worker.ports import SessionHosts, Worker
+from wa_sessions.worker.ports import ClientLost, SessionHosts, Worker
 from wa_sessions.worker.processes import HandlerProcesses
 from wa_sessions.worker.repository import STORE_AWAY, SessionRepository
 from wa_sessions.worker.session import (
@@ -87,6 +87,8 @@ class SessionTask:
         self._event: Event = Started()
         self._uncertain: Event | None = None
         self._busy_since: float | None = None
+        self._clients: set[int] = set()
+        self._no_clients = asyncio.Event()
         self.lost: str | None = None
         self.begun = False
 
@@ -103,7 +105,17 @@ class SessionTask:
             return
         if isinstance(event, LeaseLost):
             self.lost = event.reason
+        if isinstance(event, protocol.Stopped | ClientLost):
+            self._clients.discard(event.client)
+            if not self._clients:
+                self._no_clients.set()
         self._queue.put_nowait(event)
+
+    async def clients_gone(self) -> None:
+        """Return when no client of this task is open any more, though nobody handles its events."""
+        if self._clients:
+            self._no_clients.clear()
+            await self._no_clients.wait()
 
     async def run(self) -> None:
         """Live until the session is finished. Whatever is raised is a fault, after which ``resume`` may go on."""
@@ -256,7 +268,9 @@ class SessionTask:
             case ReleaseLease(command):
                 return await self._released(command.id, command.actor)
             case OpenClient(device):
-                return ClientOpened(self._hosts.open(self.repository.phone.id, device, self.tell))
+                client = self._hosts.open(self.repository.phone.id, device, self.tell)
+                self._clients.add(client)
+                return ClientOpened(client)
             case _:
                 self._call(call)
                 return None

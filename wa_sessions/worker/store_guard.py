@@ -46,11 +46,22 @@ class StoreGuard:
         self._suspected = asyncio.Event()
         self._answers = asyncio.Event()
         self._answers.set()
+        self._back_since = now()
 
     @property
     def answers(self) -> bool:
         """Whether the database answered when it was looked at last."""
         return self._answers.is_set()
+
+    @property
+    def back_for(self) -> float:
+        """Seconds since the worker began, or came back from a silence of its own or of the database."""
+        return now() - self._back_since
+
+    async def register(self) -> None:
+        """Make the worker known, or its return."""
+        await self.call(self._ownership.register)
+        self._back_since = now()
 
     async def call(self, work: Callable[..., T], *arguments: object) -> T:
         """Do something with the leases, on a thread of their own: however many sessions wait for a lock.
@@ -114,6 +125,7 @@ class StoreGuard:
                     self._answers.clear()
                     self._tell_all(StoreLost())
                     await self._regain_at_last(regain)
+                    self._back_since = now()
             finally:
                 regain.cancel()
             self._answers.set()
@@ -133,7 +145,7 @@ class StoreGuard:
         mine = await self.call(self._ownership.renew, self._silent())
         if mine is None:
             self._in_doubt = True
-            await self.call(self._ownership.register)
+            await self.register()
         await self._reclaim(self._tasks.keys() - (mine or frozenset()) if not self._in_doubt else self._tasks.keys())
         self._in_doubt = False
         self._hosts.extend_lease(self._ownership.until)

@@ -14,6 +14,9 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 2
 SELECT worker_id, epoch, expires_at > clock_timestamp() AS stands, expires_at = 'infinity' AS while_renewed
 FROM wa_sessions.lease WHERE phone_id = %(phone_id)s FOR UPDATE;
 
+-- name: hurry
+SELECT pg_catalog.set_config('lock_timeout', %(milliseconds)s, true);
+
 -- name: silence
 SELECT (extract(epoch FROM statement_timestamp() - heartbeat_at) / nullif(lease_seconds, 0))::float8 AS leases
 FROM wa_sessions.worker WHERE id = %(worker_id)s;
@@ -24,14 +27,23 @@ VALUES (%(phone_id)s, %(worker_id)s, 1, 'infinity', clock_timestamp())
 ON CONFLICT (phone_id) DO UPDATE
 SET worker_id = excluded.worker_id, epoch = lease.epoch + 1, expires_at = 'infinity', alive_at = NULL,
     taken_at = CASE WHEN lease.worker_id = excluded.worker_id THEN lease.taken_at ELSE excluded.taken_at END,
-    wanted_by = nullif(lease.wanted_by, excluded.worker_id)
+    wanted_by = CASE WHEN lease.wanted_by NOT IN (excluded.worker_id, %(operator)s) THEN lease.wanted_by END
 RETURNING epoch;
 
 -- name: block
 INSERT INTO wa_sessions.lease AS lease (phone_id, worker_id, epoch, expires_at)
 VALUES (%(phone_id)s, %(holder)s, 1, clock_timestamp())
 ON CONFLICT (phone_id) DO UPDATE
-SET worker_id = excluded.worker_id, epoch = lease.epoch + 1, expires_at = clock_timestamp();
+SET worker_id = excluded.worker_id, epoch = lease.epoch + 1, expires_at = clock_timestamp(),
+    wanted_by = nullif(lease.wanted_by, %(operator)s);
+
+-- name: reserve
+UPDATE wa_sessions.lease
+SET wanted_by = %(operator)s, wanted_until = coalesce(clock_timestamp() + make_interval(secs => %(seconds)s), 'infinity')
+WHERE phone_id = %(phone_id)s;
+
+-- name: announce
+SELECT pg_notify('wa_sessions_fleet', '');
 
 -- name: mark_silent
 UPDATE wa_sessions.lease SET alive_at = CASE WHEN phone_id = ANY(%(silent)s::int[]) THEN clock_timestamp() END
@@ -40,6 +52,10 @@ WHERE worker_id = %(worker_id)s AND (alive_at IS NOT NULL) IS DISTINCT FROM (pho
 -- name: release
 UPDATE wa_sessions.lease SET expires_at = clock_timestamp()
 WHERE phone_id = %(phone_id)s AND worker_id = %(worker_id)s;
+
+-- name: release_all
+UPDATE wa_sessions.lease SET expires_at = clock_timestamp()
+WHERE worker_id = %(worker_id)s AND expires_at > clock_timestamp();
 
 -- name: fence
 SELECT worker_id, epoch FROM wa_sessions.lease WHERE phone_id = %(phone_id)s FOR KEY SHARE;

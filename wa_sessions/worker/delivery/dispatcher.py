@@ -29,6 +29,12 @@ MANY = 10_000
 RESTART_FIRST, RESTART_MOST = 0.1, 30.0
 """Seconds before a process that ended is started again."""
 
+HASTE = 0.2
+"""Seconds that a process has for its end after SIGTERM, as another worker waits for its message."""
+
+WRITE_TIMEOUT = 2.0
+"""Seconds that what came of a phone may take into the inbox, when another worker is to run it."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
@@ -37,6 +43,15 @@ class _Outcome:
     error: str | None = None
     transient: bool = False
     ended: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Hand:
+    """A message that a handler has, and how long it may. ``taken_away``: the next worker hands it over again."""
+
+    item: Queued
+    limit: asyncio.Timeout
+    taken_away: bool = False
 
 
 class Dispatcher:
@@ -65,12 +80,14 @@ class Dispatcher:
         self._output = output
         self._queue: MessageQueue = queue or MemoryQueue()
         self._changed = [asyncio.Event() for _ in range(processes)]
+        self._hands: dict[asyncio.Event, _Hand] = {}
+        self._held_back: dict[int, float] = {}
         self._settled = asyncio.Event()
         self._lanes: list[asyncio.Task[None]] = []
         self._keeping: asyncio.Task[None] | None = None
         self._warned_at = MANY
         self._broken = False
-        self._over = False
+        self._closing = self._over = False
 
     @property
     def waiting(self) -> int:
@@ -92,6 +109,7 @@ class Dispatcher:
 
     def serve(self, phone: Phone) -> None:
         """The worker runs this phone from now on."""
+        self._held_back.pop(phone.id, None)
         if self._handler is not None:
             self._queue.serve(phone)
 
@@ -107,7 +125,41 @@ class Dispatcher:
 
     def forget(self, phone_id: int) -> None:
         """The worker runs this phone no more. What waits in memory alone is handed over still."""
+        self._held_back.pop(phone_id, None)
         self._queue.forget(phone_id)
+
+    def hold_back(self, phone_id: int) -> None:
+        """Begin with no message of this phone any more that stands in the inbox: another worker is to run it."""
+        deadline = asyncio.get_running_loop().time() + self._queue.patience
+        self._held_back.setdefault(phone_id, deadline)
+        self._queue.hold_back(phone_id)
+
+    async def settled(self, phone_id: int) -> None:
+        """Return when no handler has a message of this phone, and what came of it is safe.
+
+        A handler that needs longer than the queue's ``patience`` since ``hold_back`` is ended if its message stands in
+        the inbox: whoever runs the phone next hands it over again.
+        """
+        self.hold_back(phone_id)
+        if await self._is_settled(phone_id, self._held_back[phone_id]) or not self._queue.durable:
+            return
+        for hand in self._hands.values():
+            if hand.item.phone_id == phone_id:
+                hand.taken_away = True
+                hand.limit.reschedule(asyncio.get_running_loop().time())
+        await self._is_settled(phone_id, asyncio.get_running_loop().time() + WRITE_TIMEOUT)
+
+    async def _is_settled(self, phone_id: int, deadline: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                while self._queue.unsettled_of(phone_id) or self._has_in_hand(phone_id):
+                    self._settled.clear()
+                    await self._settled.wait()
+                return True
+        return False
+
+    def _has_in_hand(self, phone_id: int) -> bool:
+        return any(hand.item.phone_id == phone_id for hand in self._hands.values())
 
     def store_back(self) -> None:
         """The database answers again."""
@@ -115,6 +167,7 @@ class Dispatcher:
 
     def wind_down(self) -> None:
         """The worker ends: begin with no message any more that will be there after it."""
+        self._closing = True
         self._queue.close()
 
     async def run(self) -> None:
@@ -181,7 +234,19 @@ class Dispatcher:
                         continue
             except (HandlerEnded, UsageError) as error:
                 self._tell_ended(str(error))
+            finally:
+                taken_away = self._give_back(changed)
+            if taken_away and self._closing:
+                return
             await asyncio.sleep(backoff.next())
+
+    def _give_back(self, lane: asyncio.Event) -> bool:
+        """Whether the message of a process that has ended is another worker's: it had to end before that begins."""
+        if (hand := self._hands.pop(lane, None)) is None:
+            return False
+        self._queue.give_back(hand.item)
+        self._look_again()
+        return True
 
     async def _feed(self, process: HandlerProcess, changed: asyncio.Event, backoff: Backoff) -> bool:
         """Hand over what comes until a message takes too long (False) or ends the process (True).
@@ -190,8 +255,8 @@ class Dispatcher:
         """
         while True:
             item = await self._next(process, changed)
-            outcome = await self._hand_over(process, item)
-            if outcome.error == TIMEOUT or outcome.ended:
+            outcome = await self._hand_over(process, item, changed)
+            if changed in self._hands or outcome.error == TIMEOUT or outcome.ended:
                 return outcome.ended
             backoff.reset()
             self._broken = False
@@ -204,15 +269,22 @@ class Dispatcher:
                 return item
             await changed.wait()
 
-    async def _hand_over(self, process: HandlerProcess, item: Queued) -> _Outcome:
+    async def _hand_over(self, process: HandlerProcess, item: Queued, lane: asyncio.Event) -> _Outcome:
         """What became of the message; the queue knows it, and whoever keeps the history."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         watch = loop.call_later(self._slow_after, self._tell_slow, item)
+        hand = self._hands[lane] = _Hand(item, asyncio.timeout(self._timeout))
         try:
-            outcome = await self._attempt(process, item)
+            outcome = await self._attempt(process, hand)
         finally:
             watch.cancel()
+            if not hand.taken_away:
+                del self._hands[lane]
+        if hand.taken_away and outcome.error == TIMEOUT:
+            await process.end(HASTE)
+            return outcome
+        self._hands.pop(lane, None)
         news = self._queue.finish(item, outcome.error, transient=outcome.transient)
         self._look_again()
         if outcome.error is not None:
@@ -221,10 +293,10 @@ class Dispatcher:
             self._tell_failed(item, HandlerEvent(kind, item.message.id, outcome.error, seconds), news=news)
         return outcome
 
-    async def _attempt(self, process: HandlerProcess, item: Queued) -> _Outcome:
+    async def _attempt(self, process: HandlerProcess, hand: _Hand) -> _Outcome:
         try:
-            async with asyncio.timeout(self._timeout):
-                failed = await process.hand_over(item.message)
+            async with hand.limit:
+                failed = await process.hand_over(hand.item.message)
         except TimeoutError:
             return _Outcome(TIMEOUT)
         except HandlerEnded as ended:

@@ -142,16 +142,16 @@ class HandlerProcess:
             case _:
                 raise HandlerEnded("it does not keep to the protocol")
 
-    async def end(self) -> None:
-        """End the process: by itself in a second if nothing is in hand, else by force. Nothing else is waited for."""
+    async def end(self, grace: float = GRACE) -> None:
+        """End the process: by itself in ``grace`` seconds if nothing is in hand, else by force, likewise."""
         try:
             if self._answer is None:
                 with contextlib.suppress(OSError):
                     self._link.shutdown(socket.SHUT_WR)
-                await self._ends_within(GRACE)
+                await self._ends_within(grace)
             if not self._watch.done():
                 self._signal(signal.SIGTERM)
-                await self._ends_within(GRACE)
+                await self._ends_within(grace)
         finally:
             self._signal(signal.SIGKILL)
             self._link.close()

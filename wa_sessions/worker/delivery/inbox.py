@@ -49,6 +49,9 @@ STUCK_AFTER = 1.0
 RETRY_FIRST, RETRY_MOST = 0.05, 1.0
 """Seconds between attempts to write while the database does not take it."""
 
+PATIENCE = 2.0
+"""Seconds that handlers have for the messages of a phone that another worker is to run."""
+
 PAUSE_FIRST, PAUSE_BASE, PAUSE_MOST = 1.0, 4.0, 300.0
 """Seconds until a message is tried again; how many times longer each next pause is; the most."""
 
@@ -103,6 +106,8 @@ class _Done:
 class Inbox:
     """The queue before the handler, in the database. To be used on one event loop, with ``run`` as a task of it."""
 
+    durable, patience = True, PATIENCE
+
     def __init__(self, database: Database, policy: RetryPolicy | None = None) -> None:
         self._database, self._policy = database, policy or RetryPolicy()
         self._worker: DeliveryWorker
@@ -142,6 +147,10 @@ class Inbox:
         self._window.forget(phone_id)
         self._known.forget(phone_id)
 
+    def hold_back(self, phone_id: int) -> None:
+        """Hand out no more of this phone; what is told is written on."""
+        self._window.forget(phone_id)
+
     def put(self, phone_id: int, message: IncomingMessage, client: int) -> bool:
         """Take a message; its client is told when it is written. False if it is one of the last, come again."""
         if self._known.came(phone_id, message):
@@ -179,6 +188,13 @@ class Inbox:
         """Whether the worker's end has to wait: for a handler, or for the database."""
         return bool(self.in_hand or self._told or self._handled or self._failed)
 
+    def unsettled_of(self, phone_id: int) -> bool:
+        """Whether something of this phone is not in the database yet, besides what handlers have in hand."""
+        keys = (*self._handled, *(one.key for one in self._failed))
+        return any(key.phone_id == phone_id for key in keys) or any(
+            one.message.phone_id == phone_id for one in self._told
+        )
+
     def waiting_of(self, phone_id: int) -> int:
         """Messages of this phone in memory that nobody has in hand."""
         return self._window.waiting_of(phone_id)
@@ -195,6 +211,11 @@ class Inbox:
         """The next message, which is in hand until ``finish``."""
         row = None if self._closed else self._window.take()
         return Queued(row.phone_id, row.message, row) if row else None
+
+    def give_back(self, item: Queued) -> None:
+        """Nobody has it in hand any more; it stands in the table as before."""
+        assert item.row
+        self._window.finish(item.row)
 
     def finish(self, item: Queued, error: str | None, *, transient: bool = False) -> bool:
         """A handler has taken it, or failed at it; whether that belongs into the history."""

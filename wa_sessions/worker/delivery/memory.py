@@ -9,9 +9,19 @@ from wa_sessions.worker.delivery.queue import DeliveryQueue, Queued
 from wa_sessions.worker.message import IncomingMessage
 from wa_sessions.worker.processes import DeliveryWorker
 
+PATIENCE = 8.5
+"""Seconds that what waits in memory alone has to be handled when its phone is another worker's."""
+
 
 class MessageQueue(Protocol):
-    """Where messages wait for their handler."""
+    """Where messages wait for their handler.
+
+    ``durable``: what a handler has in hand can be given back. ``patience``: seconds that handlers have for the messages
+    of a phone that leaves.
+    """
+
+    durable: bool
+    patience: float
 
     @property
     def waiting(self) -> int:
@@ -24,6 +34,9 @@ class MessageQueue(Protocol):
     @property
     def unsettled(self) -> bool:
         """Whether something would be lost, or done twice, if the worker ended now."""
+
+    def unsettled_of(self, phone_id: int) -> bool:
+        """Whether something of this phone is not safe yet, besides what handlers have in hand."""
 
     def waiting_of(self, phone_id: int) -> int:
         """Messages of this phone in memory that no handler has in hand."""
@@ -49,6 +62,12 @@ class MessageQueue(Protocol):
     def finish(self, item: Queued, error: str | None, *, transient: bool = False) -> bool:
         """A handler has taken it, or failed at it; whether that belongs into the history."""
 
+    def hold_back(self, phone_id: int) -> None:
+        """Hand out no more of this phone of what stands in the database."""
+
+    def give_back(self, item: Queued) -> None:
+        """Nobody has it in hand any more, and what becomes of it is another worker's matter."""
+
     def store_back(self) -> None:
         """The database answers again."""
 
@@ -64,6 +83,8 @@ class MessageQueue(Protocol):
 
 class MemoryQueue:
     """A message is handed over once, whatever becomes of it."""
+
+    durable, patience = False, PATIENCE
 
     def __init__(self) -> None:
         self._queue = DeliveryQueue()
@@ -81,6 +102,15 @@ class MemoryQueue:
     @property
     def unsettled(self) -> bool:
         return bool(self._queue.waiting or self._queue.in_hand)
+
+    def unsettled_of(self, phone_id: int) -> bool:
+        return self._queue.waiting_of(phone_id) > 0
+
+    def hold_back(self, phone_id: int) -> None:
+        """What waits can only be handled here."""
+
+    def give_back(self, item: Queued) -> None:
+        self._queue.finish(item)
 
     def begin(self, worker: DeliveryWorker) -> None:
         """It tells the worker nothing: its hosts wait for nobody."""

@@ -1,0 +1,103 @@
+"""What workers that share phones see of one another, and of the phones that are free or their own."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from wa_sessions.db.backend import Backend
+from wa_sessions.db.gateway import Connection
+from wa_sessions.db.leases import OPERATOR
+from wa_sessions.db.sql import queries
+from wa_sessions.process_identity import ProcessIdentity
+
+CHANNEL = "wa_sessions_fleet"
+"""Of the notifications that ``leases.announce`` sends."""
+
+_SQL = queries("fleet")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker. ``silence``: in leases of its own; None, as ``lease``, of a version whose leases end by themselves."""
+
+    id: UUID
+    identity: ProcessIdentity
+    scope: str | None
+    draining: bool
+    lease: float | None
+    silence: float | None
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneRow:
+    """A phone that is free, or held by me or by a worker that is not renewed.
+
+    ``organization_id`` is None where its row is gone; ``reserved``: an operator has to do with it; ``since_my_start``:
+    its session is in this state since a time when I ran already.
+    """
+
+    id: int
+    organization_id: int | None
+    connection_type: str
+    owner: UUID | None
+    held_for: float
+    wanted_by: UUID | None
+    reserved: bool
+    state: str | None
+    since_my_start: bool
+
+
+def listen(dedicated: Connection) -> None:
+    """Let a dedicated connection hear of what changes."""
+    dedicated.execute(_SQL.listen)
+
+
+def workers(conn: Connection) -> list[WorkerRow]:
+    """All workers that stand in the database, also those that were killed."""
+    return [
+        WorkerRow(
+            row["id"],
+            ProcessIdentity(row["host"], row["pid"], row["boot_id"], row["pid_namespace"], row["pid_started"]),
+            row["scope"],
+            row["draining"],
+            row["lease_seconds"],
+            row["silence"],
+            row["held"],
+        )
+        for row in conn.execute(_SQL.workers)
+    ]
+
+
+def phones(
+    conn: Connection,
+    backend: Backend,
+    me: UUID,
+    renewed: Collection[UUID],
+    organization_id: int | None,
+    phone_ids: Collection[int] | None,
+) -> list[PhoneRow]:
+    """What I have, and the ``neonize`` phones (of an organization; of these ids) that no worker has that is renewed."""
+    backend.require_phones()
+    connection_type = _SQL.type_of_backend if backend.has_connection_type else _SQL.type_of_ours
+    query = _SQL.phones.format(phones=backend.phones, connection_type=connection_type)
+    values = {
+        "me": me,
+        "renewed": list(renewed),
+        "organization_id": organization_id,
+        "phone_ids": None if phone_ids is None else list(phone_ids),
+    }
+    return [
+        PhoneRow(
+            row["id"],
+            row["organization_id"],
+            row["connection_type"],
+            row["owner"],
+            row["held_for"] or 0.0,
+            None if row["wanted_by"] == OPERATOR else row["wanted_by"],
+            row["wanted_by"] == OPERATOR,
+            row["state"],
+            bool(row["since_my_start"]),
+        )
+        for row in conn.execute(query, values)
+    ]

@@ -1,0 +1,36 @@
+-- name: listen
+LISTEN wa_sessions_fleet;
+
+-- name: workers
+SELECT id, scope, draining, host, pid, boot_id, pid_namespace, pid_started, lease_seconds,
+       (extract(epoch FROM clock_timestamp() - heartbeat_at) / nullif(lease_seconds, 0))::float8 AS silence,
+       (SELECT count(*) FROM wa_sessions.lease
+        WHERE lease.worker_id = worker.id AND lease.expires_at > clock_timestamp())::int AS held
+FROM wa_sessions.worker;
+
+-- name: type_of_backend
+phone."connectionType"::text
+
+-- name: type_of_ours
+(SELECT given.connection_type FROM wa_sessions.assignment AS given WHERE given.phone_id = phone."id")
+
+-- name: phones
+SELECT coalesce(phone."id", lease.phone_id) AS id, phone."organizationId" AS organization_id,
+       coalesce({connection_type}, 'baileys') AS connection_type,
+       CASE WHEN lease.expires_at > clock_timestamp() THEN lease.worker_id END AS owner,
+       extract(epoch FROM clock_timestamp() - lease.taken_at)::float8 AS held_for,
+       CASE WHEN lease.wanted_until > clock_timestamp() THEN lease.wanted_by END AS wanted_by,
+       health.state,
+       health.state_since >= (SELECT started_at FROM wa_sessions.worker WHERE id = %(me)s) AS since_my_start
+FROM {phones} AS phone
+FULL JOIN wa_sessions.lease ON lease.phone_id = phone."id"
+LEFT JOIN wa_sessions.health ON health.phone_id = phone."id"
+WHERE (lease.worker_id = %(me)s AND lease.expires_at > clock_timestamp()) OR (
+    coalesce({connection_type}, 'baileys') = 'neonize'
+    AND (%(organization_id)s::int IS NULL OR phone."organizationId" = %(organization_id)s)
+    AND (%(phone_ids)s::int[] IS NULL OR phone."id" = ANY(%(phone_ids)s))
+    AND (lease.phone_id IS NULL OR lease.expires_at <= clock_timestamp() OR (
+        lease.expires_at = 'infinity' AND lease.worker_id <> ALL(%(renewed)s::uuid[])
+    ))
+)
+ORDER BY 1;

@@ -1,0 +1,286 @@
+"""Looks at the other workers and at the phones, and has phones taken and let go as ``fleet.decide`` says."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
+
+from wa_sessions.db.fleet import PhoneRow, WorkerRow
+from wa_sessions.db.leases import FREE_AFTER
+from wa_sessions.errors import DatabaseError, OwnedByAnother
+from wa_sessions.worker import log
+from wa_sessions.worker.fleet import Candidate, Holder, Peer, Plan, Scope, View, decide
+from wa_sessions.worker.hosts.deadline import now
+from wa_sessions.worker.lease_times import LeaseTimes
+from wa_sessions.worker.ownership import Ownership
+from wa_sessions.worker.process_watch import ProcessWatch
+from wa_sessions.worker.repository import TRY_AGAIN
+from wa_sessions.worker.session_tasks import SessionTasks
+from wa_sessions.worker.store_guard import StoreGuard
+
+FULL_EVERY = 5.0  # seconds between looks at the phones where nothing is known to have changed
+DOUBTFUL = FREE_AFTER / 2  # of a worker's lease: silence after which its phones are looked at closely
+MOST_REFUSED = 3  # phones that others were faster to take, until it is looked again
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which phones a worker is there for: those of a scope, shared with others, or named ones.
+
+    ``wait``: those that another worker has are waited for.
+    """
+
+    scope: Scope | None = None
+    phone_ids: frozenset[int] = frozenset()
+    wait: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    workers: tuple[WorkerRow, ...]
+    gone: frozenset[UUID]
+    phones: tuple[PhoneRow, ...]
+
+
+class FleetWatch:
+    """A service of the worker: ``run``. ``changed`` has it look at once."""
+
+    def __init__(
+        self,
+        chosen: Chosen,
+        times: LeaseTimes,
+        ownership: Ownership,
+        guard: StoreGuard,
+        sessions: SessionTasks,
+    ) -> None:
+        self._chosen = chosen
+        self._me = sessions.worker_id
+        self._times = times
+        self._ownership = ownership
+        self._guard = guard
+        self._sessions = sessions
+        self._processes = ProcessWatch(self.changed)
+        self._heard = asyncio.Event()
+        self._stopping = False
+        self._next_look = self._next_full = 0.0
+        self._workers: frozenset[tuple[UUID, bool]] = frozenset()
+        self._free_since: dict[int, float] = {}
+        self._refusals: Counter[int] = Counter()
+        self._offered: set[int] = set()
+        self._kept: set[int] = set()
+        self._said: dict[str, str] = {}
+
+    def changed(self) -> None:
+        """Phones may be free, or others'."""
+        self._heard.set()
+
+    def stop(self) -> None:
+        """Take nothing any more."""
+        self._stopping = True
+        self._processes.close()
+
+    async def run(self) -> None:
+        """Look until cancelled: when told to, at the workers with each renewal, at the phones every few seconds."""
+        while not self._stopping:
+            await self._pause()
+            if not self._guard.answers:
+                self._next_look = now() + self._times.renew_every
+                continue
+            try:
+                await self._look()
+            except TRY_AGAIN as error:
+                self._say(f"the fleet was not looked at: {error}; it is tried again", "fleet_not_seen")
+                self._next_full = self._next_look
+            except DatabaseError:
+                self._guard.suspect()
+                self._next_full = self._next_look
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, min(self._next_look, self._next_full) - now())):
+                await self._heard.wait()
+
+    async def _look(self) -> None:
+        """At the workers, and where something is different or it is time, at the phones."""
+        full = self._heard.is_set() or now() >= self._next_full
+        self._heard.clear()
+        self._next_look = now() + self._times.renew_every
+        seen = await self._see(full=full)
+        if not full and (self._is_troubled(seen) or self._workers != _able(seen)):
+            seen, full = await self._see(full=True), True
+        self._next_look = min(self._next_look, now() + self._until_next(seen))
+        if not full or self._was_silent(seen):
+            return
+        self._next_full = now() + FULL_EVERY
+        if self._workers != _able(seen):
+            self._workers = _able(seen)
+            self._kept.clear()
+        refused: set[int] = set()
+        while (more := await self._act(seen, refused)) and not self._stopping:
+            refused |= more
+            seen = await self._see(full=True)
+        self._say_how_it_is(seen)
+
+    async def _see(self, *, full: bool) -> _Seen:
+        organization = self._chosen.scope.organization_id if self._chosen.scope else None
+        phone_ids = None if self._chosen.scope else sorted(self._chosen.phone_ids)
+        look = partial(self._ownership.look, organization, phone_ids, full=full)
+        workers, gone, phones = await self._guard.call(look)
+        if not self._stopping:
+            self._processes.follow(row.identity for row in workers if row.held and row.id not in gone | {self._me})
+        return _Seen(tuple(workers), gone, tuple(phones))
+
+    def _was_silent(self, seen: _Seen) -> bool:
+        """Whether this worker has to come back itself before it looks at others."""
+        me = next((row for row in seen.workers if row.id == self._me), None)
+        if me is not None and _is_live(me, seen.gone):
+            return False
+        self._guard.suspect()
+        return True
+
+    def _is_troubled(self, seen: _Seen) -> bool:
+        """Whether somebody's phones may be free soon, or are."""
+        others = [row for row in seen.workers if row.held and row.id != self._me]
+        return any(row.id in seen.gone or (row.silence or 0.0) >= DOUBTFUL for row in others)
+
+    def _until_next(self, seen: _Seen) -> float:
+        """Seconds until the next worker was silent for so long that its phones may be taken."""
+        left = [
+            (limit - row.silence) * row.lease
+            for row in seen.workers
+            if row.held and row.id != self._me and row.silence is not None and row.lease
+            for limit in (FREE_AFTER, 1.0)
+            if limit > row.silence >= DOUBTFUL
+        ]
+        return max(0.02, min(left, default=self._times.renew_every))
+
+    # -------------------------------------------------------------------------------------------------- acting
+
+    async def _act(self, seen: _Seen, refused: Collection[int]) -> set[int]:
+        """Do what there is to be done; the phones that others were faster to take: then it is looked again."""
+        plan = decide(self._view(seen, refused))
+        for gone in plan.let_go:
+            task = self._sessions.tasks[gone.phone_id]
+            log.info(f"let go: {gone.reason}", phone=task.session.number, event="let_go", reason=gone.reason)
+            if gone.balance:
+                self._offered.add(gone.phone_id)
+            self._sessions.let_go(gone.phone_id, gone.reason)
+        for row in seen.phones:
+            if row.owner == self._me and row.id not in self._sessions.tasks.keys() | self._sessions.running.keys():
+                await self._guard.call(self._ownership.release, row.id)
+        if plan.waits:
+            self._say("drained, but no other worker can take its phones: they stay", "drain_waits")
+        return await self._take_all(plan)
+
+    async def _take_all(self, plan: Plan) -> set[int]:
+        refused: set[int] = set()
+        if self._chosen.scope is None and not self._chosen.wait:
+            return refused
+        for phone_id in plan.take:
+            if self._stopping or len(refused) == MOST_REFUSED:
+                break
+            if not await self._take(phone_id):
+                refused.add(phone_id)
+        return refused
+
+    async def _take(self, phone_id: int) -> bool:
+        try:
+            epoch, phone = await self._guard.call(partial(self._ownership.take, phone_id, hurry=True))
+        except (OwnedByAnother, *TRY_AGAIN) as error:
+            self._refusals[phone_id] += 1
+            if self._refusals[phone_id] == 2:  # once others may have been faster
+                log.warn(f"phone #{phone_id} is not taken: {error}", event="owned_by_another", phone_id=phone_id)
+            return False
+        self._refusals.pop(phone_id, None)
+        if phone_id in self._offered:
+            self._offered.discard(phone_id)
+            self._kept.add(phone_id)
+        log.info("taken", phone=phone.number, event="taken", epoch=epoch)
+        self._sessions.start(phone, epoch)
+        return True
+
+    # ------------------------------------------------------------------------------------------------- viewing
+
+    def _view(self, seen: _Seen, refused: Collection[int]) -> View:
+        peers = tuple(Peer(row.id, row.scope, row.held, _is_live(row, seen.gone), row.draining) for row in seen.workers)
+        known = {row.id for row in seen.workers} - seen.gone
+        runnable = [row for row in seen.phones if self._is_runnable(row) and row.id not in refused]
+        free = {row.id for row in runnable if row.owner != self._me}
+        self._free_since = {phone_id: self._free_since.get(phone_id, now()) for phone_id in free}
+        self._refusals = Counter({id_: times for id_, times in self._refusals.items() if id_ in free | set(refused)})
+        return View(
+            self._me,
+            self._chosen.scope.name if self._chosen.scope else None,
+            peers,
+            tuple(self._candidate(row, known) for row in runnable),
+            wary=self._guard.back_for < self._times.lease,
+            leaving=frozenset(self._sessions.leaving),
+            patience=self._times.lease,
+        )
+
+    def _is_runnable(self, row: PhoneRow) -> bool:
+        if row.owner == self._me:
+            return row.id in self._sessions.tasks
+        if row.reserved or row.id in self._sessions.running:
+            return False
+        faulted = row.state == "faulted" and row.since_my_start
+        return not faulted and (row.id not in self._sessions.set_down or row.state == "idle")
+
+    def _candidate(self, row: PhoneRow, known: Collection[UUID]) -> Candidate:
+        holder = Holder.SILENT if row.owner in known else Holder.NOBODY
+        return Candidate(
+            row.id,
+            row.organization_id or 0,
+            Holder.ME if row.owner == self._me else holder,
+            row.owner,
+            held_for=row.held_for,
+            free_for=now() - self._free_since.get(row.id, now()),
+            wanted_by=row.wanted_by,
+            left=self._why_left(row) if row.owner == self._me else None,
+            kept=row.id in self._kept,
+        )
+
+    def _why_left(self, row: PhoneRow) -> str | None:
+        """Why a phone that is ours is not to be run here any more."""
+        scope = self._chosen.scope
+        if row.organization_id is None:
+            return "its row is gone"
+        if row.connection_type != "neonize":
+            return f"it is a {row.connection_type} phone by now"
+        if scope is not None and scope.organization_id not in (None, row.organization_id):
+            return f"it is in organization {row.organization_id} by now"
+        return None
+
+    # -------------------------------------------------------------------------------------------------- saying
+
+    def _say_how_it_is(self, seen: _Seen) -> None:
+        """That there is nothing to run, if so; the end, if all that there was has been set down for its faults."""
+        if self._sessions.tasks or self._sessions.running:
+            self._said.pop("standing_by", None)
+            return
+        others = sum(row.held for row in seen.workers if row.id != self._me)
+        if self._chosen.scope and self._sessions.set_down and not others:
+            self._sessions.over.set()
+        elif any(row.id == self._me and row.draining for row in seen.workers):
+            self._say("standing by: this worker is drained", "standing_by")
+        elif others:
+            self._say("standing by: other workers run the phones", "standing_by")
+        else:
+            self._say("standing by: there is no phone to run", "standing_by")
+
+    def _say(self, message: str, event: str) -> None:
+        if message != self._said.get(event):
+            self._said[event] = message
+            log.info(message, event=event)
+
+
+def _is_live(row: WorkerRow, gone: Collection[UUID]) -> bool:
+    return row.silence is not None and row.silence < FREE_AFTER and row.id not in gone
+
+
+def _able(seen: _Seen) -> frozenset[tuple[UUID, bool]]:
+    """The workers that share the phones, and who of them is drained: where that changes, so do the shares."""
+    return frozenset((row.id, row.draining) for row in seen.workers if _is_live(row, seen.gone))
