@@ -87,7 +87,8 @@ class FleetWatch:
         while not self._stopping:
             await self._pause()
             if not self._guard.answers:
-                self._next_look = now() + self._times.renew_every
+                self._heard.clear()
+                self._next_look = self._next_full = now() + self._times.renew_every
                 continue
             try:
                 await self._look()
