@@ -44,8 +44,9 @@ def main() -> int:
         print(f"| {kind} | {count} |")
     print(
         f"\nsent {result.sent}, stood in the inbox {result.accepted}, handled {result.handled}, again {result.twice}, "
-        f"lost between WhatsApp's acknowledgement and the inbox {result.lost_before_inbox}; {result.logins} logins, "
-        f"{result.quarantined} keys in quarantine; all connected {result.all_well_after:.1f} s after the last thing"
+        f"after later ones {result.late}, lost between WhatsApp's acknowledgement and the inbox "
+        f"{result.lost_before_inbox}; {result.logins} logins, {result.quarantined} keys in quarantine; all connected "
+        f"{result.all_well_after:.1f} s after the last thing"
     )
     print(f"violations: {len(result.violations)}")
     for one in result.violations:

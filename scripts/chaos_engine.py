@@ -20,6 +20,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Self
 
 import chaos_laws as laws
+import host_hook
 import psycopg
 from cables import Cables
 from chaos_handler import NOTES, SECONDS
@@ -51,10 +52,17 @@ FAULTS = ("fault", "faulted", "service_failed", "unknown_frame", "internal_error
 TRACEBACK = "Traceback (most recent call last)"
 DATABASE_AWAY = 4  # the exit status of a worker that cannot begin, for its manager to start it again
 BEGINS = 5.0  # seconds in which a process may not listen to signals yet, on a busy machine
+STACKS = """
+import sys
+if "wa_sessions" in sys.orig_argv and "run" in sys.orig_argv:
+    import faulthandler, signal
+    faulthandler.register(signal.SIGUSR2)
+"""
+"""A worker that does not end shows where each of its threads stands."""
 RECORD = """
-    CREATE TABLE public.accepted (text text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp());
+    CREATE TABLE public.accepted (number bigint NOT NULL, text text NOT NULL);
     CREATE FUNCTION public.accept() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN INSERT INTO public.accepted (text) VALUES (NEW.text); RETURN NEW; END $$;
+        $$ BEGIN INSERT INTO public.accepted VALUES (NEW.id, NEW.text); RETURN NEW; END $$;
     CREATE TRIGGER accept AFTER INSERT ON wa_sessions.inbox FOR EACH ROW EXECUTE FUNCTION public.accept();
 """
 """Whatever stands in the inbox, and be it for a moment, is written down."""
@@ -96,7 +104,7 @@ class Plan:
     rate: float = 8.0
     peers: int = 3
     machines: int = 3
-    shared: bool = False
+    shared: bool = True
 
 
 @dataclass
@@ -109,6 +117,7 @@ class Result:
     accepted: int = 0
     handled: int = 0
     twice: int = 0
+    late: int = 0
     lost_before_inbox: int = 0
     all_well_after: float = 0.0
     logins: int = 0
@@ -206,6 +215,7 @@ class Chaos:
                 conn.execute(RECORD)
             self.notes = self.stage.folder / "notes"
             self.notes.touch()
+            self._hook = host_hook.install(self.stage.folder / "stacks", STACKS)
             cables = stack.enter_context(Cables())
             self.computers: list[Computer] = []
             for n in range(self.plan.machines):
@@ -223,7 +233,7 @@ class Chaos:
 
     def _start(self, machine: Machine) -> Worker:
         place = int(machine.name.rpartition("-")[2]) - 1
-        environment = machine.environment(self.stage.environment(SCRIPTS)) | {
+        environment = machine.environment(self.stage.environment(self._hook, SCRIPTS)) | {
             NOTES: str(self.notes),
             SECONDS: str(HANDLER_SECONDS[place % len(HANDLER_SECONDS)]),
         }
@@ -422,8 +432,12 @@ class Chaos:
         computer.signal(signal.SIGTERM)
         status = computer.wait()
         if status is None:
-            last = " | ".join(list(computer.worker.lines.recent)[-3:])
+            last = "\n    ".join(list(computer.worker.lines.recent)[-12:])
             self.violated(f"the worker on {computer.name} did not end within {END:g} s of SIGTERM: {last}")
+            computer.signal(signal.SIGUSR2)
+            time.sleep(1)
+            for line in [line for line in computer.worker.lines.recent if not line.startswith("{")][-150:]:
+                self.story.tell(f"    {line}")
             computer.signal(signal.SIGKILL)
             computer.wait()
         elif status == -signal.SIGTERM and age < BEGINS:
@@ -556,11 +570,12 @@ class Chaos:
     def _judge(self) -> None:
         result, logins = self.result, self.stage.emulator.logins
         noted = laws.notes(self.notes.read_text().splitlines())
-        accepted = [row["text"] for row in self._rows("SELECT text FROM public.accepted")]
+        accepted = [row["text"] for row in self._rows("SELECT text FROM public.accepted ORDER BY number")]
         dead = [row["text"] for row in self._rows("SELECT text FROM wa_sessions.inbox WHERE dead_at IS NOT NULL")]
         result.sent, result.accepted, result.logins = len(self._sent), len({*accepted}), len(logins)
         result.handled = len({note.text for note in noted if note.what == "done"})
-        result.twice = laws.twice(noted)
+        result.twice, sent_again = laws.twice(noted), self._sent_again()
+        result.late = laws.late(noted, sent_again)
         result.lost_before_inbox = len({*self._sent} - {*accepted})
         result.quarantined = int(self._rows("SELECT count(*) AS n FROM wa_sessions.quarantine")[0]["n"])
         self.violated(
@@ -568,7 +583,7 @@ class Chaos:
             *laws.unhandled(accepted, noted, dead),
             *laws.never_accepted(self._sent, accepted, self.blows),
             *laws.handled_twice(noted, self.blows),
-            *laws.out_of_order(noted, self._sent_again()),
+            *laws.out_of_order(noted, accepted, sent_again),
             *(f"a quarantined key has no operation: {row}" for row in self._rows(UNDONE)),
         )
         replaced = self._rows("SELECT count(*) AS n FROM wa_sessions.event WHERE kind = 'replaced'")[0]["n"]

@@ -107,8 +107,27 @@ def handled_twice(noted: Sequence[Note], blows: Sequence[Blow]) -> list[str]:
     ]
 
 
-def out_of_order(noted: Sequence[Note], sent_again: Collection[str]) -> list[str]:
-    """The first handlings of a chat are in its order, but for ids whose first copy did not decrypt: they come late."""
+def out_of_order(noted: Sequence[Note], accepted: Sequence[str], sent_again: Collection[str]) -> list[str]:
+    """The first handlings of a chat are in the order in which its messages came into the inbox."""
+    came = {text: place for place, text in reversed(list(enumerate(accepted)))}
+    return [
+        f"{later.text} was handled on {later.machine} at {later.at:.2f}, before {note.text} on {note.machine} "
+        f"at {note.at:.2f}"
+        for later, note in _changed_places(noted, sent_again)
+        if came.get(note.text, 0) < came.get(later.text, 0)
+    ]
+
+
+def late(noted: Sequence[Note], sent_again: Collection[str]) -> int:
+    """How often a message was handled after one that was sent after it.
+
+    So are those whose first copy did not decrypt (``sent_again``: not counted), and those that a worker had in hand
+    when it lost the phone: it writes them into the inbox when it can.
+    """
+    return len(_changed_places(noted, sent_again))
+
+
+def _changed_places(noted: Sequence[Note], sent_again: Collection[str]) -> list[tuple[Note, Note]]:
     chats: dict[tuple[str, str], list[tuple[int, Note]]] = defaultdict(list)
     seen: set[str] = set()
     for note in noted:
@@ -117,8 +136,7 @@ def out_of_order(noted: Sequence[Note], sent_again: Collection[str]) -> list[str
             text = Text.parse(note.text)
             chats[text.peer, text.number].append((text.place, note))
     return [
-        f"{later.text} was handled on {later.machine} at {later.at:.2f}, before {note.text} on {note.machine} "
-        f"at {note.at:.2f}"
+        (later, note)
         for chat in chats.values()
         for (place_before, later), (place, note) in pairwise(chat)
         if place < place_before

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 from chaos_engine import Chaos, Plan
-from chaos_laws import Blow, Note, handled_twice, notes, out_of_order, unhandled
+from chaos_laws import Blow, Note, handled_twice, late, notes, out_of_order, unhandled
 from chaos_story import KINDS, schedule
 from machines import Kernel, kernel
 
@@ -72,8 +72,10 @@ def test_the_laws_find_what_is_broken() -> None:
     assert len(noted) == len(NOTED) - 1
     assert ["bob-77-1" in one for one in unhandled(["bob-77-0", "bob-77-1"], noted, ())] == [True]
     assert unhandled(["bob-77-1"], noted, ["bob-77-1"]) == []
-    assert len(out_of_order(noted, ())) == 1
-    assert out_of_order(noted, {"B"}) == []
+    assert len(out_of_order(noted, ["bob-77-0", "bob-77-1", "bob-77-2"], ())) == 1
+    assert out_of_order(noted, ["bob-77-0", "bob-77-1", "bob-77-2"], {"B"}) == []
+    assert out_of_order(noted, ["bob-77-0", "bob-77-2", "bob-77-1"], ()) == []
+    assert (late(noted, ()), late(noted, {"B"})) == (1, 0)
     assert len(handled_twice(noted, ())) == 1
     assert handled_twice(noted, [Blow("kill worker", "one", 3, 4, kills=True)]) == []
     assert len(handled_twice(noted, [Blow("kill worker", "two", 3, 4, kills=True)])) == 1
