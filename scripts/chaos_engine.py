@@ -51,7 +51,6 @@ ALL_DONE = 180.0  # seconds until every message has to be handled
 FAULTS = ("fault", "faulted", "service_failed", "unknown_frame", "internal_error", "events_dropped")
 TRACEBACK = "Traceback (most recent call last)"
 DATABASE_AWAY = 4  # the exit status of a worker that cannot begin, for its manager to start it again
-BEGINS = 5.0  # seconds in which a process may not listen to signals yet, on a busy machine
 STACKS = """
 import sys
 if "wa_sessions" in sys.orig_argv and "run" in sys.orig_argv:
@@ -142,18 +141,12 @@ class Computer:
         return self.workers[-1]
 
     @property
-    def age(self) -> float:
-        """Seconds since the worker was started."""
-        return time.monotonic() - self._started
-
-    @property
     def inner_pid(self) -> int:
         """The worker's number on its own machine."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition("NSpid:")[2].splitlines()[0].split()[-1])
 
     def start(self) -> None:
-        self._started = time.monotonic()
         self.workers.append(self._start(self.machine))
         self.pid = only_child(self.worker.process.pid)
 
@@ -428,7 +421,7 @@ class Chaos:
                 computer.start()
 
     def _terminate(self, computer: Computer) -> None:
-        began, age = time.monotonic(), computer.age
+        began = time.monotonic()
         computer.signal(signal.SIGTERM)
         status = computer.wait()
         if status is None:
@@ -440,7 +433,7 @@ class Chaos:
                 self.story.tell(f"    {line}")
             computer.signal(signal.SIGKILL)
             computer.wait()
-        elif status == -signal.SIGTERM and age < BEGINS:
+        elif status == -signal.SIGTERM and not computer.worker.counts:
             self.story.tell(f"the worker on {computer.name} had hardly begun")
         elif status != 0:
             last = " | ".join(list(computer.worker.lines.recent)[-3:])
