@@ -6,7 +6,7 @@ from uuid import UUID
 
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.leases import OPERATOR
+from wa_sessions.db.leases import FREE_AFTER, OPERATOR
 from wa_sessions.db.sql import queries
 from wa_sessions.process_identity import ProcessIdentity
 
@@ -67,6 +67,12 @@ def workers(conn: Connection) -> list[WorkerRow]:
         )
         for row in conn.execute(_SQL.workers)
     ]
+
+
+def shares(worker: WorkerRow, organization_id: int) -> bool:
+    """Whether a worker takes up phones of an organization by itself, now."""
+    live = worker.silence is not None and worker.silence < FREE_AFTER and not worker.identity.is_gone()
+    return live and not worker.draining and worker.scope in ("all", f"org:{organization_id}")
 
 
 def phones(

@@ -109,6 +109,11 @@ def reserve(conn: Connection, phone_id: int, seconds: float | None = None) -> No
     conn.execute(_SQL.reserve, {"phone_id": phone_id, "operator": OPERATOR, "seconds": seconds})
 
 
+def is_reserved(conn: Connection, phone_id: int) -> bool:
+    """Whether no worker takes a phone by itself."""
+    return conn.execute(_SQL.reserved, {"phone_id": phone_id, "operator": OPERATOR}).fetchone() is not None
+
+
 def announce(conn: Connection) -> None:
     """Have all workers look which phones are theirs, as soon as this transaction stands."""
     conn.execute(_SQL.announce)

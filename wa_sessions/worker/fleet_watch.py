@@ -86,10 +86,7 @@ class FleetWatch:
         """Look until cancelled: when told to, at the workers with each renewal, at the phones every few seconds."""
         while not self._stopping:
             await self._pause()
-            if not self._guard.answers:
-                self._heard.clear()
-                self._next_look = self._next_full = now() + self._times.renew_every
-                continue
+            await self._guard.until_it_answers()
             try:
                 await self._look()
             except TRY_AGAIN as error:

@@ -79,11 +79,15 @@ class StoreGuard:
         """Look whether the database answers; every session is told ``StoreLost`` or ``StoreBack``."""
         self._suspected.set()
 
+    async def until_it_answers(self) -> None:
+        """Return at once if the database answered when it was looked at last, else when it does."""
+        await self._answers.wait()
+
     async def look_again(self) -> None:
         """Return when the database answers, seen anew."""
         self._answers.clear()
         self.suspect()
-        await self._answers.wait()
+        await self.until_it_answers()
 
     async def renew(self) -> None:
         """Keep the worker's row fresh, and with it its leases, until cancelled.

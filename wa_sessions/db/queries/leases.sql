@@ -42,6 +42,10 @@ UPDATE wa_sessions.lease
 SET wanted_by = %(operator)s, wanted_until = coalesce(clock_timestamp() + make_interval(secs => %(seconds)s), 'infinity')
 WHERE phone_id = %(phone_id)s;
 
+-- name: reserved
+SELECT 1 FROM wa_sessions.lease
+WHERE phone_id = %(phone_id)s AND wanted_by = %(operator)s AND wanted_until > clock_timestamp();
+
 -- name: announce
 SELECT pg_notify('wa_sessions_fleet', '');
 

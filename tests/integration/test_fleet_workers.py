@@ -1,0 +1,316 @@
+"""Several workers that share phones, over a real Postgres: who takes over from whom, and that nobody does too early."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from support.fleets import LEASE, SHARED, RunningWorker, WorkerFleet, until
+
+from wa_sessions.actions.assign import assign
+from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.give_back import ask
+from wa_sessions.actions.ownership import live_owner
+from wa_sessions.actions.restart import restart
+from wa_sessions.db.embedded import EmbeddedServer
+from wa_sessions.db.gateway import Database
+from wa_sessions.errors import ExitCode, OwnedByAnother, WaSessionsError
+from wa_sessions.health.classify import Cause, Encryption
+from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.worker import fleet as shares
+from wa_sessions.worker import fleet_watch, policy
+from wa_sessions.worker.fleet import Scope
+from wa_sessions.worker.hosts import protocol
+
+Scenario = Callable[[WorkerFleet], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def fleet(database: Database, server: EmbeddedServer) -> WorkerFleet:
+    return WorkerFleet(database, server, 4)
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Phones may be moved after a second."""
+    monkeypatch.setattr(shares, "SETTLED", 1.0)
+
+
+def run(scenario: Scenario, fleet: WorkerFleet) -> None:
+    asyncio.run(scenario(fleet))
+
+
+def test_a_second_worker_stands_by_and_takes_over_as_the_first_one_ends(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(fleet_watch.log, "info", lambda message, **_: said.append(message))
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == fleet.ids)
+            second = fleet.begin()
+            await until(lambda: "standing by: other workers run the phones" in said)
+            await first.stop()
+            await until(lambda: second.phones == fleet.ids, 3)
+            assert fleet.kinds(fleet.phones[0]).count("stopped") == 1
+        assert said.count("standing by: other workers run the phones") == 1
+
+    run(scenario, fleet)
+
+
+def test_the_phones_of_a_frozen_worker_are_taken_and_it_lives_on(fleet: WorkerFleet) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == fleet.ids)
+            second = fleet.begin()
+            await asyncio.sleep(LEASE * 1.1)  # at first it takes nothing of a silent one
+            first.freeze()
+            await until(lambda: second.phones == fleet.ids, LEASE * 1.5 + 2)
+            first.thaw()
+            await until(lambda: not first.worker._tasks)
+            assert (first.phones, first.task.done()) == (set(), False)
+            await second.stop()
+            await until(lambda: first.phones == fleet.ids, 3)
+
+    run(scenario, fleet)
+
+
+def test_what_a_worker_that_has_just_begun_sees_silent_is_given_time_to_come_back(fleet: WorkerFleet) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == fleet.ids)
+            first.freeze()
+            await asyncio.sleep(LEASE * 1.2)
+            second = fleet.begin()
+            await until(lambda: bool(fleet.rows("SELECT 1 FROM wa_sessions.worker WHERE id = %s", second.id)))
+            await asyncio.sleep(LEASE * 0.5)
+            first.thaw()
+            await asyncio.sleep(LEASE)
+            assert (first.phones, second.phones) == (fleet.ids, set())
+
+    run(scenario, fleet)
+
+
+def test_a_lock_connection_that_is_cut_changes_nobodys_phones(fleet: WorkerFleet) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == fleet.ids)
+            second = fleet.begin()
+            await asyncio.sleep(LEASE * 1.1)
+            locks = first.worker._ownership._locks
+            assert locks
+            fleet.rows("SELECT pg_terminate_backend(%s)", locks.info.backend_pid)
+            count = "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            await until(lambda: fleet.rows(count)[0]["n"] == 4 and first.worker._ownership._locks not in (None, locks))
+            await asyncio.sleep(LEASE)
+            assert (first.phones, second.phones) == (fleet.ids, set())
+            assert all(len(first.hosts.opened) == 4 for _ in fleet.phones)
+
+    run(scenario, fleet)
+
+
+def test_workers_balance_as_they_come_and_go(database: Database, server: EmbeddedServer, settled: None) -> None:
+    fleet = WorkerFleet(database, server, 9)
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == fleet.ids)
+            second = fleet.begin()
+            await until(lambda: fleet.is_run_once() and sorted(map(len, (first.phones, second.phones))) == [4, 5], 30)
+            third = fleet.begin()
+            workers = (first, second, third)
+            await until(lambda: fleet.is_run_once() and [len(one.phones) for one in workers] == [3, 3, 3], 30)
+            opened = [len(one.hosts.opened) for one in workers]
+            await asyncio.sleep(3)
+            assert [len(one.hosts.opened) for one in workers] == opened
+            await second.stop()
+            await until(lambda: fleet.is_run_once() and {len(first.phones), len(third.phones)} == {4, 5}, 30)
+
+    run(scenario, fleet)
+
+
+def test_phones_that_come_are_taken_up_and_those_that_leave_are_let_go(fleet: WorkerFleet) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(Scope(1)) as [worker]:
+            await until(lambda: worker.phones == fleet.ids)
+            added = fleet.add()
+            await until(lambda: added.id in worker.phones, 2)
+            other = fleet.add(organization=2)
+            away, deleted, moved = fleet.phones[:3]
+            fleet.rows("""UPDATE public."OrganizationPhone" SET "connectionType" = 'baileys' WHERE id = %s""", away.id)
+            fleet.rows('DELETE FROM public."OrganizationPhone" WHERE id = %s', deleted.id)
+            fleet.rows('UPDATE public."OrganizationPhone" SET "organizationId" = 2 WHERE id = %s', moved.id)
+            left = {fleet.phones[3].id, added.id}
+            await until(lambda: worker.phones == left and fleet.held(worker) == left)
+            stopped = (
+                "SELECT detail ->> 'reason' AS why FROM wa_sessions.event WHERE phone_id = %s AND kind = 'stopped'"
+            )
+            assert fleet.rows(stopped, away.id) == [{"why": "it is a baileys phone by now"}]
+            assert fleet.rows(stopped, moved.id) == [{"why": "it is in organization 2 by now"}]
+            assign(Opened(fleet.database, fleet.backend), PhoneRef(phone_id=away.id), "neonize")
+            await until(lambda: worker.phones == {*left, away.id}, 2)
+            all_of_them = fleet.begin()
+            await until(lambda: all_of_them.phones == {other.id, moved.id})
+
+    run(scenario, fleet)
+
+
+def test_named_phones_are_waited_for(fleet: WorkerFleet) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == fleet.ids)
+            second = fleet.begin(None, fleet.phones[:2])
+            refused = fleet.begin(None, fleet.phones[:2], wait=False)
+            with pytest.raises(OwnedByAnother, match="is run by worker") as error:
+                await refused.task
+            assert error.value.exit_code is ExitCode.OWNED
+            fleet.workers.remove(refused)
+            await first.stop()
+            await until(lambda: second.phones == {phone.id for phone in fleet.phones[:2]}, 3)
+
+    run(scenario, fleet)
+
+
+def test_a_worker_that_does_not_wait_ends_when_another_has_its_last_phone(fleet: WorkerFleet) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running() as _:
+            named = fleet.begin(None, fleet.phones[:1], wait=False)
+            await until(lambda: len(named.phones) == 1)
+            fleet.rows(
+                """UPDATE wa_sessions.lease
+                   SET worker_id = gen_random_uuid(), epoch = epoch + 1, expires_at = now() + interval '1 hour'"""
+            )
+            with pytest.raises(OwnedByAnother, match="no phone is left to this worker"):
+                await named.task
+            fleet.workers.remove(named)
+            fleet.rows("DELETE FROM wa_sessions.lease")
+
+    run(scenario, fleet)
+
+
+def test_workers_that_begin_in_crossed_order_leave_each_phone_run_by_one(fleet: WorkerFleet) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        for turn in range(20):
+            async with fleet.running() as _:
+                for named in (fleet.phones, fleet.phones[::-1]):
+                    fleet.begin(SHARED if turn % 2 else None, () if turn % 2 else named)
+                await until(fleet.is_run_once)
+            fleet.workers.clear()
+
+    run(scenario, fleet)
+
+
+def test_after_an_outage_every_phone_is_where_it_was(fleet: WorkerFleet) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED, SHARED, SHARED) as workers:
+            await until(lambda: fleet.is_run_once() and min(len(one.phones) for one in workers) == 1)
+            await asyncio.sleep(LEASE)
+            before = [one.phones for one in workers]
+            with fleet.outage():
+                await until(lambda: not any(one.phones for one in workers))
+                await asyncio.sleep(LEASE * 1.5)
+            await until(lambda: [one.phones for one in workers] == before)
+            await asyncio.sleep(LEASE * 1.5)
+            assert [one.phones for one in workers] == before
+
+    run(scenario, fleet)
+
+
+def test_a_phone_that_an_operator_had_released_is_taken_by_nobody_meanwhile(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED, SHARED) as _:
+            await until(fleet.is_run_once)
+            phone, opened = fleet.phones[0], Opened(fleet.database, fleet.backend)
+            with fleet.database.transaction() as conn:
+                owner = live_owner(conn, phone.id)
+            assert owner
+            await asyncio.to_thread(ask, opened, phone, owner, "release", 10, reason="test")
+            await asyncio.sleep(1)
+            assert fleet.is_run_once(fleet.ids - {phone.id})
+            assert not any(phone.id in worker.phones for worker in fleet.workers)
+            await asyncio.to_thread(restart, opened, PhoneRef(phone_id=phone.id))
+            await until(fleet.is_run_once, 3)
+
+    run(scenario, fleet)
+
+
+def test_a_faulted_phone_is_left_until_an_operator_says_so_or_a_worker_begins(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy.Backoff, "next", lambda _self: 0.0)
+    phone, opened = fleet.phones[0], Opened(fleet.database, fleet.backend)
+
+    async def fail(worker: RunningWorker) -> None:
+        for _ in range(policy.MOST_FAULTS):
+            await until(lambda: phone.id in worker.phones)
+            client = worker.hosts.client_of(phone.id)
+            assert client
+            fault = protocol.Undecrypted(client, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
+            worker.hosts.tell(client, fault)
+            await until(lambda client=client: client not in worker.hosts.clients)  # type: ignore[misc]
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == fleet.ids)
+            await fail(worker)
+            await until(lambda: phone.id not in fleet.held(worker))
+            await asyncio.sleep(fleet_watch.FULL_EVERY + 1)
+            assert phone.id not in worker.phones
+            await asyncio.to_thread(restart, opened, PhoneRef(phone_id=phone.id))
+            await until(lambda: worker.phones == fleet.ids, 3)
+            await fail(worker)
+            await until(lambda: phone.id not in fleet.held(worker))
+            later = fleet.begin()
+            await until(lambda: phone.id in later.phones)
+
+    run(scenario, fleet)
+
+
+def test_a_drained_worker_gives_its_phones_to_the_others_and_keeps_them_while_there_is_none(fleet: WorkerFleet) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == fleet.ids)
+            fleet.rows("UPDATE wa_sessions.worker SET draining = true")
+            await asyncio.sleep(LEASE)
+            assert first.phones == fleet.ids
+            second = fleet.begin()
+            await until(lambda: second.phones == fleet.ids)
+            assert not first.task.done()
+
+    run(scenario, fleet)
+
+
+def test_a_phone_is_moved_to_the_worker_that_an_operator_wants_it_to_have(fleet: WorkerFleet) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == fleet.ids)
+            second = fleet.begin()
+            await until(lambda: bool(fleet.rows("SELECT 1 FROM wa_sessions.worker WHERE id = %s", second.id)))
+            fleet.rows(
+                """UPDATE wa_sessions.lease SET wanted_by = %s, wanted_until = now() + interval '1 minute'
+                   WHERE phone_id = %s""",
+                second.id,
+                fleet.phones[2].id,
+            )
+            fleet.rows("SELECT pg_notify('wa_sessions_fleet', '')")
+            await until(lambda: second.phones == {fleet.phones[2].id}, 3)
+            assert fleet.is_run_once()
+
+    run(scenario, fleet)
+
+
+def test_a_phone_that_cannot_be_taken_stops_nothing_else(fleet: WorkerFleet) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        twice = """INSERT INTO public."OrganizationPhone"
+                       ("organizationId", "phoneJid", status, "connectionType", "updatedAt")
+                   VALUES (2, %s, 'disconnected', 'neonize', now())"""
+        fleet.rows(twice, f"{fleet.phones[0].number}:5@s.whatsapp.net")
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == {phone.id for phone in fleet.phones[1:]})
+            with pytest.raises(WaSessionsError, match="no worker runs"):
+                restart(Opened(fleet.database, fleet.backend), PhoneRef(phone_id=fleet.phones[0].id))
+
+    run(scenario, fleet)
