@@ -170,6 +170,9 @@ class Bench:
         emulator, devices = self.stage.emulator, self.stage.devices
         if not all(emulator.connected(devices[number]) for number in self.numbers):
             return False
+        seen = [computer.worker.counts for computer in self.computers]
+        if not all(counts["standing_by"] or counts["taken"] for counts in seen):
+            return False  # it has begun, and not looked at the others yet
         with psycopg.connect(self.stage.url) as conn:
             row = conn.execute(WORKERS).fetchone()
             owned = {number for number, *_ in conn.execute(OWNERS)}
