@@ -131,12 +131,15 @@ class Lines:
 
 
 class Program:
-    """A process that runs sessions; what it says on stderr are JSON lines in the form of the worker's log."""
+    """A process that runs sessions; what it says on stderr are JSON lines in the form of the worker's log.
 
-    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+    ``launcher``: words of a command that runs another one, elsewhere, as its only child.
+    """
+
+    def __init__(self, arguments: list[str], environment: dict[str, str], launcher: Sequence[str] = ()) -> None:
         self.counts: Counter[str] = Counter()
         self.process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [*launcher, sys.executable, *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -173,10 +176,16 @@ class Program:
 class Worker(Program):
     """``wa-sessions run``."""
 
-    def __init__(self, arguments: list[str], environment: dict[str, str], handler: str = HANDLER) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        environment: dict[str, str],
+        handler: str = HANDLER,
+        launcher: Sequence[str] = (),
+    ) -> None:
         self.handled: Counter[str] = Counter()
         command = ["-m", "wa_sessions", "run", *arguments, "--log-format", "json", "--on-message", handler]
-        super().__init__(command, environment)
+        super().__init__(command, environment, launcher)
 
     def receiving(self, phone: str, text: str) -> contextlib.AbstractContextManager[Expectation]:
         """Wait for a text in the message handler."""
@@ -295,6 +304,11 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    @property
+    def socket_path(self) -> str:
+        """Where the database listens."""
+        return f"{self.server.socket_dir}/.s.PGSQL.5432"
 
     def environment(self, *python_path: Path) -> dict[str, str]:
         """For ``wa-sessions`` as a process; ``python_path`` is looked into after the emulator's own folder."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support.house import PROGRAM
 
-SCENES = 10
+SCENES = 12
 
 
 def _demo(tmp_path: Path) -> "subprocess.Popen[str]":
@@ -27,13 +27,15 @@ def _demo(tmp_path: Path) -> "subprocess.Popen[str]":
 
 def test_every_scene_happens_and_nothing_is_left_behind(tmp_path: Path) -> None:
     process = _demo(tmp_path)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
     story = json.loads(out)
     assert story["ok"] is True
     assert len(story["steps"]) == SCENES
     assert all(step["ok"] and step["seconds"] >= 0 for step in story["steps"])
     assert "Bad MAC error #3" in err
+    assert "6 of 6 orders are handled" in err
+    assert "the second worker has both phones connected" in err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -44,7 +46,7 @@ def test_a_scene_that_does_not_happen_is_named(tmp_path: Path) -> None:
         if "they talk" in line:
             os.kill(_worker_of(process.pid), signal.SIGKILL)
             break
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=100)
     assert process.returncode == 1
     story = json.loads(out)
     failed = [step["name"] for step in story["steps"] if not step["ok"]]

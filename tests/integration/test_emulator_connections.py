@@ -13,7 +13,7 @@ import pytest
 from support.pairing import Party, folder, link, new_number
 from support.standin import Standin
 
-from wa_sessions.emulator import Emulator, LoginFailure, NotConnected, Silence
+from wa_sessions.emulator import Emulator, Login, LoginFailure, NotConnected, Silence, overlapping
 
 CROWD = 20
 
@@ -96,6 +96,24 @@ def test_a_second_login_replaces_the_first(emu, standin, alice, tmp_path):
         assert emu.connected(party.device)
         alice.send(second, "to whoever is newest")
         second.gets("to whoever is newest")
+    so_far = emu._network.logins.so_far
+    emu.wait_until(lambda: all(one.ended for one in so_far() if one.device == str(party.device.jid)))
+    logins = _logins(emu, party)
+    assert all(one.began <= one.heard <= (one.ended or 0) for one in logins)
+    assert overlapping(logins) == [(logins[-2], logins[-1])]
+
+
+def test_one_login_after_another_is_no_overlap(emu, alice):
+    emu.drop(alice.device)
+    emu.wait_connected(alice.device)
+    logins = _logins(emu, alice)
+    assert logins[-1].ended is None
+    assert len(logins) > 1
+    assert overlapping(logins) == []
+
+
+def _logins(emu: Emulator, party: Party) -> list[Login]:
+    return [login for login in emu.logins if login.device == str(party.device.jid)]
 
 
 def test_a_removed_device_is_told(emu, standin):

@@ -21,8 +21,9 @@ def demo(*, output: OutputOption = Output.TABLE, json: Json = False) -> None:
     """Watch sessions break and mend, on this machine alone.
 
     A private database, a WhatsApp server on loopback, and real clients with real crypto: two phones pair and talk, a
-    damaged message is recovered, sessions and app state are repaired, and a session that is beyond repair is closed
-    and paired anew. Under a minute; nothing is left behind.
+    damaged message is recovered, sessions and app state are repaired, a session that is beyond repair is closed and
+    paired anew, a worker is replaced in the middle of messages, and another one takes over from one that is killed.
+    Under a minute; nothing is left behind.
     \f
     It needs `wa-sessions[all]`.
 

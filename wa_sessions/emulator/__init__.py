@@ -12,6 +12,7 @@ from wa_sessions.emulator.errors import (
     UnsupportedPlatform,
 )
 from wa_sessions.emulator.faults import Delay, Fault, LoginFailure, Silence
+from wa_sessions.emulator.logins import Login, overlapping
 from wa_sessions.emulator.network import Course, Stanza
 from wa_sessions.emulator.stanza import JID, Node
 
@@ -24,6 +25,7 @@ __all__ = [
     "Emulator",
     "EmulatorError",
     "Fault",
+    "Login",
     "LoginFailure",
     "Malformed",
     "Node",
@@ -34,4 +36,5 @@ __all__ = [
     "Silence",
     "Stanza",
     "UnsupportedPlatform",
+    "overlapping",
 ]

@@ -19,6 +19,7 @@ from wa_sessions.emulator.faults import (
     Silence,
     damaged,
 )
+from wa_sessions.emulator.logins import Login
 from wa_sessions.emulator.neonize_files import action
 from wa_sessions.emulator.network import Course, Stanza
 from wa_sessions.emulator.pairing import PairingFault
@@ -280,6 +281,11 @@ class Emulator(Running):
     def history(self) -> Sequence[Stanza]:
         """The newest stanzas, both ways, oldest first."""
         return self._thread.call(lambda: tuple(self._network.history))
+
+    @property
+    def logins(self) -> Sequence[Login]:
+        """Every login so far, with its end; ``overlapping`` tells which were open at the same time."""
+        return self._thread.call(self._network.logins.so_far)
 
     @property
     def sent(self) -> Iterable[Stanza]:

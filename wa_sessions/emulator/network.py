@@ -11,6 +11,7 @@ from enum import StrEnum
 from wa_sessions.emulator.accounts import FEW_PREKEYS, Device, Phone, PreKey
 from wa_sessions.emulator.errors import EmulatorError
 from wa_sessions.emulator.faults import Delay, Faults, Silence
+from wa_sessions.emulator.logins import Logins
 from wa_sessions.emulator.media import MediaShelf
 from wa_sessions.emulator.stanza import JID, SERVER_JID, Attrs, Node
 
@@ -63,6 +64,7 @@ class Network:
         self.media = MediaShelf()
         self.changes = Changes()
         self.history: deque[Stanza] = deque(maxlen=HISTORY_SIZE)
+        self.logins = Logins()
         self.groups: dict[str, tuple[Phone, ...]] = {}
         self._phones: dict[str, Phone] = {}
         self._ids = itertools.count(1)

@@ -168,20 +168,24 @@ class Server:
             device.disconnected()
         device.connection, connection.name = connection, str(device.jid)
         device.logins += 1
+        login = self.network.logins.begin(connection.name)
         if device.phone.until_reconnect:
             self.network.hear(device.phone)
         try:
             attrs: Attrs = {"t": int(time.time()), "lid": device.lid, "location": "emulator", "props": 27}
             await connection.send(Node("success", attrs))
-            await self._listen(connection, device)
+            await self._listen(connection, device, login)
         finally:
+            self.network.logins.end(login)
             if device.connection is connection:
                 device.disconnected()
             self.network.changes.announce()
 
-    async def _listen(self, connection: Connection, device: Device | None) -> None:
+    async def _listen(self, connection: Connection, device: Device | None, login: int | None = None) -> None:
         while True:
             node = await connection.receive()
+            if login is not None:
+                self.network.logins.hear(login)
             self.network.record(Course.FROM_CLIENT, connection.name, node)
             await self._handle(connection, device, node)
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from tenacity import Retrying, stop_after_delay, wait_fixed
 from wa_sessions.actions import changes, force_close
 from wa_sessions.actions.add import add_phone
 from wa_sessions.actions.connection import Opened, open_target
+from wa_sessions.actions.demo.handler import ORDER
 from wa_sessions.actions.demo.watch import Moment, WatchedWorker
 from wa_sessions.actions.send import send_text
 from wa_sessions.actions.stats import session_stats
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from wa_sessions.emulator import Device, Emulator, Phone
 
 ALICE, BOB = "77051234567", "77057654321"
+ORDERS = 6
 PATIENCE = 20.0  # seconds for anything to happen
 
 
@@ -44,10 +46,18 @@ class Step:
 class _Play:
     """The stage: the emulator, the worker, and the second terminal's view of both."""
 
-    def __init__(self, emulator: "Emulator", opened: Opened, worker: WatchedWorker) -> None:
+    def __init__(
+        self,
+        emulator: "Emulator",
+        opened: Opened,
+        start: Callable[[], WatchedWorker],
+        tell: Callable[[str], None],
+    ) -> None:
         self.emulator = emulator
         self.opened = opened
-        self.worker = worker
+        self.start = start
+        self.tell = tell
+        self.worker = start()
         self.phones: dict[str, Phone] = {
             ALICE: emulator.add_phone(ALICE, "Alice"),
             BOB: emulator.add_phone(BOB, "Bob"),
@@ -55,9 +65,14 @@ class _Play:
         self.devices: dict[str, Device] = {}
         self._place = 0
 
-    def expect(self, event: str, phone: str) -> Moment:
+    def go_on_with(self, worker: WatchedWorker) -> None:
+        """Another worker's log, from its beginning."""
+        self.worker = worker
+        self._place = 0
+
+    def expect(self, event: str, phone: str, containing: str = "") -> Moment:
         """What comes next in the worker's log."""
-        return self.worker.expect(event, phone, PATIENCE, after=self._place)
+        return self.worker.expect(event, phone, PATIENCE, after=self._place, containing=containing)
 
     def from_here(self) -> None:
         """Expect only what comes after now."""
@@ -80,7 +95,7 @@ class _Play:
         """Send a text and see it in the other's message handler."""
         self.from_here()
         self.send(sender, to, text)
-        self.worker.expect("output", to, PATIENCE, after=self._place, containing=text)
+        self.expect("output", to, text)
 
     def await_synced(self, collection: str) -> None:
         """Until the store has a version of an app-state collection of Alice's."""
@@ -176,6 +191,51 @@ def _pair_again(play: _Play) -> None:
     play.exchange(BOB, ALICE, "welcome back")
 
 
+def _deploy(play: _Play) -> None:
+    """Messages that come at once, and SIGTERM when the first of them is handled."""
+    orders, alice = [f"{ORDER} {n + 1}" for n in range(ORDERS)], play.phones[ALICE]
+    play.emulator.withhold(alice)
+    for order in orders:
+        play.send(BOB, ALICE, order)
+    play.from_here()
+    play.emulator.hear(alice)
+    play.expect("output", ALICE, orders[0])
+    before, began = play.worker, time.monotonic()
+    if status := before.stop():
+        raise WaSessionsError(f"the worker ended with {status}")
+    play.go_on_with(play.start())
+    play.expect("connected", ALICE)
+    play.expect("connected", BOB)
+    seconds = time.monotonic() - began
+    play.expect("output", ALICE, orders[-1])
+    old, new = (_mentioned(orders, worker.texts(ALICE)) for worker in (before, play.worker))
+    if old | new != set(orders):
+        raise WaSessionsError(f"only {', '.join(sorted(old | new))} were handled")
+    play.tell(
+        f"{ORDERS} of {ORDERS} orders are handled, {len(old)} by the old worker; both phones are connected again "
+        f"{seconds:.1f} s after SIGTERM"
+    )
+
+
+def _mentioned(words: Sequence[str], texts: Sequence[str]) -> set[str]:
+    return {word for word in words if any(word in text for text in texts)}
+
+
+def _take_over(play: _Play) -> None:
+    """A second worker that stands by, and SIGKILL for the first."""
+    second = play.start()
+    second.expect("standing_by", None, PATIENCE)
+    began = time.monotonic()
+    play.worker.kill()
+    play.go_on_with(second)
+    play.expect("connected", ALICE)
+    play.expect("connected", BOB)
+    play.tell(
+        f"the second worker has both phones connected {time.monotonic() - began:.1f} s after SIGKILL of the first"
+    )
+    play.exchange(BOB, ALICE, "still there?")
+
+
 def _force_close(play: _Play) -> None:
     play.from_here()
     changes.make(play.opened, force_close.change(reason="end of the demo"), PhoneRef(ALICE))
@@ -198,6 +258,8 @@ SCENES: tuple[tuple[str, Callable[[_Play], None]], ...] = (
     ("three lost messages close the session", _close_at_limit),
     ("a new QR comes by itself", _new_code),
     ("it pairs again", _pair_again),
+    ("a deploy loses no message", _deploy),
+    ("another worker takes over", _take_over),
     ("force-close works", _force_close),
     ("the worker stops gracefully", _stop),
 )
@@ -244,6 +306,13 @@ def _staged(on_moment: Callable[[Moment], None]) -> Iterator[_Play]:
         for number, name in ((ALICE, "Alice"), (BOB, "Bob")):
             add_phone(opened, number, 1, name)
         environment = {**os.environ, **emulator.client_env(), "WA_SESSIONS_DATABASE_URL": target.conninfo}
-        worker = WatchedWorker([ALICE, BOB], environment, began, on_moment)
-        stage.callback(worker.stop)
-        yield _Play(emulator, opened, worker)
+
+        def start() -> WatchedWorker:
+            worker = WatchedWorker(environment, began, on_moment)
+            stage.callback(worker.stop)
+            return worker
+
+        def tell(text: str) -> None:
+            on_moment(Moment(time.monotonic() - began, None, "told", text, {}))
+
+        yield _Play(emulator, opened, start, tell)

@@ -11,7 +11,7 @@ from typing import Any
 
 from wa_sessions.errors import WaSessionsError
 
-HANDLER = "wa_sessions.actions.demo.handler:tell"
+HANDLER = "wa_sessions.actions.demo.handler:serve"
 STOP_TIMEOUT = 12.0  # seconds
 
 
@@ -27,17 +27,15 @@ class Moment:
 
 
 class WatchedWorker:
-    """``wa-sessions run`` on some phones. Every moment goes to ``tell`` as it comes."""
+    """``wa-sessions run``, for all phones. Every moment goes to ``tell`` as it comes."""
 
-    def __init__(
-        self, phones: list[str], environment: Mapping[str, str], began: float, tell: Callable[[Moment], None]
-    ) -> None:
+    def __init__(self, environment: Mapping[str, str], began: float, tell: Callable[[Moment], None]) -> None:
         self._began = began
         self._tell = tell
         self._moments: list[Moment] = []
         self._come = threading.Condition()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "wa_sessions", "run", *phones, "--log-format", "json", "--on-message", HANDLER],
+            [sys.executable, "-m", "wa_sessions", "run", "--log-format", "json", "--on-message", HANDLER],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -52,7 +50,7 @@ class WatchedWorker:
         with self._come:
             return len(self._moments)
 
-    def expect(self, event: str, phone: str, timeout: float, *, after: int = 0, containing: str = "") -> Moment:
+    def expect(self, event: str, phone: str | None, timeout: float, *, after: int = 0, containing: str = "") -> Moment:
         """The first such moment after a mark. Raises WaSessionsError if it does not come in ``timeout`` seconds."""
         end, place = time.monotonic() + timeout, after
         with self._come:
@@ -64,8 +62,20 @@ class WatchedWorker:
                 left = end - time.monotonic()
                 if left <= 0 or (self._process.poll() is not None and not self._reader.is_alive()):
                     last = self._moments[-1].text if self._moments else "nothing"
-                    raise WaSessionsError(f"{event} of {phone} did not come; the worker's last words: {last}")
+                    raise WaSessionsError(
+                        f"{event} of {phone or 'a worker'} did not come; the worker's last words: {last}"
+                    )
                 self._come.wait(left)
+
+    def texts(self, phone: str) -> list[str]:
+        """What the handler said of a phone's messages so far."""
+        with self._come:
+            return [moment.text for moment in self._moments if (moment.event, moment.phone) == ("output", phone)]
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait(STOP_TIMEOUT)
 
     def stop(self) -> int:
         """End the worker gracefully; its exit status."""

@@ -92,7 +92,7 @@ class Host:
         self._owner, self._lease = owner, lease
         self._empty_since, self._asked_at, self._starts = time.monotonic(), -MOVE_INTERVAL, 0
         self._pulse = Pulse()
-        self._launched = False
+        self._launched = self._told = False
         self._process: HostProcess | None = None
         self._waiting: list[protocol.Command] = []
         self._ready, self._gone = asyncio.Event(), asyncio.Event()
@@ -111,30 +111,35 @@ class Host:
                 log.error(f"no session host could be started: {plain_text(str(error))}", event="host_failed")
                 self._end_without_process()
                 return
-            if self._lease is not None:
-                self._process.send(protocol.ExtendLease(self._lease))
-            for command in self._waiting:
-                self._process.send(command)
-            self._waiting.clear()
             await self._ready.wait()
+            self._tell_what_waits(self._process)
+
+    def _tell_what_waits(self, process: HostProcess) -> None:
+        """It reads no command before it has begun, which may take longer than a lease: it is told of the newest."""
+        self._told = True
+        if self._lease is not None:
+            process.send(protocol.ExtendLease(self._lease))
+        for command in self._waiting:
+            process.send(command)
+        self._waiting.clear()
 
     def send(self, command: protocol.Command) -> None:
         """Give it a command, now or when it is there."""
-        if self._process is None:
+        if self._process is None or not self._told:
             self._waiting.append(command)
         else:
             self._process.send(command)
 
     def withdraw(self, client: int) -> bool:
         """Forget all about a client, if nothing of it has been told to the process; False if it has."""
-        if self._process is None:
+        if not self._told:
             self._waiting = [command for command in self._waiting if getattr(command, "client", None) != client]
-        return self._process is None
+        return not self._told
 
     def extend_lease(self, until: float) -> None:
         """Let it live until then."""
         self._lease = until
-        if self._process:
+        if self._process and self._told:
             self._process.send(protocol.ExtendLease(until))
 
     def end(self, seconds: float = END_TIMEOUT, kill_after: float = KILL_AFTER) -> None:

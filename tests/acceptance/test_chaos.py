@@ -1,0 +1,81 @@
+"""Three workers on three machines, and everything that goes wrong, by a seed: nothing is lost, doubled, or left behind.
+
+The long one is as long as ``CHAOS_MINUTES``, ``CHAOS_SESSIONS`` and ``CHAOS_SEED`` say. ``scripts/chaos.py`` does the
+same, and shows it as it goes.
+"""
+
+import os
+from itertools import pairwise
+
+import pytest
+from chaos_engine import Chaos, Plan
+from chaos_laws import Blow, Note, handled_twice, late, notes, out_of_order, unhandled
+from chaos_story import KINDS, schedule
+from machines import Kernel, kernel
+
+TAIL = 150  # lines of the story that are shown when it ends badly
+
+
+@pytest.fixture(scope="module")
+def abilities() -> Kernel:
+    found = kernel()
+    if found.why_not:
+        pytest.skip(found.why_not)
+    return found
+
+
+@pytest.mark.timeout(600)
+def test_half_a_minute_of_chaos(abilities: Kernel) -> None:
+    happens(Plan(seed=7, sessions=9, seconds=25.0, every=1.7, longest=8.0, rate=6.0), abilities)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_any_length_of_chaos(abilities: Kernel) -> None:
+    minutes, sessions, seed = (
+        float(os.environ.get(f"CHAOS_{name}", usual)) for name, usual in (("MINUTES", 3), ("SESSIONS", 30), ("SEED", 1))
+    )
+    happens(Plan(seed=int(seed), sessions=int(sessions), seconds=60 * minutes, every=2.5), abilities)
+
+
+def happens(plan: Plan, abilities: Kernel) -> None:
+    with Chaos(plan, abilities) as chaos:
+        result = chaos.run()
+    story = "\n".join(chaos.story.tail(TAIL))
+    assert not result.violations, f"{plan}:\n{story}\n" + "\n".join(result.violations)
+    assert result.handled > 0
+
+
+def test_a_seed_tells_what_happens() -> None:
+    once, again, other = (schedule(seed, 600, 3, 2.0) for seed in (1, 1, 2))
+    assert once == again != other
+    assert {happening.kind for happening in once} == {kind.name for kind in KINDS}
+    assert {happening.machine for happening in once} == {0, 1, 2}
+    assert all(one.at <= other.at for one, other in pairwise(once))
+
+
+NOTED = (
+    "begun\t1.0\tone\tA\tbob-77-0",
+    "done\t2.0\tone\tA\tbob-77-0",
+    "begun\t3.0\tone\tC\tbob-77-2",
+    "done\t4.0\tone\tC\tbob-77-2",
+    "begun\t5.0\tone\tB\tbob-77-1",
+    "begun\t60.0\ttwo\tA\tbob-77-0",
+    "done\t61.0\ttwo\tA\tbob-77-0",
+    "do",
+)
+
+
+def test_the_laws_find_what_is_broken() -> None:
+    noted = notes(NOTED)
+    assert noted[0] == Note("begun", 1.0, "one", "A", "bob-77-0")
+    assert len(noted) == len(NOTED) - 1
+    assert ["bob-77-1" in one for one in unhandled(["bob-77-0", "bob-77-1"], noted, ())] == [True]
+    assert unhandled(["bob-77-1"], noted, ["bob-77-1"]) == []
+    assert len(out_of_order(noted, ["bob-77-0", "bob-77-1", "bob-77-2"], ())) == 1
+    assert out_of_order(noted, ["bob-77-0", "bob-77-1", "bob-77-2"], {"B"}) == []
+    assert out_of_order(noted, ["bob-77-0", "bob-77-2", "bob-77-1"], ()) == []
+    assert (late(noted, ()), late(noted, {"B"})) == (1, 0)
+    assert len(handled_twice(noted, ())) == 1
+    assert handled_twice(noted, [Blow("kill worker", "one", 3, 4, kills=True)]) == []
+    assert len(handled_twice(noted, [Blow("kill worker", "two", 3, 4, kills=True)])) == 1
