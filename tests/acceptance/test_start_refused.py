@@ -1,5 +1,7 @@
 """What `run` finds out about its database before it takes any phone."""
 
+from collections.abc import Iterator
+
 import pytest
 from support.house import House
 from support.pooler import SessionPooler, TransactionPooler
@@ -35,12 +37,14 @@ def test_a_worker_works_behind_a_session_pooler(house: House) -> None:
 
 
 @pytest.fixture
-def small(emu: Emulator, own_server: EmbeddedServer, own_server_url: str) -> House:
+def small(emu: Emulator, own_server: EmbeddedServer, own_server_url: str) -> Iterator[House]:
     """An installation whose server has few connections."""
     own_server.stop()
     few = EmbeddedServer(own_server.data_dir, settings={"fsync": "off", "max_connections": "12"})
     few.ensure_running()
-    return House(emu, own_server_url)
+    house = House(emu, own_server_url)
+    yield house
+    house.close()
 
 
 def test_more_sessions_than_the_server_has_connections_for_are_refused(small: House) -> None:
@@ -58,4 +62,3 @@ def test_more_sessions_than_the_server_has_connections_for_are_refused(small: Ho
         for number in numbers:
             pooled.expect("qr", number)
         assert pooled.stop() == 0
-    small.close()
