@@ -202,6 +202,39 @@ def test_a_host_a_session_is_isolation(stage: Stage, tmp_path: Path) -> None:
     assert worker.stop() == 0
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_another_worker_goes_on_with_the_sessions_of_one_that_ends(
+    how: signal.Signals, stage: Stage, talkers: Talkers
+) -> None:
+    numbers = tuple(stage.devices)
+    first = stage.run()
+    for number in numbers:
+        stage.emulator.wait_connected(stage.devices[number], PATIENCE)
+    second = stage.run()
+    with second.lines.expecting(lambda line: line.get("event") == "standing_by", "standing by") as stands_by:
+        stands_by.wait()
+    with talkers.talking(numbers) as sent:
+        _until(lambda: len(first.handled) > 60, "talking")
+        with stage.all_connected(second, numbers) as until_connected:
+            began = time.monotonic()
+            first.process.send_signal(how)
+            until_connected()
+            taken_over = time.monotonic() - began
+        _until(lambda: len(second.handled) > 60, "talking")
+    for number in numbers:
+        stage.emulator.wait_delivered(stage.devices[number])
+    _until(lambda: len(sent.keys() - _handled(first) - _handled(second)) < CROWD, "all handled")
+    if how is signal.SIGTERM:
+        _until(lambda: sent.keys() <= _handled(first) | _handled(second), "every one handled")
+    lost = sent.keys() - _handled(first) - _handled(second)
+    twice = [text for text, times in (first.handled + second.handled).items() if times > 1]
+    print(f"{how.name}: {len(numbers)} sessions taken over after {taken_over:.1f} s, lost {len(lost)} of {len(sent)}")
+    assert len(lost) < CROWD  # after SIGKILL: what WhatsApp was told of and did not stand in the inbox yet
+    assert len(twice) <= CROWD
+    assert first.process.wait(15) == (0 if how is signal.SIGTERM else -how)
+    assert second.stop() == 0
+
+
 def _connected(stage: Stage, numbers: tuple[str, ...], hook: Path, per_host: int) -> Worker:
     worker = stage.run(*numbers, "--sessions-per-host", str(per_host), python_path=(hook,))
     with stage.all_connected(worker, numbers) as until_connected:

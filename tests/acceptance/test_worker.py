@@ -79,7 +79,7 @@ def _secrets(house: House) -> list[str]:
 
 def test_a_second_worker_is_refused(house: House) -> None:
     worker = house.paired(ALICE)
-    second = house.run(ALICE)
+    second = house.run(ALICE, "--no-wait")
     assert second.wait() == 5
     assert str(worker.process.pid) in second.lines.since(0)[-1]["message"]
     assert house.emu.connected(house.devices[ALICE])
@@ -88,7 +88,7 @@ def test_a_second_worker_is_refused(house: House) -> None:
 def test_phones_of_the_node_backend_are_refused(house: House) -> None:
     house.add(ALICE)
     house.cli("assign", ALICE, "baileys")
-    assert house.run(ALICE, "--no-wait").wait() == 5
+    assert house.run(ALICE).wait() == 5
     house.cli("assign", ALICE, "neonize")
     worker = house.run(ALICE)
     worker.expect("qr", ALICE)

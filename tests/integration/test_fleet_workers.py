@@ -9,11 +9,11 @@ from support.fleets import LEASE, SHARED, RunningWorker, WorkerFleet, until
 
 from wa_sessions.actions.assign import assign
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.give_back import ask
-from wa_sessions.actions.ownership import live_owner
+from wa_sessions.actions.ownership import ask, live_owner
 from wa_sessions.actions.restart import restart
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
+from wa_sessions.db.phones import Phone
 from wa_sessions.errors import ExitCode, OwnedByAnother, WaSessionsError
 from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -38,6 +38,14 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(scenario: Scenario, fleet: WorkerFleet) -> None:
     asyncio.run(scenario(fleet))
+
+
+def _ask(fleet: WorkerFleet, phone: Phone, verb: str, **arguments: object) -> None:
+    """Have its worker do something, and wait for that."""
+    with fleet.database.transaction() as conn:
+        owner = live_owner(conn, phone.id)
+    assert owner
+    ask(Opened(fleet.database, fleet.backend), phone, owner, verb, 10, **arguments)
 
 
 def test_a_second_worker_stands_by_and_takes_over_as_the_first_one_ends(
@@ -224,10 +232,7 @@ def test_a_phone_that_an_operator_had_released_is_taken_by_nobody_meanwhile(
         async with fleet.running(SHARED, SHARED) as _:
             await until(fleet.is_run_once)
             phone, opened = fleet.phones[0], Opened(fleet.database, fleet.backend)
-            with fleet.database.transaction() as conn:
-                owner = live_owner(conn, phone.id)
-            assert owner
-            await asyncio.to_thread(ask, opened, phone, owner, "release", 10, reason="test")
+            await asyncio.to_thread(_ask, fleet, phone, "release", reason="test")
             await asyncio.sleep(1)
             assert fleet.is_run_once(fleet.ids - {phone.id})
             assert not any(phone.id in worker.phones for worker in fleet.workers)
@@ -265,6 +270,24 @@ def test_a_faulted_phone_is_left_until_an_operator_says_so_or_a_worker_begins(
             await until(lambda: phone.id not in fleet.held(worker))
             later = fleet.begin()
             await until(lambda: phone.id in later.phones)
+
+    run(scenario, fleet)
+
+
+def test_what_is_closed_stays_closed_in_another_worker(fleet: WorkerFleet) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == fleet.ids)
+            closed, opened = fleet.phones[0], Opened(fleet.database, fleet.backend)
+            await asyncio.to_thread(_ask, fleet, closed, "force_close", reason="test", logout=False, operation=None)
+            second = fleet.begin()
+            await asyncio.sleep(1)
+            await first.stop()
+            await until(lambda: second.phones == fleet.ids - {closed.id} and fleet.held(second) == fleet.ids)
+            state = fleet.rows("SELECT state FROM wa_sessions.health WHERE phone_id = %s", closed.id)
+            assert state == [{"state": "force_closed"}]
+            await asyncio.to_thread(restart, opened, PhoneRef(phone_id=closed.id))
+            await until(lambda: second.phones == fleet.ids)
 
     run(scenario, fleet)
 

@@ -13,7 +13,7 @@ from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off
 from wa_sessions.actions.run import STORE_VARIABLE
 from wa_sessions.actions.takeover import Moved, MovedPhone, Refused, each
-from wa_sessions.db import health, phones, quarantine, rights, settings, takeover, whatsmeow
+from wa_sessions.db import health, leases, phones, quarantine, rights, settings, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import ADOPT
 from wa_sessions.db.phones import Phone
@@ -42,14 +42,16 @@ def adopt(
     node: NodeProcess | None = None,
     dry_run: bool = False,
     store_url: str | None = None,
+    reserve: float = 0.0,
     progress: Progress = lambda _done, _all: None,
 ) -> Moved:
     """Take one phone over, or all ``baileys`` phones (``who`` is None), each in a transaction of its own.
 
-    The keys go into quarantine, so a stray Node process finds none. ``lid_map``: pairs of LID and number that are known
-    from elsewhere. Raises Refused and BadKey (keys that cannot be converted), OwnedByAnother (not a ``baileys`` phone,
-    or its Node process runs), PhoneNotFound, AmbiguousPhone, PermissionMissing, SchemaMissing, DatabaseError; of many
-    phones those that cannot be taken over are ``failed``.
+    The keys go into quarantine, so a stray Node process finds none. ``lid_map``: pairs of LID and number that are
+    known from elsewhere. ``reserve``: seconds for which no worker takes the phone by itself. Raises Refused and
+    BadKey (keys that cannot be converted), OwnedByAnother (not a ``baileys`` phone, or its Node process runs),
+    PhoneNotFound, AmbiguousPhone, PermissionMissing, SchemaMissing, DatabaseError; of many phones those that cannot
+    be taken over are ``failed``.
     """
     found = _meant(opened, who, organization_id)
     with opened.database.transaction() as conn:
@@ -63,6 +65,8 @@ def adopt(
     def move(phone: Phone, operation: str | None) -> tuple[str, MovedPhone]:
         with opened.database.transaction() as conn:
             moved = _adopt(conn, opened, phone, pairs, reason, operation, stopped=stopped)
+            if reserve:
+                leases.reserve(conn, phone.id, reserve)
             if dry_run:
                 conn.rollback()
         return moved

@@ -18,6 +18,7 @@ from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.worker import log
 
 WAIT: Final = 60.0  # seconds for a session to connect
+RESERVED: Final = 60.0  # seconds from the takeover until the trial has the phone
 _FAILED: Final = {
     State.REPLACED,
     State.LOGGED_OUT,
@@ -80,6 +81,7 @@ def adopt_and_run(
     backend: with its old keys while nobody has used them since, else with those of now, converted; then WaSessionsError
     is raised. Raises what ``adopt`` and ``run`` raise.
     """
+    how |= {"reserve": RESERVED}  # else a worker that shares all phones would have it first
     moved = adopt(opened, phone, organization_id, node=node, store_url=options.store_url, **how)
     [ours] = moved.phones
     ref = PhoneRef(phone_id=ours.phone.id)

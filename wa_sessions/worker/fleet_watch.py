@@ -11,6 +11,7 @@ from uuid import UUID
 from wa_sessions.db.fleet import PhoneRow, WorkerRow
 from wa_sessions.db.leases import FREE_AFTER
 from wa_sessions.errors import DatabaseError, OwnedByAnother
+from wa_sessions.health.reconnect import State
 from wa_sessions.worker import log
 from wa_sessions.worker.fleet import Candidate, Holder, Peer, Plan, Scope, View, decide
 from wa_sessions.worker.hosts.deadline import now
@@ -65,6 +66,7 @@ class FleetWatch:
         self._processes = ProcessWatch(self.changed)
         self._heard = asyncio.Event()
         self._stopping = False
+        self._beginning = True
         self._next_look = self._next_full = 0.0
         self._workers: frozenset[tuple[UUID, bool]] = frozenset()
         self._free_since: dict[int, float] = {}
@@ -120,6 +122,7 @@ class FleetWatch:
         while (more := await self._act(seen, refused)) and not self._stopping:
             refused |= more
             seen = await self._see(full=True)
+        self._beginning = False
         self._say_how_it_is(seen)
 
     async def _see(self, *, full: bool) -> _Seen:
@@ -171,20 +174,21 @@ class FleetWatch:
                 await self._guard.call(self._ownership.release, row.id)
         if plan.waits:
             self._say("drained, but no other worker can take its phones: they stay", "drain_waits")
-        return await self._take_all(plan)
+        faulted = {row.id for row in seen.phones if row.state == State.FAULTED}
+        return await self._take_all(plan, faulted)
 
-    async def _take_all(self, plan: Plan) -> set[int]:
+    async def _take_all(self, plan: Plan, faulted: Collection[int]) -> set[int]:
         refused: set[int] = set()
         if self._chosen.scope is None and not self._chosen.wait:
             return refused
         for phone_id in plan.take:
             if self._stopping or len(refused) == MOST_REFUSED:
                 break
-            if not await self._take(phone_id):
+            if not await self._take(phone_id, afresh=self._beginning or phone_id in faulted):
                 refused.add(phone_id)
         return refused
 
-    async def _take(self, phone_id: int) -> bool:
+    async def _take(self, phone_id: int, *, afresh: bool) -> bool:
         try:
             epoch, phone = await self._guard.call(partial(self._ownership.take, phone_id, hurry=True))
         except (OwnedByAnother, *TRY_AGAIN) as error:
@@ -197,7 +201,7 @@ class FleetWatch:
             self._offered.discard(phone_id)
             self._kept.add(phone_id)
         log.info("taken", phone=phone.number, event="taken", epoch=epoch)
-        self._sessions.start(phone, epoch)
+        self._sessions.start(phone, epoch, afresh=afresh)
         return True
 
     # ------------------------------------------------------------------------------------------------- viewing
@@ -224,8 +228,8 @@ class FleetWatch:
             return row.id in self._sessions.tasks
         if row.reserved or row.id in self._sessions.running:
             return False
-        faulted = row.state == "faulted" and row.since_my_start
-        return not faulted and (row.id not in self._sessions.set_down or row.state == "idle")
+        faulted = row.state == State.FAULTED and row.since_my_start
+        return not faulted and (row.id not in self._sessions.set_down or row.state == State.IDLE)
 
     def _candidate(self, row: PhoneRow, known: Collection[UUID]) -> Candidate:
         holder = Holder.SILENT if row.owner in known else Holder.NOBODY

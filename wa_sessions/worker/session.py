@@ -185,7 +185,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The phone's task goes on after a fault: what had ended stays so, what was on its way is begun anew."""
+    """The phone's task goes on, after a fault or in another worker: what had ended stays so, all else is begun anew."""
 
 
 @dataclass(frozen=True, slots=True)

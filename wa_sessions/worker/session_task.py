@@ -75,8 +75,10 @@ class SessionTask:
         handlers: HandlerProcesses,
         worker: Worker,
         watching: Watching,
+        begin: Started | Resumed = Started(),  # noqa: B008  # frozen
     ) -> None:
         self.session = session
+        self._begin = begin
         self.repository = repository
         self._hosts = hosts
         self._handlers = handlers
@@ -84,7 +86,7 @@ class SessionTask:
         self._watching = watching
         self._queue: asyncio.Queue[Event] = asyncio.Queue()
         self._kept: deque[Event] = deque(maxlen=MOST_KEPT)
-        self._event: Event = Started()
+        self._event: Event = begin
         self._uncertain: Event | None = None
         self._busy_since: float | None = None
         self._clients: set[int] = set()
@@ -121,7 +123,7 @@ class SessionTask:
         """Live until the session is finished. Whatever is raised is a fault, after which ``resume`` may go on."""
         self.session = (await self.repository.load(self.session)).session
         self.begun = True
-        await self._go_on(Started())
+        await self._go_on(self._begin)
 
     async def resume(self, fault: str) -> None:
         """Go on after a fault from what is stored; the event that met it is not tried again."""

@@ -19,7 +19,18 @@ from wa_sessions.worker.policy import PhonePolicy
 from wa_sessions.worker.ports import HandlerEvent
 from wa_sessions.worker.processes import HandlerProcesses, HostProcesses
 from wa_sessions.worker.repository import Lease, SessionRepository
-from wa_sessions.worker.session import Command, CommandGiven, Event, Session, Settings, Shutdown, StoreBack, StoreLost
+from wa_sessions.worker.session import (
+    Command,
+    CommandGiven,
+    Event,
+    Resumed,
+    Session,
+    Settings,
+    Shutdown,
+    Started,
+    StoreBack,
+    StoreLost,
+)
 from wa_sessions.worker.session_task import SessionTask, Watching
 from wa_sessions.worker.store_guard import StoreGuard
 
@@ -88,14 +99,18 @@ class SessionTasks:
         """The worker runs these phones and no others; ``over`` is set when it has none of them any more."""
         self._named, self._waits = frozenset(phone_ids), wait
 
-    def start(self, phone: Phone, epoch: int) -> None:
-        """Begin with a phone that is ours under this epoch."""
+    def start(self, phone: Phone, epoch: int, *, afresh: bool = True) -> None:
+        """Begin with a phone that is ours under this epoch.
+
+        ``afresh``: it connects, whatever had ended it. Else what another worker left closed stays closed.
+        """
         repository = SessionRepository(self._database, self._backend, phone, self.worker_id, Lease(epoch))
         session = Session(phone.number, self._settings)
         self._handlers.serve(phone)
         self.ended.pop(phone.id, None)
         self.set_down.discard(phone.id)
-        task = SessionTask(session, repository, self._hosts, self._handlers, self, self._watching)
+        begin = Started() if afresh else Resumed()
+        task = SessionTask(session, repository, self._hosts, self._handlers, self, self._watching, begin)
         self.tasks[phone.id] = task
         if self._group is not None:
             self._run(phone.id, task)
