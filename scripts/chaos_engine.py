@@ -637,4 +637,4 @@ class Chaos:
 
     def _rows(self, query: str) -> list[dict[str, Any]]:
         with self._connected() as conn:
-            return conn.execute(query).fetchall()  # type: ignore[arg-type]
+            return conn.execute(query.encode()).fetchall()
