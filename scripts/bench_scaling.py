@@ -5,6 +5,9 @@
 Supervisors with their leases, commands, inbox and handlers, ten in a process, each process another machine to the
 others (``scaling_worker.py``); a private embedded Postgres. One worker has a process of its own, which is killed. It is
 all on one machine, so the workers' own CPU is beside Postgres's; both are told. Times are those of this machine.
+
+``--looks`` only measures what a worker's regular looks cost Postgres, in CPU time of its backend, so that it hardly
+matters how busy the machine is: nobody runs, the rows alone are made.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
 
 import psutil
 import psycopg
@@ -31,12 +35,16 @@ from psycopg.sql import SQL, Identifier
 from stage import Stage, machine
 
 from wa_sessions.actions.restart import restart
-from wa_sessions.db import phones
+from wa_sessions.db import fleet, phones
+from wa_sessions.db import workers as worker_rows
 from wa_sessions.errors import WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.worker.fleet_watch import FULL_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from wa_sessions.db.gateway import Connection
 
 FIRST_PHONE = 77_100_000_001
 SCRIPTS = Path(__file__).parent
@@ -51,6 +59,17 @@ HELD = """
     WHERE worker.heartbeat_at > clock_timestamp() - interval '4 seconds' GROUP BY worker.id
 """
 TRANSACTIONS = "SELECT xact_commit + xact_rollback AS n FROM pg_stat_database WHERE datname = current_database()"
+LOOKS = 30
+DIVIDED = (
+    """INSERT INTO wa_sessions.worker (id, host, pid, version, boot_id, lease_seconds, scope)
+       SELECT id, 'bench', 1, 'bench', 'bench', 5, 'all' FROM unnest(%(ids)s::uuid[]) AS id""",
+    """INSERT INTO wa_sessions.lease (phone_id, worker_id, epoch, expires_at, taken_at)
+       SELECT id, (%(ids)s::uuid[])[1 + id %% %(count)s], 1, 'infinity', now() FROM public."OrganizationPhone" """,
+    """INSERT INTO wa_sessions.health (phone_id, organization_id)
+       SELECT id, 1 FROM public."OrganizationPhone" """,
+    "ANALYZE",
+    "UPDATE wa_sessions.worker SET heartbeat_at = clock_timestamp()",
+)
 SIZES = """
     SELECT relname, pg_total_relation_size(relid) AS bytes, n_live_tup AS live, n_dead_tup AS dead
     FROM pg_stat_user_tables WHERE schemaname = 'wa_sessions' AND relname IN ('lease', 'worker', 'health', 'inbox')
@@ -420,6 +439,64 @@ def run(count: int, workers: int, options: argparse.Namespace) -> Figures:
     return figures
 
 
+@dataclass(frozen=True)
+class Looks:
+    """What one worker's looks cost, in ms of the backend's CPU; ``cores``: all workers', at rest."""
+
+    phones: int
+    workers: int
+    renew: float
+    at_workers: float
+    at_phones: float
+
+    @property
+    def cores(self) -> float:
+        every_second = self.renew + self.at_workers + self.at_phones / FULL_EVERY
+        return self.workers * every_second / 1000
+
+
+def look(count: int, workers: int) -> Looks:
+    """Rows of so many, evenly divided and renewed just now."""
+    with Stage(shared_buffers="256MB") as stage:
+        make_phones(stage, count)
+        ids = [uuid4() for _ in range(workers)]
+        with stage.opened.database.transaction() as conn:
+            for statement in DIVIDED:
+                conn.execute(statement, {"ids": ids, "count": workers})
+
+        def cost(look_once: Callable[[Connection], object]) -> float:
+            with stage.opened.database.transaction() as conn:
+                look_once(conn)
+                before = _cpu_of(conn.info.backend_pid)
+                for _ in range(LOOKS):
+                    look_once(conn)
+                return (_cpu_of(conn.info.backend_pid) - before) / LOOKS
+
+        backend = stage.opened.backend
+        return Looks(
+            count,
+            workers,
+            cost(lambda conn: worker_rows.renew(conn, ids[0])),
+            cost(fleet.workers),
+            cost(lambda conn: fleet.phones(conn, backend, ids[0], ids, None, None)),
+        )
+
+
+def _cpu_of(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e6
+
+
+def looks_table(found: Sequence[Looks]) -> str:
+    titles = "phones | workers | renewal, ms | look at workers, ms | look at phones, ms | all workers at rest, cores"
+    lines = [f"| {titles} |", f"|{' ---: |' * (titles.count('|') + 1)}"]
+    lines += [
+        f"| {one.phones:,} | {one.workers} | {one.renew:.2f} | {one.at_workers:.2f} | {one.at_phones:.2f} "
+        f"| {one.cores:.2f} |"
+        for one in found
+    ]
+    return "\n".join(lines)
+
+
 def cells(found: Sequence[Figures]) -> Iterator[list[str]]:
     def each(of: Callable[[Figures], float | int | str | None], form: str = "") -> list[str]:
         return ["not within the time" if (value := of(one)) is None else format(value, form) for one in found]
@@ -462,12 +539,16 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=300, help="seconds that a balance may take")
     parser.add_argument("--age", type=float, default=600, help="seconds after which the tables are looked at")
     parser.add_argument("--rate", type=float, default=100, help="messages a second")
+    parser.add_argument("--looks", action="store_true", help="only what the regular looks cost Postgres")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
     options = parser.parse_args()
+    sizes = [(int(count), int(workers)) for count, _, workers in (size.partition("x") for size in options.sizes)]
+    if options.looks:
+        print(looks_table([look(count, workers) for count, workers in sizes]))
+        return 0
     found = []
-    for size in options.sizes:
-        count, _, workers = size.partition("x")
-        found.append(run(int(count), int(workers), options))
+    for count, workers in sizes:
+        found.append(run(count, workers, options))
         if options.json:
             options.json.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
     print(f"{machine()}\n\n| |{' |' * len(found)}\n| --- |{' ---: |' * len(found)}")
@@ -475,8 +556,8 @@ def main() -> int:
         print(f"| {' | '.join(row)} |")
     for one in found:
         print(f"\nAt rest with {one.phones:,} phones, what is waited for longest (queries/s, seconds a second):\n")
-        for name, count, seconds in one.rest.most:
-            print(f"- {count}/s, {seconds} s: `{name}`")
+        for name, often, seconds in one.rest.most:
+            print(f"- {often}/s, {seconds} s: `{name}`")
         for what in one.failed[:10]:
             print(f"- FAILED: {what}")
     return 1 if any(one.failed for one in found) else 0

@@ -49,6 +49,7 @@ END = 25.0  # seconds for a worker to end after SIGTERM: it promises ten, on a m
 ALL_WELL = 120.0  # seconds until every phone has to be connected, once nothing more is done to anybody
 ALL_DONE = 180.0  # seconds until every message has to be handled
 FAULTS = ("fault", "faulted", "service_failed", "unknown_frame", "internal_error", "events_dropped")
+RECOVERY = 90.0  # seconds for the database to come up again, on a busy machine
 TRACEBACK = "Traceback (most recent call last)"
 DATABASE_AWAY = 4  # the exit status of a worker that cannot begin, for its manager to start it again
 STACKS = """
@@ -63,8 +64,12 @@ RECORD = """
     CREATE FUNCTION public.accept() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN INSERT INTO public.accepted VALUES (NEW.id, NEW.text); RETURN NEW; END $$;
     CREATE TRIGGER accept AFTER INSERT ON wa_sessions.inbox FOR EACH ROW EXECUTE FUNCTION public.accept();
+    CREATE TABLE public.deleted (text text NOT NULL, at timestamptz NOT NULL);
+    CREATE FUNCTION public.forget() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO public.deleted VALUES (OLD.text, clock_timestamp()); RETURN OLD; END $$;
+    CREATE TRIGGER forget AFTER DELETE ON wa_sessions.inbox FOR EACH ROW EXECUTE FUNCTION public.forget();
 """
-"""Whatever stands in the inbox, and be it for a moment, is written down."""
+"""Whatever stands in the inbox, and be it for a moment, is written down, and when it was deleted."""
 STANDING = """
     SELECT 'a lease of phone #' || phone_id AS left_over FROM wa_sessions.lease WHERE expires_at > clock_timestamp()
     UNION ALL SELECT 'the row of a worker on ' || host FROM wa_sessions.worker
@@ -502,10 +507,14 @@ class Chaos:
                     time.sleep(0.01)
             else:
                 self.stage.server.stop()
-            with contextlib.suppress(DatabaseError):
-                self.stage.server.ensure_running()
-                return
-            self.stage.server.ensure_running()  # recovery may take longer than a start's patience
+            deadline = time.monotonic() + RECOVERY
+            while True:  # which may take longer than a start's patience
+                try:
+                    self.stage.server.ensure_running()
+                    return
+                except DatabaseError:
+                    if time.monotonic() > deadline:
+                        raise
 
     # --------------------------------------------------------------------------------------------- afterwards
 
@@ -573,7 +582,7 @@ class Chaos:
         result.quarantined = int(self._rows("SELECT count(*) AS n FROM wa_sessions.quarantine")[0]["n"])
         self.violated(
             *laws.two_sockets(overlapping(logins)),
-            *laws.unhandled(accepted, noted, dead),
+            *(f"{text} {how} {self._past_of(text, noted)}" for text, how in laws.unhandled(accepted, noted, dead)),
             *laws.never_accepted(self._sent, accepted, self.blows),
             *laws.handled_twice(noted, self.blows),
             *laws.out_of_order(noted, accepted, sent_again),
@@ -590,6 +599,13 @@ class Chaos:
                     self.violated(f"a worker on {computer.name} told of {found}: {told[-2:]}")
                 if any(line.startswith(TRACEBACK) for line in worker.lines.recent):
                     self.violated(f"a worker on {computer.name} failed: {list(worker.lines.recent)[-5:]}")
+
+    def _past_of(self, text: str, noted: list[laws.Note]) -> str:
+        """What is known of a message: where a handler had it, when it was deleted."""
+        had = [f"{note.what} on {note.machine} at {note.at:.2f}" for note in noted if note.text == text]
+        query = "SELECT extract(epoch FROM clock_timestamp() - at)::float8 AS ago FROM public.deleted WHERE text = "
+        gone = [f"deleted at {time.monotonic() - row['ago']:.2f}" for row in self._rows(f"{query}'{text}'")]
+        return f"({', '.join([*had, *gone]) or 'nothing is known of it'}; sent at {self._sent.get(text, 0.0):.2f})"
 
     def _sent_again(self) -> set[str]:
         """The messages of which a phone has asked for another copy."""
@@ -621,4 +637,4 @@ class Chaos:
 
     def _rows(self, query: str) -> list[dict[str, Any]]:
         with self._connected() as conn:
-            return conn.execute(query).fetchall()  # type: ignore[arg-type]
+            return conn.execute(query.encode()).fetchall()

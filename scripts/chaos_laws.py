@@ -73,12 +73,10 @@ def two_sockets(overlaps: Sequence[tuple[Login, Login]]) -> list[str]:
     ]
 
 
-def unhandled(accepted: Collection[str], noted: Sequence[Note], told_lost: Collection[str]) -> list[str]:
-    """Every message that stood in the inbox was handled, or is recorded as set aside."""
-    handled = {note.text for note in noted if note.what == "done"}
-    return [
-        f"{text} stood in the inbox and was never handled" for text in accepted if text not in handled | {*told_lost}
-    ]
+def unhandled(accepted: Collection[str], noted: Sequence[Note], told_lost: Collection[str]) -> list[tuple[str, str]]:
+    """Every message that stood in the inbox was handled, or is recorded as set aside; which was not, and how."""
+    handled = {note.text for note in noted if note.what == "done"} | {*told_lost}
+    return [(text, "stood in the inbox and was never handled") for text in accepted if text not in handled]
 
 
 def never_accepted(sent: Mapping[str, float], accepted: Collection[str], blows: Sequence[Blow]) -> list[str]:
