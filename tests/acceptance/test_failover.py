@@ -42,7 +42,7 @@ def test_sessions_are_back_after_a_failover(house: House, both: Pair, peers: Sta
     both.caught_up()
     mark = worker.mark()
     both.kill_primary()
-    worker.expect("store_lost", ALICE, since=mark)
+    worker.expect("store_lost", since=mark)
     bob.send_to(ALICE, "meanwhile")
     both.promote()
     worker.expect("connected", ALICE, since=mark)

@@ -125,7 +125,8 @@ def test_there_and_back(house: House, node: Baileys, peers: Standin) -> None:
     assert house.stats(ALICE)["messages_pending"] == 0
 
     house.cli("return", ALICE, "--yes")
-    assert worker.wait() == 0
+    worker.expect("standing_by")
+    assert worker.stop() == 0
     queued = [f"{peer.name} queued again" for peer in story.peers]
     for peer in story.peers:
         story.writes(peer, f"{peer.name} queued again")

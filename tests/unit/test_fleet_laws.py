@@ -254,3 +254,11 @@ def test_a_worker_whose_row_is_gone_does_nothing() -> None:
 
 def test_scopes_have_names() -> None:
     assert (Scope().name, Scope(7).name) == ("all", "org:7")
+
+
+def test_a_worker_that_was_silent_itself_decides_nothing_and_does_not_fail() -> None:
+    """It looks again after each round of taking, and may see itself silent then, as after a stall."""
+    me = UUID(int=1)
+    mine, free = Candidate(1, holder=Holder.ME, owner=me), Candidate(2)
+    view = View(me, "all", (Peer(me, "all", held=1, live=False),), (mine, free))
+    assert decide(view) == Plan()

@@ -113,7 +113,7 @@ class Plan:
 def decide(view: View) -> Plan:
     """What this worker does now."""
     me = next((peer for peer in view.peers if peer.id == view.me), None)
-    if me is None:
+    if me is None or not me.live:  # it has to come back first
         return Plan()
     others = [peer for peer in view.peers if peer.id != view.me and peer.able]
     mine = [phone for phone in _ordered(view.phones) if phone.holder is Holder.ME and phone.id not in view.leaving]
