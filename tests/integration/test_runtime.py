@@ -488,8 +488,8 @@ def test_after_an_answer_that_was_long_in_coming_leases_are_renewed_at_once(
     async def scenario(rig: Rig) -> None:
         answers: list[float] = []
 
-        def slow_once(silent: list[int]) -> frozenset[int] | None:
-            mine = renew(silent)
+        def slow_once(silent: list[int], hosts: int) -> frozenset[int] | None:
+            mine = renew(silent, hosts)
             if not answers:
                 rig.worker._ownership.until -= 8.0
             answers.append(rig.worker._ownership.until)

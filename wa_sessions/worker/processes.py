@@ -26,6 +26,9 @@ class HostProcesses(SessionHosts, Protocol):
     def is_alive(self, client: int) -> bool:
         """Whether the process of a client gave a sign of life of late."""
 
+    def running(self) -> int:
+        """How many processes there are."""
+
 
 class DeliveryWorker(Protocol):
     """The worker around the inbox."""

@@ -102,7 +102,7 @@ class StoreGuard:
                 continue
             overdue = asyncio.get_running_loop().call_later(self._times.answer_within, self.suspect)
             try:
-                mine = await self.call(self._ownership.renew, self._silent())
+                mine = await self.call(self._ownership.renew, self._silent(), self._hosts.running())
             except TRY_AGAIN as error:
                 log.warn(f"leases were not renewed: {error}; it is tried again", event="not_renewed")
                 continue
@@ -154,7 +154,7 @@ class StoreGuard:
     async def _regain(self) -> None:
         """See that the database answers, that every phone is ours, and that commands are heard of."""
         self._in_doubt |= await self.call(self._ownership.lost_locks)
-        mine = await self.call(self._ownership.renew, self._silent())
+        mine = await self.call(self._ownership.renew, self._silent(), self._hosts.running())
         if mine is None:
             self._in_doubt = True
             await self.register()
@@ -175,7 +175,7 @@ class StoreGuard:
                     task.tell(LeaseLost(str(epoch)))
                 else:
                     task.repository.lease.epoch = epoch
-            await self.call(self._ownership.renew, self._silent())
+            await self.call(self._ownership.renew, self._silent(), self._hosts.running())
 
     def _silent(self) -> list[int]:
         return [

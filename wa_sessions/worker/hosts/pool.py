@@ -303,6 +303,10 @@ class HostPool:
         host = self._host_of.get(client)
         return host is not None and host.alive
 
+    def running(self) -> int:
+        """How many hosts there are."""
+        return len(self._hosts)
+
     def counts(self) -> HostCounts:
         """Figures for metrics."""
         return HostCounts(len(self._hosts), len(self._clients), self._crashes, self._unknown_frames)
