@@ -30,6 +30,10 @@ SET worker_id = excluded.worker_id, epoch = lease.epoch + 1, expires_at = 'infin
     wanted_by = CASE WHEN lease.wanted_by NOT IN (excluded.worker_id, %(operator)s) THEN lease.wanted_by END
 RETURNING epoch;
 
+-- name: ensure
+INSERT INTO wa_sessions.lease (phone_id, worker_id, epoch, expires_at)
+VALUES (%(phone_id)s, %(holder)s, 0, clock_timestamp()) ON CONFLICT (phone_id) DO NOTHING;
+
 -- name: block
 INSERT INTO wa_sessions.lease AS lease (phone_id, worker_id, epoch, expires_at)
 VALUES (%(phone_id)s, %(holder)s, 1, clock_timestamp())
