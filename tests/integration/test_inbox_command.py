@@ -12,11 +12,12 @@ from support.inboxes import NUMBERS, phones_of
 from wa_sessions.actions import backup_contents
 from wa_sessions.actions.check import check
 from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.inbox import drop_inbox, list_inbox
 from wa_sessions.actions.metrics import snapshot, text
 from wa_sessions.actions.stats import session_stats
 from wa_sessions.db import backend, inbox
 from wa_sessions.db.gateway import Database
-from wa_sessions.db.inbox import Failure, InboxMessage, RowKey
+from wa_sessions.db.inbox import Failure, InboxMessage, RowKey, Selected
 from wa_sessions.health.checking import Thresholds, Verdict
 from wa_sessions.keys.phone_ref import PhoneRef
 
@@ -81,6 +82,18 @@ def test_drop_asks_tells_and_is_not_undone(fleet: Fleet, filled: dict[str, int])
     assert (operation["operation"], operation["action"], operation["undo"]) == (done["operation"], "inbox_drop", None)
     assert fleet("restore", done["operation"]).code == 1
     assert fleet.json("inbox", "drop", NUMBERS[0], "--dead", "--yes")["operation"] is None
+
+
+def test_what_comes_while_the_question_stands_is_not_dropped(
+    opened: Opened, database: Database, filled: dict[str, int]
+) -> None:
+    planned = drop_inbox(opened, None, dead=False, reason="", dry_run=True)
+    late = InboxMessage(filled[NUMBERS[0]], "a@lid", "s@lid", "ID9", None, False, False, 1, "conversation", "", b"")
+    with database.transaction() as conn:
+        inbox.write(conn, [late])
+    done = drop_inbox(opened, None, selected=Selected(up_to=planned.newest), dead=False, reason="test")
+    assert (done.total, planned.total) == (3, 3)
+    assert [row.message_id for row in list_inbox(opened, None).rows] == ["ID9"]
 
 
 def test_monitors_see_depth_and_age(opened: Opened, filled: dict[str, int]) -> None:

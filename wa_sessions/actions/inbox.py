@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
@@ -32,12 +32,16 @@ class InboxListing:
 
 @dataclass(frozen=True, slots=True)
 class InboxChange:
-    """How many messages of each phone were concerned, or would be. ``operation``: under which they were deleted."""
+    """How many messages of each phone were concerned, or would be. ``operation``: under which they were deleted.
+
+    ``newest``: the last row that was planned for; what came later is not meant.
+    """
 
     messages: dict[int, int]
     phones: dict[int, Phone]
     dry_run: bool = False
     operation: str | None = None
+    newest: int = 0
 
     @property
     def total(self) -> int:
@@ -103,7 +107,8 @@ def drop_inbox(
         chosen = _chosen(conn, opened, phone, organization_id)
         phone_ids = [one.id for one in chosen]
         if dry_run:
-            return _changed(chosen, inbox.count(conn, phone_ids, selected, dead=dead), dry_run=True)
+            counts, newest = inbox.count(conn, phone_ids, selected, dead=dead)
+            return replace(_changed(chosen, counts, dry_run=True), newest=newest)
 
     operation: str | None = None
     concerned: set[int] = set()

@@ -155,6 +155,8 @@ def drop(
     Exit: 0 (also for none), 1 (no schema), 2, 3, 4, 6.
     """
     output, ref = chosen(output, json=json), phone_or_all(phone)
+    from dataclasses import replace
+
     from wa_sessions.actions.inbox import drop_inbox
     from wa_sessions.db.inbox import Selected
 
@@ -165,7 +167,8 @@ def drop(
         if not dry_run and planned.total:
             terminal.confirm(f"Delete {_counted(planned.total)} for good? Nothing brings them back.", yes=yes)
             why = reason or ("set aside messages" if dead else "messages in the inbox")
-            done = drop_inbox(opened, ref, org, selected, dead=dead, reason=why)
+            asked_for = replace(selected, up_to=planned.newest)
+            done = drop_inbox(opened, ref, org, asked_for, dead=dead, reason=why)
     terminal.show(output, _changed(done), _dropped(done))
 
 

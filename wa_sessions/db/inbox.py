@@ -73,10 +73,14 @@ FIRST = RowKey(0, "", 0)
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """Which messages of a phone are meant: all, those of one ``chat``, or the one with an id."""
+    """Which messages of a phone are meant: all, those of one ``chat``, or the one with an id.
+
+    ``up_to``: no row that is newer than this one.
+    """
 
     chat: str | None = None
     message_id: str | None = None
+    up_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +217,12 @@ def rows(conn: Connection, phone_ids: Collection[int] | None, *, dead: bool, lim
     return [Listed(**row) for row in conn.execute(_SQL.rows, values)]
 
 
-def count(conn: Connection, phone_ids: Collection[int], selected: Selected, *, dead: bool) -> dict[int, int]:
-    """How many messages are meant, by phone, only those that are set aside with ``dead``."""
-    rows = conn.execute(_SQL.count, {"phone_ids": list(phone_ids), "dead": dead} | asdict(selected))
-    return {row["phone_id"]: row["messages"] for row in rows}
+def count(
+    conn: Connection, phone_ids: Collection[int], selected: Selected, *, dead: bool
+) -> tuple[dict[int, int], int]:
+    """How many messages are meant, by phone, only those that are set aside with ``dead``; and the newest row's id."""
+    rows = conn.execute(_SQL.count, {"phone_ids": list(phone_ids), "dead": dead} | asdict(selected)).fetchall()
+    return {row["phone_id"]: row["messages"] for row in rows}, max((row["newest"] for row in rows), default=0)
 
 
 def retry(conn: Connection, phone_ids: Collection[int], selected: Selected, after: RowKey, most: int) -> list[RowKey]:
