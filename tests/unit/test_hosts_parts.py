@@ -328,7 +328,8 @@ class Confused:
         raise KeyError("x")
 
 
-def test_a_request_to_a_session_that_has_ended_is_told_from_one_that_fails() -> None:
+def test_a_request_to_a_session_that_has_ended_is_told_from_one_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wa_sessions.worker.hosts.main.Deadline", object)  # it would end this process in a minute
     read_end, write_end = os.pipe()
     host = HostProgram(write_end)
     host._clients[1] = Confused()  # type: ignore[assignment]
