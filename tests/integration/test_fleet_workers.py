@@ -146,7 +146,11 @@ def test_phones_that_come_are_taken_up_and_those_that_leave_are_let_go(fleet: Wo
             await until(lambda: added.id in worker.phones, 2)
             other = fleet.add(organization=2)
             away, deleted, moved = fleet.phones[:3]
-            fleet.rows("""UPDATE public."OrganizationPhone" SET "connectionType" = 'baileys' WHERE id = %s""", away.id)
+            fleet.rows(
+                """UPDATE public."OrganizationPhone" SET "connectionType" = 'baileys', status = 'theirs'
+                   WHERE id = %s""",
+                away.id,
+            )
             fleet.rows('DELETE FROM public."OrganizationPhone" WHERE id = %s', deleted.id)
             fleet.rows('UPDATE public."OrganizationPhone" SET "organizationId" = 2 WHERE id = %s', moved.id)
             left = {fleet.phones[3].id, added.id}
@@ -155,9 +159,15 @@ def test_phones_that_come_are_taken_up_and_those_that_leave_are_let_go(fleet: Wo
                 "SELECT detail ->> 'reason' AS why FROM wa_sessions.event WHERE phone_id = %s AND kind = 'stopped'"
             )
             assert fleet.rows(stopped, away.id) == [{"why": "it is a baileys phone by now"}]
+            theirs = 'SELECT status FROM public."OrganizationPhone" WHERE id = %s'
+            assert fleet.rows(theirs, away.id) == [{"status": "theirs"}]
             assert fleet.rows(stopped, moved.id) == [{"why": "it is in organization 2 by now"}]
             assign(Opened(fleet.database, fleet.backend), PhoneRef(phone_id=away.id), "neonize")
             await until(lambda: worker.phones == {*left, away.id}, 2)
+            await asyncio.to_thread(
+                assign, Opened(fleet.database, fleet.backend), PhoneRef(phone_id=away.id), "baileys"
+            )
+            await until(lambda: worker.phones == left, 2)
             all_of_them = fleet.begin()
             await until(lambda: all_of_them.phones == {other.id, moved.id})
 

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Final
 
+from wa_sessions.actions.changes import ANSWER_TIMEOUT
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
-from wa_sessions.actions.ownership import alone, find, named
+from wa_sessions.actions.ownership import alone, ask, find
 from wa_sessions.db import health, phones, quarantine
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import OwnedByAnother, UsageError
+from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import PhoneRef
 
 NOT_SEEN: Final = (
@@ -30,8 +31,9 @@ class Assigned:
 def assign(opened: Opened, phone: PhoneRef, connection_type: str, organization_id: int | None = None) -> Assigned:
     """Make a phone ``neonize`` or ``baileys``.
 
-    Raises OwnedByAnother while a worker runs it, or where another row of its number is ours; UsageError for other types
-    and for waba phones, PhoneNotFound, AmbiguousPhone, SchemaMissing.
+    A worker that runs it is asked to end its session and let it go. Raises WaSessionsError where that is silent,
+    OwnedByAnother where another row of its number is ours; UsageError for other types and for waba phones,
+    PhoneNotFound, AmbiguousPhone, SchemaMissing.
     """
     if connection_type not in ("neonize", "baileys"):
         raise UsageError(f"{connection_type[:40]!r} is no connection type: write neonize or baileys")
@@ -39,7 +41,7 @@ def assign(opened: Opened, phone: PhoneRef, connection_type: str, organization_i
     if found.connection_type == connection_type:
         return Assigned(found, connection_type, connection_type, None)
     if owner is not None:
-        raise OwnedByAnother(f"{named(owner)} runs {found.number} now: stop it first, then assign the phone")
+        ask(opened, found, owner, "release", ANSWER_TIMEOUT, reason=f"assigned to {connection_type}")
     with alone(opened, found.id) as (conn, current):
         if connection_type == "neonize":
             phones.require_alone(conn, opened.backend, current)

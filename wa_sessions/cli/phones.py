@@ -74,7 +74,8 @@ def assign(
     \f
     JSON: `phone_id`, `phone`, `connection_type`, `connection_type_before`, `changed`.
 
-    Exit: 0, 1 (no schema), 2 (another type, a `waba` phone, two organizations), 3, 4, 5 (a worker runs it).
+    Exit: 0, 1 (no schema, a worker that runs it and does not answer), 2 (another type, a `waba` phone, two
+    organizations), 3, 4, 5.
     """
     output, ref = chosen(output, json=json), parse_phone(phone)
     from wa_sessions.actions.assign import assign as action

@@ -220,7 +220,7 @@ def _notes(found: "WorkerList") -> Iterator[str]:
             case WorkerState.DEAD:
                 yield from wrapped(f"{one.name} is dead, {silence}: its phones can be taken")
             case WorkerState.GONE:
-                yield from wrapped(f"{one.name} is gone: it was killed, and its phones can be taken")
+                yield from wrapped(f"{one.name} is gone: it was killed, and others take its phones")
             case WorkerState.DRAINING if not one.phones:
                 yield from wrapped(f"{one.name} has given all its phones away: it can be stopped")
         if one.state.lives and one.lease_seconds is None:

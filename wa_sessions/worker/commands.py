@@ -181,7 +181,7 @@ def stopped(session: Session) -> Step:
     records: tuple[Record, ...] = (note,)
     if session.online or session.coming_back:
         session = session.towards(State.STOPPED)
-        records = (SetStatus(Status.DISCONNECTED, qr_code=None), note)
+        records = (SetStatus(Status.DISCONNECTED, qr_code=None), note) if session.ours else (note,)
     return session, Effects(records)
 
 

@@ -94,11 +94,12 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class LetGo:
-    """A phone to be let go, and why."""
+    """A phone to be let go, and why. ``left``: it is no worker's of this kind any more."""
 
     phone_id: int
     reason: str
     balance: bool = False
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def quotas(view: View) -> dict[UUID, int]:
 
 def _has_to_go(phone: Candidate, others: Collection[Peer]) -> LetGo | None:
     if phone.left is not None:
-        return LetGo(phone.id, phone.left)
+        return LetGo(phone.id, phone.left, left=True)
     if _is_wanted(phone, others):
         return LetGo(phone.id, f"an operator moves it to worker {phone.wanted_by}")
     return None

@@ -168,7 +168,7 @@ class FleetWatch:
             log.info(f"let go: {gone.reason}", phone=task.session.number, event="let_go", reason=gone.reason)
             if gone.balance:
                 self._offered.add(gone.phone_id)
-            self._sessions.let_go(gone.phone_id, gone.reason)
+            self._sessions.let_go(gone.phone_id, gone.reason, ours=not gone.left)
         for row in seen.phones:
             if row.owner == self._me and row.id not in self._sessions.tasks.keys() | self._sessions.running.keys():
                 await self._guard.call(self._ownership.release, row.id)
@@ -260,7 +260,7 @@ class FleetWatch:
 
     def _say_how_it_is(self, seen: _Seen) -> None:
         """That there is nothing to run, if so; the end, if all that there was has been set down for its faults."""
-        if self._sessions.tasks or self._sessions.running:
+        if self._sessions.tasks or self._sessions.running or self._stopping:
             self._said.pop("standing_by", None)
             return
         others = sum(row.held for row in seen.workers if row.id != self._me)

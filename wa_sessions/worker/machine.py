@@ -129,8 +129,8 @@ def _worker(session: Session, event: WorkerEvent, now: datetime) -> Step:
             return _lease_lost(session, reason)
         case TimeOver():
             return _time_over(session, now)
-        case Shutdown(reason):
-            return replace(session, stopping=True, stop_reason=reason), NO_EFFECTS
+        case Shutdown(reason, ours):
+            return replace(session, stopping=True, stop_reason=reason, ours=ours), NO_EFFECTS
 
 
 def _client(session: Session, event: Event, now: datetime) -> Step:

@@ -116,6 +116,7 @@ class Session:
     results: Mapping[int, Mapping[str, Any] | WaSessionsError] = field(default_factory=nothing)
     stopping: bool = False
     stop_reason: str | None = None
+    ours: bool = True
     finished: bool = False
 
     looked_at: datetime | None = None
@@ -272,9 +273,13 @@ class StoreBack:
 
 @dataclass(frozen=True, slots=True)
 class Shutdown:
-    """The session is to end: with its worker or, for this ``reason``, to be another's."""
+    """The session is to end: with its worker or, for this ``reason``, to be another's.
+
+    ``ours`` is False for a phone that is no worker's any more: its status is the backend's.
+    """
 
     reason: str | None = None
+    ours: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +338,7 @@ def after_fault(session: Session, event: Event) -> Session:
         waiting=session.waiting,
         stopping=session.stopping or isinstance(event, Shutdown),
         stop_reason=event.reason if isinstance(event, Shutdown) else session.stop_reason,
+        ours=event.ours if isinstance(event, Shutdown) else session.ours,
     )
 
 

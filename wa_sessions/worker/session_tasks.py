@@ -136,14 +136,17 @@ class SessionTasks:
 
     # -------------------------------------------------------------------------------------------------- ending
 
-    def let_go(self, phone_id: int, reason: str | None = None) -> None:
-        """End a session gracefully, and give its phone back: for a reason, or as the worker ends."""
+    def let_go(self, phone_id: int, reason: str | None = None, *, ours: bool = True) -> None:
+        """End a session gracefully, and give its phone back: for a reason, or as the worker ends.
+
+        ``ours``: another worker runs it next; else its status is the backend's to write.
+        """
         task = self.tasks.get(phone_id)
         if task is None or phone_id in self.leaving:
             return
         self.leaving.add(phone_id)
         self._handlers.hold_back(phone_id)
-        task.tell(Shutdown(reason))
+        task.tell(Shutdown(reason, ours))
 
     def let_all_go(self) -> None:
         """As the worker ends: side by side, each for another worker to take as soon as it has ended."""
