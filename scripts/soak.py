@@ -576,7 +576,7 @@ def row_within(samples: Sequence[Sample]) -> Row | None:
 
 def row_of_files(samples: Sequence[Sample]) -> Row:
     """The host with the most open files: they grow with its starts until it is replaced, so the most is judged."""
-    most = Figure("host: open files (most)", 0, lambda s: max(process.files for process in s.hosts))
+    most = Figure("host: open files (most)", 0, lambda s: max((process.files for process in s.hosts), default=0))
     return replace(row_of(most, samples), growing=any((most.of(sample) or 0) > MOST_FILES for sample in samples))
 
 
