@@ -24,6 +24,7 @@ def abilities() -> Kernel:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_half_a_minute_of_chaos(abilities: Kernel) -> None:
     happens(Plan(seed=7, sessions=9, seconds=25.0, every=1.7, longest=8.0, rate=6.0), abilities)

@@ -733,7 +733,7 @@ def test_a_command_that_was_taken_as_the_database_went_is_carried_out(rig: Rig) 
                 patched.setattr(queue, "_take", cut_off)
                 restart = rig.ask("restart")
                 await until(lambda: rig.answered(restart))
-            assert rig.opened == 2
+            await until(lambda: rig.opened == 2)
 
     run(scenario, rig)
 

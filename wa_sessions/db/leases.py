@@ -106,8 +106,8 @@ def block(conn: Connection, phone_id: int, *, dead: bool = False) -> None:
     the caller knows to be gone.
     """
     nobody = uuid4()
-    conn.execute(_SQL.ensure, {"phone_id": phone_id, "holder": nobody})  # a row that two can wait for
-    grip = _grip(conn, phone_id, nobody, dead=dead)
+    made = conn.execute(_SQL.ensure, {"phone_id": phone_id, "holder": nobody}).rowcount  # a row that two can wait for
+    grip = _Grip.LOCK if made else _grip(conn, phone_id, nobody, dead=dead)
     if grip is _Grip.LEASE or not _lock(conn, phone_id, end_holder=grip is _Grip.NONE):
         raise OwnedByAnother(_held(phone_id, owner(conn, phone_id)))
     unlock(conn, phone_id)
