@@ -21,7 +21,7 @@ install: $(STAMP) ## Make the virtual environment with everything in it
 demo: $(STAMP) ## See a session break and mend itself, on this machine alone (under a minute)
 	$(BIN)/wa-sessions demo
 
-test: $(STAMP) ## Run the whole test suite (under 5 minutes)
+test: $(STAMP) ## Run the whole test suite (about 10 minutes on two cores)
 	$(BIN)/python -m pytest -m 'not long' -n 4 --dist worksteal
 
 unit: $(STAMP) ## Run the fast tests only (seconds)
