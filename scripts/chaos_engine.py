@@ -197,6 +197,7 @@ class Chaos:
         self.result = Result()
         self.blows: list[Blow] = []
         self.numbers = tuple(str(FIRST_PHONE + n) for n in range(plan.sessions))
+        self._seen = laws.Seen()
         self._replaced = 0
         self._sent: dict[str, float] = {}
         self._quiet = threading.Event()
@@ -531,7 +532,15 @@ class Chaos:
             "delivered",
             lambda: [n for n in self.numbers if self.stage.emulator.queued(self.stage.devices[n])],
         )
-        self._wait(ALL_DONE, "handled", lambda: self._rows("SELECT text FROM wa_sessions.inbox WHERE dead_at IS NULL"))
+        self._wait(ALL_DONE, "handled", lambda: self._look().unhandled())
+
+    def _look(self) -> laws.Seen:
+        """What stood in the inbox first, then what handlers noted: what comes in between is no loss."""
+        dead = "SELECT text FROM wa_sessions.inbox WHERE dead_at IS NOT NULL"
+        accepted = [row["text"] for row in self._rows("SELECT text FROM public.accepted ORDER BY number")]
+        set_aside = [row["text"] for row in self._rows(dead)]
+        self._seen = laws.Seen(accepted, laws.notes(self.notes.read_text().splitlines()), set_aside)
+        return self._seen
 
     def _wait(self, seconds: float, what: str, left: Callable[[], list[Any]]) -> None:
         deadline = time.monotonic() + seconds
@@ -571,9 +580,7 @@ class Chaos:
 
     def _judge(self) -> None:
         result, logins = self.result, self.stage.emulator.logins
-        noted = laws.notes(self.notes.read_text().splitlines())
-        accepted = [row["text"] for row in self._rows("SELECT text FROM public.accepted ORDER BY number")]
-        dead = [row["text"] for row in self._rows("SELECT text FROM wa_sessions.inbox WHERE dead_at IS NOT NULL")]
+        accepted, noted = self._seen.accepted, self._seen.noted
         result.sent, result.accepted, result.logins = len(self._sent), len({*accepted}), len(logins)
         result.handled = len({note.text for note in noted if note.what == "done"})
         result.twice, sent_again = laws.twice(noted), self._sent_again()
@@ -582,7 +589,7 @@ class Chaos:
         result.quarantined = int(self._rows("SELECT count(*) AS n FROM wa_sessions.quarantine")[0]["n"])
         self.violated(
             *laws.two_sockets(overlapping(logins)),
-            *(f"{text} {how} {self._past_of(text, noted)}" for text, how in laws.unhandled(accepted, noted, dead)),
+            *(f"{text} {how} {self._past_of(text, noted)}" for text, how in self._seen.unhandled()),
             *laws.never_accepted(self._sent, accepted, self.blows),
             *laws.handled_twice(noted, self.blows),
             *laws.out_of_order(noted, accepted, sent_again),

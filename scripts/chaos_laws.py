@@ -73,10 +73,18 @@ def two_sockets(overlaps: Sequence[tuple[Login, Login]]) -> list[str]:
     ]
 
 
-def unhandled(accepted: Collection[str], noted: Sequence[Note], told_lost: Collection[str]) -> list[tuple[str, str]]:
-    """Every message that stood in the inbox was handled, or is recorded as set aside; which was not, and how."""
-    handled = {note.text for note in noted if note.what == "done"} | {*told_lost}
-    return [(text, "stood in the inbox and was never handled") for text in accepted if text not in handled]
+@dataclass(frozen=True)
+class Seen:
+    """What stood in the inbox, in order; what handlers had noted by a moment after that; what was set aside."""
+
+    accepted: Sequence[str] = ()
+    noted: Sequence[Note] = ()
+    set_aside: Sequence[str] = ()
+
+    def unhandled(self) -> list[tuple[str, str]]:
+        """Every message that stood in the inbox was handled, or is recorded as set aside; which was not, and how."""
+        handled = {note.text for note in self.noted if note.what == "done"} | {*self.set_aside}
+        return [(text, "stood in the inbox and was never handled") for text in self.accepted if text not in handled]
 
 
 def never_accepted(sent: Mapping[str, float], accepted: Collection[str], blows: Sequence[Blow]) -> list[str]:

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 from chaos_engine import Chaos, Plan
-from chaos_laws import Blow, Note, handled_twice, late, notes, out_of_order, unhandled
+from chaos_laws import Blow, Note, Seen, handled_twice, late, notes, out_of_order
 from chaos_story import KINDS, schedule
 from machines import Kernel, kernel
 
@@ -24,7 +24,6 @@ def abilities() -> Kernel:
     return found
 
 
-@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_half_a_minute_of_chaos(abilities: Kernel) -> None:
     happens(Plan(seed=7, sessions=9, seconds=25.0, every=1.7, longest=8.0, rate=6.0), abilities)
@@ -71,8 +70,8 @@ def test_the_laws_find_what_is_broken() -> None:
     noted = notes(NOTED)
     assert noted[0] == Note("begun", 1.0, "one", "A", "bob-77-0")
     assert len(noted) == len(NOTED) - 1
-    assert [text for text, _ in unhandled(["bob-77-0", "bob-77-1"], noted, ())] == ["bob-77-1"]
-    assert unhandled(["bob-77-1"], noted, ["bob-77-1"]) == []
+    assert [text for text, _ in Seen(["bob-77-0", "bob-77-1"], noted).unhandled()] == ["bob-77-1"]
+    assert Seen(["bob-77-1"], noted, ["bob-77-1"]).unhandled() == []
     assert len(out_of_order(noted, ["bob-77-0", "bob-77-1", "bob-77-2"], ())) == 1
     assert out_of_order(noted, ["bob-77-0", "bob-77-1", "bob-77-2"], {"B"}) == []
     assert out_of_order(noted, ["bob-77-0", "bob-77-2", "bob-77-1"], ()) == []
