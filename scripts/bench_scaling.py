@@ -477,7 +477,7 @@ def look(count: int, workers: int) -> Looks:
             count,
             workers,
             cost(lambda conn: worker_rows.renew(conn, ids[0])),
-            cost(fleet.workers),
+            cost(worker_rows.roster),
             cost(lambda conn: fleet.phones(conn, backend, ids[0], ids, None, None)),
         )
 

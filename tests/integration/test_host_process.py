@@ -22,7 +22,6 @@ from wa_sessions.db.settings import Target, store_url
 from wa_sessions.errors import DatabaseError
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.client import HostExit, HostProcess
-from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.hosts.pool import MOST_FAILED, HostPool
 from wa_sessions.worker.hosts.store import log_out, prepare_store
 from wa_sessions.worker.hosts.watch import process_size, process_state
@@ -60,7 +59,6 @@ def with_host(work: Callable[[HostProcess, Told], Awaitable[None]]) -> None:
         told = Told()
         process = await HostProcess.spawn(told)
         try:
-            process.send(protocol.ExtendLease(now() + 300))
             await told.next(protocol.Alive)
             await work(process, told)
         finally:
@@ -120,24 +118,6 @@ def test_how_a_host_ends(how: str) -> None:
         process.send(protocol.EndHost(1.0))
 
     with_host(work)
-
-
-def test_what_a_host_was_told_while_it_began_counts_by_its_last_word() -> None:
-    """It loads for seconds on a busy machine, and a lease is short."""
-
-    async def run() -> None:
-        told = Told()
-        process = await HostProcess.spawn(told)
-        try:
-            process.send(protocol.ExtendLease(now() + 0.01))
-            process.send(protocol.ExtendLease(now() + 60))
-            process.send(protocol.StopClient(5))
-            assert await told.next(protocol.Stopped) == protocol.Stopped(5)
-        finally:
-            process.kill()
-            await process.gone()
-
-    asyncio.run(run())
 
 
 def test_a_host_dies_with_its_worker() -> None:
@@ -287,7 +267,6 @@ class Events:
 def with_pool(work: Callable[[HostPool, Events], Awaitable[None]], sessions_per_host: int = 2) -> None:
     async def run() -> None:
         pool = HostPool(NOWHERE, sessions_per_host, deliver=True)
-        pool.extend_lease(now() + 300)
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(pool.run())
             try:

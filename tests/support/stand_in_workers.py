@@ -67,7 +67,7 @@ def obeying(*fleet: FleetWorker, most: int = 1000) -> Iterator[None]:
 
     def obey() -> None:
         with contextlib.closing(database.dedicated()) as listening:
-            workers.listen(listening)
+            leases.listen(listening)
             ready.set()
             while not over.is_set():
                 workers.hear(listening, 0.2)

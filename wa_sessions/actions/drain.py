@@ -9,7 +9,7 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import live_owners
 from wa_sessions.actions.workers import FleetWorker, choose, numbers, read, takers
-from wa_sessions.db import migrate, operations, phones, workers
+from wa_sessions.db import leases, migrate, operations, phones, workers
 from wa_sessions.db.gateway import Connection, errors_of, pinned
 from wa_sessions.db.operations import DRAIN, DRAIN_UNDONE
 from wa_sessions.db.phones import Phone
@@ -98,7 +98,7 @@ def wait(
     """
     began, left = time.monotonic(), None
     with errors_of(opened.database.target), contextlib.closing(opened.database.dedicated()) as dedicated:
-        workers.listen(dedicated)
+        leases.listen(dedicated)
         while True:
             with pinned(dedicated):
                 now = workers.draining(dedicated, begun.worker.id)

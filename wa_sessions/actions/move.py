@@ -9,7 +9,7 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import live_owner, require_neonize
 from wa_sessions.actions.workers import FleetWorker, choose, read
-from wa_sessions.db import health, migrate, phones, workers
+from wa_sessions.db import health, leases, migrate, phones, workers
 from wa_sessions.db.gateway import Connection, errors_of, pinned
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
@@ -62,12 +62,17 @@ def move(
     then is asked for no more; SchemaMissing.
     """
     with errors_of(opened.database.target), contextlib.closing(opened.database.dedicated()) as dedicated:
-        workers.listen(dedicated)
+        leases.listen(dedicated)
         with opened.database.transaction() as conn:
             asked = _look(conn, opened, phone, word, organization_id)
             if asked.before is not None and asked.before.worker_id == asked.worker.id:
                 return Moved(asked.phone, asked.worker, asked.name_before, already=True)
             _require_able(asked)
+            if leases.is_reserved(conn, asked.phone.id):
+                raise WaSessionsError(
+                    f"an operator has {asked.phone.number} in hand, as by return or export: wa-sessions restart "
+                    f"{asked.phone.number} gives it to the workers"
+                )
             workers.want(conn, asked.phone.id, asked.worker.id, timeout)
             detail = {"actor": operator(), "from": asked.name_before, "to": asked.worker.name}
             health.record_event(conn, asked.phone.id, asked.phone.organization_id, "move_asked", detail)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from wa_sessions.actions import counters
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.ownership import alone, ask, find, require_neonize, require_owner
-from wa_sessions.db import fleet, health, leases, whatsmeow
+from wa_sessions.actions.workers import read, takers
+from wa_sessions.db import health, leases, whatsmeow
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import WaSessionsError
 from wa_sessions.health.reconnect import State
@@ -43,7 +44,7 @@ def _given_to_workers(opened: Opened, phone: Phone) -> bool | None:
         row = health.load(conn, phone.id)
         if not (row and row.state == State.FAULTED) and not leases.is_reserved(conn, phone.id):
             return None
-        able = any(fleet.shares(worker, phone.organization_id) for worker in fleet.workers(conn))
+        able = bool(takers(phone, read(conn)))
     with alone(opened, phone.id) as (conn, current):
         counters.clear(conn, current, State.IDLE, "to be run again")
         pairing = not whatsmeow.device_of(conn, current.number)

@@ -146,7 +146,7 @@ def numbers(of: Sequence[Phone], most: int = 3) -> str:
 
 
 def _worker(row: WorkerRow, name: str, having: int, online: int) -> FleetWorker:
-    state = state_of(Signs(row.silent_for, row.lease_seconds, having, row.draining, row.was_killed))
+    state = state_of(Signs(row.silent_for, row.lease_seconds, having, row.draining, row.identity.is_gone()))
     free_in = None
     if state is WorkerState.SILENT and row.lease_seconds is not None:
         free_in = max(0.0, row.lease_seconds * FREE_AFTER - row.silent_for)

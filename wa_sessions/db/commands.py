@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from wa_sessions.db import fleet
+from wa_sessions.db import leases
 from wa_sessions.db.gateway import Connection, pinned
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import DatabaseError, ExitCode, WaSessionsError
@@ -120,7 +120,7 @@ def listen(dedicated: Connection) -> None:
     """Let a worker's dedicated connection hear of requests and of the fleet; raises DatabaseError on a lost link."""
     with _link("listening"):
         dedicated.execute(_SQL.listen_requests)
-        fleet.listen(dedicated)
+        leases.listen(dedicated)
 
 
 def heard(dedicated: Connection, worker_id: UUID) -> Heard:
@@ -129,7 +129,7 @@ def heard(dedicated: Connection, worker_id: UUID) -> Heard:
     with _link("listening"):
         dedicated.pgconn.consume_input()
         while note := dedicated.pgconn.notifies():
-            if note.relname.decode() == fleet.CHANNEL:
+            if note.relname.decode() == leases.CHANNEL:
                 changed = True
             else:
                 request = request or note.extra.decode(errors="replace") == str(worker_id)

@@ -1,4 +1,4 @@
-"""What workers that share phones see of one another, and of the phones that are free or their own."""
+"""What workers that share phones see of those that are free or their own."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,27 +6,10 @@ from uuid import UUID
 
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.leases import FREE_AFTER, OPERATOR
+from wa_sessions.db.leases import OPERATOR
 from wa_sessions.db.sql import queries
-from wa_sessions.process_identity import ProcessIdentity
-
-CHANNEL = "wa_sessions_fleet"
-"""Of the notifications that ``leases.announce`` sends."""
 
 _SQL = queries("fleet")
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerRow:
-    """A worker. ``silence``: in leases of its own; None, as ``lease``, of a version whose leases end by themselves."""
-
-    id: UUID
-    identity: ProcessIdentity
-    scope: str | None
-    draining: bool
-    lease: float | None
-    silence: float | None
-    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,33 +29,6 @@ class PhoneRow:
     reserved: bool
     state: str | None
     since_my_start: bool
-
-
-def listen(dedicated: Connection) -> None:
-    """Let a dedicated connection hear of what changes."""
-    dedicated.execute(_SQL.listen)
-
-
-def workers(conn: Connection) -> list[WorkerRow]:
-    """All workers that stand in the database, also those that were killed."""
-    return [
-        WorkerRow(
-            row["id"],
-            ProcessIdentity(row["host"], row["pid"], row["boot_id"], row["pid_namespace"], row["pid_started"]),
-            row["scope"],
-            row["draining"],
-            row["lease_seconds"],
-            row["silence"],
-            row["held"],
-        )
-        for row in conn.execute(_SQL.workers)
-    ]
-
-
-def shares(worker: WorkerRow, organization_id: int) -> bool:
-    """Whether a worker takes up phones of an organization by itself, now."""
-    live = worker.silence is not None and worker.silence < FREE_AFTER and not worker.identity.is_gone()
-    return live and not worker.draining and worker.scope in ("all", f"org:{organization_id}")
 
 
 def phones(

@@ -273,12 +273,12 @@ def errors_of(target: Target) -> Iterator[None]:
         raise DatabaseError(f"{target.masked} is read-only: {_primary(error)}") from None
     except _IN_THE_WAY as error:
         raise Contended(f"another command was in the way ({_primary(error)}): run it again") from None
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except (psycopg.DataError, UnicodeEncodeError, errors.ProgramLimitExceeded) as error:  # the last: for an index
+        raise UsageError(f"a value that the database cannot hold: {_primary(error)}") from None
+    except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
         raise DatabaseError(f"{target.masked}: {_reason(error, target)} (source: {target.source})") from None
     except psycopg.IntegrityError as error:  # its detail repeats the row, keys and all
         raise Conflict(f"the database refuses a row: {_primary(error)}") from None
-    except (psycopg.DataError, UnicodeEncodeError) as error:
-        raise UsageError(f"a value that the database cannot hold: {_primary(error)}") from None
 
 
 def _connect(target: Target, *, autocommit: bool, writable: bool, first: Server | None) -> Connection:

@@ -1,18 +1,14 @@
 """The inbox: messages that hosts told of, until their handler has taken them. A queue: what is handled is deleted."""
 
-import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-import psycopg
-from psycopg import errors
 from psycopg.sql import SQL
 
-from wa_sessions.db.gateway import Connection, Database
+from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
-from wa_sessions.errors import DatabaseError, UsageError
 
 _SQL = queries("inbox")
 
@@ -121,24 +117,8 @@ class Listed:
     dead_at: datetime | None
 
 
-@contextlib.contextmanager
-def transaction(database: Database) -> Iterator[Connection]:
-    """A transaction of a worker, which goes on whatever Postgres answers: also what has no words of ours is raised as
-    DatabaseError.
-    """
-    try:
-        with database.transaction() as conn:
-            yield conn
-    except psycopg.Error as error:
-        what = error.diag.message_primary or type(error).__name__
-        raise DatabaseError(f"the inbox cannot be used: {what}: look into the log of Postgres") from None
-
-
 def write(conn: Connection, messages: Sequence[InboxMessage]) -> dict[Identity, int]:
-    """Write messages in their order; the ids of those that were not there already.
-
-    Raises UsageError, for one of them that Postgres cannot hold.
-    """
+    """Write messages in their order; the ids of those that were not there already."""
     columns: dict[str, list[Any]] = {
         "phone_ids": [one.phone_id for one in messages],
         "chats": [one.chat for one in messages],
@@ -152,10 +132,7 @@ def write(conn: Connection, messages: Sequence[InboxMessage]) -> dict[Identity, 
         "texts": [one.text for one in messages],
         "raws": [one.raw for one in messages],
     }
-    try:
-        rows = conn.execute(_SQL.write, columns)
-    except errors.ProgramLimitExceeded as error:  # names that are too long for an index; psycopg takes it for an outage
-        raise UsageError(f"a value that the database cannot hold: {error.diag.message_primary}") from None
+    rows = conn.execute(_SQL.write, columns)
     return {(row["phone_id"], row["chat"], row["sender"], row["message_id"]): row["id"] for row in rows}
 
 

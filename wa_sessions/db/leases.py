@@ -19,6 +19,8 @@ from wa_sessions.process_identity import ProcessIdentity
 LOCK_CLASS = 1464947539
 HOLDER_TIMEOUT = 3.0  # seconds for a connection that was ended to let go of its lock
 HURRY = 0.25  # seconds that a worker waits for either, which has other leases to renew
+CHANNEL = "wa_sessions_fleet"
+"""Of the notifications that ``announce`` sends."""
 OPERATOR = UUID(int=0)
 """In ``wanted_by``: an operator has to do with the phone, and no worker takes it by itself."""
 FREE_AFTER = 0.8
@@ -128,6 +130,11 @@ def is_reserved(conn: Connection, phone_id: int) -> bool:
 def announce(conn: Connection) -> None:
     """Have all workers look which phones are theirs, as soon as this transaction stands."""
     conn.execute(_SQL.announce)
+
+
+def listen(dedicated: Connection) -> None:
+    """Let a dedicated connection hear of that, on ``CHANNEL``."""
+    dedicated.execute(_SQL.listen)
 
 
 def mark_silent(conn: Connection, worker_id: UUID, silent: Collection[int]) -> None:

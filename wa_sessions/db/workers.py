@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from wa_sessions.db.gateway import Connection, pinned
-from wa_sessions.db.leases import FREE_AFTER
+from wa_sessions.db import leases
+from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.process_identity import ProcessIdentity
 
@@ -16,7 +16,8 @@ _SQL = queries("workers")
 class WorkerRow:
     """A row of ``wa_sessions.worker``; ``silent_for`` in seconds, by the database's clock.
 
-    ``lease_seconds`` is None for workers of a version that shares no phones.
+    ``lease_seconds`` is None for workers of a version that shares no phones. ``held``: phones of which it has the
+    lease, also where it is gone.
     """
 
     id: UUID
@@ -33,11 +34,17 @@ class WorkerRow:
     draining: bool
     hosts: int | None
     silent_for: float
+    held: int
 
     @property
-    def was_killed(self) -> bool:
-        """Whether it was a process of this very machine that is gone."""
-        return ProcessIdentity(self.host, self.pid, self.boot_id, self.pid_namespace, self.pid_started).is_gone()
+    def identity(self) -> ProcessIdentity:
+        """Which process it is."""
+        return ProcessIdentity(self.host, self.pid, self.boot_id, self.pid_namespace, self.pid_started)
+
+    @property
+    def silence(self) -> float | None:
+        """Its silence in leases; None for a version whose leases end by themselves."""
+        return self.silent_for / self.lease_seconds if self.lease_seconds else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,7 @@ def renew(conn: Connection, worker_id: UUID, hosts: int | None = None) -> frozen
 
     None where it was silent for so long that its phones may have been taken, or its row is gone.
     """
-    values = {"worker_id": worker_id, "hosts": hosts, "free_after": FREE_AFTER}
+    values = {"worker_id": worker_id, "hosts": hosts, "free_after": leases.FREE_AFTER}
     row = conn.execute(_SQL.renew, values).fetchone()
     return frozenset(row["mine"]) if row else None
 
@@ -127,7 +134,7 @@ def connected_phones(conn: Connection) -> frozenset[int]:
 def set_draining(conn: Connection, worker_id: UUID, draining: bool) -> bool:  # noqa: FBT001  # the value that is set
     """Have a worker give its phones to others, or not any more; whether that is new to it. It hears of it at once."""
     row = conn.execute(_SQL.set_draining, {"worker_id": worker_id, "draining": draining}).fetchone()
-    _tell(conn, worker_id)
+    leases.announce(conn)
     return row is not None
 
 
@@ -141,13 +148,13 @@ def want(conn: Connection, phone_id: int, worker_id: UUID, seconds: float) -> No
     """Have a phone's worker give it to another one, which takes it, within ``seconds``; both hear of it at once."""
     values = {"phone_id": phone_id, "worker_id": worker_id, "seconds": seconds, "nobody": uuid4()}
     conn.execute(_SQL.want, values)
-    _tell(conn, worker_id)
+    leases.announce(conn)
 
 
 def unwant(conn: Connection, phone_id: int, worker_id: UUID) -> None:
     """Take that back, unless it has happened or somebody has asked for something else."""
     conn.execute(_SQL.unwant, {"phone_id": phone_id, "worker_id": worker_id})
-    _tell(conn, worker_id)
+    leases.announce(conn)
 
 
 def holding(conn: Connection, phone_id: int) -> Holding | None:
@@ -156,17 +163,7 @@ def holding(conn: Connection, phone_id: int) -> Holding | None:
     return Holding(**row) if row else None
 
 
-def listen(dedicated: Connection) -> None:
-    """Let a dedicated connection hear of what changes among workers."""
-    with pinned(dedicated):
-        dedicated.execute(_SQL.listen_fleet)
-
-
 def hear(dedicated: Connection, timeout: float) -> None:
     """Wait until something may have changed, for ``timeout`` seconds at most."""
     for _ in dedicated.notifies(timeout=timeout, stop_after=1):
         pass
-
-
-def _tell(conn: Connection, worker_id: UUID) -> None:
-    conn.execute(_SQL.notify_fleet, {"payload": str(worker_id)})

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from wa_sessions.db.fleet import PhoneRow, WorkerRow
+from wa_sessions.db.fleet import PhoneRow
 from wa_sessions.db.leases import FREE_AFTER
+from wa_sessions.db.workers import WorkerRow
 from wa_sessions.errors import DatabaseError, OwnedByAnother
 from wa_sessions.health.reconnect import State
 from wa_sessions.worker import log
@@ -150,9 +151,9 @@ class FleetWatch:
     def _until_next(self, seen: _Seen) -> float:
         """Seconds until the next worker was silent for so long that its phones may be taken."""
         left = [
-            (limit - row.silence) * row.lease
+            (limit - row.silence) * row.lease_seconds
             for row in seen.workers
-            if row.held and row.id != self._me and row.silence is not None and row.lease
+            if row.held and row.id != self._me and row.silence is not None and row.lease_seconds
             for limit in (FREE_AFTER, 1.0)
             if limit > row.silence >= DOUBTFUL
         ]

@@ -73,10 +73,10 @@ class Ownership:
 
     def look(
         self, organization_id: int | None, phone_ids: Collection[int] | None, *, full: bool
-    ) -> tuple[list[fleet.WorkerRow], frozenset[UUID], list[fleet.PhoneRow]]:
+    ) -> tuple[list[workers.WorkerRow], frozenset[UUID], list[fleet.PhoneRow]]:
         """All workers, those that are known to be gone, and, if it is a ``full`` look, the phones: free, or ours."""
         with self._apart() as conn:
-            seen = fleet.workers(conn)
+            seen = workers.roster(conn)
             gone = frozenset(row.id for row in seen if row.identity.is_gone())
             if not full:
                 return seen, gone, []

@@ -1,13 +1,3 @@
--- name: listen
-LISTEN wa_sessions_fleet;
-
--- name: workers
-SELECT id, scope, draining, host, pid, boot_id, pid_namespace, pid_started, lease_seconds,
-       (extract(epoch FROM clock_timestamp() - heartbeat_at) / nullif(lease_seconds, 0))::float8 AS silence,
-       (SELECT count(*) FROM wa_sessions.lease
-        WHERE lease.worker_id = worker.id AND lease.expires_at > clock_timestamp())::int AS held
-FROM wa_sessions.worker;
-
 -- name: type_of_backend
 phone."connectionType"::text
 

@@ -53,6 +53,9 @@ WHERE phone_id = %(phone_id)s AND wanted_by = %(operator)s AND wanted_until > cl
 -- name: announce
 SELECT pg_notify('wa_sessions_fleet', '');
 
+-- name: listen
+LISTEN wa_sessions_fleet;
+
 -- name: mark_silent
 UPDATE wa_sessions.lease SET alive_at = CASE WHEN phone_id = ANY(%(silent)s::int[]) THEN clock_timestamp() END
 WHERE worker_id = %(worker_id)s AND (alive_at IS NOT NULL) IS DISTINCT FROM (phone_id = ANY(%(silent)s::int[]));

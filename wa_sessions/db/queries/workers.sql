@@ -7,9 +7,9 @@ ON CONFLICT (id) DO UPDATE SET heartbeat_at = clock_timestamp();
 WITH renewed AS (
     UPDATE wa_sessions.worker SET heartbeat_at = clock_timestamp(), hosts = %(hosts)s
     WHERE id = %(worker_id)s AND heartbeat_at + make_interval(secs => lease_seconds * %(free_after)s) > clock_timestamp()
-    RETURNING draining
+    RETURNING id
 )
-SELECT draining, ARRAY(
+SELECT ARRAY(
     SELECT phone_id FROM wa_sessions.lease WHERE worker_id = %(worker_id)s AND expires_at > clock_timestamp()
 ) AS mine
 FROM renewed;
@@ -27,7 +27,9 @@ WHERE heartbeat_at < clock_timestamp() - make_interval(secs => %(age)s)
 
 -- name: roster
 SELECT id, host, pid, version, started_at, heartbeat_at, boot_id, pid_namespace, pid_started, lease_seconds, scope,
-       draining, hosts, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 AS silent_for
+       draining, hosts, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 AS silent_for,
+       (SELECT count(*) FROM wa_sessions.lease
+        WHERE lease.worker_id = worker.id AND lease.expires_at > clock_timestamp())::int AS held
 FROM wa_sessions.worker ORDER BY host, pid, started_at, id;
 
 -- name: connected
@@ -63,9 +65,3 @@ SELECT worker_id, wanted_by, taken_at, ends_at, clock_timestamp() AS seen_at FRO
     FROM wa_sessions.lease LEFT JOIN wa_sessions.worker ON worker.id = lease.worker_id
     WHERE lease.phone_id = %(phone_id)s
 ) AS held;
-
--- name: listen_fleet
-LISTEN wa_sessions_fleet;
-
--- name: notify_fleet
-SELECT pg_notify('wa_sessions_fleet', %(payload)s);

@@ -43,7 +43,7 @@ class Done:
 
 def carry_out(database: Database, work: Work, phones: Mapping[int, Phone], worker_id: UUID, *, hold: bool) -> Done:
     """Do it. Raises what a transaction raises."""
-    with inbox.transaction(database) as conn:
+    with database.transaction() as conn:
         written = inbox.write(conn, [one.message for one in work.told]) if work.told else {}
         if work.handled:
             inbox.delete(conn, work.handled)

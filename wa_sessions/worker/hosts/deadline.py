@@ -21,23 +21,17 @@ class Deadline:
     """The end of this process, by a thread and, where that does not get the GIL, by SIGALRM."""
 
     def __init__(self) -> None:
-        self.told = threading.Event()  # of a deadline that is not over: before that no session may begin
         self._changed = threading.Condition()
         self._set(now() + FIRST_DEADLINE)
         threading.Thread(target=self._watch, name="deadline", daemon=True).start()
 
     def extend(self, until: float) -> None:
-        """Live until ``until``, unless the deadline is over: another worker may have the sessions by now.
-
-        A host that is still loading finds deadlines that were over before it read of them, and has no session yet.
-        """
+        """Live until ``until``, unless the deadline is over: another worker may have the sessions by now."""
         with self._changed:
-            if now() >= self._until or (now() >= until and self.told.is_set()):
+            if now() >= self._until:
                 os._exit(protocol.LEASE_RAN_OUT)
-            if now() < until:
-                self._set(until)
-                self.told.set()
-                self._changed.notify()
+            self._set(until)
+            self._changed.notify()
 
     def _set(self, until: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, max(0.2, until - now() + ALARM_AFTER))

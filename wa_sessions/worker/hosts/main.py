@@ -107,7 +107,6 @@ class HostProgram:
         """One after another: a start writes Go's maps, and holds the gate until it is done or hangs."""
         while True:
             start = self._starts.get()
-            self._deadline.told.wait()
             client = self._clients.get(start.client)
             if client and client.begin():
                 client.start(start.store_url, start.device)
