@@ -60,7 +60,7 @@ def test_a_second_worker_stands_by_and_takes_over_as_the_first_one_ends(
             second = fleet.begin()
             await until(lambda: "standing by: other workers run the phones" in said)
             await first.stop()
-            await until(lambda: second.phones == fleet.ids, 3)
+            await until(lambda: second.phones == fleet.ids)
             assert fleet.kinds(fleet.phones[0]).count("stopped") == 1
         assert said.count("standing by: other workers run the phones") == 1
 
@@ -79,7 +79,7 @@ def test_the_phones_of_a_frozen_worker_are_taken_and_it_lives_on(fleet: WorkerFl
             await until(lambda: not first.worker._tasks)
             assert (first.phones, first.task.done()) == (set(), False)
             await second.stop()
-            await until(lambda: first.phones == fleet.ids, 3)
+            await until(lambda: first.phones == fleet.ids)
 
     run(scenario, fleet)
 
@@ -143,7 +143,7 @@ def test_phones_that_come_are_taken_up_and_those_that_leave_are_let_go(fleet: Wo
         async with fleet.running(Scope(1)) as [worker]:
             await until(lambda: worker.phones == fleet.ids)
             added = fleet.add()
-            await until(lambda: added.id in worker.phones, 2)
+            await until(lambda: added.id in worker.phones)
             other = fleet.add(organization=2)
             away, deleted, moved = fleet.phones[:3]
             fleet.rows(
@@ -163,11 +163,11 @@ def test_phones_that_come_are_taken_up_and_those_that_leave_are_let_go(fleet: Wo
             assert fleet.rows(theirs, away.id) == [{"status": "theirs"}]
             assert fleet.rows(stopped, moved.id) == [{"why": "it is in organization 2 by now"}]
             assign(Opened(fleet.database, fleet.backend), PhoneRef(phone_id=away.id), "neonize")
-            await until(lambda: worker.phones == {*left, away.id}, 2)
+            await until(lambda: worker.phones == {*left, away.id})
             await asyncio.to_thread(
                 assign, Opened(fleet.database, fleet.backend), PhoneRef(phone_id=away.id), "baileys"
             )
-            await until(lambda: worker.phones == left, 2)
+            await until(lambda: worker.phones == left)
             all_of_them = fleet.begin()
             await until(lambda: all_of_them.phones == {other.id, moved.id})
 
@@ -185,7 +185,7 @@ def test_named_phones_are_waited_for(fleet: WorkerFleet) -> None:
             assert error.value.exit_code is ExitCode.OWNED
             fleet.workers.remove(refused)
             await first.stop()
-            await until(lambda: second.phones == {phone.id for phone in fleet.phones[:2]}, 3)
+            await until(lambda: second.phones == {phone.id for phone in fleet.phones[:2]})
 
     run(scenario, fleet)
 
@@ -247,7 +247,7 @@ def test_a_phone_that_an_operator_had_released_is_taken_by_nobody_meanwhile(
             assert fleet.is_run_once(fleet.ids - {phone.id})
             assert not any(phone.id in worker.phones for worker in fleet.workers)
             await asyncio.to_thread(restart, opened, PhoneRef(phone_id=phone.id))
-            await until(fleet.is_run_once, 3)
+            await until(fleet.is_run_once)
 
     run(scenario, fleet)
 
@@ -275,7 +275,7 @@ def test_a_faulted_phone_is_left_until_an_operator_says_so_or_a_worker_begins(
             await asyncio.sleep(fleet_watch.FULL_EVERY + 1)
             assert phone.id not in worker.phones
             await asyncio.to_thread(restart, opened, PhoneRef(phone_id=phone.id))
-            await until(lambda: worker.phones == fleet.ids, 3)
+            await until(lambda: worker.phones == fleet.ids)
             await fail(worker)
             await until(lambda: phone.id not in fleet.held(worker))
             later = fleet.begin()
@@ -329,7 +329,7 @@ def test_a_phone_is_moved_to_the_worker_that_an_operator_wants_it_to_have(fleet:
                 fleet.phones[2].id,
             )
             fleet.rows("SELECT pg_notify('wa_sessions_fleet', '')")
-            await until(lambda: second.phones == {fleet.phones[2].id}, 3)
+            await until(lambda: second.phones == {fleet.phones[2].id})
             assert fleet.is_run_once()
 
     run(scenario, fleet)

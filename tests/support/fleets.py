@@ -21,11 +21,11 @@ from wa_sessions.worker.lease_times import LeaseTimes
 from wa_sessions.worker.session import Settings
 from wa_sessions.worker.supervisor import Supervisor, WorkerOptions
 
-LEASE = 2.0  # seconds
+LEASE = 3.0  # seconds
 SHARED = Scope()
 
 
-async def until(true: Callable[[], bool], within: float = 15) -> None:
+async def until(true: Callable[[], bool], within: float = 40) -> None:
     deadline = time.monotonic() + within
     while not true():
         assert time.monotonic() < deadline, "it did not come about"
