@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +243,41 @@ def test_a_lock_that_is_not_had_for_a_moment_closes_nothing(
                 assert not bench.worker.taken
             await bench.heard.line("handled 1 77051234567")
             assert not bench.worker.stuck
+
+    run(scenario())
+
+
+def test_what_is_told_while_a_look_hangs_is_not_taken_for_safe(database: Database, spec: HandlerSpec) -> None:
+    """Nothing had been told when it began to hang, so nobody's socket was closed then."""
+
+    async def scenario() -> None:
+        async with inbox_running(database, spec) as bench:
+            with psycopg.connect(database.target.conninfo) as other:
+                other.execute("LOCK TABLE wa_sessions.inbox IN ACCESS EXCLUSIVE MODE")
+                bench.dispatcher.serve(bench.phones[0])
+                await until(lambda: bench.worker.suspected)
+                bench.put("1")
+                assert bench.worker.stuck == [frozenset({bench.phones[0].id})]
+            await bench.heard.line("handled 1 77051234567")
+            await bench.until_taken(1)
+            assert bench.worker.freed == 1
+
+    run(scenario())
+
+
+def test_no_session_that_waits_keeps_the_inbox_waiting(database: Database, spec: HandlerSpec) -> None:
+    """Their transactions have the threads that all share."""
+
+    async def scenario() -> None:
+        async with inbox_running(database, spec) as bench:
+            free = threading.Event()
+            loop = asyncio.get_running_loop()
+            loop.set_default_executor(ThreadPoolExecutor(1))
+            waiting = loop.run_in_executor(None, free.wait)
+            bench.put("1")
+            await bench.heard.line("handled 1 77051234567")
+            free.set()
+            await waiting
 
     run(scenario())
 

@@ -1,4 +1,4 @@
-"""The durable inbox: what hosts tell is written before they go on, and goes when its handler has taken it.
+"""The durable inbox: what hosts tell is written, and goes when its handler has taken it.
 
 One task writes, deletes and notes failures, all that has come up meanwhile in one transaction, and reads in the next:
 many phones share a commit, and while one is under way the next is gathered.
@@ -10,6 +10,8 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.inbox import Failure, InboxRow, RowKey
@@ -47,6 +49,7 @@ class Inbox:
         self._window = Window(hold=self._policy.hold)
         self._phones: dict[int, Phone] = {}
         self._known = CameBefore()
+        self._thread = ThreadPoolExecutor(1, "inbox")
         self._unwritten = Unwritten()
         self._handled: list[RowKey] = []
         self._failed: list[Failure] = []
@@ -271,9 +274,11 @@ class Inbox:
         return True
 
     async def _transaction(self, work: Work) -> Done:
-        """Do it on a thread."""
-        phones, worker_id, hold = self._phones, self._worker.worker_id, self._policy.hold
-        doing = asyncio.ensure_future(asyncio.to_thread(carry_out, self._database, work, phones, worker_id, hold=hold))
+        """Do it on a thread of its own: however many sessions wait for a lock."""
+        carrying_out = partial(
+            carry_out, self._database, work, self._phones, self._worker.worker_id, hold=self._policy.hold
+        )
+        doing = asyncio.get_running_loop().run_in_executor(self._thread, carrying_out)
         done, _ = await asyncio.wait({doing}, timeout=STUCK_AFTER)
         if not done:
             self._jam.slow()

@@ -17,7 +17,7 @@ class Jam:
     def __init__(self, unwritten: Unwritten) -> None:
         self._unwritten = unwritten
         self._since: float | None = None
-        self._said = False
+        self._said = self._slow = False
         self._stuck: frozenset[int] = frozenset()
         self._worker: DeliveryWorker
 
@@ -27,17 +27,18 @@ class Jam:
 
     def told(self, phone_id: int) -> None:
         """A phone told something more."""
-        if self._stuck and phone_id not in self._stuck:
+        if (self._stuck or self._slow) and phone_id not in self._stuck:
             self._get_stuck()
 
     def slow(self) -> None:
-        """There was no answer for ``STUCK_AFTER``: nobody may believe that what is told is safe."""
+        """There was no answer for ``STUCK_AFTER``: until there is one nothing that is told is safe."""
+        self._slow = True
         self._worker.suspect_store()
         self._get_stuck()
 
     def hindered(self, error: WaSessionsError, *, unsafe: bool) -> None:
         """Something stands in the way; ``unsafe``: of messages too, that hosts told."""
-        now = time.monotonic()
+        now, self._slow = time.monotonic(), False
         if self._since is None:
             self._since = now
             if isinstance(error, DatabaseError) and not isinstance(error, Contended):
@@ -53,7 +54,8 @@ class Jam:
         self._since, self._said = None, False
 
     def written(self) -> None:
-        """Some messages are; once all are, sockets may open."""
+        """There is an answer; once all messages are written, sockets may open."""
+        self._slow = False
         if self._stuck and not self._unwritten:
             self._stuck = frozenset()
             self._worker.inbox_free()
