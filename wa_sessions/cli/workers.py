@@ -128,13 +128,15 @@ def drain(
             planned = action.plan(opened, worker)
             if force or not planned.homeless:
                 terminal.say(_intention(planned))
-            done = action.begin(opened, planned, force=force, reason=reason)
-            if wait:
-                try:
+            try:
+                done = action.begin(opened, planned, force=force, reason=reason)
+                if wait:
                     done = action.wait(opened, done, limit.total_seconds(), _follow)
-                except KeyboardInterrupt:
-                    terminal.say(f"it goes on draining; to take that back: wa-sessions drain {done.worker.name} --undo")
-                    raise
+            except KeyboardInterrupt:
+                terminal.say(
+                    f"if it drains it goes on; to take that back: wa-sessions drain {planned.worker.name} --undo"
+                )
+                raise
     terminal.show(output, _drained(done), _drained_lines(done))
 
 
@@ -198,7 +200,7 @@ def _row(one: "FleetWorker", now: datetime) -> tuple[str, ...]:
         f"{one.connected}/{one.phones}",
         one.state.replace("_", " "),
         lasted(one.silent_for),
-        lasted(max((now - one.started_at).total_seconds(), 0.0)),
+        lasted(max(((now if one.state.lives else one.heartbeat_at) - one.started_at).total_seconds(), 0.0)),
         one.version,
         "-" if one.hosts is None else str(one.hosts),
     )

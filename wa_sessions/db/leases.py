@@ -172,7 +172,9 @@ def fence(conn: Connection, phone_id: int, worker_id: UUID, epoch: int) -> None:
     if row is None or (row["worker_id"] == worker_id and row["epoch"] != epoch):
         raise Contended(f"the lease of phone #{phone_id} is being taken anew: run it again")
     if row["worker_id"] != worker_id:
-        raise LeaseLost(f"the session of phone #{phone_id} has another owner by now")
+        raise LeaseLost(
+            f"phone #{phone_id} has another owner by now: this worker was not heard of for too long, as after a pause"
+        )
 
 
 def owner(conn: Connection, phone_id: int) -> WorkerInfo | None:

@@ -37,6 +37,11 @@ class WorkerRow:
     held: int
 
     @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.host}/{self.pid}"
+
+    @property
     def identity(self) -> ProcessIdentity:
         """Which process it is."""
         return ProcessIdentity(self.host, self.pid, self.boot_id, self.pid_namespace, self.pid_started)

@@ -38,13 +38,17 @@ class Holder(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A worker as its row tells. ``held``: its phones. ``live``: renewed of late, and not known to be gone."""
+    """A worker as its row tells. ``held``: its phones. ``live``: renewed of late, and not known to be gone.
+
+    ``name``: for people.
+    """
 
     id: UUID
     scope: str | None
     held: int = 0
     live: bool = True
     draining: bool = False
+    name: str = ""
 
     @property
     def able(self) -> bool:
@@ -146,14 +150,15 @@ def quotas(view: View) -> dict[UUID, int]:
 def _has_to_go(phone: Candidate, others: Collection[Peer]) -> LetGo | None:
     if phone.left is not None:
         return LetGo(phone.id, phone.left, left=True)
-    if _is_wanted(phone, others):
-        return LetGo(phone.id, f"an operator moves it to worker {phone.wanted_by}")
+    if (wanting := _wanting(phone, others)) is not None:
+        return LetGo(phone.id, f"an operator moves it to worker {wanting.name}")
     return None
 
 
-def _is_wanted(phone: Candidate, others: Collection[Peer]) -> bool:
-    """Whether another worker is to have it, and can."""
-    return any(peer.id == phone.wanted_by and (peer.scope is None or peer.covers(phone)) for peer in others)
+def _wanting(phone: Candidate, others: Collection[Peer]) -> Peer | None:
+    """The other worker that is to have it, and can."""
+    able = (peer for peer in others if peer.id == phone.wanted_by and (peer.scope is None or peer.covers(phone)))
+    return next(able, None)
 
 
 def _surplus(staying: Collection[Candidate], quota: int, few: int) -> list[LetGo]:
@@ -171,7 +176,7 @@ def _takes(view: View, others: Collection[Peer], held: int) -> tuple[int, ...]:
     for phone in _ordered(view.phones):
         if phone.holder is Holder.ME or (phone.holder is Holder.SILENT and view.wary):
             continue
-        if _is_wanted(phone, others):
+        if _wanting(phone, others) is not None:
             continue
         below = quota is None or held + len(taken) < quota
         if below or phone.wanted_by == view.me or phone.free_for > view.patience:

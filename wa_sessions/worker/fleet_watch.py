@@ -175,21 +175,22 @@ class FleetWatch:
                 await self._guard.call(self._ownership.release, row.id)
         if plan.waits:
             self._say("drained, but no other worker can take its phones: they stay", "drain_waits")
-        faulted = {row.id for row in seen.phones if row.state == State.FAULTED}
-        return await self._take_all(plan, faulted)
+        return await self._take_all(plan, seen)
 
-    async def _take_all(self, plan: Plan, faulted: Collection[int]) -> set[int]:
+    async def _take_all(self, plan: Plan, seen: _Seen) -> set[int]:
         refused: set[int] = set()
         if self._chosen.scope is None and not self._chosen.wait:
             return refused
+        rows = {row.id: row for row in seen.phones}
         for phone_id in plan.take:
             if self._stopping or len(refused) == MOST_REFUSED:
                 break
-            if not await self._take(phone_id, afresh=self._beginning or phone_id in faulted):
+            afresh = self._beginning or rows[phone_id].state == State.FAULTED
+            if not await self._take(phone_id, _taken_from(rows[phone_id].owner, seen), afresh=afresh):
                 refused.add(phone_id)
         return refused
 
-    async def _take(self, phone_id: int, *, afresh: bool) -> bool:
+    async def _take(self, phone_id: int, message: str, *, afresh: bool) -> bool:
         try:
             epoch, phone = await self._guard.call(partial(self._ownership.take, phone_id, hurry=True))
         except (OwnedByAnother, *TRY_AGAIN) as error:
@@ -201,14 +202,16 @@ class FleetWatch:
         if phone_id in self._offered:
             self._offered.discard(phone_id)
             self._kept.add(phone_id)
-        log.info("taken", phone=phone.number, event="taken", epoch=epoch)
+        log.info(message, phone=phone.number, event="taken", epoch=epoch)
         self._sessions.start(phone, epoch, afresh=afresh)
         return True
 
     # ------------------------------------------------------------------------------------------------- viewing
 
     def _view(self, seen: _Seen, refused: Collection[int]) -> View:
-        peers = tuple(Peer(row.id, row.scope, row.held, _is_live(row, seen.gone), row.draining) for row in seen.workers)
+        peers = tuple(
+            Peer(row.id, row.scope, row.held, _is_live(row, seen.gone), row.draining, row.name) for row in seen.workers
+        )
         known = {row.id for row in seen.workers} - seen.gone
         runnable = [row for row in seen.phones if self._is_runnable(row) and row.id not in refused]
         free = {row.id for row in runnable if row.owner != self._me}
@@ -282,6 +285,15 @@ class FleetWatch:
 
 def _is_live(row: WorkerRow, gone: Collection[UUID]) -> bool:
     return row.silence is not None and row.silence < FREE_AFTER and row.id not in gone
+
+
+def _taken_from(owner: UUID | None, seen: _Seen) -> str:
+    """What is to be said of a phone that is taken: from whom, if it was not given away."""
+    before = next((row for row in seen.workers if row.id == owner), None)
+    if before is None:
+        return "taken"
+    why = "which was killed" if before.id in seen.gone else f"of which nothing was heard for {before.silent_for:.1f} s"
+    return f"taken over from worker {before.name}, {why}"
 
 
 def _able(seen: _Seen) -> frozenset[tuple[UUID, bool]]:

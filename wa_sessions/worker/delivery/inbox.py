@@ -333,8 +333,9 @@ class Inbox:
 
     def _say_dead(self, failure: Failure) -> None:
         phone = self._phones.get(failure.key.phone_id)
+        words = f"message {failure.message_id} is set aside after {failure.attempts} attempts: {failure.error}"
         log.error(
-            f"message {failure.message_id} is set aside after {failure.attempts} attempts: {failure.error}",
+            f"{words}; wa-sessions inbox retry, or inbox drop",
             phone=phone.number if phone else None,
             event="handler_dead",
             message_id=failure.message_id,
