@@ -60,6 +60,20 @@ def test_it_is_listed_without_a_text(fleet: Fleet, filled: dict[str, int]) -> No
         assert SECRET not in shown
 
 
+def test_what_waits_for_an_earlier_one_is_not_said_to_come_now(
+    fleet: Fleet, database: Database, filled: dict[str, int]
+) -> None:
+    first = filled[NUMBERS[0]]
+    message = InboxMessage(first, "b@lid", "s@lid", "ID4", None, False, False, 1, "conversation", "", b"")
+    with database.transaction() as conn:
+        inbox.write(conn, [message, replace(message, message_id="ID5", chat="a@lid")])
+    told = {row["message_id"]: row["behind"] for row in fleet.json("inbox")["messages"]}
+    assert told == {"ID1": None, "ID2": None, "ID3": None, "ID4": "waiting", "ID5": "dead"}
+    lines = fleet("inbox").out.splitlines()
+    for message_id, next_ in (("ID1", "set aside"), ("ID2", "now"), ("ID4", "in its turn"), ("ID5", "if not held")):
+        assert next_ in next(line for line in lines if message_id in line)
+
+
 def test_retry_gives_it_back_to_its_handler(fleet: Fleet, database: Database, filled: dict[str, int]) -> None:
     assert fleet.json("inbox", "retry", NUMBERS[0])["messages"] == 1
     assert fleet.json("inbox", NUMBERS[0])["dead"] == 0

@@ -57,6 +57,11 @@ STATES: list[tuple[dict[str, Any], int, str]] = [
         2,
         "WA-SESSIONS CRITICAL - 77051234567: no worker runs it",
     ),
+    (
+        {"inbox_dead": 2},
+        1,
+        "WA-SESSIONS WARNING - 77051234567: 2 messages are set aside (wa-sessions inbox 77051234567 --dead)",
+    ),
     ({"keys": 4}, 2, "WA-SESSIONS CRITICAL - 77051234567: 4 keys, fewer than 10"),
     (
         {**UNKNOWN, "unknown_because": "not_connected", "status": "disconnected", "state": "replaced"},
@@ -118,7 +123,12 @@ def test_figures_of_the_inbox() -> None:
     thresholds = replace(PLAIN, inbox_warning=timedelta(minutes=1))
     shown = line(judge(waits, thresholds), thresholds)
     assert shown.endswith(" inbox=7;;;0 inbox_dead=1;;;0 inbox_oldest=360s;60;1800;0")
-    assert shown.startswith("WA-SESSIONS WARNING - 77051234567: a message has waited 6 min for its handler | ")
+    assert shown.startswith(
+        "WA-SESSIONS WARNING - 77051234567: a message has waited 6 min for its handler; 1 message is set aside ("
+    )
+    critical = judge(replace(waits, status="logged_out"), thresholds)
+    assert critical.verdict is Verdict.CRITICAL
+    assert critical.reason.startswith("logged out; 1 message is set aside")
     both = fleet_line([judge(known, PLAIN) for known in (waits, later)], PLAIN)
     assert both.endswith(" inbox=9;;;0 inbox_dead=1;;;0 inbox_oldest=360s;300;1800;0")
     unread = judge(replace(CONNECTED, **UNKNOWN, unknown_because="no_permission"), PLAIN)

@@ -57,7 +57,7 @@ _COLUMNS = (
 )
 _NAMES = (
     *("phone_id", "phone", "chat", "sender", "message_id", "kind", "received_at", "attempts", "next_at", "error"),
-    "dead_at",
+    *("dead_at", "behind"),
 )
 Chat = Annotated[str | None, typer.Option("--chat", metavar="JID", help="Only those of this chat.")]
 MessageId = Annotated[str | None, typer.Option("--id", metavar="ID", help="Only the message with this id.")]
@@ -77,12 +77,13 @@ def listing(
     """List messages that wait for their handler, or were set aside. The oldest first, and how many there are.
     \f
     `inbox` and `inbox PHONE` mean the same. No text is shown. Why a message waits: its handler
-    has not come to it yet, it or an earlier one of its chat failed (`NEXT`), or it is set aside (`dead`) after
-    `run --handler-attempts`. [What is told WhatsApp when](../explanation/delivery.md).
+    has not come to it yet, it failed (`NEXT`: when it is tried again), an earlier one of its chat waits (`in its
+    turn`), or it is set aside (`dead`) after `run --handler-attempts`; what comes after that one waits only with
+    `--on-dead hold` (`if not held`). [What is told WhatsApp when](../explanation/delivery.md).
 
     JSON: `waiting`, `dead`, `oldest_seconds` (of all that is shown here, however many are listed), `messages`, each
     with `phone_id`, `phone`, `chat`, `sender`, `message_id`, `kind`, `received_at`, `attempts` (that failed),
-    `next_at`, `error` (a type's name), `dead_at`.
+    `next_at`, `error` (a type's name), `dead_at`, `behind` (`waiting` or `dead`: an earlier one of its chat is).
 
     Exit: 0 (also for none), 1 (no schema), 2, 3, 4.
     """
@@ -207,7 +208,7 @@ def _totals(found: "InboxListing") -> dict[str, Any]:
 def _data(found: "InboxListing", row: "Listed") -> dict[str, Any]:
     values = (
         *(row.phone_id, found.phones[row.phone_id].number, row.chat, row.sender, row.message_id, row.kind),
-        *(iso(row.received_at), row.attempts, iso(row.next_at), row.error, iso(row.dead_at)),
+        *(iso(row.received_at), row.attempts, iso(row.next_at), row.error, iso(row.dead_at), row.behind),
     )
     return dict(zip(_NAMES, values, strict=True))
 
@@ -229,4 +230,6 @@ def _lines(found: "InboxListing") -> Iterator[str]:
 def _next(row: "Listed", now: datetime) -> str:
     if row.dead_at is not None:
         return "set aside"
+    if row.behind is not None:
+        return "in its turn" if row.behind == "waiting" else "if not held"
     return when(row.next_at, now) if row.next_at and row.next_at > datetime.now(UTC) else "now"

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from psycopg.sql import SQL
 
@@ -102,7 +102,11 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A row as operators see it: never a text."""
+    """A row as operators see it: never a text.
+
+    ``behind``: an earlier message of its chat is ``waiting``, so this one waits for it; or an earlier one is ``dead``,
+    which stops it where its worker runs with ``--on-dead hold``.
+    """
 
     id: int
     phone_id: int
@@ -115,6 +119,7 @@ class Listed:
     next_at: datetime | None
     error: str | None
     dead_at: datetime | None
+    behind: Literal["waiting", "dead"] | None
 
 
 def write(conn: Connection, messages: Sequence[InboxMessage]) -> dict[Identity, int]:

@@ -89,11 +89,16 @@ class Judged:
 def judge(known: Known, thresholds: Thresholds) -> Judged:
     """Judge one phone. What stands in the tables counts before what an observer says, as it needs none."""
     judged = _of_session(known, thresholds)
+    critical = judged.verdict is Verdict.CRITICAL
     waits = known.inbox_age is not None and known.inbox_age >= thresholds.inbox_warning
-    if judged.verdict is Verdict.CRITICAL or not waits:
+    of_inbox = [_waits(known)] if waits and not critical else []
+    if known.inbox_dead:
+        of_inbox.append(_dead(known))
+    if not of_inbox:
         return judged
-    why = _waits(known) if judged.verdict is Verdict.OK else f"{judged.reason}; {_waits(known)}"
-    return replace(judged, verdict=Verdict.WARNING, reason=why)
+    of_session = [] if judged.verdict is Verdict.OK else [judged.reason]
+    verdict = Verdict.CRITICAL if critical else Verdict.WARNING
+    return replace(judged, verdict=verdict, reason="; ".join([*of_session, *of_inbox]))
 
 
 def _of_session(known: Known, thresholds: Thresholds) -> Judged:
@@ -183,6 +188,11 @@ def _counted(known: Known) -> Judged:
 def _waits(known: Known) -> str:
     assert known.inbox_age is not None
     return f"a message has waited {known.inbox_age.total_seconds() // 60:.0f} min for its handler"
+
+
+def _dead(known: Known) -> str:
+    messages = "1 message is" if known.inbox_dead == 1 else f"{known.inbox_dead} messages are"
+    return f"{messages} set aside (wa-sessions inbox {known.phone} --dead)"
 
 
 def _few(known: Known, thresholds: Thresholds) -> bool:

@@ -87,8 +87,14 @@ WHERE %(phone_id)s::int IS NULL OR phone_id = %(phone_id)s
 GROUP BY phone_id;
 
 -- name: rows
-SELECT id, phone_id, chat, sender, message_id, kind, received_at, attempts, next_at, error, dead_at
-FROM wa_sessions.inbox
+SELECT id, phone_id, chat, sender, message_id, kind, received_at, attempts, next_at, error, dead_at,
+    CASE
+        WHEN EXISTS (SELECT FROM wa_sessions.inbox AS before WHERE before.phone_id = one.phone_id
+                     AND before.chat = one.chat AND before.id < one.id AND before.dead_at IS NULL) THEN 'waiting'
+        WHEN EXISTS (SELECT FROM wa_sessions.inbox AS before WHERE before.phone_id = one.phone_id
+                     AND before.chat = one.chat AND before.id < one.id AND before.dead_at IS NOT NULL) THEN 'dead'
+    END AS behind
+FROM wa_sessions.inbox AS one
 WHERE (%(phone_ids)s::int[] IS NULL OR phone_id = ANY(%(phone_ids)s)) AND (NOT %(dead)s OR dead_at IS NOT NULL)
 ORDER BY id LIMIT %(limit)s;
 
