@@ -18,6 +18,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, TypeVar
@@ -322,6 +323,10 @@ def resources(found: Sequence[list[Figures]]) -> str:
     return "\n".join(lines)
 
 
+def _cpu_of(role: str, figures: Figures) -> float | None:
+    return figures.cpu.get(role)
+
+
 def speeds(found: Sequence[list[Figures]]) -> str:
     """Starts, storms, messages."""
     titles = (
@@ -329,7 +334,7 @@ def speeds(found: Sequence[list[Figures]]) -> str:
     )
     lines = [f"| {titles} |", f"| --- |{' ---: |' * (titles.count('|') - 1)} --- |"]
     for runs in found:
-        shares = {role: _of(runs, lambda f: f.cpu.get(role)) or 0.0 for role in runs[0].cpu}  # noqa: B023
+        shares = {role: _of(runs, partial(_cpu_of, role)) or 0.0 for role in runs[0].cpu}
         cells = [
             *(runs[0].way, str(runs[0].sessions), _cell(_of(runs, lambda f: f.connected), ".1f")),
             *(_cell(_of(runs, lambda f: f.storm), ".1f"), _cell(_of(runs, lambda f: f.burst), ".0f")),

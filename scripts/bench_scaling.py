@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Self
@@ -522,15 +523,13 @@ def cells(found: Sequence[Figures]) -> Iterator[list[str]]:
     yield ["new worker: its share after, s", *each(lambda f: f.joined_share, ".0f")]
     yield ["Postgres connections", *each(lambda f: f.connections)]
     for name in ("lease", "worker", "health", "inbox"):
-        yield [
-            f"`{name}` at the end: kB / live / dead rows",
-            *each(lambda f: " / ".join(map(str, _in_kb(f.tables.get(name, (0, 0, 0)))))),  # noqa: B023
-        ]
+        yield [f"`{name}` at the end: kB / live / dead rows", *each(partial(_size, name))]
     yield ["the end was after, s", *each(lambda f: f.age, ".0f")]
 
 
-def _in_kb(row: tuple[int, int, int]) -> tuple[int, int, int]:
-    return row[0] // 1024, row[1], row[2]
+def _size(table: str, figures: Figures) -> str:
+    bytes_, live, dead = figures.tables.get(table, (0, 0, 0))
+    return f"{bytes_ // 1024} / {live} / {dead}"
 
 
 def main() -> int:
