@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wa_sessions.cli.timeline import shown
-from wa_sessions.health import story
-from wa_sessions.health.story import Happened, Line, sentence
+from wa_sessions.health import sentences, story
+from wa_sessions.health.sentences import KINDS, sentence
+from wa_sessions.health.story import Happened, Line
 
 HISTORY = Path(__file__).parents[2] / "docs" / "reference" / "history.md"
 START = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
@@ -46,7 +47,7 @@ NAMES += [
     "totals",
 ]
 DETAILS = st.dictionaries(st.sampled_from(NAMES), JSON | st.sampled_from(["bad_mac", "baileys"]))
-HISTORIES = st.lists(st.tuples(st.sampled_from(sorted(story.KINDS)), st.integers(0, 5_000), st.booleans()), max_size=30)
+HISTORIES = st.lists(st.tuples(st.sampled_from(sorted(KINDS)), st.integers(0, 5_000), st.booleans()), max_size=30)
 
 
 def documented() -> set[str]:
@@ -64,17 +65,17 @@ def texts(*entries: Happened) -> list[str]:
 
 
 def test_examples_in_docstrings() -> None:
-    failed, tried = doctest.testmod(story)
+    failed, tried = doctest.testmod(sentences)
     assert (failed, tried > 1) == (0, True)
 
 
 def test_every_documented_kind_has_a_sentence_of_its_own() -> None:
-    assert documented() == story.KINDS
-    assert len({sentence(kind, {}) for kind in story.KINDS}) == len(story.KINDS)
+    assert documented() == KINDS
+    assert len({sentence(kind, {}) for kind in KINDS}) == len(KINDS)
     assert sentence("not_yet_known", {}) == "not yet known"
 
 
-@given(st.sampled_from(sorted(story.KINDS)), DETAILS)
+@given(st.sampled_from(sorted(KINDS)), DETAILS)
 def test_no_detail_breaks_a_sentence(kind: str, detail: dict[str, object]) -> None:
     assert sentence(kind, detail).strip()
 

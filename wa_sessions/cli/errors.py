@@ -9,7 +9,7 @@ from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, long_ago
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import iso, when
-from wa_sessions.health.story import sentence
+from wa_sessions.health.sentences import sentence
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:

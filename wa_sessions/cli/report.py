@@ -13,7 +13,7 @@ from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import day, iso
 from wa_sessions.errors import UsageError
 from wa_sessions.health.limits import ErrorKind
-from wa_sessions.health.story import counted, lasted
+from wa_sessions.health.sentences import counted, lasted
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:

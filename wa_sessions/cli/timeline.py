@@ -20,6 +20,7 @@ from wa_sessions.cli.options import (
 )
 from wa_sessions.cli.times import iso
 from wa_sessions.health import story
+from wa_sessions.health.sentences import lasted, sentence
 from wa_sessions.health.story import Happened, Line
 from wa_sessions.keys.phone_ref import parse_phone
 
@@ -122,7 +123,7 @@ def _one(line: Line, before: Line | None, width: int) -> Iterator[str]:
 
 
 def _lasted(time: timedelta) -> str:
-    return story.lasted(time.total_seconds())
+    return lasted(time.total_seconds())
 
 
 def _happened(entry: "Entry", undo: str | None, now: datetime) -> Happened:
@@ -131,4 +132,4 @@ def _happened(entry: "Entry", undo: str | None, now: datetime) -> Happened:
 
 def _row(entry: "Entry", undo: str | None) -> dict[str, Any]:
     command = f"wa-sessions restore {undo}" if undo else None
-    return {**entry.as_dict(), "text": story.sentence(entry.event.kind, entry.event.detail), "undo": command}
+    return {**entry.as_dict(), "text": sentence(entry.event.kind, entry.event.detail), "undo": command}

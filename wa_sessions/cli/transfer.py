@@ -36,7 +36,7 @@ from wa_sessions.cli.options import (
 from wa_sessions.cli.run import StoreUrl
 from wa_sessions.cli.takeover import Baileys, show_moved
 from wa_sessions.errors import UsageError
-from wa_sessions.health.story import counted
+from wa_sessions.health.sentences import counted
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
