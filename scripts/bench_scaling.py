@@ -41,6 +41,7 @@ from wa_sessions.db import workers as worker_rows
 from wa_sessions.errors import WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.worker.fleet_watch import FULL_EVERY
+from wa_sessions.worker.lease_times import DEFAULT_LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +58,7 @@ STEP = 2.0  # seconds between two looks at how phones are divided
 HELD = """
     SELECT worker.id::text, count(lease.phone_id) AS held FROM wa_sessions.worker
     LEFT JOIN wa_sessions.lease ON lease.worker_id = worker.id AND lease.expires_at > clock_timestamp()
-    WHERE worker.heartbeat_at > clock_timestamp() - interval '4 seconds' GROUP BY worker.id
+    WHERE worker.heartbeat_at > clock_timestamp() - 0.8 * worker.lease_seconds * interval '1 second' GROUP BY worker.id
 """
 TRANSACTIONS = "SELECT xact_commit + xact_rollback AS n FROM pg_stat_database WHERE datname = current_database()"
 LOOKS = 30
@@ -178,8 +179,8 @@ class Machine:
 class Bench:
     """One size on one stage."""
 
-    def __init__(self, stage: Stage, figures: Figures) -> None:
-        self.stage, self.figures = stage, figures
+    def __init__(self, stage: Stage, figures: Figures, lease: float) -> None:
+        self.stage, self.figures, self.lease = stage, figures, lease
         self.machines: list[Machine] = []
         self.connected: dict[int, tuple[float, str]] = {}
         self.ids: dict[str, str] = {}
@@ -212,6 +213,7 @@ class Bench:
     def add_machine(self, name: str, workers: int) -> Machine:
         path = os.pathsep.join([str(SCRIPTS), str(TESTS)])
         environment = {**os.environ, "PYTHONPATH": path, "SCALING_WORKERS": str(workers)}
+        environment["SCALING_LEASE"] = str(self.lease)
         conninfo = self.stage.server.conninfo()
         one = Machine(name, environment, conninfo, self.stage.folder / f"{name}.log", self.hear)
         self._stack.callback(one.close)
@@ -421,7 +423,7 @@ def run(count: int, workers: int, options: argparse.Namespace) -> Figures:
         say(f"{count} phones, {workers} workers")
         numbers = make_phones(stage, count)
         began = time.monotonic()
-        with Bench(stage, figures) as bench:
+        with Bench(stage, figures, options.lease) as bench:
             alone = bench.begin(options.limit)
             say(f"balanced after {figures.balanced}: {figures.spread}")
             time.sleep(REST)
@@ -537,6 +539,7 @@ def main() -> int:
     parser.add_argument("--sizes", nargs="+", default=["10000x50"], metavar="PHONESxWORKERS")
     parser.add_argument("--limit", type=float, default=300, help="seconds that a balance may take")
     parser.add_argument("--age", type=float, default=600, help="seconds after which the tables are looked at")
+    parser.add_argument("--lease", type=float, default=DEFAULT_LEASE, help="seconds")
     parser.add_argument("--rate", type=float, default=100, help="messages a second")
     parser.add_argument("--looks", action="store_true", help="only what the regular looks cost Postgres")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")

@@ -34,7 +34,7 @@ from wa_sessions.worker.delivery.inbox import Inbox, RetryPolicy
 from wa_sessions.worker.delivery.spec import HandlerSpec
 from wa_sessions.worker.fleet import Scope
 from wa_sessions.worker.hosts import protocol
-from wa_sessions.worker.lease_times import LeaseTimes
+from wa_sessions.worker.lease_times import DEFAULT_LEASE, LeaseTimes
 from wa_sessions.worker.message import IncomingMessage
 from wa_sessions.worker.session import Settings
 from wa_sessions.worker.supervisor import Supervisor, WorkerOptions
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from wa_sessions.worker.ports import FromHost
 
 LOGIN = 0.05  # seconds that a stand-in takes to log in
+LEASE = float(os.environ.get("SCALING_LEASE", DEFAULT_LEASE))
 THREADS = 8  # of each worker, for its transactions: more than it has connections
 ARGUMENTS = 3
 
@@ -104,7 +105,7 @@ class Simulation:
             tell=lambda phone_id, event: supervisor.handler_event(phone_id, event),
             output=lambda _number, _line: None,
         )
-        options = WorkerOptions(Settings(Limits()), LeaseTimes(), scope=Scope())
+        options = WorkerOptions(Settings(Limits()), LeaseTimes(LEASE), scope=Scope())
         database = Database(self._target, CONNECTIONS)
         supervisor = Supervisor(database, self._opened.backend, options, hosts, dispatcher)
         self._hosts.append(hosts)
