@@ -1,19 +1,15 @@
 """The durable inbox with a real Postgres and real handlers: nothing in it is lost, and each chat keeps its order."""
 
 import asyncio
-import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.sql import SQL, Identifier
 from support.dispatching import function
-from support.inboxes import InboxBench, inbox_running, until
+from support.inboxes import TELLING, handled, inbox_running, touch, until
+from support.outages import outage
 
 from wa_sessions.db import inbox as table
 from wa_sessions.db.embedded import EmbeddedServer
@@ -23,16 +19,6 @@ from wa_sessions.worker.delivery import inbox, jam
 from wa_sessions.worker.delivery.inbox import RetryPolicy
 from wa_sessions.worker.delivery.spec import HandlerSpec
 
-TELL = """
-import pathlib, time
-def answer(message):
-    if message.text.startswith("bad") and not pathlib.Path("mended").exists():
-        raise ValueError(message.text)
-    if message.text.startswith("wait"):
-        while not pathlib.Path("go").exists():
-            time.sleep(0.01)
-    print("handled", message.text, message.phone)
-"""
 FAST = RetryPolicy(attempts=3, first_pause=0.02)
 
 
@@ -40,38 +26,7 @@ FAST = RetryPolicy(attempts=3, first_pause=0.02)
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HandlerSpec:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(inbox, "LOOK_EVERY", 0.2)
-    return function(tmp_path, TELL)
-
-
-@pytest.fixture
-def outage(server: EmbeddedServer, database: Database) -> Callable[[], contextlib.AbstractContextManager[None]]:
-    """Nobody can connect, and whoever is connected is thrown out."""
-    name = conninfo_to_dict(database.target.conninfo)["dbname"]
-    allow = SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
-
-    @contextlib.contextmanager
-    def away() -> Iterator[None]:
-        with psycopg.connect(server.conninfo(), autocommit=True) as admin:
-            admin.execute(allow.format(Identifier(str(name)), SQL("false")))
-            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-            try:
-                yield
-            finally:
-                admin.execute(allow.format(Identifier(str(name)), SQL("true")))
-
-    return away
-
-
-def touch(name: str) -> None:
-    Path(name).touch()
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(scenario)
-
-
-def handled(bench: InboxBench) -> list[str]:
-    return [text.split()[1] for text in bench.heard.texts() if text.startswith("handled ")]
+    return function(tmp_path, TELLING)
 
 
 def test_what_is_told_is_written_then_acknowledged_then_handled_and_gone(database: Database, spec: HandlerSpec) -> None:
@@ -87,7 +42,7 @@ def test_what_is_told_is_written_then_acknowledged_then_handled_and_gone(databas
             await bench.empty()
         assert bench.inbox.handled_total == 3
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_what_a_killed_worker_leaves_the_next_one_handles_first_and_in_order(
@@ -107,7 +62,7 @@ def test_what_a_killed_worker_leaves_the_next_one_handles_first_and_in_order(
             await bench.empty()
             assert [text for text in handled(bench) if text != "other"] == ["wait", *texts, "new"]
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_more_than_fits_into_memory_is_handled_in_order(
@@ -127,7 +82,7 @@ def test_more_than_fits_into_memory_is_handled_in_order(
         order = [line for line in bench.heard.texts() if "wait" not in line]
         assert len(order) == 600
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_failure_is_tried_again_while_other_chats_go_on(database: Database, spec: HandlerSpec) -> None:
@@ -144,7 +99,7 @@ def test_a_failure_is_tried_again_while_other_chats_go_on(database: Database, sp
             assert handled(bench) == ["1", "2", "bad", "after"]
         assert bench.heard.kinds() == ["handler_failed"]
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("hold", [False, True])
@@ -180,7 +135,7 @@ def test_after_its_attempts_a_message_is_set_aside(database: Database, spec: Han
                 text for text in expected if text != "other"
             ]
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_pauses_outlive_the_worker(database: Database, spec: HandlerSpec) -> None:
@@ -199,17 +154,17 @@ def test_pauses_outlive_the_worker(database: Database, spec: HandlerSpec) -> Non
             await bench.empty()
             assert handled(bench) == ["1", "bad", "after"]
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_while_the_database_is_away_nothing_is_acknowledged_and_nothing_lost(
-    database: Database, spec: HandlerSpec, outage: Callable[[], contextlib.AbstractContextManager[None]]
+    server: EmbeddedServer, database: Database, spec: HandlerSpec
 ) -> None:
     async def scenario() -> None:
         async with inbox_running(database, spec) as bench:
             bench.put("before")
             await bench.until_taken(1)
-            with outage():
+            with outage(server, database):
                 bench.put("1", "2", phone=1, client=2)
                 async with asyncio.timeout(10):
                     while not bench.worker.stuck:
@@ -225,7 +180,7 @@ def test_while_the_database_is_away_nothing_is_acknowledged_and_nothing_lost(
             await bench.empty()
             assert bench.worker.freed == 1
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_lock_that_is_not_had_for_a_moment_closes_nothing(
@@ -244,7 +199,7 @@ def test_a_lock_that_is_not_had_for_a_moment_closes_nothing(
             await bench.heard.line("handled 1 77051234567")
             assert not bench.worker.stuck
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_what_is_told_while_a_look_hangs_is_not_taken_for_safe(database: Database, spec: HandlerSpec) -> None:
@@ -262,7 +217,7 @@ def test_what_is_told_while_a_look_hangs_is_not_taken_for_safe(database: Databas
             await bench.until_taken(1)
             assert bench.worker.freed == 1
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_no_session_that_waits_keeps_the_inbox_waiting(database: Database, spec: HandlerSpec) -> None:
@@ -279,7 +234,7 @@ def test_no_session_that_waits_keeps_the_inbox_waiting(database: Database, spec:
             free.set()
             await waiting
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_message_that_postgres_cannot_hold_harms_no_other(database: Database, spec: HandlerSpec) -> None:
@@ -290,7 +245,7 @@ def test_a_message_that_postgres_cannot_hold_harms_no_other(database: Database, 
             await bench.heard.line("handled 1 77051234567", "handled 2 77051234567")
             await bench.empty()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_the_end_waits_for_what_is_in_hand_and_begins_nothing(database: Database, spec: HandlerSpec) -> None:
@@ -305,7 +260,7 @@ def test_the_end_waits_for_what_is_in_hand_and_begins_nothing(database: Database
         assert [row["text"] for row in bench.rows()] == ["next"]
         assert bench.heard.events == []
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_what_another_worker_wrote_late_is_found(database: Database, spec: HandlerSpec) -> None:
@@ -316,7 +271,7 @@ def test_what_another_worker_wrote_late_is_found(database: Database, spec: Handl
             await bench.empty()
             assert handled(other) == []
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_message_that_comes_twice_stands_there_once(database: Database, spec: HandlerSpec) -> None:
@@ -332,4 +287,4 @@ def test_a_message_that_comes_twice_stands_there_once(database: Database, spec: 
             await bench.empty()
             assert handled(bench) == ["wait"]
 
-    run(scenario())
+    asyncio.run(scenario())

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import subprocess
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 from support.dispatching import MESSAGE, function
-from support.inboxes import InboxBench, inbox_running, phones_of, until
+from support.inboxes import TELLING, InboxBench, handled, inbox_running, phones_of, touch, until
 
 from wa_sessions.actions import inbox as actions
 from wa_sessions.actions.connection import Opened
@@ -28,16 +28,6 @@ from wa_sessions.worker.delivery import inbox, retries, transaction
 from wa_sessions.worker.delivery.inbox import RetryPolicy
 from wa_sessions.worker.delivery.spec import HandlerSpec
 
-TELL = """
-import pathlib, time
-def answer(message):
-    if message.text.startswith("bad") and not pathlib.Path("mended").exists():
-        raise ValueError(message.text)
-    if message.text.startswith("wait"):
-        while not pathlib.Path("go").exists():
-            time.sleep(0.01)
-    print("handled", message.text, message.phone)
-"""
 SILENT = """
 def answer(message):
     if message.text.startswith("bad"):
@@ -56,24 +46,12 @@ ROOM = "DROP FUNCTION public.full CASCADE"
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HandlerSpec:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(inbox, "LOOK_EVERY", 0.2)
-    return function(tmp_path, TELL)
-
-
-def touch(name: str) -> None:
-    Path(name).touch()
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(scenario)
+    return function(tmp_path, TELLING)
 
 
 def execute(database: Database, statement: str) -> None:
     with psycopg.connect(database.target.conninfo, autocommit=True) as admin:
         admin.execute(statement.encode())
-
-
-def handled(bench: InboxBench) -> list[str]:
-    return [text.split()[1] for text in bench.heard.texts() if text.startswith("handled ")]
 
 
 def fill(database: Database, rows: list[InboxMessage]) -> None:
@@ -104,7 +82,7 @@ def test_names_that_no_index_can_hold_harm_no_other_message(database: Database, 
             await bench.empty()
             assert not bench.worker.stuck
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_what_cannot_be_noted_of_one_message_loses_no_other(
@@ -123,7 +101,7 @@ def test_what_cannot_be_noted_of_one_message_loses_no_other(
             await bench.empty()
             assert handled(bench) == ["1", "2", "bad"]
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_commit_whose_answer_was_lost_keeps_the_order(database: Database, spec: HandlerSpec) -> None:
@@ -150,7 +128,7 @@ def test_a_commit_whose_answer_was_lost_keeps_the_order(database: Database, spec
             assert lost
             assert handled(bench) == ["0", "1", "2", "3"]
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_chat_that_waits_since_an_earlier_worker_is_not_overtaken(database: Database, spec: HandlerSpec) -> None:
@@ -172,7 +150,7 @@ def test_a_chat_that_waits_since_an_earlier_worker_is_not_overtaken(database: Da
             await bench.empty()
             assert handled(bench) == ["other", "another", "bad", "after"]
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 # ------------------------------------------------------------------------------------------------ the table
@@ -198,7 +176,7 @@ def test_where_there_is_no_room_sockets_close_and_what_waits_is_handled_and_dele
             assert len(handled(bench)) == 201
             assert handled(bench)[-1] == "new"
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 @pytest.fixture
@@ -243,7 +221,7 @@ def test_a_disk_that_is_full_loses_nothing(small_disk: Path, database: Database,
             assert bench.worker.freed
             assert handled(bench) == texts
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def big(bench: InboxBench, text: str, number: int) -> tuple[int, Any, int]:
@@ -269,7 +247,7 @@ def test_a_failure_that_cannot_be_noted_for_want_of_room_closes_no_socket(
             touch("mended")
             await bench.empty()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_table_that_is_rewritten_under_it_does_not_end_the_worker(database: Database, spec: HandlerSpec) -> None:
@@ -284,7 +262,7 @@ def test_a_table_that_is_rewritten_under_it_does_not_end_the_worker(database: Da
             await bench.empty()
             assert handled(bench) == ["1"]
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_clock_that_was_put_back_holds_up_nothing(database: Database, spec: HandlerSpec) -> None:
@@ -297,7 +275,7 @@ def test_a_clock_that_was_put_back_holds_up_nothing(database: Database, spec: Ha
             await bench.empty()
             assert handled(bench) == ["bad", "after"]
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_more_chats_than_one_look_finds_are_all_found_and_no_phone_waits_for_another(
@@ -318,7 +296,7 @@ def test_more_chats_than_one_look_finds_are_all_found_and_no_phone_waits_for_ano
             assert texts.index("n0") < texts.index("last")
             assert texts.index("of-the-second") < 60
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_look_finds_chats_in_order_and_what_they_wait_for(conn: Connection) -> None:
@@ -375,7 +353,7 @@ def test_no_text_stands_anywhere_else(database: Database, spec: HandlerSpec, cap
             assert "private" not in str(bench.heard.lines)
 
     with caplog.at_level("DEBUG"):
-        run(scenario())
+        asyncio.run(scenario())
     assert "ValueError" in caplog.text
     assert "private" not in caplog.text
     with psycopg.connect(database.target.conninfo) as admin:
@@ -403,7 +381,7 @@ def test_a_phone_that_comes_back_waits_for_what_is_in_hand(database: Database, s
             await bench.empty()
             assert handled(bench) == ["other", "wait", "next"]
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_an_end_that_waits_for_a_handler_waits_quietly(
@@ -429,7 +407,7 @@ def test_an_end_that_waits_for_a_handler_waits_quietly(
             await asyncio.sleep(0.5)
             touch("go")
 
-    run(scenario())
+    asyncio.run(scenario())
     assert rounds < 10
 
 
@@ -472,4 +450,4 @@ def test_a_row_that_is_no_message_is_handled_like_any(database: Database, spec: 
             await bench.empty()
             assert handled(bench) == ["odd", "after"]
 
-    run(scenario())
+    asyncio.run(scenario())

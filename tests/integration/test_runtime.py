@@ -16,6 +16,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
+from support.outages import demoted, outage
 from support.relay import Relay
 from support.stand_in_hosts import StandInHandlers, StandInHosts
 
@@ -109,31 +110,11 @@ class Rig:
             self.rows("SELECT 1 FROM wa_sessions.command WHERE id = %s AND finished_at IS NOT NULL", command_id)
         )
 
-    @contextlib.contextmanager
-    def demoted(self) -> Iterator[None]:
-        """The server takes connections and refuses to be written to, as a primary that became a standby."""
-        name = self.rows("SELECT current_database() AS name")[0]["name"]
-        setting = SQL("ALTER DATABASE {} SET default_transaction_read_only = {}")
-        with psycopg.connect(self._server.conninfo(), autocommit=True) as admin:
-            admin.execute(setting.format(Identifier(name), SQL("on")))
-            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-            try:
-                yield
-            finally:
-                admin.execute(setting.format(Identifier(name), SQL("off")))
+    def demoted(self) -> contextlib.AbstractContextManager[None]:
+        return demoted(self._server, self.database)
 
-    @contextlib.contextmanager
-    def outage(self) -> Iterator[None]:
-        """Nobody can connect, and whoever is connected is thrown out."""
-        name = self.rows("SELECT current_database() AS name")[0]["name"]
-        allow = SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
-        with psycopg.connect(self._server.conninfo(), autocommit=True) as admin:
-            admin.execute(allow.format(Identifier(name), SQL("false")))
-            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-            try:
-                yield
-            finally:
-                admin.execute(allow.format(Identifier(name), SQL("true")))
+    def outage(self) -> contextlib.AbstractContextManager[None]:
+        return outage(self._server, self.database)
 
 
 def _give_keys(conn: Any, device: str) -> None:

@@ -4,11 +4,10 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-import psycopg
-from psycopg.sql import SQL, Identifier
+from support.outages import outage
 from support.stand_in_hosts import StandInHandlers, StandInHosts
 
 from wa_sessions.db import backend, phones
@@ -129,15 +128,5 @@ class WorkerFleet:
         query = "SELECT kind FROM wa_sessions.event WHERE phone_id = %s ORDER BY id"
         return [row["kind"] for row in self.rows(query, phone.id)]
 
-    @contextlib.contextmanager
-    def outage(self) -> Iterator[None]:
-        """Nobody can connect, and whoever is connected is thrown out."""
-        name = self.rows("SELECT current_database() AS name")[0]["name"]
-        allow = SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
-        with psycopg.connect(self._server.conninfo(), autocommit=True) as admin:
-            admin.execute(allow.format(Identifier(name), SQL("false")))
-            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-            try:
-                yield
-            finally:
-                admin.execute(allow.format(Identifier(name), SQL("true")))
+    def outage(self) -> contextlib.AbstractContextManager[None]:
+        return outage(self._server, self.database)

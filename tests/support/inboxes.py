@@ -5,6 +5,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from uuid import UUID, uuid4
 
 from support.dispatching import CHAT, MESSAGE, Heard
@@ -16,6 +17,16 @@ from wa_sessions.worker.delivery.dispatcher import Dispatcher
 from wa_sessions.worker.delivery.inbox import Inbox, RetryPolicy
 from wa_sessions.worker.delivery.spec import HandlerSpec
 
+TELLING = """
+import pathlib, time
+def answer(message):
+    if message.text.startswith("bad") and not pathlib.Path("mended").exists():
+        raise ValueError(message.text)
+    if message.text.startswith("wait"):
+        while not pathlib.Path("go").exists():
+            time.sleep(0.01)
+    print("handled", message.text, message.phone)
+"""
 NUMBERS = ("77051234567", "77057654321")
 
 
@@ -130,3 +141,12 @@ async def inbox_running(
                 await bench.dispatcher.drain(drain)
         finally:
             task.cancel()
+
+
+def touch(name: str) -> None:
+    """Let what a handler waits for come about."""
+    Path(name).touch()
+
+
+def handled(bench: InboxBench) -> list[str]:
+    return [text.split()[1] for text in bench.heard.texts() if text.startswith("handled ")]
