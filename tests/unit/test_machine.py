@@ -687,6 +687,19 @@ def test_a_shutdown_ends_a_pairing_and_forgets_a_wrong_device() -> None:
     assert not world.store.wrong_devices
 
 
+def test_what_is_asked_before_the_beginning_could_be_written_comes_after_it() -> None:
+    """A session that was closed in between connected again, as its worker's beginning was taken up later."""
+    world = connected()
+    world.fates.append(Fate.FAILS)
+    world.kill_worker()
+    command = world.command(Verb.FORCE_CLOSE)
+    assert world.session.store_away
+    world.find_store()
+    world.hosts_end_clients()
+    assert (world.session.state, world.session.client) == (State.FORCE_CLOSED, None)
+    assert world.store.answers[command] == 1
+
+
 def test_a_shutdown_lets_the_command_in_hand_end_but_connects_no_more() -> None:
     world = connected()
     close, restart = world.command(Verb.FORCE_CLOSE), world.command(Verb.RESTART)

@@ -83,7 +83,7 @@ def needs_rest(session: Session) -> bool:
 
 def beginning(session: Session, now: datetime) -> Step | None:
     """Take the next command, and see whether something stands in its way, before any WebSocket is closed for it."""
-    if session.store_away:
+    if session.store_away or session.begins:
         return None
     if session.current is None:
         return _take(session, session.waiting[0], now) if session.waiting else None

@@ -151,7 +151,7 @@ def _client(session: Session, event: Event, now: datetime) -> Step:
 
 
 def _start(session: Session, now: datetime) -> Step:
-    session = replace(session, looked_at=now)
+    session = replace(session, looked_at=now, begins=False)
     if (banned := session.banned_until) and banned > now:
         waiting = LogLine("banned", f"banned by WhatsApp until {banned:%Y-%m-%d %H:%M:%S} UTC; waiting for that")
         return session.towards(State.BANNED, session.detail, retry_at=banned), Effects(calls=(waiting,))

@@ -79,6 +79,8 @@ class Session:
     ``results`` are answers to them that are not written yet.
     ``wrong_device`` scanned the QR with another number and is being unlinked, ``unlinked`` what came of that.
     ``last_word`` is how the login ended for good while the store was away, and when.
+    ``begins``: that its worker began with it is not written yet. What operators want comes after that: the other way
+    round a session that was closed would connect again.
     """
 
     number: str
@@ -89,6 +91,7 @@ class Session:
     since: datetime | None = None
     retry_at: datetime | None = None
 
+    begins: bool = False
     device: str | None = None
     client: int | None = None
     ending: bool = False

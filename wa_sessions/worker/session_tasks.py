@@ -105,7 +105,7 @@ class SessionTasks:
         ``afresh``: it connects, whatever had ended it. Else what another worker left closed stays closed.
         """
         repository = SessionRepository(self._database, self._backend, phone, self.worker_id, Lease(epoch))
-        session = Session(phone.number, self._settings)
+        session = Session(phone.number, self._settings, begins=afresh)
         self._handlers.serve(phone)
         self.ended.pop(phone.id, None)
         self.set_down.discard(phone.id)

@@ -191,7 +191,7 @@ class World:
 
     def start(self) -> "World":
         """A worker begins with the phone."""
-        self.session = self._reloaded(Session(NUMBER, self.settings))
+        self.session = self._reloaded(Session(NUMBER, self.settings, begins=True))
         self.barred = None if self.barred_until is None else self.barred
         self.take(Started())
         return self
