@@ -687,10 +687,11 @@ def test_a_shutdown_ends_a_pairing_and_forgets_a_wrong_device() -> None:
     assert not world.store.wrong_devices
 
 
-def test_what_is_asked_before_the_beginning_could_be_written_comes_after_it() -> None:
+@pytest.mark.parametrize("fate", [Fate.FAILS, Fate.SEEMS_TO_FAIL])
+def test_what_is_asked_before_the_beginning_could_be_written_comes_after_it(fate: Fate) -> None:
     """A session that was closed in between connected again, as its worker's beginning was taken up later."""
     world = connected()
-    world.fates.append(Fate.FAILS)
+    world.fates.append(fate)
     world.kill_worker()
     command = world.command(Verb.FORCE_CLOSE)
     assert world.session.store_away

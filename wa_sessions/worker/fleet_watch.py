@@ -149,7 +149,7 @@ class FleetWatch:
         return any(row.id in seen.gone or (row.silence or 0.0) >= DOUBTFUL for row in others)
 
     def _until_next(self, seen: _Seen) -> float:
-        """Seconds until the next worker was silent for so long that its phones may be taken."""
+        """Seconds until the phones of the next silent worker may be taken, or until this one may take any."""
         left = [
             (limit - row.silence) * row.lease_seconds
             for row in seen.workers
@@ -157,6 +157,8 @@ class FleetWatch:
             for limit in (FREE_AFTER, 1.0)
             if limit > row.silence >= DOUBTFUL
         ]
+        if (wary_for := self._times.lease - self._guard.back_for) > 0:
+            left.append(wary_for)
         return max(0.02, min(left, default=self._times.renew_every))
 
     # -------------------------------------------------------------------------------------------------- acting

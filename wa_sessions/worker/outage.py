@@ -11,7 +11,7 @@ from wa_sessions.health.reconnect import State
 from wa_sessions.worker import connection
 from wa_sessions.worker.connection import LONGEST_STORE_PAUSE, SETTLED_AFTER
 from wa_sessions.worker.effects import NO_EFFECTS, Effects, LogLine, Note, Step, SuspectStore
-from wa_sessions.worker.session import Session
+from wa_sessions.worker.session import Event, Session, Started, StoreBack
 from wa_sessions.worker.store_trouble import StoreTrouble
 
 
@@ -70,8 +70,18 @@ def _heard(session: Session) -> Step:
     return connection.end_of(session, *word)
 
 
-def was_back(session: Session, now: datetime) -> Session:
-    """That it came back stands in the database, though that seemed to fail; and so does what was written then."""
+def was_written(session: Session, event: Event, now: datetime) -> Session:
+    """What ``event`` wrote stands in the database, though that seemed to fail; it is not taken again."""
+    match event:
+        case Started():
+            return replace(session, begins=False)
+        case StoreBack():
+            return _was_back(session, now)
+        case _:
+            return session
+
+
+def _was_back(session: Session, now: datetime) -> Session:
     trouble = replace(session.trouble, back_at=now)
     if trouble.reason is None:
         trouble = StoreTrouble(back_at=now)

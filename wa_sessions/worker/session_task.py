@@ -30,7 +30,7 @@ from wa_sessions.worker.effects import (
 )
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.machine import seconds_to_look, step
-from wa_sessions.worker.outage import comes_back, was_back
+from wa_sessions.worker.outage import comes_back, was_written
 from wa_sessions.worker.ports import ClientLost, SessionHosts, Worker
 from wa_sessions.worker.processes import HandlerProcesses
 from wa_sessions.worker.repository import STORE_AWAY, SessionRepository
@@ -222,9 +222,8 @@ class SessionTask:
         """What seemed to fail in its commit may stand."""
         reloaded = await self.repository.load(self.session)
         self.session = reloaded.session
-        if reloaded.went_through and isinstance(self._uncertain, StoreBack):
-            self.session = was_back(self.session, datetime.now(UTC))
-        elif reloaded.went_through:
+        if reloaded.went_through and self._uncertain is not None:
+            self.session = was_written(self.session, self._uncertain, datetime.now(UTC))
             self._kept = deque((event for event in self._kept if event is not self._uncertain), maxlen=MOST_KEPT)
         self._uncertain = None
 

@@ -15,7 +15,7 @@ from wa_sessions.worker.connection import LONGEST_BAN
 from wa_sessions.worker.effects import Call, Effects, Record
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.machine import next_look, step
-from wa_sessions.worker.outage import comes_back, was_back
+from wa_sessions.worker.outage import comes_back, was_written
 from wa_sessions.worker.ports import ClientLost, RequestAnswered
 from wa_sessions.worker.session import (
     ClientOpened,
@@ -266,8 +266,8 @@ class World:
             raise StoreAway
         went_through = self.store.version == self._version + 1
         self.session = self._reloaded(self.session)
-        if went_through and isinstance(self._uncertain, StoreBack):
-            self.session = was_back(self.session, self.now)
+        if went_through and self._uncertain is not None:
+            self.session = was_written(self.session, self._uncertain, self.now)
         self._uncertain = None
 
     def _reloaded(self, session: Session) -> Session:
