@@ -15,6 +15,7 @@ from support.fleet import Fleet
 from support.saved import Key, opened
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
+from wa_sessions.actions import adopt_and_run
 from wa_sessions.actions.adopt import adopt
 from wa_sessions.actions.adopt_and_run import Trial
 from wa_sessions.actions.give_back import give_back
@@ -544,3 +545,15 @@ def test_a_takeover_that_does_not_even_begin_to_run(
     assert _types(fleet)[PAIRED] == ("neonize" if sql == _LEASED else "baileys")
     [adopted] = [one for one in fleet.json("operations", PAIRED)["operations"] if one["action"] == "adopt"]
     assert f"wa-sessions restore {adopted['operation']}" in answer.err
+
+
+def test_the_worker_of_a_takeover_has_every_handler_that_run_has(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its messages went to nobody where the handler is a URL, by option or variable."""
+    begun: list[Any] = []
+    monkeypatch.setattr(adopt_and_run, "run", lambda _opened, _refs, _org, options: begun.append(options))
+    monkeypatch.setenv("WA_SESSIONS_HANDLER_URL", "http://127.0.0.1:9/hook")
+    more = ["--handlers", "3", "--handler-attempts", "7", "--handler-timeout", "9s", "--on-dead", "hold"]
+    fleet("adopt", PAIRED, "--run", *more, *STOPPED)
+    [options] = begun
+    assert (options.url, options.handlers, options.handler_timeout) == ("http://127.0.0.1:9/hook", 3, 9.0)
+    assert (options.retry.attempts, options.retry.hold) == (7, True)

@@ -5,11 +5,12 @@ from typing import Final
 
 from wa_sessions.actions.changes import ANSWER_TIMEOUT
 from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.node_process import running_or_trying
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import alone, ask, find
 from wa_sessions.db import health, phones, quarantine
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import UsageError
+from wa_sessions.errors import OwnedByAnother, UsageError
 from wa_sessions.keys.phone_ref import PhoneRef
 
 NOT_SEEN: Final = (
@@ -28,12 +29,19 @@ class Assigned:
     note: str | None
 
 
-def assign(opened: Opened, phone: PhoneRef, connection_type: str, organization_id: int | None = None) -> Assigned:
+def assign(
+    opened: Opened,
+    phone: PhoneRef,
+    connection_type: str,
+    organization_id: int | None = None,
+    *,
+    process_stopped: bool = False,
+) -> Assigned:
     """Make a phone ``neonize`` or ``baileys``.
 
     A worker that runs it is asked to end its session and let it go. Raises WaSessionsError where that is silent,
-    OwnedByAnother where another row of its number is ours; UsageError for other types and for waba phones,
-    PhoneNotFound, AmbiguousPhone, SchemaMissing.
+    OwnedByAnother where another row of its number is ours, or the Node process runs it and is not said to be stopped
+    (``process_stopped``); UsageError for other types and for waba phones, PhoneNotFound, AmbiguousPhone, SchemaMissing.
     """
     if connection_type not in ("neonize", "baileys"):
         raise UsageError(f"{connection_type[:40]!r} is no connection type: write neonize or baileys")
@@ -45,6 +53,11 @@ def assign(opened: Opened, phone: PhoneRef, connection_type: str, organization_i
     with alone(opened, found.id) as (conn, current):
         if connection_type == "neonize":
             phones.require_alone(conn, opened.backend, current)
+            if not process_stopped and running_or_trying(conn, [current]):
+                raise OwnedByAnother(
+                    f"{current.number} is a baileys phone that the Node process runs: take it over without a QR with "
+                    f"wa-sessions adopt {current.number}, or stop that process and say --process-stopped"
+                )
         paired = quarantine.pairing_of(conn, opened.backend, current) is not None
         phones.assign(conn, opened.backend, current, connection_type)
         detail = {"actor": operator(), "from": current.connection_type, "to": connection_type}
@@ -64,6 +77,4 @@ def _note(phone: Phone, connection_type: str, *, seen: bool, paired: bool) -> st
         )
     if connection_type == "baileys":
         return "start the Node backend again: it takes the phone up and shows its own QR"
-    if phone.status in ("connected", "loading", "reconnecting"):
-        return "start the Node backend again, so that it lets the phone go, before wa-sessions run takes it up"
     return None

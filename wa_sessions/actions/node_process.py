@@ -67,8 +67,7 @@ def refuse_running(conn: Connection, found: list[Phone], *, moves: bool = False)
 
     Where a phone ``moves``, for those too that try to connect.
     """
-    running = running_in_node(conn, found)
-    running += [phone for phone in found if moves and phone.connection_type == "baileys" and phone.status in _TRYING]
+    running = running_or_trying(conn, found) if moves else running_in_node(conn, found)
     if not running:
         return
     status = running[0].status if running[0].status in _TRYING else Status.CONNECTED.value
@@ -78,6 +77,12 @@ def refuse_running(conn: Connection, found: list[Phone], *, moves: bool = False)
         f"{named_phones} {subject} {status}: the Node process would write the rows back for 300 s; name its commands "
         "with --stop-command and --start-command, or stop it and say --process-stopped"
     )
+
+
+def running_or_trying(conn: Connection, found: list[Phone]) -> list[Phone]:
+    """The Baileys phones whose Node process runs them, and those that it tries to connect."""
+    trying = [phone for phone in found if phone.connection_type == "baileys" and phone.status in _TRYING]
+    return running_in_node(conn, found) + trying
 
 
 def running_in_node(conn: Connection, found: list[Phone]) -> list[Phone]:

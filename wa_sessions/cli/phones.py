@@ -13,6 +13,7 @@ from wa_sessions.cli.options import (
     Output,
     OutputOption,
     PhoneArgument,
+    ProcessStopped,
     chosen,
 )
 from wa_sessions.keys.phone_ref import parse_phone
@@ -65,6 +66,7 @@ def assign(
     phone: PhoneArgument,
     connection_type: Annotated[str, typer.Argument(metavar="neonize|baileys", help="Who is to run it.")],
     *,
+    process_stopped: ProcessStopped = False,
     org: Organization = None,
     output: OutputOption = Output.TABLE,
     json: Json = False,
@@ -72,16 +74,20 @@ def assign(
 ) -> None:
     """Say who runs a phone. Our worker runs neonize phones, the Node backend baileys phones.
     \f
+    Its keys stay where they are, and whoever runs it then asks for a QR; `adopt` and `return` move it without one. A
+    worker that runs it lets it go. A phone that the Node process runs is refused unless that is stopped: it would go on
+    beside ours.
+
     JSON: `phone_id`, `phone`, `connection_type`, `connection_type_before`, `changed`.
 
     Exit: 0, 1 (no schema, a worker that runs it and does not answer), 2 (another type, a `waba` phone, two
-    organizations), 3, 4, 5.
+    organizations), 3, 4, 5 (its Node process runs, another row of its number is ours).
     """
     output, ref = chosen(output, json=json), parse_phone(phone)
     from wa_sessions.actions.assign import assign as action
 
     with terminal.opened(database_url) as opened:
-        done = action(opened, ref, connection_type, org)
+        done = action(opened, ref, connection_type, org, process_stopped=process_stopped)
     data = {
         "phone_id": done.phone.id,
         "phone": done.phone.number,

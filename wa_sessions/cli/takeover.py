@@ -26,7 +26,19 @@ from wa_sessions.cli.options import (
     duration,
     phone_or_all,
 )
-from wa_sessions.cli.run import LogFormatOption, OnMessage, OnMessageExec, StoreUrl
+from wa_sessions.cli.run import (
+    HandlerAttempts,
+    HandlerEnv,
+    HandlerPause,
+    Handlers,
+    HandlerTimeout,
+    LogFormatOption,
+    OnDead,
+    OnMessage,
+    OnMessageExec,
+    OnMessageUrl,
+    StoreUrl,
+)
 from wa_sessions.errors import UsageError, WaSessionsError
 
 if TYPE_CHECKING:
@@ -67,6 +79,13 @@ def adopt(
     ] = "60s",  # type: ignore[assignment]  # typer parses it
     on_message: OnMessage = None,
     on_message_exec: OnMessageExec = None,
+    on_message_url: OnMessageUrl = None,
+    handlers: Handlers = 2,
+    handler_timeout: HandlerTimeout = "60s",  # type: ignore[assignment]  # typer parses it
+    handler_env: HandlerEnv = None,
+    handler_attempts: HandlerAttempts = 5,
+    handler_pause: HandlerPause = "1s",  # type: ignore[assignment]  # typer parses it
+    on_dead: OnDead = "skip",
     log_format: LogFormatOption = LogFormat.TEXT,
     store_url: StoreUrl = None,
     stop_command: StopCommand = None,
@@ -85,9 +104,9 @@ def adopt(
     Its Baileys keys are judged and converted into a device of neonize's store, in one transaction; the keys themselves
     go into quarantine, so that a stray start of the Node process finds none, and the phone becomes a `neonize` phone.
     Chats, groups, queued and late messages go on. The Node process has to be stopped meanwhile. Then `wa-sessions run`
-    takes it up, or `--run` does at once: it is a worker until Ctrl-C, and if the session does not connect within
-    `--wait`, or its first message does not decrypt, the phone goes back to the Node backend and the exit code is 1;
-    where no commands are given, start that again by hand.
+    takes it up, or `--run` does at once: it is a worker until Ctrl-C, whose handler is named as for `run`. If the
+    session does not connect within `--wait`, or its first message does not decrypt, the phone goes back to the Node
+    backend and the exit code is 1; where no commands are given, start that again by hand.
 
     `--dry-run` converts through the same code and tells what converts, what is left out and why, and what somebody may
     notice. `restore` undoes it while nobody has used the keys since; afterwards `return` is the way back. Refused are
@@ -114,6 +133,7 @@ def adopt(
     from wa_sessions.actions.node_process import NodeProcess
     from wa_sessions.actions.run import RunOptions
     from wa_sessions.worker import log
+    from wa_sessions.worker.delivery.inbox import RetryPolicy
 
     node = NodeProcess.configured(stop_command, start_command)
     how: dict[str, Any] = {"lid_map": _pairs(lid_map), "process_stopped": process_stopped, "node": node}
@@ -130,6 +150,11 @@ def adopt(
                 limits=configured_limits(),
                 function=on_message,
                 command=on_message_exec,
+                url=on_message_url,
+                handlers=handlers,
+                handler_timeout=handler_timeout.total_seconds(),
+                handler_environment=tuple(handler_env or ()),
+                retry=RetryPolicy(handler_attempts, handler_pause.total_seconds(), hold=on_dead == "hold"),
                 store_url=store_url,
             )
             adopt_and_run(opened, who, org, options, wait=wait.total_seconds(), **how)
