@@ -34,7 +34,9 @@ class ProcessIdentity:
         if not self.is_here():
             return False
         state, started = _stat(self.pid)
-        return state in {"", "Z", "X"} or started != self.started
+        if state is None:
+            return not _exists(self.pid)
+        return state in {"Z", "X"} or started != self.started
 
 
 def _boot_id() -> str | None:
@@ -51,10 +53,21 @@ def _pid_namespace() -> str | None:
         return None
 
 
-def _stat(pid: int) -> tuple[str, int | None]:
-    """State and start of a process; an empty state where there is none."""
+def _exists(pid: int) -> bool:
+    """Whether a process has this number, though /proc hides it (``hidepid``, ``ProtectProc``): the kernel tells."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _stat(pid: int) -> tuple[str | None, int | None]:
+    """State and start of a process; no state where none can be seen."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
-        return "", None
+        return None, None
     return fields[0], int(fields[19])

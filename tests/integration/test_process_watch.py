@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from wa_sessions import process_identity
 from wa_sessions.process_identity import ProcessIdentity
 from wa_sessions.worker.process_watch import ProcessWatch
 
@@ -23,6 +24,18 @@ def other() -> Iterator[tuple["subprocess.Popen[str]", ProcessIdentity]]:
         started = int(process.stdout.readline())
         yield process, replace(ProcessIdentity.own(), pid=process.pid, started=started)
         process.kill()
+
+
+def test_a_process_that_proc_hides_lives(
+    other: tuple["subprocess.Popen[str]", ProcessIdentity], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with ``hidepid=2``, to whoever is another user."""
+    process, identity = other
+    monkeypatch.setattr(process_identity, "_stat", lambda _pid: (None, None))
+    assert not identity.is_gone()
+    process.kill()
+    process.wait()
+    assert identity.is_gone()
 
 
 def _descriptors() -> int:
