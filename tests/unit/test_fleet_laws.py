@@ -153,6 +153,28 @@ def test_after_any_life_of_the_fleet_all_is_balanced_and_nothing_goes_to_and_fro
     assert [phone.moves for phone in fleet.phones] == before
 
 
+@given(st.integers(0, 1 << 30).map(Random), st.integers(1, 25), st.integers(1, 4), st.data())
+@settings(max_examples=40)
+def test_no_phone_is_without_a_worker_where_all_are_drained_at_once(
+    chance: Random, phones: int, workers: int, data: st.DataObject
+) -> None:
+    """What one gave away in time for another to be drained too was nobody's."""
+    fleet = _fleet(phones, workers)
+    fleet.settle(chance)
+    for worker in data.draw(st.permutations(fleet.workers)):
+        worker.draining = True
+        for looking in data.draw(st.lists(st.sampled_from(fleet.workers), max_size=4)):
+            fleet.look(looking)
+    fleet.settle(chance, 1)
+    assert all(phone.owner is not None for phone in fleet.phones)
+    before = [list(phone.moves) for phone in fleet.phones]
+    fleet.settle(chance, 2)
+    assert [phone.moves for phone in fleet.phones] == before
+    able = fleet.join()
+    fleet.settle(chance)
+    assert fleet.held(able) == phones
+
+
 @given(st.integers(0, 1 << 30).map(Random), st.integers(1, 30), st.integers(1, 4))
 @settings(max_examples=30)
 def test_without_death_drain_or_operator_no_phone_moves_twice_a_minute(
@@ -230,7 +252,8 @@ def test_a_drained_worker_gives_a_few_at_a_time_to_whoever_can_take_them() -> No
     peers = (Peer(ME, "all", 20, draining=True), Peer(OTHER, "org:3"))
     assert len(decide(_view(*mine, peers=peers)).let_go) == FEW
     assert len(decide(_view(*mine, peers=peers, leaving=frozenset({0, 1, 2}))).let_go) == FEW - 3
-    assert decide(_view(Candidate(99, free_for=99), peers=peers)).take == ()
+    assert decide(_view(Candidate(99, 3, free_for=99), peers=peers)).take == ()
+    assert decide(_view(Candidate(99, 4), Candidate(98, 4, free_for=99), peers=peers)).take == (98,)
 
 
 def test_a_worker_with_named_phones_takes_them_all_and_never_balances() -> None:

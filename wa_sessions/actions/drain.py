@@ -56,10 +56,13 @@ def plan(opened: Opened, word: str) -> DrainPlan:
     """
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
-        fleet = read(conn)
-        worker = choose(word, fleet)
+        worker = choose(word, read(conn))
         _require_able(worker)
-        having = _phones_of(conn, opened, worker)
+        return _plan(conn, opened, worker)
+
+
+def _plan(conn: Connection, opened: Opened, worker: FleetWorker) -> DrainPlan:
+    fleet, having = read(conn), _phones_of(conn, opened, worker)
     able = {one.id: one for phone in having for one in takers(phone, fleet, but=worker.id)}
     homeless = [phone for phone in having if not takers(phone, fleet, but=worker.id)]
     return DrainPlan(worker, tuple(having), tuple(able.values()), tuple(homeless))
@@ -68,20 +71,23 @@ def plan(opened: Opened, word: str) -> DrainPlan:
 def begin(opened: Opened, planned: DrainPlan, *, force: bool = False, reason: str | None = None) -> Drained:
     """Have the worker give its phones to others and take none. Several times is as good as once.
 
-    Raises OwnedByAnother where nobody could take some of them, unless ``force`` has it keep those until it ends.
+    Raises OwnedByAnother where nobody could take some of them, unless ``force`` has it keep those until it ends. Judged
+    anew, one drain after another: else each of two workers could count on the other.
     """
-    worker, homeless = planned.worker, planned.homeless
-    if homeless and not force:
-        which = numbers(homeless)
-        raise OwnedByAnother(
-            f"no other worker could take {len(homeless)} of the {len(planned.phones)} phones of {worker.name} "
-            f"({which}): start one with wa-sessions run, or say --force to have it keep them until it is stopped"
-        )
+    worker = planned.worker
     with opened.database.transaction() as conn:
+        workers.drain_alone(conn)
+        planned = _plan(conn, opened, worker)
+        if planned.homeless and not force:
+            raise OwnedByAnother(
+                f"no other worker could take {len(planned.homeless)} of the {len(planned.phones)} phones of "
+                f"{worker.name} ({numbers(planned.homeless)}): start one with wa-sessions run, or say --force to have "
+                "it keep them until it is stopped"
+            )
         changed = workers.set_draining(conn, worker.id, True)
         operation = _record(conn, DRAIN, reason or f"drain of {worker.name}", planned.phones) if changed else None
     count = len(planned.phones)
-    return Drained(worker, True, changed, operation, count, count, len(homeless))
+    return Drained(worker, True, changed, operation, count, count, len(planned.homeless))
 
 
 def wait(

@@ -129,7 +129,8 @@ def decide(view: View) -> Plan:
     if me.draining:
         drained = [phone for phone in staying if any(peer.covers(phone) for peer in others)]
         let_go += [LetGo(phone.id, "this worker is drained") for phone in drained[:few]]
-        return Plan(let_go=tuple(let_go), waits=bool(staying) and not drained)
+        take = _takes_of_nobody(view, others)
+        return Plan(take, tuple(let_go), waits=bool(staying or take) and not drained)
     if view.scope is not None:
         let_go += _surplus(staying, quotas(view)[view.me], few)
     return Plan(_takes(view, others, len(staying)), tuple(let_go))
@@ -169,12 +170,24 @@ def _surplus(staying: Collection[Candidate], quota: int, few: int) -> list[LetGo
     return [LetGo(phone.id, "other workers have fewer phones", balance=True) for phone in settled[: max(0, most)]]
 
 
+def _takes_of_nobody(view: View, others: Collection[Peer]) -> tuple[int, ...]:
+    """What a drained worker takes all the same: what would be without any, as where all are drained at once."""
+    if view.scope is None:
+        return ()
+    free = (phone for phone in _ordered(view.phones) if _is_free(phone, view) and phone.free_for > view.patience)
+    return tuple(phone.id for phone in free if not any(peer.covers(phone) for peer in others))
+
+
+def _is_free(phone: Candidate, view: View) -> bool:
+    return phone.holder is not Holder.ME and not (phone.holder is Holder.SILENT and view.wary)
+
+
 def _takes(view: View, others: Collection[Peer], held: int) -> tuple[int, ...]:
     """Free phones by id: what is wanted of me, what nobody has taken for too long, and others up to my share."""
     quota = None if view.scope is None else quotas(view)[view.me]
     taken: list[int] = []
     for phone in _ordered(view.phones):
-        if phone.holder is Holder.ME or (phone.holder is Holder.SILENT and view.wary):
+        if not _is_free(phone, view):
             continue
         if _wanting(phone, others) is not None:
             continue
