@@ -91,7 +91,7 @@ def take(conn: Connection, phone_id: int, worker_id: UUID, *, dead: bool = False
     changes the phone at this moment is not waited for; Contended then.
     """
     if hurry:
-        conn.execute(_SQL.hurry, {"milliseconds": str(int(HURRY * 1000))})
+        wait_briefly(conn)
     grip = _grip(conn, phone_id, worker_id, dead=dead)
     patience = HURRY if hurry else HOLDER_TIMEOUT
     if grip is _Grip.LEASE or not _lock(conn, phone_id, end_holder=grip is _Grip.NONE, patience=patience):
@@ -99,6 +99,16 @@ def take(conn: Connection, phone_id: int, worker_id: UUID, *, dead: bool = False
     values = {"phone_id": phone_id, "worker_id": worker_id, "operator": OPERATOR}
     taken = conn.execute(_SQL.take, values).fetchone()
     return int(taken["epoch"]) if taken else 0
+
+
+def give_up_after(conn: Connection, seconds: float) -> None:
+    """Have the server end a statement of this transaction by then: nobody waits for it, and it would wait on."""
+    conn.execute(_SQL.give_up_after, {"milliseconds": str(int(seconds * 1000))})
+
+
+def wait_briefly(conn: Connection) -> None:
+    """Wait for no lock for long in this transaction: Contended then. The connection has other leases to renew."""
+    conn.execute(_SQL.hurry, {"milliseconds": str(int(HURRY * 1000))})
 
 
 def block(conn: Connection, phone_id: int, *, dead: bool = False) -> None:

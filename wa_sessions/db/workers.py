@@ -122,8 +122,19 @@ def forget(conn: Connection, worker_id: UUID) -> None:
 
 
 def forget_stale(conn: Connection, age: float) -> int:
-    """Remove workers that were killed: silent for ``age`` seconds. Returns how many."""
+    """Remove workers that were killed: silent for ``age`` seconds, and others have their phones. Returns how many.
+
+    One that has phones still may live: its signs of life are as old after the database's clock was put forward.
+    """
     return conn.execute(_SQL.forget_stale, {"age": age}).rowcount
+
+
+def date_back(conn: Connection, ahead: float) -> None:
+    """Count a sign of life from now where it is over ``ahead`` seconds in the future: the clock was put back since.
+
+    A worker that lives gives the next within a second; of one that does not nobody would know until that time has come.
+    """
+    conn.execute(_SQL.date_back, {"ahead": ahead})
 
 
 def roster(conn: Connection) -> list[WorkerRow]:
@@ -134,6 +145,11 @@ def roster(conn: Connection) -> list[WorkerRow]:
 def connected_phones(conn: Connection) -> frozenset[int]:
     """The phones whose sessions are connected, as far as whoever ran them last has written."""
     return frozenset(row["phone_id"] for row in conn.execute(_SQL.connected))
+
+
+def drain_alone(conn: Connection) -> None:
+    """Wait until no other operator begins a drain, and keep them waiting until this transaction ends."""
+    conn.execute(_SQL.drain_alone, {"class": leases.LOCK_CLASS})
 
 
 def set_draining(conn: Connection, worker_id: UUID, draining: bool) -> bool:  # noqa: FBT001  # the value that is set

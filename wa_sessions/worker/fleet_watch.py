@@ -214,7 +214,6 @@ class FleetWatch:
         peers = tuple(
             Peer(row.id, row.scope, row.held, _is_live(row, seen.gone), row.draining, row.name) for row in seen.workers
         )
-        known = {row.id for row in seen.workers} - seen.gone
         runnable = [row for row in seen.phones if self._is_runnable(row) and row.id not in refused]
         free = {row.id for row in runnable if row.owner != self._me}
         self._free_since = {phone_id: self._free_since.get(phone_id, now()) for phone_id in free}
@@ -223,7 +222,7 @@ class FleetWatch:
             self._me,
             self._chosen.scope.name if self._chosen.scope else None,
             peers,
-            tuple(self._candidate(row, known) for row in runnable),
+            tuple(self._candidate(row, seen.gone) for row in runnable),
             wary=self._guard.back_for < self._times.lease,
             leaving=frozenset(self._sessions.leaving),
             patience=self._times.lease,
@@ -237,8 +236,9 @@ class FleetWatch:
         faulted = row.state == State.FAULTED and row.since_my_start
         return not faulted and (row.id not in self._sessions.set_down or row.state == State.IDLE)
 
-    def _candidate(self, row: PhoneRow, known: Collection[UUID]) -> Candidate:
-        holder = Holder.SILENT if row.owner in known else Holder.NOBODY
+    def _candidate(self, row: PhoneRow, gone: Collection[UUID]) -> Candidate:
+        """A worker whose row is gone is one that nothing was heard of, like others that are silent."""
+        holder = Holder.NOBODY if row.owner is None or row.owner in gone else Holder.SILENT
         return Candidate(
             row.id,
             row.organization_id or 0,

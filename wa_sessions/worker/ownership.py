@@ -9,13 +9,14 @@ from wa_sessions.db import fleet, leases, phones, workers
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection, Database, cut, errors_of, pinned
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
+from wa_sessions.errors import Contended, DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.process_identity import ProcessIdentity
 from wa_sessions.worker import log
 from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.lease_times import LeaseTimes
 
+FUTURE = 1.0  # seconds that a sign of life may be ahead of the database's clock, before that was put back
 STALE = 3600.0  # seconds of silence after which a killed worker's row is removed
 
 
@@ -76,7 +77,11 @@ class Ownership:
     ) -> tuple[list[workers.WorkerRow], frozenset[UUID], list[fleet.PhoneRow]]:
         """All workers, those that are known to be gone, and, if it is a ``full`` look, the phones: free, or ours."""
         with self._apart() as conn:
+            leases.wait_briefly(conn)
             seen = workers.roster(conn)
+            if any(row.silent_for < -FUTURE for row in seen):
+                workers.date_back(conn, FUTURE)
+                seen = workers.roster(conn)
             gone = frozenset(row.id for row in seen if row.identity.is_gone())
             if not full:
                 return seen, gone, []
@@ -105,14 +110,14 @@ class Ownership:
         self._stand_from(asked)
         return mine
 
-    def reclaim(self, phone_ids: Collection[int]) -> dict[int, int | OwnedByAnother]:
-        """Take phones of ours again, each under a new epoch: that, or who has it."""
-        taken: dict[int, int | OwnedByAnother] = {}
+    def reclaim(self, phone_ids: Collection[int]) -> dict[int, int | OwnedByAnother | Contended]:
+        """Take phones of ours again, each under a new epoch: that, or who has it, or that somebody changes it now."""
+        taken: dict[int, int | OwnedByAnother | Contended] = {}
         for phone_id in sorted(phone_ids):
             leases.unlock(self._connected(), phone_id)
             try:
-                taken[phone_id], _ = self.take(phone_id)
-            except OwnedByAnother as error:
+                taken[phone_id], _ = self.take(phone_id, hurry=True)
+            except (OwnedByAnother, Contended) as error:
                 taken[phone_id] = error
         return taken
 
@@ -157,6 +162,7 @@ class Ownership:
     def _apart(self) -> Iterator[Connection]:
         """A transaction on the connection that holds the locks: sessions may have all others, and wait."""
         with errors_of(self._database.target), pinned(locks := self._connected()):
+            leases.give_up_after(locks, self._times.lapse)
             yield locks
 
     def _connected(self) -> Connection:

@@ -10,7 +10,7 @@ from uuid import UUID
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import OwnedByAnother, WaSessionsError
+from wa_sessions.errors import OwnedByAnother, PhoneNotFound, WaSessionsError
 from wa_sessions.worker import log
 from wa_sessions.worker.commands import SHUTTING_DOWN
 from wa_sessions.worker.machine import handler_note
@@ -171,6 +171,8 @@ class SessionTasks:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLIENT_TIMEOUT):
                     await task.clients_gone()
+        elif isinstance(lost, PhoneNotFound):  # a row that was gone for a moment is another phone's that came
+            self._forget(phone_id)
         elif lost is not None:
             self.set_down.add(phone_id)
         elif phone_id in self.tasks:

@@ -1,6 +1,7 @@
 """Whether the database answers and the leases are ours: renewed in time, and after a loss everything brought back."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -8,7 +9,7 @@ from typing import TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
-from wa_sessions.errors import DatabaseError, OwnedByAnother
+from wa_sessions.errors import Contended, DatabaseError, OwnedByAnother
 from wa_sessions.worker import log
 from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.lease_times import LeaseTimes
@@ -43,6 +44,7 @@ class StoreGuard:
         self._on_back = on_back
         self._thread = ThreadPoolExecutor(1, "leases")
         self._in_doubt = False  # whether phones may be without their locks, or another's by now
+        self._again: set[int] = set()  # phones that are ours, whose locks could not be had anew yet
         self._suspected = asyncio.Event()
         self._answers = asyncio.Event()
         self._answers.set()
@@ -116,6 +118,8 @@ class StoreGuard:
                 pause = 0.0
             if mine is None or self._tasks.keys() - mine:
                 self.suspect()
+            elif self._again:
+                await self._reclaim_again()
 
     async def run(self) -> None:
         """When the database is lost, have all sockets closed, and bring everything back once it answers."""
@@ -158,24 +162,39 @@ class StoreGuard:
         if mine is None:
             self._in_doubt = True
             await self.register()
-        await self._reclaim(self._tasks.keys() - (mine or frozenset()) if not self._in_doubt else self._tasks.keys())
+        certain = mine or frozenset[int]()
+        await self._reclaim(self._tasks.keys() if self._in_doubt else self._tasks.keys() - certain, certain)
         self._in_doubt = False
         self._hosts.extend_lease(self._ownership.until)
         await self._hear_commands()
 
-    async def _reclaim(self, phone_ids: Collection[int]) -> None:
-        """A few at a time: leases are renewed meanwhile, however many there are."""
+    async def _reclaim(self, phone_ids: Collection[int], certain: Collection[int]) -> None:
+        """A few at a time: leases are renewed meanwhile, however many there are.
+
+        Of one that is ours for ``certain`` the lock may come later, as while somebody changes it; else Contended.
+        """
         left = iter(sorted(phone_ids))
         while some := list(islice(left, RECLAIMED_AT_ONCE)):
             for phone_id, epoch in (await self.call(self._ownership.reclaim, some)).items():
                 task = self._tasks.get(phone_id)
                 if task is None:
                     continue
+                self._again.discard(phone_id)
                 if isinstance(epoch, OwnedByAnother):
                     task.tell(LeaseLost(str(epoch)))
+                elif isinstance(epoch, Contended):
+                    if phone_id not in certain:
+                        raise epoch
+                    self._again.add(phone_id)
                 else:
                     task.repository.lease.epoch = epoch
             await self.call(self._ownership.renew, self._silent(), self._hosts.running())
+
+    async def _reclaim_again(self) -> None:
+        """Those whose rows somebody had locked. Their leases stand, so nobody else takes them meanwhile."""
+        with contextlib.suppress(DatabaseError, *TRY_AGAIN):
+            await self._reclaim(self._again & self._tasks.keys(), self._again.copy())
+        self._again &= self._tasks.keys()
 
     def _silent(self) -> list[int]:
         return [

@@ -22,8 +22,12 @@ DELETE FROM wa_sessions.worker
 WHERE heartbeat_at < clock_timestamp() - make_interval(secs => %(age)s)
   AND NOT EXISTS (
       SELECT FROM wa_sessions.lease
-      WHERE lease.worker_id = worker.id AND lease.expires_at > clock_timestamp() AND lease.expires_at < 'infinity'
+      WHERE lease.worker_id = worker.id AND lease.expires_at > clock_timestamp()
   );
+
+-- name: date_back
+UPDATE wa_sessions.worker SET heartbeat_at = clock_timestamp()
+WHERE heartbeat_at > clock_timestamp() + make_interval(secs => %(ahead)s);
 
 -- name: roster
 SELECT id, host, pid, version, started_at, heartbeat_at, boot_id, pid_namespace, pid_started, lease_seconds, scope,
@@ -34,6 +38,9 @@ FROM wa_sessions.worker ORDER BY host, pid, started_at, id;
 
 -- name: connected
 SELECT phone_id FROM wa_sessions.health WHERE state = 'connected';
+
+-- name: drain_alone
+SELECT pg_advisory_xact_lock(%(class)s::int, 0);
 
 -- name: set_draining
 UPDATE wa_sessions.worker SET draining = %(draining)s

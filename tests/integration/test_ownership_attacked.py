@@ -1,0 +1,201 @@
+"""What locks, edits and clocks do to workers that share phones: nobody's socket closes for it, and no phone is lost."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from support.fleets import LEASE, SHARED, WorkerFleet, until
+
+from wa_sessions.actions import drain
+from wa_sessions.actions.connection import Opened
+from wa_sessions.db import leases, workers
+from wa_sessions.db.embedded import EmbeddedServer
+from wa_sessions.db.gateway import Database
+from wa_sessions.errors import OwnedByAnother
+from wa_sessions.process_identity import ProcessIdentity
+from wa_sessions.worker.hosts import protocol
+
+ELSEWHERE = ProcessIdentity("elsewhere", 7, "another-boot", "pid:[1]", 1)
+
+
+@pytest.fixture
+def fleet(database: Database, server: EmbeddedServer) -> WorkerFleet:
+    return WorkerFleet(database, server, 4)
+
+
+def run(scenario: Callable[[WorkerFleet], Coroutine[Any, Any, None]], fleet: WorkerFleet) -> None:
+    asyncio.run(scenario(fleet))
+
+
+@contextlib.contextmanager
+def held(fleet: WorkerFleet, statement: str, *values: object) -> Iterator[None]:
+    """A transaction of somebody else that has locked something and goes on."""
+    with psycopg.connect(fleet.database.target.conninfo) as conn:
+        conn.execute(statement.encode(), values or None)
+        yield
+        conn.rollback()
+
+
+def waiting(fleet: WorkerFleet) -> int:
+    """How many connections wait for a lock."""
+    query = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return int(fleet.rows(query)[0]["n"])
+
+
+@pytest.mark.parametrize("table", ['public."OrganizationPhone"', "wa_sessions.health"])
+def test_a_table_that_somebody_has_locked_closes_no_socket(fleet: WorkerFleet, table: str) -> None:
+    """A migration of the backend's darkened all phones of all workers."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED, SHARED) as _:
+            await until(fleet.is_run_once)
+            before = [set(worker.hosts.clients) for worker in fleet.workers]
+            with held(fleet, f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"):
+                await asyncio.sleep(LEASE * 3)
+                assert [set(worker.hosts.clients) for worker in fleet.workers] == before
+            await until(fleet.is_run_once)
+
+    run(scenario, fleet)
+
+
+def test_a_worker_row_that_somebody_has_locked_leaves_no_connection_behind(fleet: WorkerFleet) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as _:
+            await until(fleet.is_run_once)
+            with held(fleet, "SELECT 1 FROM wa_sessions.worker FOR UPDATE"):
+                most, until_then = 0, time.monotonic() + LEASE * 6
+                while time.monotonic() < until_then:
+                    most = max(most, await asyncio.to_thread(waiting, fleet))
+                    await asyncio.sleep(0.2)
+                assert most <= 2
+            await until(fleet.is_run_once)
+
+    run(scenario, fleet)
+
+
+def test_a_phone_that_somebody_has_locked_takes_no_other_with_it(fleet: WorkerFleet) -> None:
+    """As the connection with the locks is lost, that phone's lock comes later, and all sockets stay open."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(fleet.is_run_once)
+            before = set(worker.hosts.clients)
+            locks = worker.worker._ownership._locks
+            assert locks is not None
+            with held(fleet, "SELECT 1 FROM wa_sessions.lease WHERE phone_id = %s FOR UPDATE", fleet.phones[0].id):
+                fleet.rows("SELECT pg_terminate_backend(%s)", locks.info.backend_pid)
+                await asyncio.sleep(LEASE * 2)
+                assert set(worker.hosts.clients) == before
+            await until(lambda: not worker.worker._guard._again)
+            assert lock_count(fleet) == len(fleet.phones)
+
+    run(scenario, fleet)
+
+
+def lock_count(fleet: WorkerFleet) -> int:
+    query = "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = %s::oid"
+    database = " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    return int(fleet.rows(query + database, leases.LOCK_CLASS)[0]["n"])
+
+
+def test_a_phone_whose_row_was_gone_for_a_moment_is_run_again(fleet: WorkerFleet) -> None:
+    """A restore of the backend's table: the phone was not run any more, and of all phones the worker ended."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(fleet.is_run_once)
+            for phones in (fleet.phones[:1], fleet.phones):
+                ids = [phone.id for phone in phones]
+                await until(lambda: all_pairing(fleet))
+                fleet.rows(
+                    'CREATE TABLE public.kept AS SELECT * FROM public."OrganizationPhone" WHERE id = ANY(%s)', ids
+                )
+                fleet.rows('DELETE FROM public."OrganizationPhone" WHERE id = ANY(%s)', ids)
+                for client in list(worker.hosts.clients):
+                    worker.hosts.tell(client, protocol.QrCode(client, "2@code"))
+                await until(lambda ids=ids: not worker.phones & set(ids))  # type: ignore[misc]
+                fleet.rows('INSERT INTO public."OrganizationPhone" SELECT * FROM public.kept')
+                fleet.rows("DROP TABLE public.kept")
+                await until(fleet.is_run_once)
+
+    run(scenario, fleet)
+
+
+def all_pairing(fleet: WorkerFleet) -> bool:
+    pairing = fleet.rows("SELECT phone_id FROM wa_sessions.health WHERE state = 'pairing'")
+    return {row["phone_id"] for row in pairing} == fleet.ids
+
+
+def test_a_sign_of_life_from_the_future_is_none(fleet: WorkerFleet) -> None:
+    """The database's clock was put back, and a worker of another machine is killed."""
+    phone, gone = fleet.phones[0], uuid4()
+    owned_elsewhere(fleet, phone.id, gone)
+    fleet.rows("UPDATE wa_sessions.worker SET heartbeat_at = clock_timestamp() + interval '1 hour'")
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == fleet.ids, within=LEASE * 5)
+            fleet.rows("DELETE FROM wa_sessions.worker WHERE id = %s", gone)
+
+    run(scenario, fleet)
+
+
+def test_a_worker_that_begins_takes_nothing_of_one_whose_row_is_gone_before_a_lease_is_over(
+    fleet: WorkerFleet,
+) -> None:
+    phone = fleet.phones[0]
+    owned_elsewhere(fleet, phone.id, uuid4())
+    fleet.rows("DELETE FROM wa_sessions.worker")
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            began = time.monotonic()
+            await until(lambda: worker.phones == fleet.ids)
+            assert time.monotonic() - began > LEASE * 0.9
+
+    run(scenario, fleet)
+
+
+def test_a_worker_that_has_phones_is_not_forgotten_however_old_its_last_sign_of_life(fleet: WorkerFleet) -> None:
+    """The database's clock was put forward: it lives, and gives the next sign within a second."""
+    alive, dead = uuid4(), uuid4()
+    owned_elsewhere(fleet, fleet.phones[0].id, alive)
+    with fleet.database.transaction() as conn:
+        workers.register(conn, dead, ELSEWHERE, "1", lease=LEASE, scope="all")
+    fleet.rows("UPDATE wa_sessions.worker SET heartbeat_at = clock_timestamp() - interval '2 hours'")
+    with fleet.database.transaction() as conn:
+        assert workers.forget_stale(conn, 3600) == 1
+        assert [row.id for row in workers.roster(conn)] == [alive]
+
+
+def owned_elsewhere(fleet: WorkerFleet, phone_id: int, worker_id: UUID) -> None:
+    """A worker of another machine has it, and its connection with the lock is gone."""
+    with fleet.database.transaction() as conn:
+        workers.register(conn, worker_id, ELSEWHERE, "1", lease=LEASE, scope="all")
+        leases.take(conn, phone_id, worker_id)
+        leases.unlock(conn, phone_id)
+
+
+def test_of_workers_that_are_drained_at_once_one_keeps_the_phones(fleet: WorkerFleet) -> None:
+    opened = Opened(fleet.database, fleet.backend)
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED, SHARED) as workers_:
+            await until(fleet.is_run_once)
+            plans = [await asyncio.to_thread(drain.plan, opened, str(worker.id)) for worker in workers_]
+            ends = await asyncio.gather(
+                *(asyncio.to_thread(drain.begin, opened, plan) for plan in plans), return_exceptions=True
+            )
+            assert sum(isinstance(end, OwnedByAnother) for end in ends) == 1
+            await until(fleet.is_run_once)
+            fleet.rows("UPDATE wa_sessions.worker SET draining = true")
+            await asyncio.sleep(1)
+            fleet.rows("UPDATE wa_sessions.lease SET expires_at = clock_timestamp()")
+            await until(fleet.is_run_once)
+
+    run(scenario, fleet)
