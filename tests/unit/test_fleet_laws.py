@@ -1,6 +1,6 @@
 """Workers that share phones: laws over fleets in which workers come, fall silent, are drained and are killed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from random import Random
 from uuid import UUID
@@ -285,3 +285,13 @@ def test_a_worker_that_was_silent_itself_decides_nothing_and_does_not_fail() -> 
     mine, free = Candidate(1, holder=Holder.ME, owner=me), Candidate(2)
     view = View(me, "all", (Peer(me, "all", held=1, live=False),), (mine, free))
     assert decide(view) == Plan()
+
+
+def test_where_some_have_a_handler_for_messages_they_have_all_phones() -> None:
+    without, with_one = Peer(ME, "all", 3, handles=False), Peer(OTHER, "all", 0)
+    mine = [Candidate(n, holder=Holder.ME, owner=ME, held_for=SETTLED) for n in range(3)]
+    plan = decide(_view(*mine, Candidate(9, free_for=99), peers=(without, with_one)))
+    assert (len(plan.let_go), plan.take) == (3, ())
+    assert decide(_view(Candidate(9, wanted_by=ME), peers=(without, with_one))).take == (9,)
+    for nobody in (replace(with_one, live=False), replace(with_one, draining=True), replace(with_one, handles=False)):
+        assert decide(_view(Candidate(9, free_for=99), peers=(replace(without, held=0), nobody))).take == (9,)

@@ -123,7 +123,13 @@ async def _run(
     settings_ = Settings(options.limits, options.pairing_window, timedelta(seconds=options.answer_timeout))
     watching = Watching(options.on_qr, options.on_event)
     worker_options = WorkerOptions(
-        settings_, LeaseTimes(options.lease), options.keep_history, options.trial_timeout, watching, scope
+        settings_,
+        LeaseTimes(options.lease),
+        options.keep_history,
+        options.trial_timeout,
+        watching,
+        scope,
+        handles=handler is not None,
     )
     inbox = Inbox(connections, options.retry) if handler is not None and options.inbox == "database" else None
     database = _connections(opened, CONNECTIONS)

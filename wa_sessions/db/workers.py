@@ -32,6 +32,7 @@ class WorkerRow:
     lease_seconds: float | None
     scope: str | None
     draining: bool
+    handles: bool
     hosts: int | None
     silent_for: float
     held: int
@@ -86,11 +87,12 @@ def register(
     *,
     lease: float | None = None,
     scope: str | None = None,
+    handles: bool = True,
 ) -> None:
     """Make a worker known, or say that it lives though it was silent.
 
     ``lease``: seconds of silence after which its phones may be taken. ``scope``: which phones it shares (``all``,
-    ``org:N``); None where it runs those that it was given by name.
+    ``org:N``); None where it runs those that it was given by name. ``handles``: whether messages go to a handler.
     """
     values = {
         "worker_id": worker_id,
@@ -102,6 +104,7 @@ def register(
         "version": version,
         "lease": lease,
         "scope": scope,
+        "handles": handles,
     }
     conn.execute(_SQL.register, values)
 

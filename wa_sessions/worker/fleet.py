@@ -1,7 +1,8 @@
 """PURE: which phones a worker takes and which it lets go, seen from the rows that all workers read.
 
 Every worker comes to the same shares from the same rows, and nobody has to be asked: the phones of a scope are divided
-by its workers, what is over goes to those that have most already. Times are seconds.
+by its workers, what is over goes to those that have most already. Where some hand messages to a handler and others do
+not, they have all of them, as messages would go by the others. Times are seconds.
 """
 
 from collections.abc import Collection, Iterable
@@ -40,7 +41,7 @@ class Holder(Enum):
 class Peer:
     """A worker as its row tells. ``held``: its phones. ``live``: renewed of late, and not known to be gone.
 
-    ``name``: for people.
+    ``handles``: whether it hands messages to a handler; ``name``: for people.
     """
 
     id: UUID
@@ -48,6 +49,7 @@ class Peer:
     held: int = 0
     live: bool = True
     draining: bool = False
+    handles: bool = True
     name: str = ""
 
     @property
@@ -132,16 +134,18 @@ def decide(view: View) -> Plan:
         take = _takes_of_nobody(view, others)
         return Plan(take, tuple(let_go), waits=bool(staying or take) and not drained)
     if view.scope is not None:
-        let_go += _surplus(staying, quotas(view)[view.me], few)
+        let_go += _surplus(staying, quotas(view).get(view.me, 0), few)
     return Plan(_takes(view, others, len(staying)), tuple(let_go))
 
 
 def quotas(view: View) -> dict[UUID, int]:
-    """How many phones each worker of the scope is to have, by worker."""
+    """How many phones each worker of the scope is to have, by worker; of those that are to have any."""
     everyone = {peer.id: peer for peer in view.peers if peer.scope == view.scope}
     ownerless = sum(phone.holder is not Holder.ME and phone.owner not in everyone for phone in view.phones)
     total = ownerless + sum(peer.held for peer in everyone.values())
-    sharing = sorted((peer for peer in everyone.values() if peer.able), key=lambda peer: (-peer.held, peer.id))
+    able = [peer for peer in everyone.values() if peer.able]
+    handling = [peer for peer in able if peer.handles]
+    sharing = sorted(handling or able, key=lambda peer: (-peer.held, peer.id))
     if not sharing:
         return {}
     each, over = divmod(total, len(sharing))
@@ -184,7 +188,8 @@ def _is_free(phone: Candidate, view: View) -> bool:
 
 def _takes(view: View, others: Collection[Peer], held: int) -> tuple[int, ...]:
     """Free phones by id: what is wanted of me, what nobody has taken for too long, and others up to my share."""
-    quota = None if view.scope is None else quotas(view)[view.me]
+    quota = None if view.scope is None else quotas(view).get(view.me)
+    shares = view.scope is None or quota is not None
     taken: list[int] = []
     for phone in _ordered(view.phones):
         if not _is_free(phone, view):
@@ -192,7 +197,7 @@ def _takes(view: View, others: Collection[Peer], held: int) -> tuple[int, ...]:
         if _wanting(phone, others) is not None:
             continue
         below = quota is None or held + len(taken) < quota
-        if below or phone.wanted_by == view.me or phone.free_for > view.patience:
+        if (shares and (below or phone.free_for > view.patience)) or phone.wanted_by == view.me:
             taken.append(phone.id)
     return tuple(taken)
 

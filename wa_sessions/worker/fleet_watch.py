@@ -212,7 +212,8 @@ class FleetWatch:
 
     def _view(self, seen: _Seen, refused: Collection[int]) -> View:
         peers = tuple(
-            Peer(row.id, row.scope, row.held, _is_live(row, seen.gone), row.draining, row.name) for row in seen.workers
+            Peer(row.id, row.scope, row.held, _is_live(row, seen.gone), row.draining, row.handles, row.name)
+            for row in seen.workers
         )
         runnable = [row for row in seen.phones if self._is_runnable(row) and row.id not in refused]
         free = {row.id for row in runnable if row.owner != self._me}
@@ -274,6 +275,8 @@ class FleetWatch:
             self._sessions.over.set()
         elif any(row.id == self._me and row.draining for row in seen.workers):
             self._say("standing by: this worker is drained", "standing_by")
+        elif others and any(row.id == self._me and not row.handles for row in seen.workers):
+            self._say("standing by: others run the phones, and this worker has no handler for messages", "standing_by")
         elif others:
             self._say("standing by: other workers run the phones", "standing_by")
         else:

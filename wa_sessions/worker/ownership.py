@@ -28,13 +28,21 @@ class Ownership:
     """
 
     def __init__(
-        self, database: Database, backend: Backend, worker_id: UUID, times: LeaseTimes, scope: str | None = None
+        self,
+        database: Database,
+        backend: Backend,
+        worker_id: UUID,
+        times: LeaseTimes,
+        scope: str | None = None,
+        *,
+        handles: bool = True,
     ) -> None:
         self._database = database
         self._backend = backend
         self._worker_id = worker_id
         self._times = times
         self._scope = scope
+        self._handles = handles
         self._locks: Connection | None = None
         self._over = False
         self._silent: frozenset[int] | None = None
@@ -53,6 +61,7 @@ class Ownership:
                 version("wa-sessions"),
                 lease=self._times.lease,
                 scope=self._scope,
+                handles=self._handles,
             )
         self._stand_from(asked)
 

@@ -37,7 +37,8 @@ DRAIN_AT_LEAST = 2.0  # seconds
 class WorkerOptions:
     """How a worker runs. ``scope``: the phones that it shares with others; without one it runs those that are named.
 
-    ``trial_timeout``: seconds after which ``on_event`` is told ``time_over`` of no phone.
+    ``trial_timeout``: seconds after which ``on_event`` is told ``time_over`` of no phone. ``handles``: whether messages
+    are handed to a handler.
     """
 
     settings: Settings
@@ -46,6 +47,7 @@ class WorkerOptions:
     trial_timeout: float | None = None
     watching: Watching = field(default_factory=Watching)
     scope: Scope | None = None
+    handles: bool = True
 
 
 class WorkerFault(WaSessionsError):
@@ -69,7 +71,7 @@ class Supervisor:
         self._handlers = handlers
         self.worker_id: UUID = uuid4()
         scope = options.scope.name if options.scope else None
-        self._ownership = Ownership(database, backend, self.worker_id, options.times, scope)
+        self._ownership = Ownership(database, backend, self.worker_id, options.times, scope, handles=options.handles)
         self._stopping = asyncio.Event()
         self._sessions = SessionTasks(
             database,

@@ -1,6 +1,8 @@
 -- name: register
-INSERT INTO wa_sessions.worker (id, host, pid, version, boot_id, pid_namespace, pid_started, lease_seconds, scope)
-VALUES (%(worker_id)s, %(host)s, %(pid)s, %(version)s, %(boot_id)s, %(pid_namespace)s, %(pid_started)s, %(lease)s, %(scope)s)
+INSERT INTO wa_sessions.worker
+    (id, host, pid, version, boot_id, pid_namespace, pid_started, lease_seconds, scope, handles)
+VALUES (%(worker_id)s, %(host)s, %(pid)s, %(version)s, %(boot_id)s, %(pid_namespace)s, %(pid_started)s, %(lease)s,
+        %(scope)s, %(handles)s)
 ON CONFLICT (id) DO UPDATE SET heartbeat_at = clock_timestamp();
 
 -- name: renew
@@ -31,7 +33,7 @@ WHERE heartbeat_at > clock_timestamp() + make_interval(secs => %(ahead)s);
 
 -- name: roster
 SELECT id, host, pid, version, started_at, heartbeat_at, boot_id, pid_namespace, pid_started, lease_seconds, scope,
-       draining, hosts, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 AS silent_for,
+       draining, handles, hosts, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 AS silent_for,
        (SELECT count(*) FROM wa_sessions.lease
         WHERE lease.worker_id = worker.id AND lease.expires_at > clock_timestamp())::int AS held
 FROM wa_sessions.worker ORDER BY host, pid, started_at, id;
