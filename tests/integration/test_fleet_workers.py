@@ -174,6 +174,24 @@ def test_phones_that_come_are_taken_up_and_those_that_leave_are_let_go(fleet: Wo
     run(scenario, fleet)
 
 
+def test_a_phone_that_got_another_number_is_begun_anew_with_that(fleet: WorkerFleet) -> None:
+    """Its old session went on under the new number, and the next login wrote the old number back."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == fleet.ids)
+            phone = fleet.phones[0]
+            before = worker.hosts.client_of(phone.id)
+            fleet.rows(
+                """UPDATE public."OrganizationPhone" SET "phoneJid" = '77059999999@s.whatsapp.net' WHERE id = %s""",
+                phone.id,
+            )
+            await until(lambda: worker.hosts.client_of(phone.id) not in (before, None))
+            assert worker.worker._tasks[phone.id].session.number == "77059999999"
+
+    run(scenario, fleet)
+
+
 def test_named_phones_are_waited_for(fleet: WorkerFleet) -> None:
     async def scenario(fleet: WorkerFleet) -> None:
         async with fleet.running(SHARED) as [first]:

@@ -16,12 +16,13 @@ _SQL = queries("fleet")
 class PhoneRow:
     """A phone that is free, or held by me or by a worker that is not renewed.
 
-    ``organization_id`` is None where its row is gone; ``reserved``: an operator has to do with it; ``since_my_start``:
-    its session is in this state since a time when I ran already.
+    ``organization_id`` and ``number`` are None where its row is gone; ``reserved``: an operator has to do with it;
+    ``since_my_start``: its session is in this state since a time when I ran already.
     """
 
     id: int
     organization_id: int | None
+    number: str | None
     connection_type: str
     owner: UUID | None
     held_for: float
@@ -53,6 +54,7 @@ def phones(
         PhoneRow(
             row["id"],
             row["organization_id"],
+            row["number"],
             row["connection_type"],
             row["owner"],
             row["held_for"] or 0.0,

@@ -259,6 +259,8 @@ class FleetWatch:
             return "its row is gone"
         if row.connection_type != "neonize":
             return f"it is a {row.connection_type} phone by now"
+        if self._sessions.tasks[row.id].session.number != row.number:
+            return f"it has the number {row.number} by now"
         if scope is not None and scope.organization_id not in (None, row.organization_id):
             return f"it is in organization {row.organization_id} by now"
         return None
