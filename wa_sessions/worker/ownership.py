@@ -73,7 +73,7 @@ class Ownership:
         try:
             with self._apart() as conn:
                 owner = leases.owner(conn, phone_id)
-                dead = owner is not None and owner.was_killed
+                dead = owner.worker_id if owner is not None and owner.was_killed else None
                 epoch = leases.take(conn, phone_id, self._worker_id, dead=dead, hurry=hurry)
                 return epoch, self._runnable(conn, phone_id)
         except WaSessionsError:
