@@ -75,6 +75,24 @@ class WorkerInfo:
         return identity.is_gone()
 
 
+@dataclass(frozen=True, slots=True)
+class LastHolder:
+    """Who has a phone, or had it last. ``process`` and ``silent_for`` (seconds) are None where its row is gone.
+
+    ``given_up``: it let go of the phone, or an operator had it.
+    """
+
+    worker_id: UUID
+    given_up: bool
+    process: ProcessIdentity | None
+    silent_for: float | None
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether its process was on this machine, and is not there any more."""
+        return self.process is not None and self.process.is_gone()
+
+
 class _Grip(Enum):
     """What keeps others from a phone."""
 
@@ -196,6 +214,16 @@ def owner(conn: Connection, phone_id: int) -> WorkerInfo | None:
 def owners(conn: Connection) -> dict[int, WorkerInfo]:
     """All live owners by phone id."""
     return {row["phone_id"]: WorkerInfo(**row) for row in conn.execute(_SQL.owners, {"phone_id": None})}
+
+
+def last_holder(conn: Connection, phone_id: int) -> LastHolder | None:
+    """Who has a phone, or had it last."""
+    row = conn.execute(_SQL.last_holder, {"phone_id": phone_id}).fetchone()
+    if row is None:
+        return None
+    parts = (row["host"], row["pid"], row["boot_id"], row["pid_namespace"], row["pid_started"])
+    process = ProcessIdentity(*parts) if row["host"] is not None else None
+    return LastHolder(row["worker_id"], row["given_up"], process, row["silent_for"])
 
 
 def _grip(conn: Connection, phone_id: int, worker_id: UUID, *, dead: UUID | None) -> _Grip:
