@@ -247,7 +247,7 @@ def test_workers_that_begin_in_crossed_order_leave_each_phone_run_by_one(fleet: 
     run(scenario, fleet)
 
 
-def test_after_an_outage_every_phone_is_where_it_was(fleet: WorkerFleet) -> None:
+def test_after_an_outage_every_phone_is_where_it_was(fleet: WorkerFleet, settled: None) -> None:
     async def scenario(fleet: WorkerFleet) -> None:
         async with fleet.running(SHARED, SHARED, SHARED) as workers:
             await until(lambda: fleet.is_run_once() and min(len(one.phones) for one in workers) == 1)
