@@ -69,6 +69,25 @@ def test_usage(arguments: list[str], words: str, capsys: Capture) -> None:
     assert "\x1b" not in shown.err
 
 
+@pytest.mark.parametrize(
+    ("option", "variable"),
+    [("--on-message-url", "WA_SESSIONS_HANDLER_URL"), ("--store-url", "WA_SESSIONS_STORE_URL")],
+)
+def test_a_password_in_an_address_is_warned_of(
+    option: str, variable: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    wrong = ["--keep-history", "5h"]
+    warning = f"everybody on this machine can read the password in {option} (ps): set {variable}"
+    cli.execute(["run", option, "https://hook:geheim@msg.example/in", *wrong])
+    shown = capsys.readouterr().err
+    assert (shown.count(warning), "geheim" in shown) == (1, False)
+    for harmless in ("https://msg.example:8443/in", "https://msg.example:8443/in@7"):
+        cli.execute(["run", option, harmless, *wrong])
+    monkeypatch.setenv(variable, "https://hook:geheim@msg.example/in")
+    cli.execute(["run", *wrong])
+    assert "everybody" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["stats", "--help"], ["stats"], ["nonsense"]])
 def test_what_needs_no_database_imports_none(arguments: list[str]) -> None:
     program = (
