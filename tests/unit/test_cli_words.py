@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from wa_sessions import cli
-from wa_sessions.cli import terminal
+from wa_sessions.cli import meant, terminal
 from wa_sessions.cli.qr_code import drawn
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import when
@@ -67,6 +67,37 @@ def test_usage(arguments: list[str], words: str, capsys: Capture) -> None:
     assert shown.out == ""
     assert words in shown.err
     assert "\x1b" not in shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        *((word, "Did you mean 'wa-sessions sessions'?") for word in ("list", "phones", "ls")),
+        ("history", "Did you mean 'wa-sessions timeline' or 'wa-sessions operations'?"),
+        ("help", "Did you mean 'wa-sessions --help'?"),
+        ("messages", "Did you mean 'wa-sessions inbox'?"),
+        ("ps", "Did you mean 'wa-sessions workers' or 'wa-sessions sessions'?"),
+        ("stop", "Did you mean 'wa-sessions drain' or 'wa-sessions force-close'?"),
+        ("version", "Did you mean 'wa-sessions --version'?"),
+        ("status 77051234567", "Did you mean 'wa-sessions stats'?"),
+        ("staats", "Did you mean 'stats'"),
+        ("sessions 77051234567", "(77051234567); of one phone: wa-sessions stats PHONE"),
+        ("top 77051234567", "(77051234567); of one phone: wa-sessions stats PHONE"),
+    ],
+)
+def test_what_may_have_been_meant(arguments: str, words: str, capsys: Capture) -> None:
+    assert cli.execute(arguments.split()) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_what_is_suggested_is_there() -> None:
+    assert {one for choices in meant._COMMANDS.values() for one in choices} <= {
+        *COMMANDS,
+        "inbox",
+        "--help",
+        "--version",
+    }
+    assert not meant._COMMANDS.keys() & set(COMMANDS)
 
 
 @pytest.mark.parametrize(
