@@ -230,13 +230,19 @@ def test_the_history_of_a_drain(fleet: Fleet, make: Make, ids: list[int]) -> Non
     assert (back["draining"], back["changed"]) == (False, True)
     assert fleet.json("drain", "10", "--undo")["changed"] is False
     undone, drained = fleet.json("operations")["operations"]
-    assert (drained["operation"], drained["action"], drained["reason"]) == (done["operation"], "drain", "new kernel")
+    assert (drained["operation"], drained["action"]) == (done["operation"], "drain")
+    assert (drained["reason"], drained["worker"]) == ("drain of msg1/10: new kernel", "msg1/10")
     assert [one["phone"] for one in drained["phones"]] == [ONE, TWO]
     assert (undone["operation"], undone["action"], undone["undo"]) == (back["operation"], "drain_undone", None)
-    assert fleet("operations").out.count("no keys") == 2
+    assert (undone["worker"], drained["undo"]) == ("msg1/10", None)
+    assert [line.split()[-1] for line in fleet("operations").out.splitlines()] == ["UNDO", "over", "over"]
+    fleet.json("drain", "10", "--no-wait")
+    undos = [one["undo"] for one in fleet.json("operations")["operations"]]
+    assert undos == ["wa-sessions drain msg1/10 --undo", None, None]
+    assert re.search(r"  drain  +msg1/10  .*  drain --undo$", fleet("operations").out, re.MULTILINE)
     for verb in ("restore", "unlink"):
         refused = fleet(verb, done["operation"])
-        assert (refused.code, "took no keys: wa-sessions drain" in refused.err) == (1, True)
+        assert (refused.code, "took no keys: wa-sessions drain msg1/10" in refused.err) == (1, True)
 
 
 def test_nobody_could_take_some(fleet: Fleet, make: Make, ids: list[int]) -> None:

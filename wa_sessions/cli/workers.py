@@ -194,9 +194,8 @@ def _listed(found: "WorkerList", now: datetime) -> list[str]:
 
 
 def _row(one: "FleetWorker", now: datetime) -> tuple[str, ...]:
-    host = one.host if len(one.host) <= _LONGEST_HOST else f"{one.host[: _LONGEST_HOST - 1]}…"
     return (
-        host + one.name.removeprefix(one.host),
+        short_name(one.name),
         one.scope_words,
         f"{one.connected}/{one.phones}",
         one.state.replace("_", " "),
@@ -205,6 +204,16 @@ def _row(one: "FleetWorker", now: datetime) -> tuple[str, ...]:
         one.version,
         "-" if one.hosts is None else str(one.hosts),
     )
+
+
+def short_name(worker: str) -> str:
+    """A worker's name with as much of its host as has room in a table.
+
+    >>> short_name("messenger-backend-of-the-north/4711")
+    'messenger-backend-o…/4711'
+    """
+    host, slash, process = worker.rpartition("/")
+    return (host if len(host) <= _LONGEST_HOST else f"{host[: _LONGEST_HOST - 1]}…") + slash + process
 
 
 def _painted(text: str) -> str:
