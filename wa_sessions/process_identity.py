@@ -23,6 +23,11 @@ class ProcessIdentity:
         pid, (_, started) = os.getpid(), _stat(os.getpid())
         return cls(socket.gethostname(), pid, _boot_id(), _pid_namespace(), started)
 
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.host}/{self.pid}"
+
     def is_here(self) -> bool:
         """Whether it is, or was, a process of this machine and container; of others nothing is known from here."""
         if None in (self.boot_id, self.pid_namespace, self.started):

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from support.fleets import LEASE, SHARED, RunningWorker, WorkerFleet, until
+from support.stand_in_workers import FleetWorker
 
 from wa_sessions.actions.assign import assign
 from wa_sessions.actions.connection import Opened
@@ -13,15 +15,18 @@ from wa_sessions.actions.ownership import ask, live_owner
 from wa_sessions.actions.restart import restart
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
+from wa_sessions.db.leases import FREE_AFTER
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import ExitCode, OwnedByAnother, WaSessionsError
 from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.process_identity import ProcessIdentity
 from wa_sessions.worker import fleet as shares
 from wa_sessions.worker import fleet_watch, policy
 from wa_sessions.worker.fleet import Scope
 from wa_sessions.worker.hosts import protocol
 
+OWN = ProcessIdentity.own()
 Scenario = Callable[[WorkerFleet], Coroutine[Any, Any, None]]
 
 
@@ -62,6 +67,9 @@ def test_a_second_worker_stands_by_and_takes_over_as_the_first_one_ends(
             await first.stop()
             await until(lambda: second.phones == fleet.ids)
             assert fleet.kinds(fleet.phones[0]).count("stopped") == 1
+            begun, then = fleet.taken(fleet.phones[0])
+            assert (begun, then["worker"]) == ({"worker": OWN.name}, OWN.name)
+            assert not {"killed", "silent_seconds"} & then.keys()
         assert said.count("standing by: other workers run the phones") == 1
 
     run(scenario, fleet)
@@ -75,6 +83,9 @@ def test_the_phones_of_a_frozen_worker_are_taken_and_it_lives_on(fleet: WorkerFl
             await asyncio.sleep(LEASE * 1.1)  # at first it takes nothing of a silent one
             first.freeze()
             await until(lambda: second.phones == fleet.ids, LEASE * 1.5 + 2)
+            then = fleet.taken(fleet.phones[0])[-1]
+            assert (then["worker"], then["from"]) == (OWN.name, OWN.name)
+            assert LEASE * FREE_AFTER <= then["silent_seconds"] < LEASE * 1.5 + 2
             first.thaw()
             await until(lambda: not first.worker._tasks)
             assert (first.phones, first.task.done()) == (set(), False)
@@ -82,6 +93,22 @@ def test_the_phones_of_a_frozen_worker_are_taken_and_it_lives_on(fleet: WorkerFl
             await until(lambda: first.phones == fleet.ids)
 
     run(scenario, fleet)
+
+
+def test_the_history_tells_that_the_worker_before_was_killed(fleet: WorkerFleet) -> None:
+    killed = FleetWorker(fleet.database, OWN.host, OWN.pid, identity=replace(OWN, started=1))
+    killed.take(fleet.phones[0].id)
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == fleet.ids)
+            fleet.rows("DELETE FROM wa_sessions.worker WHERE id = %s", killed.id)
+        took_over, began = fleet.taken(fleet.phones[0]), fleet.taken(fleet.phones[1])
+        assert took_over == [{"worker": OWN.name, "from": OWN.name, "killed": True}]
+        assert began == [{"worker": OWN.name}]
+
+    run(scenario, fleet)
+    killed.close()
 
 
 def test_what_a_worker_that_has_just_begun_sees_silent_is_given_time_to_come_back(fleet: WorkerFleet) -> None:
@@ -113,6 +140,7 @@ def test_a_lock_connection_that_is_cut_changes_nobodys_phones(fleet: WorkerFleet
             await until(lambda: fleet.rows(count)[0]["n"] == 4 and first.worker._ownership._locks not in (None, locks))
             await asyncio.sleep(LEASE)
             assert (first.phones, second.phones) == (fleet.ids, set())
+            assert len(fleet.taken(fleet.phones[0])) == 1, "its worker is the same"
             assert all(len(first.hosts.opened) == 4 for _ in fleet.phones)
 
     run(scenario, fleet)
@@ -237,7 +265,7 @@ def test_workers_that_begin_in_crossed_order_leave_each_phone_run_by_one(fleet: 
     run(scenario, fleet)
 
 
-def test_after_an_outage_every_phone_is_where_it_was(fleet: WorkerFleet) -> None:
+def test_after_an_outage_every_phone_is_where_it_was(fleet: WorkerFleet, settled: None) -> None:
     async def scenario(fleet: WorkerFleet) -> None:
         async with fleet.running(SHARED, SHARED, SHARED) as workers:
             await until(lambda: fleet.is_run_once() and min(len(one.phones) for one in workers) == 1)

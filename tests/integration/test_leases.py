@@ -25,7 +25,7 @@ class Worker:
         with database.transaction() as conn:
             workers.register(conn, self.id, ProcessIdentity("host.example", pid), "1.0", lease=30)
 
-    def take(self, *, dead: bool = False) -> int:
+    def take(self, *, dead: UUID | None = None) -> int:
         with errors_of(self._database.target), pinned(self.lock):
             return leases.take(self.lock, PHONE, self.id, dead=dead)
 
@@ -112,9 +112,20 @@ def test_a_free_lock_is_no_proof_that_a_worker_is_gone(database: Database, one: 
 
 def test_what_is_known_to_be_gone_is_taken_at_once(one: Worker, two: Worker) -> None:
     one.take()
-    assert two.take(dead=True) == 2
+    assert two.take(dead=one.id) == 2
     with pytest.raises(DatabaseError, match="terminating connection"):
         one.take()
+
+
+def test_of_two_that_see_a_worker_gone_the_later_one_takes_nothing_from_the_earlier(
+    database: Database, one: Worker, two: Worker
+) -> None:
+    one.take()
+    two.take(dead=one.id)
+    with closing((third := Worker(database, 333)).lock):
+        with pytest.raises(OwnedByAnother, match="222"):
+            third.take(dead=one.id)
+        assert two.take(dead=one.id) == 3, "its connection is not ended"
 
 
 def test_a_lock_that_leads_nowhere_is_ended_after_a_whole_lease(one: Worker, two: Worker) -> None:
@@ -159,7 +170,7 @@ def test_late_writers_are_fenced(database: Database, one: Worker, two: Worker) -
     epoch = one.take()
     with database.transaction() as conn:
         leases.fence(conn, PHONE, one.id, epoch)
-    two.take(dead=True)
+    two.take(dead=one.id)
     with pytest.raises(LeaseLost, match="has another owner"), database.transaction() as conn:
         leases.fence(conn, PHONE, one.id, epoch)
 
@@ -175,7 +186,7 @@ def test_who_takes_his_own_lease_anew_is_not_fenced_off_for_good(database: Datab
 def test_a_lease_does_not_change_hands_while_its_owner_writes(database: Database, one: Worker, two: Worker) -> None:
     epoch = one.take()
     taken: list[int] = []
-    thread = threading.Thread(target=lambda: taken.append(two.take(dead=True)))
+    thread = threading.Thread(target=lambda: taken.append(two.take(dead=one.id)))
     with database.transaction() as conn:
         leases.fence(conn, PHONE, one.id, epoch)
         thread.start()
@@ -230,7 +241,7 @@ def test_workers_come_and_go(database: Database, one: Worker, two: Worker) -> No
         assert workers.renew(conn, two.id) is None
         workers.forget(conn, one.id)
     assert _owner(database) is None
-    assert two.take(dead=True) == 2
+    assert two.take(dead=one.id) == 2
 
 
 def test_a_lease_is_renewed_and_not_taken_while_its_owner_writes(database: Database, one: Worker) -> None:
@@ -238,7 +249,7 @@ def test_a_lease_is_renewed_and_not_taken_while_its_owner_writes(database: Datab
 
     def keep_off() -> None:
         with database.transaction() as other:
-            leases.block(other, PHONE, dead=True)
+            leases.block(other, PHONE, dead=one.id)
             kept_off.append(True)
 
     thread = threading.Thread(target=keep_off)

@@ -142,6 +142,36 @@ def test_one_that_was_killed_here(fleet: Fleet, make: Make, ids: list[int]) -> N
     assert "is gone: it was killed" in fleet("workers").out
 
 
+def test_of_one_that_ended_only_what_is_true_is_said(fleet: Fleet, make: Make, ids: list[int]) -> None:
+    own = ProcessIdentity.own()
+    killed = make(own.host, own.pid, identity=ProcessIdentity(own.host, own.pid, own.boot_id, own.pid_namespace, 1))
+    dead, silent, other = make("msg1", 10, lease=100), make("msg2", 20, lease=100), make("msg3", 30)
+    fleet.sql("UPDATE wa_sessions.worker SET hosts = 1")
+    killed.take(ids[0])
+    assert f"{killed.name} is gone: it was killed, and others take its phones\n" in fleet("workers").out
+    killed.release(ids[0])
+    dead.silent(101)
+    silent.silent(50)
+    other.take(*ids)
+    notes = fleet("workers").out.splitlines()[-3:]
+    assert sorted(notes) == sorted(
+        [f"{killed.name} is gone: it was killed", "msg1/10 is dead, silent for 1 min", "msg2/20 is silent for 50 s"]
+    )
+    found = {one["worker"]: one["hosts"] for one in fleet.json("workers")["workers"]}
+    assert found == {killed.name: 0, "msg1/10": 0, "msg2/20": 1, "msg3/30": 1}
+
+
+def test_a_silent_worker_whose_hosts_have_ended_has_nothing_connected(fleet: Fleet, make: Make, ids: list[int]) -> None:
+    worker = make("msg1", 10, lease=100)
+    fleet.sql("UPDATE wa_sessions.worker SET hosts = 1")
+    worker.take(ids[0])
+    connected(fleet.database, ids[0])
+    for seconds, expected in ((60, ("silent", 1, 1, 1)), (72, ("silent", 1, 0, 0))):
+        worker.silent(seconds)
+        (one,) = fleet.json("workers")["workers"]
+        assert tuple(one[name] for name in ("state", "phones", "connected", "hosts")) == expected
+
+
 def test_two_of_one_name(fleet: Fleet, make: Make, ids: list[int]) -> None:
     """Containers: the same host name and pid 1 for each."""
     one, two = make("pod", 1), make("pod", 1)
@@ -200,13 +230,19 @@ def test_the_history_of_a_drain(fleet: Fleet, make: Make, ids: list[int]) -> Non
     assert (back["draining"], back["changed"]) == (False, True)
     assert fleet.json("drain", "10", "--undo")["changed"] is False
     undone, drained = fleet.json("operations")["operations"]
-    assert (drained["operation"], drained["action"], drained["reason"]) == (done["operation"], "drain", "new kernel")
+    assert (drained["operation"], drained["action"]) == (done["operation"], "drain")
+    assert (drained["reason"], drained["worker"]) == ("drain of msg1/10: new kernel", "msg1/10")
     assert [one["phone"] for one in drained["phones"]] == [ONE, TWO]
     assert (undone["operation"], undone["action"], undone["undo"]) == (back["operation"], "drain_undone", None)
-    assert fleet("operations").out.count("no keys") == 2
+    assert (undone["worker"], drained["undo"]) == ("msg1/10", None)
+    assert [line.split()[-1] for line in fleet("operations").out.splitlines()] == ["UNDO", "over", "over"]
+    fleet.json("drain", "10", "--no-wait")
+    undos = [one["undo"] for one in fleet.json("operations")["operations"]]
+    assert undos == ["wa-sessions drain msg1/10 --undo", None, None]
+    assert re.search(r"  drain  +msg1/10  .*  drain --undo$", fleet("operations").out, re.MULTILINE)
     for verb in ("restore", "unlink"):
         refused = fleet(verb, done["operation"])
-        assert (refused.code, "took no keys: wa-sessions drain" in refused.err) == (1, True)
+        assert (refused.code, "took no keys: wa-sessions drain msg1/10" in refused.err) == (1, True)
 
 
 def test_nobody_could_take_some(fleet: Fleet, make: Make, ids: list[int]) -> None:

@@ -128,5 +128,10 @@ class WorkerFleet:
         query = "SELECT kind FROM wa_sessions.event WHERE phone_id = %s ORDER BY id"
         return [row["kind"] for row in self.rows(query, phone.id)]
 
+    def taken(self, phone: Phone) -> list[dict[str, Any]]:
+        """What the history says of who took it."""
+        query = "SELECT detail FROM wa_sessions.event WHERE phone_id = %s AND kind = 'taken' ORDER BY id"
+        return [row["detail"] for row in self.rows(query, phone.id)]
+
     def outage(self) -> contextlib.AbstractContextManager[None]:
         return outage(self._server, self.database)

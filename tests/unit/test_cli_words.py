@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from wa_sessions import cli
-from wa_sessions.cli import terminal
+from wa_sessions.cli import meant, terminal
 from wa_sessions.cli.qr_code import drawn
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import when
@@ -69,6 +69,56 @@ def test_usage(arguments: list[str], words: str, capsys: Capture) -> None:
     assert "\x1b" not in shown.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        *((word, "Did you mean 'wa-sessions sessions'?") for word in ("list", "phones", "ls")),
+        ("history", "Did you mean 'wa-sessions timeline' or 'wa-sessions operations'?"),
+        ("help", "Did you mean 'wa-sessions --help'?"),
+        ("messages", "Did you mean 'wa-sessions inbox'?"),
+        ("ps", "Did you mean 'wa-sessions workers' or 'wa-sessions sessions'?"),
+        ("stop", "Did you mean 'wa-sessions drain' or 'wa-sessions force-close'?"),
+        ("version", "Did you mean 'wa-sessions --version'?"),
+        ("status 77051234567", "Did you mean 'wa-sessions stats'?"),
+        ("staats", "Did you mean 'stats'"),
+        ("sessions 77051234567", "(77051234567); of one phone: wa-sessions stats PHONE"),
+        ("top 77051234567", "(77051234567); of one phone: wa-sessions stats PHONE"),
+    ],
+)
+def test_what_may_have_been_meant(arguments: str, words: str, capsys: Capture) -> None:
+    assert cli.execute(arguments.split()) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_what_is_suggested_is_there() -> None:
+    assert {one for choices in meant._COMMANDS.values() for one in choices} <= {
+        *COMMANDS,
+        "inbox",
+        "--help",
+        "--version",
+    }
+    assert not meant._COMMANDS.keys() & set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("option", "variable"),
+    [("--on-message-url", "WA_SESSIONS_HANDLER_URL"), ("--store-url", "WA_SESSIONS_STORE_URL")],
+)
+def test_a_password_in_an_address_is_warned_of(
+    option: str, variable: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    wrong = ["--keep-history", "5h"]
+    warning = f"everybody on this machine can read the password in {option} (ps): set {variable}"
+    cli.execute(["run", option, "https://hook:geheim@msg.example/in", *wrong])
+    shown = capsys.readouterr().err
+    assert (shown.count(warning), "geheim" in shown) == (1, False)
+    for harmless in ("https://msg.example:8443/in", "https://msg.example:8443/in@7"):
+        cli.execute(["run", option, harmless, *wrong])
+    monkeypatch.setenv(variable, "https://hook:geheim@msg.example/in")
+    cli.execute(["run", *wrong])
+    assert "everybody" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["stats", "--help"], ["stats"], ["nonsense"]])
 def test_what_needs_no_database_imports_none(arguments: list[str]) -> None:
     program = (
@@ -91,7 +141,7 @@ def test_all_that_the_package_promises_is_there() -> None:
         _ = package.no_such_thing
 
 
-@pytest.mark.parametrize("name", ["backup", "options", "report", "table", "times"])
+@pytest.mark.parametrize("name", ["backup", "options", "report", "table", "times", "workers"])
 def test_examples_in_docstrings(name: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(f"wa_sessions.cli.{name}"))
     assert (failed, tried > 0) == (0, True)

@@ -93,6 +93,12 @@ def test_every_table_is_in_the_reference() -> None:
     assert not [name for name in tables if f"| `{name}` |" not in REFERENCE]
 
 
+def test_the_tutorial_shows_the_schema_that_there_is() -> None:
+    newest = len(list((ROOT / "wa_sessions" / "db" / "migrations").glob("*.sql")))
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    assert re.findall(r"^schema +(.*)$", tutorial, re.MULTILINE) == [f"{newest} of {newest}, up to date"]
+
+
 def test_every_event_with_a_plain_name_is_in_the_reference() -> None:
     calls = re.compile(r"""(?:note\(|record_event\([^"]*|\.event\(conn, |event=)"(\w+)\"""")
     kinds = {name for text in _sources() for name in calls.findall(text)}

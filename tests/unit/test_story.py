@@ -45,6 +45,9 @@ NAMES += [
     "device",
     "waiting",
     "totals",
+    "worker",
+    "killed",
+    "silent_seconds",
 ]
 DETAILS = st.dictionaries(st.sampled_from(NAMES), JSON | st.sampled_from(["bad_mac", "baileys"]))
 HISTORIES = st.lists(st.tuples(st.sampled_from(sorted(KINDS)), st.integers(0, 5_000), st.booleans()), max_size=30)
@@ -118,6 +121,22 @@ def test_runs_of_what_is_alike_are_one_line() -> None:
     ]
     assert len(texts(*pairs[:2])) == 2
     assert len(texts(*(after(n * 4_000, "message_lost") for n in range(3)))) == 3
+
+
+def test_a_takeover_is_told_and_is_no_unsteady_connection() -> None:
+    taken = [
+        after(0, "taken", worker="msg1/1"),
+        after(2, "taken", worker="msg2/2", **{"from": "msg1/1", "killed": True}),
+        after(4, "taken", worker="msg1/3", **{"from": "msg2/2", "silent_seconds": 4.04}),
+        after(6, "taken", worker="msg2/4", **{"from": "msg1/3"}),
+    ]
+    entries = [entry for one in taken for entry in (one, Happened(one.at + timedelta(seconds=1), "connected", {}))]
+    assert texts(*entries) == [
+        *("run by worker msg1/1 from now on", "connected"),
+        *("taken over by worker msg2/2 from worker msg1/1, which was killed", "connected"),
+        *("taken over by worker msg1/3 from worker msg2/2, of which nothing was heard for 4.0 s", "connected"),
+        *("run by worker msg2/4 from now on, after worker msg1/3", "connected"),
+    ]
 
 
 def test_days_gaps_and_undoing_stand_between_the_lines() -> None:

@@ -11,7 +11,7 @@ from wa_sessions.actions.ownership import live_owners
 from wa_sessions.actions.workers import FleetWorker, choose, numbers, read, takers
 from wa_sessions.db import leases, migrate, operations, phones, workers
 from wa_sessions.db.gateway import Connection, errors_of, pinned
-from wa_sessions.db.operations import DRAIN, DRAIN_UNDONE
+from wa_sessions.db.operations import DRAIN, DRAIN_UNDONE, drain_reason
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import OwnedByAnother, WaSessionsError
 from wa_sessions.health.workers import Signs, state_of
@@ -85,7 +85,7 @@ def begin(opened: Opened, planned: DrainPlan, *, force: bool = False, reason: st
                 "it keep them until it is stopped"
             )
         changed = workers.set_draining(conn, worker.id, True)
-        operation = _record(conn, DRAIN, reason or f"drain of {worker.name}", planned.phones) if changed else None
+        operation = _record(conn, DRAIN, drain_reason(worker.name, reason), planned.phones) if changed else None
     count = len(planned.phones)
     return Drained(worker, True, changed, operation, count, count, len(planned.homeless))
 
@@ -128,7 +128,7 @@ def undo(opened: Opened, word: str, *, reason: str | None = None) -> Drained:
         changed = workers.set_draining(conn, worker.id, False)
         operation = None
         if changed:
-            operation = _record(conn, DRAIN_UNDONE, reason or f"drain of {worker.name} taken back", having)
+            operation = _record(conn, DRAIN_UNDONE, drain_reason(worker.name, reason, undone=True), having)
     return Drained(worker, False, changed, operation, len(having), len(having))
 
 

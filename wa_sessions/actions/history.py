@@ -1,13 +1,29 @@
 """What was done, and what of it is kept for undoing."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from wa_sessions.actions import workers
 from wa_sessions.actions.changes import Progress
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
 from wa_sessions.db import migrate, operations, phones, rights
-from wa_sessions.db.operations import Operation
+from wa_sessions.db.operations import DRAIN, DRAINS, Operation
 from wa_sessions.keys.phone_ref import PhoneRef
+
+
+@dataclass(frozen=True, slots=True)
+class OperationList:
+    """Operations, the newest first. ``drains``: those of them after which a worker drains now."""
+
+    operations: tuple[Operation, ...]
+    drains: frozenset[str]
+
+    def undo(self, one: Operation) -> str | None:
+        """The command that undoes one of them; None where there is nothing to undo."""
+        if one.action in DRAINS:
+            return f"wa-sessions drain {one.worker} --undo" if one.id in self.drains else None
+        return f"wa-sessions restore {one.id}" if one.undoable else None
 
 
 def list_operations(
@@ -17,7 +33,7 @@ def list_operations(
     *,
     since: datetime | None = None,
     limit: int = 20,
-) -> list[Operation]:
+) -> OperationList:
     """The newest operations first, of one phone or of all. Raises PhoneNotFound, AmbiguousPhone, SchemaMissing.
 
     A phone that was removed is found by its ``#id``.
@@ -27,7 +43,13 @@ def list_operations(
         phone_id = None
         if phone is not None:
             phone_id = phone.phone_id or phones.find(conn, opened.backend, phone, organization_id).id
-        return operations.latest(conn, phone_id=phone_id, organization_id=organization_id, since=since, limit=limit)
+        found = operations.latest(conn, phone_id=phone_id, organization_id=organization_id, since=since, limit=limit)
+        draining = {worker.name for worker in workers.read(conn) if worker.draining and worker.state.lives}
+    drains: dict[str, str] = {}
+    for one in found:
+        if one.action == DRAIN and one.worker in draining:
+            drains.setdefault(one.worker, one.id)
+    return OperationList(tuple(found), frozenset(drains.values()))
 
 
 def purgeable(opened: Opened, older_than: timedelta, organization_id: int | None = None) -> list[tuple[str, int]]:

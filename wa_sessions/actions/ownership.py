@@ -87,7 +87,7 @@ def alone(opened: Opened, phone_id: int) -> Iterator[tuple[Connection, Phone]]:
 def keep_workers_off(conn: Connection, opened: Opened, phone_id: int) -> Phone:
     """Let no worker own the phone until the transaction ends; the phone as it is now. Raises OwnedByAnother."""
     holder = leases.owner(conn, phone_id)
-    leases.block(conn, phone_id, dead=holder is not None and holder.was_killed)
+    leases.block(conn, phone_id, dead=holder.worker_id if holder is not None and holder.was_killed else None)
     return phones.find(conn, opened.backend, PhoneRef(phone_id=phone_id))
 
 

@@ -15,7 +15,7 @@ from wa_sessions.db.leases import FREE_AFTER
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.workers import WorkerRow
 from wa_sessions.errors import WorkerNotFound
-from wa_sessions.health.workers import Signs, WorkerState, meant, names, scope_words, serves, state_of
+from wa_sessions.health.workers import Signs, WorkerState, has_hosts, meant, names, scope_words, serves, state_of
 
 MOST_CHOICES = 8
 
@@ -25,9 +25,10 @@ class FleetWorker:
     """A worker, or what is left of one. ``name``: host and pid, and the id's beginning where that is not one alone.
 
     ``scope``: which phones it shares (``all``, ``org:N``); None where it runs those that it was given by name.
-    ``phones``: how many it has, ``connected``: of how many the session is. ``hosts``: processes with sessions, None
-    where it does not tell. ``lease_seconds`` is None for a version that takes no part in ``drain`` and ``move``.
-    ``free_in``: seconds until others may take its phones, where it is silent.
+    ``phones``: how many it has, ``connected``: of how many the session is. ``held``: of how many the lease is its own
+    still, also where it died. ``hosts``: processes with sessions, None where it does not tell. ``lease_seconds`` is
+    None for a version that takes no part in ``drain`` and ``move``. ``free_in``: seconds until others may take its
+    phones, where it is silent.
     """
 
     id: UUID
@@ -40,6 +41,7 @@ class FleetWorker:
     draining: bool
     phones: int
     connected: int
+    held: int
     hosts: int | None
     lease_seconds: float | None
     silent_for: float
@@ -146,7 +148,8 @@ def numbers(of: Sequence[Phone], most: int = 3) -> str:
 
 
 def _worker(row: WorkerRow, name: str, having: int, online: int) -> FleetWorker:
-    state = state_of(Signs(row.silent_for, row.lease_seconds, having, row.draining, row.identity.is_gone()))
+    signs = Signs(row.silent_for, row.lease_seconds, having, row.draining, row.identity.is_gone())
+    state, able = state_of(signs), has_hosts(signs)
     free_in = None
     if state is WorkerState.SILENT and row.lease_seconds is not None:
         free_in = max(0.0, row.lease_seconds * FREE_AFTER - row.silent_for)
@@ -160,8 +163,9 @@ def _worker(row: WorkerRow, name: str, having: int, online: int) -> FleetWorker:
         state=state,
         draining=row.draining,
         phones=having,
-        connected=online,
-        hosts=row.hosts,
+        connected=online if able else 0,
+        held=row.held,
+        hosts=row.hosts if able or row.hosts is None else 0,
         lease_seconds=row.lease_seconds,
         silent_for=row.silent_for,
         free_in=free_in,

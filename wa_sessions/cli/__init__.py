@@ -124,9 +124,14 @@ def _explain_usage(error: BaseException) -> None:
     if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
         sys.stderr.write(context.get_help() + "\n")
         return
-    _complain(error.format_message() if hasattr(error, "format_message") else str(error))
-    if context is not None:
-        sys.stderr.write(f"Try: {context.command_path} --help\n")
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    if context is None:
+        _complain(message)
+        return
+    from wa_sessions.cli.meant import with_way_on
+
+    _complain(with_way_on(message, context.command_path))
+    sys.stderr.write(f"Try: {context.command_path} --help\n")
 
 
 def _failed(error: OSError) -> int:

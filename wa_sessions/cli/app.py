@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from wa_sessions.cli.meant import Root
+
 _COMMANDS = {
     "run": ("run.run", "wa-sessions run 77051234567 --on-message shop.inbox:take"),
     "add": ("phones.add", "wa-sessions add '+7 705 123-45-67' --org 1 --name Reception"),
@@ -58,6 +60,7 @@ def tree(words: Iterable[str] = ()) -> typer.Typer:
     """All commands; or the one alone with which ``words`` begin, so that only its module is imported."""
     app = typer.Typer(
         name="wa-sessions",
+        cls=Root,
         help=_HELP,
         epilog="Start here: wa-sessions add 77051234567 --org 1, then wa-sessions run 77051234567",
         rich_markup_mode=None,

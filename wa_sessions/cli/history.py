@@ -25,10 +25,12 @@ from wa_sessions.cli.options import (
 )
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import iso, when
+from wa_sessions.cli.workers import short_name
 from wa_sessions.errors import UsageError, WaSessionsError
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
+    from wa_sessions.actions.history import OperationList
     from wa_sessions.actions.restore import Restored
     from wa_sessions.db.operations import Operation
 
@@ -62,11 +64,12 @@ def operations(
 ) -> None:
     """List what was done to phones and their keys. When, by whom, why, and whether it can be undone.
     \f
-    The newest first. `UNDO` is `yes` where restore has something to bring back, else why not.
+    The newest first. `UNDO` is `yes` where restore has something to bring back, `drain --undo` where a worker, named in
+    place of its phones, drains since, else why not.
 
-    JSON: `operations`, each with `operation`, `at`, `action`, `reason`, `actor`, `keys`, `undo` (the command, or null),
-    `restored_at`, `restored_by`, `phones` (each with `phone_id`, `phone`, `organization_id`, `keys`, `status_before`,
-    `status_after`, `restored_at`, `unlinked_at`, `purged_at`).
+    JSON: `operations`, each with `operation`, `at`, `action`, `reason`, `actor`, `keys`, `worker` (of a drain, else
+    null), `undo` (the command, or null), `restored_at`, `restored_by`, `phones` (each with `phone_id`, `phone`,
+    `organization_id`, `keys`, `status_before`, `status_after`, `restored_at`, `unlinked_at`, `purged_at`).
 
     Exit: 0 (also for none), 1 (no schema), 2, 3, 4.
     """
@@ -78,9 +81,11 @@ def operations(
         listed = list_operations(opened, ref, org, since=oldest, limit=limit)
     match output:
         case Output.JSON:
-            terminal.write(terminal.as_json({"operations": [_data(one) for one in listed]}))
+            terminal.write(
+                terminal.as_json({"operations": [_data(one, listed.undo(one)) for one in listed.operations]})
+            )
         case Output.TSV:
-            terminal.write(*terminal.tsv([_row(one) for one in listed], _NAMES))
+            terminal.write(*terminal.tsv([_row(one) for one in listed.operations], _NAMES))
         case Output.TABLE:
             terminal.write(*_listed(listed, datetime.now().astimezone()))
 
@@ -228,7 +233,7 @@ def purge(
     terminal.show(output, data, [line] + (["nothing was changed"] if dry_run else []))
 
 
-def _data(one: "Operation") -> dict[str, Any]:
+def _data(one: "Operation", undo: str | None = None) -> dict[str, Any]:
     return {
         "operation": one.id,
         "at": iso(one.at),
@@ -236,7 +241,8 @@ def _data(one: "Operation") -> dict[str, Any]:
         "reason": one.reason,
         "actor": one.actor,
         "keys": one.keys,
-        "undo": f"wa-sessions restore {one.id}" if one.undoable else None,
+        "worker": one.worker,
+        "undo": undo,
         "restored_at": iso(_last(one)),
         "restored_by": next((part.restored_by for part in one.phones if part.restored_by), None),
         "phones": [
@@ -270,30 +276,36 @@ def _last(one: "Operation") -> datetime | None:
     return max(times) if one.restored else None
 
 
-def _listed(listed: "list[Operation]", now: datetime) -> list[str]:
-    if not listed:
+def _listed(listed: "OperationList", now: datetime) -> list[str]:
+    if not listed.operations:
         return ["nothing was done yet"]
     rows = [
         (
             one.id,
             when(one.at, now),
             one.action.replace("_", " "),
-            one.phones[0].number if len(one.phones) == 1 else f"{len(one.phones)} phones",
+            _subject(one),
             str(one.keys),
             terminal.plain(one.actor),
-            _undoable(one),
+            _undoable(one, listed.undo(one)),
         )
-        for one in listed
+        for one in listed.operations
     ]
     return table(_COLUMNS, rows, terminal.width(), [None] * len(_COLUMNS))
 
 
-def _undoable(one: "Operation") -> str:
+def _subject(one: "Operation") -> str:
+    if one.worker is not None:
+        return short_name(one.worker)
+    return one.phones[0].number if len(one.phones) == 1 else f"{len(one.phones)} phones"
+
+
+def _undoable(one: "Operation", undo: str | None) -> str:
     from wa_sessions.db.operations import DRAINS
 
     if one.action in DRAINS:
-        return "no keys"
-    if one.undoable:
+        return "drain --undo" if undo else "over"
+    if undo:
         return "yes"
     if one.restored:
         return "undone"

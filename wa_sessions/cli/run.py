@@ -8,6 +8,7 @@ import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Embedded, LogFormat, Organization, address, age, duration
+from wa_sessions.cli.shown_passwords import watched
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import parse_phone
 
@@ -31,6 +32,7 @@ OnMessageUrl = Annotated[
         "--on-message-url",
         metavar="URL",
         envvar="WA_SESSIONS_HANDLER_URL",
+        callback=watched("--on-message-url", "set WA_SESSIONS_HANDLER_URL instead"),
         help="URL that each message is posted to as JSON, signed with WA_SESSIONS_HANDLER_SECRET if that is set.",
     ),
 ]
@@ -127,6 +129,7 @@ StoreUrl = Annotated[
     typer.Option(
         "--store-url",
         metavar="URL",
+        callback=watched("--store-url", "set WA_SESSIONS_STORE_URL instead"),
         help="Where neonize keeps keys, as through a pooler; else WA_SESSIONS_STORE_URL, else the same database.",
     ),
 ]

@@ -30,10 +30,8 @@ def opened(database_url: str | None, *, may_make: bool = False) -> "Iterator[Ope
         if found.made_in:
             say(f"no database was configured: made an embedded one in {found.made_in}")
         if found.database.target.shows_password:
-            say(
-                "everybody on this machine can read the password in --database-url (ps): set WA_SESSIONS_DATABASE_URL, "
-                "or leave it out and keep it in ~/.pgpass"
-            )
+            instead = "set WA_SESSIONS_DATABASE_URL, or leave it out and keep it in ~/.pgpass"
+            say_password_is_shown("--database-url", instead)
         yield found
 
 
@@ -83,6 +81,11 @@ def progress(what: str, *, wanted: bool = True) -> "Iterator[Callable[[int, int]
 def say(message: str) -> None:
     """A line for the person on stderr."""
     sys.stderr.write(f"wa-sessions: {plain(message)}\n")
+
+
+def say_password_is_shown(option: str, instead: str) -> None:
+    """Warn of a password in the command line, and say what to do ``instead``."""
+    say(f"everybody on this machine can read the password in {option} (ps): {instead}")
 
 
 def narrate(text: str) -> None:

@@ -63,11 +63,12 @@ def workers(
 ) -> None:
     """List the workers. Which phones they share, how many they have, and whether they live.
     \f
-    `CONNECTED` tells of how many of its phones the session is. `STATE` is `serving`, `standing by` (it has no phone and
-    takes the next that is free), `draining`, `silent`, `dead` (silent for a whole lease: others take its phones) or
-    `gone` (its process was on this machine and was killed). What is dead is forgotten when a worker starts an hour
-    later. `SEEN` is the time since its last sign of life, `UP` since its start, `HOSTS` are its processes with
-    sessions. Below the table stand phones that no worker runs.
+    `CONNECTED` tells of how many of its phones the session is: of none where it was silent for 0.7 of its lease, as its
+    processes have ended themselves by then. `STATE` is `serving`, `standing by` (it has no phone and takes the next
+    that is free), `draining`, `silent`, `dead` (silent for a whole lease: others take its phones) or `gone` (its
+    process was on this machine and was killed). What is dead is forgotten when a worker starts an hour later. `SEEN` is
+    the time since its last sign of life, `UP` since its start, `HOSTS` are its processes with sessions. Below the table
+    stand phones that no worker runs.
 
     JSON: `workers`, each with `id`, `worker` (its name for `drain` and `move`), `host`, `pid`, `version`, `scope`
     (`all`, `org:N`, null: phones that it was given by name), `state` (`serving`, `standing_by`, `draining`, `silent`,
@@ -193,9 +194,8 @@ def _listed(found: "WorkerList", now: datetime) -> list[str]:
 
 
 def _row(one: "FleetWorker", now: datetime) -> tuple[str, ...]:
-    host = one.host if len(one.host) <= _LONGEST_HOST else f"{one.host[: _LONGEST_HOST - 1]}…"
     return (
-        host + one.name.removeprefix(one.host),
+        short_name(one.name),
         one.scope_words,
         f"{one.connected}/{one.phones}",
         one.state.replace("_", " "),
@@ -206,6 +206,16 @@ def _row(one: "FleetWorker", now: datetime) -> tuple[str, ...]:
     )
 
 
+def short_name(worker: str) -> str:
+    """A worker's name with as much of its host as has room in a table.
+
+    >>> short_name("messenger-backend-of-the-north/4711")
+    'messenger-backend-o…/4711'
+    """
+    host, slash, process = worker.rpartition("/")
+    return (host if len(host) <= _LONGEST_HOST else f"{host[: _LONGEST_HOST - 1]}…") + slash + process
+
+
 def _painted(text: str) -> str:
     return terminal.colour(text, _COLOURS.get(WorkerState(text.replace(" ", "_")), "0"))
 
@@ -214,15 +224,16 @@ def _notes(found: "WorkerList") -> Iterator[str]:
     """What the word in the table leaves open."""
     for one in found.workers:
         silence = f"silent for {lasted(one.silent_for)}"
+        when = f" in {lasted(one.free_in)}" if one.free_in else ""
+        free = f": its phones can be taken{when}" if one.held else ""
         match one.state:
-            case WorkerState.SILENT if one.free_in:
-                yield from wrapped(f"{one.name} is {silence}: its phones can be taken in {lasted(one.free_in)}")
             case WorkerState.SILENT:
-                yield from wrapped(f"{one.name} is {silence}: its phones can be taken")
+                yield from wrapped(f"{one.name} is {silence}{free}")
             case WorkerState.DEAD:
-                yield from wrapped(f"{one.name} is dead, {silence}: its phones can be taken")
+                yield from wrapped(f"{one.name} is dead, {silence}{free}")
             case WorkerState.GONE:
-                yield from wrapped(f"{one.name} is gone: it was killed, and others take its phones")
+                others = ", and others take its phones" if one.held else ""
+                yield from wrapped(f"{one.name} is gone: it was killed{others}")
             case WorkerState.DRAINING if not one.phones:
                 yield from wrapped(f"{one.name} has given all its phones away: it can be stopped")
         if one.state.lives and one.lease_seconds is None:

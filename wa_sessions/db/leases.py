@@ -75,6 +75,24 @@ class WorkerInfo:
         return identity.is_gone()
 
 
+@dataclass(frozen=True, slots=True)
+class LastHolder:
+    """Who has a phone, or had it last. ``process`` and ``silent_for`` (seconds) are None where its row is gone.
+
+    ``given_up``: it let go of the phone, or an operator had it.
+    """
+
+    worker_id: UUID
+    given_up: bool
+    process: ProcessIdentity | None
+    silent_for: float | None
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether its process was on this machine, and is not there any more."""
+        return self.process is not None and self.process.is_gone()
+
+
 class _Grip(Enum):
     """What keeps others from a phone."""
 
@@ -83,12 +101,12 @@ class _Grip(Enum):
     LEASE = auto()
 
 
-def take(conn: Connection, phone_id: int, worker_id: UUID, *, dead: bool = False, hurry: bool = False) -> int:
+def take(conn: Connection, phone_id: int, worker_id: UUID, *, dead: UUID | None = None, hurry: bool = False) -> int:
     """Own a phone's session for as long as the worker is renewed; returns the epoch. Raises OwnedByAnother.
 
     ``conn`` is a transaction of the connection that keeps the lock, which stays whatever becomes of the transaction:
-    ``unlock`` where it fails. ``dead`` takes what a worker has that the caller knows to be gone. ``hurry``: whoever
-    changes the phone at this moment is not waited for; Contended then.
+    ``unlock`` where it fails. ``dead``: the worker that the caller knows to be gone; what it has is taken. ``hurry``:
+    whoever changes the phone at this moment is not waited for; Contended then.
     """
     if hurry:
         wait_briefly(conn)
@@ -111,11 +129,11 @@ def wait_briefly(conn: Connection) -> None:
     conn.execute(_SQL.hurry, {"milliseconds": str(int(HURRY * 1000))})
 
 
-def block(conn: Connection, phone_id: int, *, dead: bool = False) -> None:
+def block(conn: Connection, phone_id: int, *, dead: UUID | None = None) -> None:
     """Let no worker own a phone until this transaction ends, and fence off writes of an earlier owner.
 
-    Waits for another transaction that does the same. Raises OwnedByAnother. ``dead`` disregards what a worker has that
-    the caller knows to be gone.
+    Waits for another transaction that does the same. Raises OwnedByAnother. ``dead``: the worker that the caller
+    knows to be gone, which keeps nobody off.
     """
     nobody = uuid4()
     made = conn.execute(_SQL.ensure, {"phone_id": phone_id, "holder": nobody}).rowcount  # a row that two can wait for
@@ -198,12 +216,22 @@ def owners(conn: Connection) -> dict[int, WorkerInfo]:
     return {row["phone_id"]: WorkerInfo(**row) for row in conn.execute(_SQL.owners, {"phone_id": None})}
 
 
-def _grip(conn: Connection, phone_id: int, worker_id: UUID, *, dead: bool) -> _Grip:
+def last_holder(conn: Connection, phone_id: int) -> LastHolder | None:
+    """Who has a phone, or had it last."""
+    row = conn.execute(_SQL.last_holder, {"phone_id": phone_id}).fetchone()
+    if row is None:
+        return None
+    parts = (row["host"], row["pid"], row["boot_id"], row["pid_namespace"], row["pid_started"])
+    process = ProcessIdentity(*parts) if row["host"] is not None else None
+    return LastHolder(row["worker_id"], row["given_up"], process, row["silent_for"])
+
+
+def _grip(conn: Connection, phone_id: int, worker_id: UUID, *, dead: UUID | None) -> _Grip:
     """What keeps others from a phone; its row is locked, so that this stays so until the transaction ends."""
     row = conn.execute(_SQL.current, {"phone_id": phone_id}).fetchone()
     if row is None:
         return _Grip.LOCK
-    if dead or row["worker_id"] == worker_id or not row["stands"]:
+    if row["worker_id"] in (worker_id, dead) or not row["stands"]:
         return _Grip.NONE
     if not row["while_renewed"]:
         return _Grip.LEASE

@@ -1,5 +1,6 @@
 """Operations: what was done to phones and their keys, by whom and why. Rows in quarantine belong to one each."""
 
+import re
 import secrets
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ MOVES: Final = frozenset({ADOPT, RETURN, IMPORT})
 DRAIN, DRAIN_UNDONE = "drain", "drain_undone"
 DRAINS: Final = frozenset({DRAIN, DRAIN_UNDONE})
 """The operations that take no keys: they are about who runs phones."""
+
+_DRAINED = re.compile(r"drain of (\S+/\d+(?:#\w+)?)(?=:|\s|$)")
 
 UNDONE: Final = {f"undo_{action}": action for action in MOVES}
 MOVING: Final = frozenset({*MOVES, *UNDONE, EXPORT})
@@ -73,6 +76,12 @@ class Operation:
     phones: tuple[OperationPhone, ...]
 
     @property
+    def worker(self) -> str | None:
+        """Which worker was drained, or is not any more; None of any other operation."""
+        found = _DRAINED.match(self.reason) if self.action in DRAINS else None
+        return found[1] if found else None
+
+    @property
     def keys(self) -> int:
         """How many rows went into quarantine."""
         return sum(phone.keys for phone in self.phones)
@@ -86,6 +95,11 @@ class Operation:
     def undoable(self) -> bool:
         """Whether ``restore`` has something to bring back."""
         return any(phone.undoable for phone in self.phones)
+
+
+def drain_reason(worker: str, why: str | None = None, *, undone: bool = False) -> str:
+    """The reason of a drain, or of taking it back: it names the worker."""
+    return f"drain of {worker}{' taken back' if undone else ''}" + (f": {why}" if why else "")
 
 
 def open_operation(conn: Connection, *, action: str, reason: str, actor: str, operation_id: str | None = None) -> str:
@@ -174,7 +188,8 @@ def operation(conn: Connection, operation_id: str) -> Operation:
 def require_keys(done: Operation) -> None:
     """Raise Conflict for an operation that was only about who runs phones."""
     if done.action in DRAINS:
-        raise Conflict(f"{done.id} took no keys: wa-sessions drain WORKER, with or without --undo, takes it back")
+        again = f"wa-sessions drain {done.worker or 'WORKER'}"
+        raise Conflict(f"{done.id} took no keys: {again}, with or without --undo, takes it back")
 
 
 def latest(

@@ -40,7 +40,7 @@ class WorkerRow:
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.host}/{self.pid}"
+        return self.identity.name
 
     @property
     def identity(self) -> ProcessIdentity:

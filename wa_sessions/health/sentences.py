@@ -168,6 +168,16 @@ def _moved(detail: Detail, how: str) -> str:
     return f"{how}{_by(detail)} as {_said(detail, 'device', 'the same device')}{_why(detail)}"
 
 
+def _taken(detail: Detail) -> str:
+    worker, before = f"worker {_said(detail, 'worker')}", f"worker {_said(detail, 'from')}"
+    silent = _number(detail, "silent_seconds")
+    if detail.get("killed"):
+        return f"taken over by {worker} from {before}, which was killed"
+    if silent is not None:
+        return f"taken over by {worker} from {before}, of which nothing was heard for {lasted(silent)}"
+    return f"run by {worker} from now on" + (f", after {before}" if detail.get("from") else "")
+
+
 def _instead(detail: Detail) -> str:
     return f" instead of {detail['from']}" if detail.get("from") else ""
 
@@ -287,6 +297,7 @@ _SENTENCES: Mapping[str, str | Callable[[Detail], str]] = {
     "inbox_retried": lambda detail: f"{_messages_of(detail)} in the inbox tried again{_by(detail)}",
     "inbox_dropped": lambda detail: f"{_messages_of(detail)} in the inbox deleted for good{_by(detail)}{_why(detail)}",
     "move_asked": lambda detail: f"to be run by worker {_said(detail, 'to')}{_instead(detail)}, asked for{_by(detail)}",
+    "taken": _taken,
     "moved": "connected again in another process",
     "set_aside": lambda detail: (
         f"{_said(detail, 'reason', 'its process ended')}, again and again: it is left alone for half an hour, "

@@ -9,6 +9,8 @@ from uuid import UUID
 OLD_LEASE = 30.0  # seconds, of workers before migration 0007, which do not write down theirs
 SILENT_AFTER = 0.4
 """Of its lease: a worker is renewed each fifth of it, so one renewal at least is missing."""
+HOSTS_END = 0.7
+"""Of its lease: after such a silence its session hosts have ended themselves, and no session of it is connected."""
 _ID_DIGITS = 8  # of an id, where it has to tell workers apart
 _FEWEST_DIGITS = 4  # of an id alone, so that a pid that was cut off means no worker
 
@@ -59,6 +61,13 @@ def state_of(signs: Signs) -> WorkerState:
     if signs.draining:
         return WorkerState.DRAINING
     return WorkerState.SERVING if signs.phones else WorkerState.STANDING_BY
+
+
+def has_hosts(signs: Signs) -> bool:
+    """Whether processes with sessions may run: they end with their worker, and by themselves when it is silent."""
+    if signs.killed:
+        return False
+    return signs.silent_for < (signs.lease * HOSTS_END if signs.lease else OLD_LEASE)
 
 
 def serves(scope: str | None, organization_id: int) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from wa_sessions.db.leases import FREE_AFTER
+from wa_sessions.health.workers import HOSTS_END
 
 DEFAULT_LEASE = 5.0  # seconds
 
@@ -31,7 +32,7 @@ class LeaseTimes:
     @property
     def host_deadline(self) -> float:
         """When a host ends itself."""
-        return self.lease * 0.7
+        return self.lease * HOSTS_END
 
     @property
     def lapse(self) -> float:

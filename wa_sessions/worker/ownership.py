@@ -3,11 +3,13 @@
 import contextlib
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
+from typing import Any
 from uuid import UUID
 
-from wa_sessions.db import fleet, leases, phones, workers
+from wa_sessions.db import fleet, health, leases, phones, workers
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection, Database, cut, errors_of, pinned
+from wa_sessions.db.leases import LastHolder
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import Contended, DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -68,14 +70,18 @@ class Ownership:
     def take(self, phone_id: int, *, hurry: bool = False) -> tuple[int, Phone]:
         """Own a phone that is ours to run; the epoch, and the phone. Raises OwnedByAnother.
 
+        That another worker had it before, or none, stands in the history then.
         ``hurry``: raises Contended rather than keep the thread, and with it all leases, waiting for whoever changes it.
         """
         try:
             with self._apart() as conn:
-                owner = leases.owner(conn, phone_id)
-                dead = owner is not None and owner.was_killed
+                before = leases.last_holder(conn, phone_id)
+                dead = before.worker_id if before is not None and before.was_killed else None
                 epoch = leases.take(conn, phone_id, self._worker_id, dead=dead, hurry=hurry)
-                return epoch, self._runnable(conn, phone_id)
+                phone = self._runnable(conn, phone_id)
+                if before is None or before.worker_id != self._worker_id:
+                    self._tell_history(conn, phone, before)
+                return epoch, phone
         except WaSessionsError:
             if self._locks is not None:
                 leases.unlock(self._locks, phone_id)
@@ -162,6 +168,16 @@ class Ownership:
         """Have whoever waits for an answer on the connection with the locks get DatabaseError; from any thread."""
         if (locks := self._locks) is not None:
             cut(locks)
+
+    def _tell_history(self, conn: Connection, phone: Phone, before: LastHolder | None) -> None:
+        detail: dict[str, Any] = {"worker": ProcessIdentity.own().name}
+        if before is not None and before.process is not None:
+            detail["from"] = before.process.name
+            if not before.given_up and before.was_killed:
+                detail["killed"] = True
+            elif not before.given_up and before.silent_for is not None:
+                detail["silent_seconds"] = round(before.silent_for, 1)
+        health.record_event(conn, phone.id, phone.organization_id, "taken", detail, worker_id=self._worker_id)
 
     def _stand_from(self, asked: float) -> None:
         self._renewed = asked
