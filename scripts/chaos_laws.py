@@ -96,7 +96,7 @@ def never_accepted(sent: Mapping[str, float], accepted: Collection[str], blows: 
     return [f"{len(missing)} messages were lost before the inbox, with {kills} kills: {sorted(missing)[:10]}"]
 
 
-MOST_IN_THE_GAP = 3
+MOST_IN_THE_GAP = 8  # on average, as on a busy machine; the window of a host is the limit for one
 
 
 def handled_twice(noted: Sequence[Note], blows: Sequence[Blow]) -> list[str]:

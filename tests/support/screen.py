@@ -63,7 +63,7 @@ class Screen:
         """Press keys."""
         os.write(self._ours, keys.encode())
 
-    def wait(self, matches: Callable[[list[str]], bool] | str, timeout: float = 20) -> list[str]:
+    def wait(self, matches: Callable[[list[str]], bool] | str, timeout: float = 60) -> list[str]:
         """The lines, as soon as they are as expected, or have a text."""
         deadline = time.monotonic() + timeout
         with self._changed:

@@ -29,7 +29,7 @@ class Record(Generic[ItemT]):
         with self._changed:
             return self._items[mark:]
 
-    def wait(self, matches: Callable[[ItemT], bool], *, since: int = 0, count: int = 1, timeout: float = 20) -> ItemT:
+    def wait(self, matches: Callable[[ItemT], bool], *, since: int = 0, count: int = 1, timeout: float = 60) -> ItemT:
         """The ``count``-th item from ``since`` on that matches, as soon as there is one."""
         deadline, found, at = time.monotonic() + timeout, 0, since
         with self._changed:

@@ -117,14 +117,16 @@ def test_lines_without_an_event_do_not_pile_up() -> None:
 
 
 def test_starts_and_stops_are_never_inside_together_nor_with_looks() -> None:
-    gate, inside, worst = MapGate(), Counter[str](), []
+    gate, counting, inside, worst = MapGate(), threading.Lock(), Counter[str](), []
 
     def enter(kind: str) -> None:
         with getattr(gate, kind)():
-            inside[kind] += 1
-            worst.append(dict(inside))
+            with counting:
+                inside[kind] += 1
+                worst.append(dict(inside))
             time.sleep(0.001)
-            inside[kind] -= 1
+            with counting:
+                inside[kind] -= 1
 
     def work(kind: str) -> None:
         for _ in range(30):

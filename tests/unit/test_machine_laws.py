@@ -209,6 +209,7 @@ def test_whatever_is_waited_for_is_waited_for_only_so_long(history: History) -> 
 LAWS = [law.hypothesis.inner_test for name, law in list(globals().items()) if name.startswith("test_")]
 
 
+@pytest.mark.timeout(1200)
 @settings(a_law, max_examples=600)
 @given(histories)
 def test_every_law_holds_in_one_life(history: History) -> None:
