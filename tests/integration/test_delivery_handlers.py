@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.dispatching import MESSAGE, Bench, command, function, gone, running
-from support.inboxes import inbox_running
+from support.dispatching import MESSAGE, Bench, command, function, gone, handler_processes, running
+from support.inboxes import InboxBench, inbox_running, until
 
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import UsageError
@@ -327,6 +327,51 @@ def test_a_command_that_is_gone_costs_no_message_an_attempt(folder: Path, databa
             assert {event.error for _, event in bench.heard.events if event.kind == "handler_failed"} <= {
                 "FileNotFoundError"
             }
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("option", ["command", "function"])
+def test_a_broken_handler_is_told_once_to_each_phone_of_which_anything_waits(
+    folder: Path, database: Database, option: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = _program(folder, "cat >/dev/null") if option == "command" else folder / "shop.py"
+    spec = HandlerSpec(command=str(program)) if option == "command" else function(folder, TELL)
+    away = folder / "away"
+
+    async def breaks_and_is_mended(bench: InboxBench) -> None:
+        first, second = (phone.id for phone in bench.phones)
+        bench.put("before")
+        await bench.empty()
+        program.rename(away)
+        if option == "function":
+            for process in handler_processes():
+                process.kill()
+        begun = len(bench.heard.events)
+
+        async def told(*phone_ids: int) -> None:
+            def ended() -> list[int]:
+                events = bench.heard.events[begun:]
+                return [id_ for id_, event in events if (event.kind, event.message_id) == ("handler_ended", None)]
+
+            await bench.heard.until(lambda: len(ended()) >= len(phone_ids))
+            assert ended() == list(phone_ids)
+
+        bench.put("fails")
+        await told(first)
+        bench.put("comes later", phone=1)
+        await told(first, second)
+        bench.put("waits too", phone=1, chat="b@lid")
+        attempts = len(caplog.records)
+        await until(lambda: len(caplog.records) > attempts + 2)
+        await told(first, second)
+        away.rename(program)
+        await bench.empty()
+
+    async def scenario() -> None:
+        async with inbox_running(database, spec, RetryPolicy(first_pause=0.02), processes=2) as bench:
+            await breaks_and_is_mended(bench)
+            await breaks_and_is_mended(bench)
 
     asyncio.run(scenario())
 

@@ -129,7 +129,7 @@ class Inbox:
         return any(key.phone_id == phone_id for key in keys) or self._unwritten.by_phone[phone_id] > 0
 
     def waiting_of(self, phone_id: int) -> int:
-        """Messages of this phone in memory that nobody has in hand."""
+        """Messages of this phone that nobody has in hand, as far as is known without asking the database."""
         return self._window.waiting_of(phone_id)
 
     def waiting_by_phone(self) -> dict[int, int]:
