@@ -94,7 +94,10 @@ def test_drop_asks_tells_and_is_not_undone(fleet: Fleet, filled: dict[str, int])
     assert (left["waiting"], left["dead"]) == (1, 0)
     [operation] = fleet.json("operations", NUMBERS[0])["operations"]
     assert (operation["operation"], operation["action"], operation["undo"]) == (done["operation"], "inbox_drop", None)
-    assert fleet("restore", done["operation"]).code == 1
+    refused = fleet("restore", done["operation"])
+    assert refused.code == 1
+    assert f"{done['operation']} deleted messages, which nothing brings back" in refused.err
+    assert "no keys" in fleet("operations", NUMBERS[0]).out
     assert fleet.json("inbox", "drop", NUMBERS[0], "--dead", "--yes")["operation"] is None
 
 

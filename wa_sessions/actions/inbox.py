@@ -12,8 +12,6 @@ from wa_sessions.db.inbox import Depth, Listed, RowKey, Selected
 from wa_sessions.db.phones import Phone
 from wa_sessions.keys.phone_ref import PhoneRef
 
-ACTION = "inbox_drop"
-
 EVERYTHING = Selected()
 """All of a phone."""
 
@@ -118,7 +116,7 @@ def drop_inbox(
         dropped = inbox.drop(conn, phone_ids, selected, after, MOST, dead=dead)
         counts = Counter(key.phone_id for key in dropped)
         if counts and operation is None:
-            operation = operations.open_operation(conn, action=ACTION, reason=reason, actor=operator())
+            operation = operations.open_operation(conn, action=operations.INBOX_DROP, reason=reason, actor=operator())
         for one in chosen:
             if not counts[one.id]:
                 continue

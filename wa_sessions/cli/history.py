@@ -289,9 +289,9 @@ def _listed(listed: "list[Operation]", now: datetime) -> list[str]:
 
 
 def _undoable(one: "Operation") -> str:
-    from wa_sessions.db.operations import DRAINS
+    from wa_sessions.db.operations import KEYLESS
 
-    if one.action in DRAINS:
+    if one.action in KEYLESS:
         return "no keys"
     if one.undoable:
         return "yes"
