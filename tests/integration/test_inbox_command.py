@@ -129,6 +129,17 @@ def test_monitors_see_depth_and_age(opened: Opened, filled: dict[str, int]) -> N
     assert "wa_sessions_inbox_oldest_seconds" in shown
 
 
+def test_stats_and_sessions_name_what_check_warns_of(fleet: Fleet, database: Database, filled: dict[str, int]) -> None:
+    with database.transaction() as conn:
+        conn.execute("UPDATE wa_sessions.inbox SET received_at = clock_timestamp() WHERE dead_at IS NULL")
+    assert f"1 message is set aside: wa-sessions inbox {NUMBERS[0]} --dead" in " ".join(
+        fleet("stats", NUMBERS[0]).out.split()
+    )
+    unhealthy = [session["phone"] for session in fleet.json("sessions", "--unhealthy")["sessions"]]
+    assert NUMBERS[0] in unhealthy
+    assert NUMBERS[1] not in unhealthy
+
+
 def test_no_backup_takes_a_message(fleet: Fleet, filled: dict[str, int], tmp_path: Path) -> None:
     assert "inbox" not in Path(backup_contents.__file__).read_text()
     file = tmp_path / "all.json"

@@ -56,7 +56,7 @@ def sessions(
     *,
     status: Annotated[str | None, typer.Option("--status", metavar="STATUS", help="Only with this status.")] = None,
     unhealthy: Annotated[
-        bool, typer.Option("--unhealthy", help="Only with counted errors, or that only a person can mend.")
+        bool, typer.Option("--unhealthy", help="Only with counted errors, or that somebody has to look at.")
     ] = False,
     few_keys: Annotated[
         int | None, typer.Option("--few-keys", metavar="N", min=1, help="Only with fewer than N auth keys.")
@@ -69,9 +69,9 @@ def sessions(
     """List all phones. With the health of their sessions, and how many keys they have.
     \f
     Below the table stand those that need somebody. Filters narrow together. `--unhealthy` are those with severity
-    `warning` or `critical`, those that only a person can mend, and, where nobody observes a phone, those with status
-    `logged_out`. `--few-keys` leaves out `waba` phones, which have none. A terminal that is wide enough shows store and
-    worker too.
+    `warning` or `critical`, those that only a person can mend, those of which a message is set aside or has waited
+    for its handler for 5 minutes, and, where nobody observes a phone, those with status `logged_out`. `--few-keys`
+    leaves out `waba` phones, which have none. A terminal that is wide enough shows store and worker too.
 
     JSON: `sessions`, a list; each has [the fields of `stats`](sessions.md#the-fields-of-stats-and-sessions), then
     `store` (`baileys`, `whatsmeow`, null), `keys` and `keys_by_type`, as in `keys`; these two are null for `waba`
