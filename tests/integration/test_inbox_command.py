@@ -60,6 +60,36 @@ def test_it_is_listed_without_a_text(fleet: Fleet, filled: dict[str, int]) -> No
         assert SECRET not in shown
 
 
+def test_the_table_fits_80_columns_and_keeps_what_chat_and_id_need(
+    fleet: Fleet, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = phones_of(database)[0]
+    chat, kind = "77050000001@s.whatsapp.net", "extendedTextMessage"
+    message = InboxMessage(first.id, chat, "s@lid", "ABCDEF12", None, False, False, 1, kind, "", b"")
+    with database.transaction() as conn:
+        ids = inbox.write(conn, [message, replace(message, message_id="ABCDEF13")])
+        key = RowKey(first.id, chat, ids[message.identity])
+        inbox.fail(conn, [Failure(key, "ABCDEF12", 1, "json.decoder.JSONDecodeError", 600.0, dead=False)])
+    header, *rows, _ = fleet("inbox").out.splitlines()
+    assert max(map(len, (header, *rows))) <= 80
+    assert "KIND" not in header
+    assert all(chat in row for row in rows)
+    assert [message_id in row for row, message_id in zip(rows, ("ABCDEF12", "ABCDEF13"), strict=True)] == [True, True]
+    monkeypatch.setattr("wa_sessions.cli.terminal.width", lambda: 160)
+    wide = fleet("inbox").out
+    assert kind in wide
+    assert "json.decoder.JSONDecodeError" in wide
+
+
+def test_a_next_attempt_that_is_due_in_a_moment_is_not_said_to_have_been(
+    fleet: Fleet, database: Database, filled: dict[str, int]
+) -> None:
+    with database.transaction() as conn:
+        conn.execute("UPDATE wa_sessions.inbox SET next_at = clock_timestamp() + interval '1.9 s', dead_at = NULL")
+    _, row, _ = fleet("inbox", NUMBERS[1]).out.splitlines()
+    assert row.split()[-2:] == ["now", "conversation"]
+
+
 def test_what_waits_for_an_earlier_one_is_not_said_to_come_now(
     fleet: Fleet, database: Database, filled: dict[str, int]
 ) -> None:

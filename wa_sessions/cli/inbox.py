@@ -1,7 +1,7 @@
 """``inbox``: messages that wait for their handler, or were set aside."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,7 +22,7 @@ from wa_sessions.cli.options import (
     phone_or_all,
 )
 from wa_sessions.cli.table import Column, table
-from wa_sessions.cli.times import iso, when
+from wa_sessions.cli.times import due, iso, when
 
 if TYPE_CHECKING:
     from wa_sessions.actions.inbox import InboxChange, InboxListing
@@ -49,11 +49,11 @@ _COLUMNS = (
     Column("PHONE"),
     Column("CAME"),
     Column("CHAT", flexible=True),
-    Column("MESSAGE"),
-    Column("KIND"),
+    Column("MESSAGE", flexible=True),
     Column("TRIED", right=True),
     Column("NEXT"),
-    Column("ERROR"),
+    Column("ERROR", flexible=True),
+    Column("KIND", flexible=True),
 )
 _NAMES = (
     *("phone_id", "phone", "chat", "sender", "message_id", "kind", "received_at", "attempts", "next_at", "error"),
@@ -76,7 +76,8 @@ def listing(
 ) -> None:
     """List messages that wait for their handler, or were set aside. The oldest first, and how many there are.
     \f
-    `inbox` and `inbox PHONE` mean the same. No text is shown. Why a message waits: its handler
+    `inbox` and `inbox PHONE` mean the same. No text is shown. In a narrow terminal `KIND` and `ERROR` go first, then
+    `MESSAGE` gets shorter; `--output tsv` has all of them. Why a message waits: its handler
     has not come to it yet, it failed (`NEXT`: when it is tried again), an earlier one of its chat waits (`in its
     turn`), or it is set aside (`dead`) after `run --handler-attempts`; what comes after that one waits only with
     `--on-dead hold` (`if not held`). [What is told WhatsApp when](../explanation/delivery.md).
@@ -218,8 +219,8 @@ def _lines(found: "InboxListing") -> Iterator[str]:
     if found.rows:
         rows = [
             (
-                *(found.phones[row.phone_id].number, when(row.received_at, now), row.chat, row.message_id, row.kind),
-                *(str(row.attempts), _next(row, now), row.error or ""),
+                *(found.phones[row.phone_id].number, when(row.received_at, now), row.chat, row.message_id),
+                *(str(row.attempts), _next(row, now), row.error or "", row.kind),
             )
             for row in found.rows
         ]
@@ -232,4 +233,4 @@ def _next(row: "Listed", now: datetime) -> str:
         return "set aside"
     if row.behind is not None:
         return "in its turn" if row.behind == "waiting" else "if not held"
-    return when(row.next_at, now) if row.next_at and row.next_at > datetime.now(UTC) else "now"
+    return due(row.next_at, now)

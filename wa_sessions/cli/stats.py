@@ -10,7 +10,7 @@ import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, PhoneArgument, chosen
-from wa_sessions.cli.times import short, when
+from wa_sessions.cli.times import due, short, when
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
@@ -144,8 +144,10 @@ def _facts(found: "SessionErrorStats", now: datetime) -> Iterator[tuple[str, str
     if found.state:
         yield "session", doing(found, now)
     if found.retry_at and found.observed:
-        due = found.state != "pairing" and found.retry_at <= now
-        yield ("QR until" if found.state == "pairing" else "next attempt"), "now" if due else when(found.retry_at, now)
+        if found.state == "pairing":
+            yield "QR until", when(found.retry_at, now)
+        else:
+            yield "next attempt", due(found.retry_at, now)
     ends = f"{found.messages_recovered} recovered, {found.messages_lost} lost"
     yield "messages", f"{found.messages_pending} waiting for a retry, {ends}"
     if words := inbox_words(found):
