@@ -20,6 +20,7 @@ from wa_sessions.db.gateway import Database
 from wa_sessions.errors import UsageError
 from wa_sessions.worker.delivery.checking import check_handler
 from wa_sessions.worker.delivery.dispatcher import Dispatcher
+from wa_sessions.worker.delivery.exec_handler import why_not
 from wa_sessions.worker.delivery.handler_process import HandlerProcess
 from wa_sessions.worker.delivery.inbox import RetryPolicy
 from wa_sessions.worker.delivery.spec import HandlerSpec
@@ -670,6 +671,17 @@ def test_a_handler_that_is_not_there_is_a_usage_error(folder: Path, name: str, w
 def test_a_command_that_is_not_there_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="--on-message-exec"):
         check_handler(HandlerSpec(command=text))
+
+
+def test_a_file_that_may_not_be_run_is_not_said_to_be_missing(folder: Path) -> None:
+    _program(folder, "cat").chmod(0o600)
+    for name in ("./handler", str(folder / "handler")):
+        with pytest.raises(UsageError, match=f"--on-message-exec: '{name}' may not be run: chmod \\+x"):
+            check_handler(HandlerSpec(command=name))
+        assert "may not be run" in str(why_not(name))
+    for name in ("handler", "./other", "."):
+        with pytest.raises(UsageError, match=f"there is no program '{name}'"):
+            check_handler(HandlerSpec(command=name))
 
 
 def test_a_handler_that_is_there_is_imported_elsewhere(folder: Path) -> None:
