@@ -113,6 +113,51 @@ def test_retry_gives_it_back_to_its_handler(fleet: Fleet, database: Database, fi
     assert event["detail"]["messages"] == 1
 
 
+def test_retry_can_be_told_to_take_only_what_is_set_aside(
+    fleet: Fleet, database: Database, filled: dict[str, int]
+) -> None:
+    with database.transaction() as conn:
+        conn.execute("UPDATE wa_sessions.inbox SET next_at = clock_timestamp() + interval '1 h', attempts = 1")
+    assert fleet.json("inbox", "retry", "all", "--dead")["messages"] == 1
+    assert [row["attempts"] for row in fleet.json("inbox")["messages"]] == [0, 1, 1]
+
+
+def test_what_matches_nothing_is_said_with_where_to_look(fleet: Fleet, filled: dict[str, int]) -> None:
+    first = NUMBERS[0]
+    assert fleet("inbox", "drop", first, "--id", "NOPE", "--yes").out.splitlines() == [
+        f"nothing matches --id NOPE: wa-sessions inbox {first}"
+    ]
+    assert fleet("inbox", "drop", "all", "--chat", "x@lid", "--dead", "--dry-run").out.splitlines() == [
+        "nothing matches --dead --chat x@lid: wa-sessions inbox"
+    ]
+    assert fleet("inbox", "retry", first, "--id", "ID2").out.splitlines() == [
+        f"nothing that failed or is set aside matches --id ID2: wa-sessions inbox {first}"
+    ]
+    assert fleet("inbox", "retry", first, "--id", "ID1").out.splitlines() == ["1 message will be tried again"]
+    assert fleet("inbox", "drop", first, "--dead").out.splitlines() == ["0 messages deleted for good"]
+    assert fleet.json("inbox", "drop", first, "--id", "NOPE", "--yes") == {
+        "messages": 0,
+        "phones": [],
+        "operation": None,
+        "dry_run": False,
+        "undo": None,
+    }
+
+
+def test_the_question_names_whose_messages_go(
+    fleet: Fleet, filled: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("wa_sessions.cli.terminal.confirm", lambda question, *, yes: asked.append(question))
+    fleet("inbox", "drop", f"#{filled[NUMBERS[0]]}", "--dead")
+    fleet("inbox", "drop", "all", "--org", "1")
+    fleet("inbox", "retry", "all")
+    assert asked == [
+        f"Delete 1 message of {NUMBERS[0]} for good? Nothing brings it back.",
+        "Delete 2 messages of all phones of organization 1 for good? Nothing brings them back.",
+    ]
+
+
 def test_drop_asks_tells_and_is_not_undone(fleet: Fleet, filled: dict[str, int]) -> None:
     planned = fleet.json("inbox", "drop", NUMBERS[0], "--dead", "--dry-run")
     assert (planned["messages"], planned["operation"], planned["dry_run"]) == (1, None, True)

@@ -66,8 +66,10 @@ def retry_inbox(
     phone: PhoneRef | None,
     organization_id: int | None = None,
     selected: Selected = EVERYTHING,
+    *,
+    dead: bool = False,
 ) -> InboxChange:
-    """Have messages tried again that failed or are set aside; their attempts count anew.
+    """Have messages tried again that failed or are set aside, or with ``dead`` the latter alone; attempts count anew.
 
     A worker sees it within 5 s. Raises PhoneNotFound, AmbiguousPhone, SchemaMissing, DatabaseError.
     """
@@ -76,7 +78,7 @@ def retry_inbox(
         chosen = _chosen(conn, opened, phone, organization_id)
 
     def step(conn: Connection, after: RowKey) -> list[RowKey]:
-        retried = inbox.retry(conn, [one.id for one in chosen], selected, after, MOST)
+        retried = inbox.retry(conn, [one.id for one in chosen], selected, after, MOST, dead=dead)
         counts = Counter(key.phone_id for key in retried)
         for one in chosen:
             if counts[one.id]:

@@ -1,5 +1,6 @@
 """``inbox``: messages that wait for their handler, or were set aside."""
 
+import shlex
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +27,8 @@ from wa_sessions.cli.times import due, iso, when
 
 if TYPE_CHECKING:
     from wa_sessions.actions.inbox import InboxChange, InboxListing
-    from wa_sessions.db.inbox import Listed
+    from wa_sessions.db.inbox import Listed, Selected
+    from wa_sessions.keys.phone_ref import PhoneRef
 
 
 class _ListsByDefault(TyperGroup):
@@ -59,6 +61,7 @@ _NAMES = (
     *("phone_id", "phone", "chat", "sender", "message_id", "kind", "received_at", "attempts", "next_at", "error"),
     *("dead_at", "behind"),
 )
+Dead = Annotated[bool, typer.Option("--dead", help="Only messages that are set aside.")]
 Chat = Annotated[str | None, typer.Option("--chat", metavar="JID", help="Only those of this chat.")]
 MessageId = Annotated[str | None, typer.Option("--id", metavar="ID", help="Only the message with this id.")]
 
@@ -67,7 +70,7 @@ MessageId = Annotated[str | None, typer.Option("--id", metavar="ID", help="Only 
 def listing(
     phone: PhoneOrAll = "all",
     *,
-    dead: Annotated[bool, typer.Option("--dead", help="Only messages that are set aside.")] = False,
+    dead: Dead = False,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 50,
     org: Organization = None,
     output: OutputOption = Output.TABLE,
@@ -106,6 +109,7 @@ def listing(
 def retry(
     phone: PhoneOrAll,
     *,
+    dead: Dead = False,
     chat: Chat = None,
     message_id: MessageId = None,
     org: Organization = None,
@@ -127,16 +131,18 @@ def retry(
     from wa_sessions.actions.inbox import retry_inbox
     from wa_sessions.db.inbox import Selected
 
+    selected = Selected(chat, message_id)
     with terminal.opened(database_url) as opened:
-        done = retry_inbox(opened, ref, org, Selected(chat, message_id))
-    terminal.show(output, _changed(done), [f"{_counted(done.total)} will be tried again"])
+        done = retry_inbox(opened, ref, org, selected, dead=dead)
+    nothing = _unmatched("nothing that failed or is set aside", done, ref, selected, dead=dead)
+    terminal.show(output, _changed(done), nothing or [f"{_counted(done.total)} will be tried again"])
 
 
 @app.command("drop", epilog="Example: wa-sessions inbox drop 77051234567 --dead --dry-run", no_args_is_help=True)
 def drop(
     phone: PhoneOrAll,
     *,
-    dead: Annotated[bool, typer.Option("--dead", help="Only messages that are set aside.")] = False,
+    dead: Dead = False,
     chat: Chat = None,
     message_id: MessageId = None,
     reason: Reason = None,
@@ -165,13 +171,33 @@ def drop(
     selected = Selected(chat, message_id)
     with terminal.opened(database_url) as opened:
         planned = drop_inbox(opened, ref, org, selected, dead=dead, reason="", dry_run=True)
-        done = planned
+        done = planned if dry_run else replace(planned, dry_run=False)
         if not dry_run and planned.total:
-            terminal.confirm(f"Delete {_counted(planned.total)} for good? Nothing brings them back.", yes=yes)
+            terminal.confirm(_question(planned, ref, org), yes=yes)
             why = reason or ("set aside messages" if dead else "messages in the inbox")
             asked_for = replace(selected, up_to=planned.newest)
             done = drop_inbox(opened, ref, org, asked_for, dead=dead, reason=why)
-    terminal.show(output, _changed(done), _dropped(done))
+    nothing = _unmatched("nothing", done, ref, selected, dead=dead)
+    terminal.show(output, _changed(done), nothing or _dropped(done))
+
+
+def _unmatched(
+    what: str, done: "InboxChange", ref: "PhoneRef | None", selected: "Selected", *, dead: bool
+) -> list[str]:
+    """Where to look, if a chat or a message was named and there is none such."""
+    named = [("--chat", selected.chat), ("--id", selected.message_id)]
+    asked = [f"{option} {value}" for option, value in named if value is not None]
+    if done.total or not asked:
+        return []
+    where = ["wa-sessions inbox", *([shlex.quote(str(ref))] if ref else [])]
+    return [f"{what} matches {' '.join([*(['--dead'] if dead else []), *asked])}: {' '.join(where)}"]
+
+
+def _question(planned: "InboxChange", ref: "PhoneRef | None", org: int | None) -> str:
+    whose = "all phones" if ref is None else next(iter(planned.phones.values())).number
+    of_org = f" of organization {org}" if ref is None and org is not None else ""
+    them = "it" if planned.total == 1 else "them"
+    return f"Delete {_counted(planned.total)} of {whose}{of_org} for good? Nothing brings {them} back."
 
 
 def _dropped(done: "InboxChange") -> Iterator[str]:
