@@ -81,6 +81,19 @@ def test_the_table_fits_80_columns_and_keeps_what_chat_and_id_need(
     assert "json.decoder.JSONDecodeError" in wide
 
 
+def test_80_columns_have_room_for_why_messages_of_a_phone_were_set_aside(fleet: Fleet, database: Database) -> None:
+    first = phones_of(database)[0]
+    chat, id_ = "77050000001@s.whatsapp.net", "3EB0C431C26A1916E07E"
+    message = InboxMessage(first.id, chat, "s@lid", id_, None, False, False, 1, "extendedTextMessage", "", b"")
+    with database.transaction() as conn:
+        ids = inbox.write(conn, [message])
+        inbox.fail(conn, [Failure(RowKey(first.id, chat, ids[message.identity]), id_, 5, "ValueError", 0.0, dead=True)])
+    header, row, _ = fleet("inbox", NUMBERS[0], "--dead").out.splitlines()
+    assert header.split() == ["CAME", "CHAT", "MESSAGE", "TRIED", "ERROR"]
+    assert row.split()[-4:] == [chat, id_, "5", "ValueError"]
+    assert len(row) <= 80
+
+
 def test_a_next_attempt_that_is_due_in_a_moment_is_not_said_to_have_been(
     fleet: Fleet, database: Database, filled: dict[str, int]
 ) -> None:

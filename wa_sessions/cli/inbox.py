@@ -79,11 +79,13 @@ def listing(
 ) -> None:
     """List messages that wait for their handler, or were set aside. The oldest first, and how many there are.
     \f
-    `inbox` and `inbox PHONE` mean the same. No text is shown. In a narrow terminal `KIND` and `ERROR` go first, then
-    `MESSAGE` gets shorter; `--output tsv` has all of them. Why a message waits: its handler
+    `inbox` and `inbox PHONE` mean the same. No text is shown. Why a message waits: its handler
     has not come to it yet, it failed (`NEXT`: when it is tried again), an earlier one of its chat waits (`in its
     turn`), or it is set aside (`dead`) after `run --handler-attempts`; what comes after that one waits only with
     `--on-dead hold` (`if not held`). [What is told WhatsApp when](../explanation/delivery.md).
+
+    `PHONE` is left out where one is named, `NEXT` with `--dead`. In a narrow terminal `KIND` and `ERROR` go first, then
+    `MESSAGE` gets shorter; `--output tsv` has all of them.
 
     JSON: `waiting`, `dead`, `oldest_seconds` (of all that is shown here, however many are listed), `messages`, each
     with `phone_id`, `phone`, `chat`, `sender`, `message_id`, `kind`, `received_at`, `attempts` (that failed),
@@ -102,7 +104,7 @@ def listing(
         case Output.TSV:
             terminal.write(*terminal.tsv([_data(found, row) for row in found.rows], _NAMES))
         case Output.TABLE:
-            terminal.write(*_lines(found))
+            terminal.write(*_lines(found, {*(["PHONE"] if ref else []), *(["NEXT"] if dead else [])}))
 
 
 @app.command("retry", epilog="Example: wa-sessions inbox retry 77051234567", no_args_is_help=True)
@@ -177,7 +179,7 @@ def drop(
             why = reason or ("set aside messages" if dead else "messages in the inbox")
             asked_for = replace(selected, up_to=planned.newest)
             done = drop_inbox(opened, ref, org, asked_for, dead=dead, reason=why)
-    nothing = _unmatched("nothing", done, ref, selected, dead=dead)
+    nothing = _unmatched("nothing", planned, ref, selected, dead=dead)
     terminal.show(output, _changed(done), nothing or _dropped(done))
 
 
@@ -240,7 +242,8 @@ def _data(found: "InboxListing", row: "Listed") -> dict[str, Any]:
     return dict(zip(_NAMES, values, strict=True))
 
 
-def _lines(found: "InboxListing") -> Iterator[str]:
+def _lines(found: "InboxListing", known: set[str]) -> Iterator[str]:
+    """The table without the columns that say the same of every row, as it was asked for."""
     totals, now = _totals(found), datetime.now().astimezone()
     if found.rows:
         rows = [
@@ -250,7 +253,9 @@ def _lines(found: "InboxListing") -> Iterator[str]:
             )
             for row in found.rows
         ]
-        yield from table(_COLUMNS, rows, terminal.width(), [None] * len(_COLUMNS))
+        shown = [n for n, column in enumerate(_COLUMNS) if column.title not in known]
+        cells = [[row[n] for n in shown] for row in rows]
+        yield from table([_COLUMNS[n] for n in shown], cells, terminal.width(), [None] * len(shown))
     yield f"{_counted(totals['waiting'])} waiting, {totals['dead']} set aside"
 
 
