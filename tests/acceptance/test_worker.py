@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from support.house import PROGRAM, House, Worker
@@ -235,6 +236,21 @@ def test_a_handler_that_ends_is_started_again(house: House, peers: Standin) -> N
     worker.expect("handler_ended", ALICE)
     bob.send_to(ALICE, "fine")
     worker.received(ALICE, "fine")
+
+
+def test_a_command_that_may_not_be_run_any_more_is_an_alert_of_the_phone_that_waits(
+    house: House, peers: Standin, tmp_path: Path
+) -> None:
+    program = tmp_path / "take.sh"
+    program.write_text("#!/bin/sh\ncat >/dev/null; echo received: it >&2\n")
+    program.chmod(0o700)
+    worker, bob = _with_slow_handler(house, peers, "--on-message-exec", str(program))
+    program.chmod(0o600)
+    bob.send_to(ALICE, "waits")
+    worker.expect("handler_ended", ALICE)
+    assert [row["kind"] for row in house.sql("SELECT kind FROM wa_sessions.alert")] == ["handler"]
+    program.chmod(0o700)
+    worker.received(ALICE, "it")
 
 
 def test_without_a_handler_it_says_so(house: House) -> None:

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.dispatching import MESSAGE, Bench, command, function, gone, running
-from support.inboxes import inbox_running
+from support.dispatching import MESSAGE, Bench, command, function, gone, handler_processes, running
+from support.inboxes import InboxBench, inbox_running, until
 
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import UsageError
 from wa_sessions.worker.delivery.checking import check_handler
 from wa_sessions.worker.delivery.dispatcher import Dispatcher
+from wa_sessions.worker.delivery.exec_handler import why_not
 from wa_sessions.worker.delivery.handler_process import HandlerProcess
 from wa_sessions.worker.delivery.inbox import RetryPolicy
 from wa_sessions.worker.delivery.spec import HandlerSpec
@@ -331,6 +332,51 @@ def test_a_command_that_is_gone_costs_no_message_an_attempt(folder: Path, databa
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("option", ["command", "function"])
+def test_a_broken_handler_is_told_once_to_each_phone_of_which_anything_waits(
+    folder: Path, database: Database, option: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = _program(folder, "cat >/dev/null") if option == "command" else folder / "shop.py"
+    spec = HandlerSpec(command=str(program)) if option == "command" else function(folder, TELL)
+    away = folder / "away"
+
+    async def breaks_and_is_mended(bench: InboxBench) -> None:
+        first, second = (phone.id for phone in bench.phones)
+        bench.put("before")
+        await bench.empty()
+        program.rename(away)
+        if option == "function":
+            for process in handler_processes():
+                process.kill()
+        begun = len(bench.heard.events)
+
+        async def told(*phone_ids: int) -> None:
+            def ended() -> list[int]:
+                events = bench.heard.events[begun:]
+                return [id_ for id_, event in events if (event.kind, event.message_id) == ("handler_ended", None)]
+
+            await bench.heard.until(lambda: len(ended()) >= len(phone_ids))
+            assert ended() == list(phone_ids)
+
+        bench.put("fails")
+        await told(first)
+        bench.put("comes later", phone=1)
+        await told(first, second)
+        bench.put("waits too", phone=1, chat="b@lid")
+        attempts = len(caplog.records)
+        await until(lambda: len(caplog.records) > attempts + 2)
+        await told(first, second)
+        away.rename(program)
+        await bench.empty()
+
+    async def scenario() -> None:
+        async with inbox_running(database, spec, RetryPolicy(first_pause=0.02), processes=2) as bench:
+            await breaks_and_is_mended(bench)
+            await breaks_and_is_mended(bench)
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("wrong", ["gone", "interpreter", "rights"])
 def test_a_command_that_cannot_be_started_is_found_before_it_gets_a_message(folder: Path, wrong: str) -> None:
     program = _program(folder, "cat >/dev/null; echo done >&2")
@@ -625,6 +671,17 @@ def test_a_handler_that_is_not_there_is_a_usage_error(folder: Path, name: str, w
 def test_a_command_that_is_not_there_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="--on-message-exec"):
         check_handler(HandlerSpec(command=text))
+
+
+def test_a_file_that_may_not_be_run_is_not_said_to_be_missing(folder: Path) -> None:
+    _program(folder, "cat").chmod(0o600)
+    for name in ("./handler", str(folder / "handler")):
+        with pytest.raises(UsageError, match=f"--on-message-exec: '{name}' may not be run: chmod \\+x"):
+            check_handler(HandlerSpec(command=name))
+        assert "may not be run" in str(why_not(name))
+    for name in ("handler", "./other", "."):
+        with pytest.raises(UsageError, match=f"there is no program '{name}'"):
+            check_handler(HandlerSpec(command=name))
 
 
 def test_a_handler_that_is_there_is_imported_elsewhere(folder: Path) -> None:

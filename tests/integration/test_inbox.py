@@ -103,7 +103,9 @@ def test_a_failure_is_tried_again_while_other_chats_go_on(database: Database, sp
 
 
 @pytest.mark.parametrize("hold", [False, True])
-def test_after_its_attempts_a_message_is_set_aside(database: Database, spec: HandlerSpec, hold: bool) -> None:
+def test_after_its_attempts_a_message_is_set_aside(
+    database: Database, spec: HandlerSpec, hold: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     policy = RetryPolicy(FAST.attempts, FAST.first_pause, hold=hold)
 
     async def scenario() -> None:
@@ -125,6 +127,8 @@ def test_after_its_attempts_a_message_is_set_aside(database: Database, spec: Han
                 "attempts": 3,
             }
             assert [row["kind"] for row in bench.rows("SELECT kind FROM wa_sessions.alert")] == ["handler_dead"]
+            [said] = [record.getMessage() for record in caplog.records if "set aside" in record.getMessage()]
+            assert said.endswith("; wa-sessions inbox retry 77051234567, or wa-sessions inbox drop 77051234567 --dead")
             touch("mended")
             with database.transaction() as conn:
                 assert len(table.retry(conn, [bench.phones[0].id], Selected(), table.FIRST, 9)) == 1

@@ -60,6 +60,49 @@ def test_it_is_listed_without_a_text(fleet: Fleet, filled: dict[str, int]) -> No
         assert SECRET not in shown
 
 
+def test_the_table_fits_80_columns_and_keeps_what_chat_and_id_need(
+    fleet: Fleet, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = phones_of(database)[0]
+    chat, kind = "77050000001@s.whatsapp.net", "extendedTextMessage"
+    message = InboxMessage(first.id, chat, "s@lid", "ABCDEF12", None, False, False, 1, kind, "", b"")
+    with database.transaction() as conn:
+        ids = inbox.write(conn, [message, replace(message, message_id="ABCDEF13")])
+        key = RowKey(first.id, chat, ids[message.identity])
+        inbox.fail(conn, [Failure(key, "ABCDEF12", 1, "json.decoder.JSONDecodeError", 600.0, dead=False)])
+    header, *rows, _ = fleet("inbox").out.splitlines()
+    assert max(map(len, (header, *rows))) <= 80
+    assert "KIND" not in header
+    assert all(chat in row for row in rows)
+    assert [message_id in row for row, message_id in zip(rows, ("ABCDEF12", "ABCDEF13"), strict=True)] == [True, True]
+    monkeypatch.setattr("wa_sessions.cli.terminal.width", lambda: 160)
+    wide = fleet("inbox").out
+    assert kind in wide
+    assert "json.decoder.JSONDecodeError" in wide
+
+
+def test_80_columns_have_room_for_why_messages_of_a_phone_were_set_aside(fleet: Fleet, database: Database) -> None:
+    first = phones_of(database)[0]
+    chat, id_ = "77050000001@s.whatsapp.net", "3EB0C431C26A1916E07E"
+    message = InboxMessage(first.id, chat, "s@lid", id_, None, False, False, 1, "extendedTextMessage", "", b"")
+    with database.transaction() as conn:
+        ids = inbox.write(conn, [message])
+        inbox.fail(conn, [Failure(RowKey(first.id, chat, ids[message.identity]), id_, 5, "ValueError", 0.0, dead=True)])
+    header, row, _ = fleet("inbox", NUMBERS[0], "--dead").out.splitlines()
+    assert header.split() == ["CAME", "CHAT", "MESSAGE", "TRIED", "ERROR"]
+    assert row.split()[-4:] == [chat, id_, "5", "ValueError"]
+    assert len(row) <= 80
+
+
+def test_a_next_attempt_that_is_due_in_a_moment_is_not_said_to_have_been(
+    fleet: Fleet, database: Database, filled: dict[str, int]
+) -> None:
+    with database.transaction() as conn:
+        conn.execute("UPDATE wa_sessions.inbox SET next_at = clock_timestamp() + interval '1.9 s', dead_at = NULL")
+    _, row, _ = fleet("inbox", NUMBERS[1]).out.splitlines()
+    assert row.split()[-2:] == ["now", "conversation"]
+
+
 def test_what_waits_for_an_earlier_one_is_not_said_to_come_now(
     fleet: Fleet, database: Database, filled: dict[str, int]
 ) -> None:
@@ -83,6 +126,51 @@ def test_retry_gives_it_back_to_its_handler(fleet: Fleet, database: Database, fi
     assert event["detail"]["messages"] == 1
 
 
+def test_retry_can_be_told_to_take_only_what_is_set_aside(
+    fleet: Fleet, database: Database, filled: dict[str, int]
+) -> None:
+    with database.transaction() as conn:
+        conn.execute("UPDATE wa_sessions.inbox SET next_at = clock_timestamp() + interval '1 h', attempts = 1")
+    assert fleet.json("inbox", "retry", "all", "--dead")["messages"] == 1
+    assert [row["attempts"] for row in fleet.json("inbox")["messages"]] == [0, 1, 1]
+
+
+def test_what_matches_nothing_is_said_with_where_to_look(fleet: Fleet, filled: dict[str, int]) -> None:
+    first = NUMBERS[0]
+    assert fleet("inbox", "drop", first, "--id", "NOPE", "--yes").out.splitlines() == [
+        f"nothing matches --id NOPE: wa-sessions inbox {first}"
+    ]
+    assert fleet("inbox", "drop", "all", "--chat", "x@lid", "--dead", "--dry-run").out.splitlines() == [
+        "nothing matches --dead --chat x@lid: wa-sessions inbox"
+    ]
+    assert fleet("inbox", "retry", first, "--id", "ID2").out.splitlines() == [
+        f"nothing that failed or is set aside matches --id ID2: wa-sessions inbox {first}"
+    ]
+    assert fleet("inbox", "retry", first, "--id", "ID1").out.splitlines() == ["1 message will be tried again"]
+    assert fleet("inbox", "drop", first, "--dead").out.splitlines() == ["0 messages deleted for good"]
+    assert fleet.json("inbox", "drop", first, "--id", "NOPE", "--yes") == {
+        "messages": 0,
+        "phones": [],
+        "operation": None,
+        "dry_run": False,
+        "undo": None,
+    }
+
+
+def test_the_question_names_whose_messages_go(
+    fleet: Fleet, filled: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("wa_sessions.cli.terminal.confirm", lambda question, *, yes: asked.append(question))
+    fleet("inbox", "drop", f"#{filled[NUMBERS[0]]}", "--dead")
+    fleet("inbox", "drop", "all", "--org", "1")
+    fleet("inbox", "retry", "all")
+    assert asked == [
+        f"Delete 1 message of {NUMBERS[0]} for good? Nothing brings it back.",
+        "Delete 2 messages of all phones of organization 1 for good? Nothing brings them back.",
+    ]
+
+
 def test_drop_asks_tells_and_is_not_undone(fleet: Fleet, filled: dict[str, int]) -> None:
     planned = fleet.json("inbox", "drop", NUMBERS[0], "--dead", "--dry-run")
     assert (planned["messages"], planned["operation"], planned["dry_run"]) == (1, None, True)
@@ -94,7 +182,10 @@ def test_drop_asks_tells_and_is_not_undone(fleet: Fleet, filled: dict[str, int])
     assert (left["waiting"], left["dead"]) == (1, 0)
     [operation] = fleet.json("operations", NUMBERS[0])["operations"]
     assert (operation["operation"], operation["action"], operation["undo"]) == (done["operation"], "inbox_drop", None)
-    assert fleet("restore", done["operation"]).code == 1
+    refused = fleet("restore", done["operation"])
+    assert refused.code == 1
+    assert f"{done['operation']} deleted messages, which nothing brings back" in refused.err
+    assert "no keys" in fleet("operations", NUMBERS[0]).out
     assert fleet.json("inbox", "drop", NUMBERS[0], "--dead", "--yes")["operation"] is None
 
 
@@ -124,6 +215,17 @@ def test_monitors_see_depth_and_age(opened: Opened, filled: dict[str, int]) -> N
         in (shown)
     )
     assert "wa_sessions_inbox_oldest_seconds" in shown
+
+
+def test_stats_and_sessions_name_what_check_warns_of(fleet: Fleet, database: Database, filled: dict[str, int]) -> None:
+    with database.transaction() as conn:
+        conn.execute("UPDATE wa_sessions.inbox SET received_at = clock_timestamp() WHERE dead_at IS NULL")
+    assert f"1 message is set aside: wa-sessions inbox {NUMBERS[0]} --dead" in " ".join(
+        fleet("stats", NUMBERS[0]).out.split()
+    )
+    unhealthy = [session["phone"] for session in fleet.json("sessions", "--unhealthy")["sessions"]]
+    assert NUMBERS[0] in unhealthy
+    assert NUMBERS[1] not in unhealthy
 
 
 def test_no_backup_takes_a_message(fleet: Fleet, filled: dict[str, int], tmp_path: Path) -> None:

@@ -70,7 +70,11 @@ class Bench:
             self.dispatcher.put(phone, message, 0)
 
     def processes(self) -> list[psutil.Process]:
-        return [child for child in psutil.Process().children(recursive=True) if is_handler(child)]
+        return handler_processes()
+
+
+def handler_processes() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if is_handler(child)]
 
 
 def is_handler(process: psutil.Process) -> bool:

@@ -87,6 +87,41 @@ def test_keys_in_quarantine_come_back_by_commands_that_can_be_typed(where: dict[
     assert "OPERATION" not in advice
 
 
+@pytest.mark.parametrize(
+    ("known", "advice"),
+    [
+        ({"inbox_dead": 1}, f"1 message is set aside: wa-sessions inbox {NUMBER} --dead"),
+        ({"inbox_dead": 2}, f"2 messages are set aside: wa-sessions inbox {NUMBER} --dead"),
+        (
+            {"inbox_waiting": 3, "inbox_oldest_seconds": 300.0},
+            f"a message has waited 5 min for its handler: wa-sessions inbox {NUMBER}",
+        ),
+        (
+            {"inbox_dead": 1, "inbox_waiting": 1, "inbox_oldest_seconds": 900.0},
+            f"1 message is set aside: wa-sessions inbox {NUMBER} --dead",
+        ),
+    ],
+)
+def test_messages_that_somebody_should_look_at_are_named(known: dict[str, Any], advice: str) -> None:
+    found = phone(severity="ok", unknown_because=None, **known)
+    assert next_step(found) == advice
+    assert needs_operator(found)
+
+
+def test_messages_that_wait_for_a_moment_need_nobody() -> None:
+    found = phone(severity="ok", unknown_because=None, inbox_waiting=3, inbox_oldest_seconds=299.0)
+    assert next_step(found) is None
+    assert not needs_operator(found)
+
+
+def test_what_the_session_needs_comes_before_its_messages() -> None:
+    away = {"unknown_because": "no_worker", "observed": False, "inbox_waiting": 1, "inbox_oldest_seconds": 900.0}
+    assert next_step(phone(**away)) == f"no worker runs it: wa-sessions run {NUMBER}"
+    assert next_step(phone(**away, inbox_dead=1)) == (
+        f"no worker runs it: wa-sessions run {NUMBER}; 1 message is set aside: wa-sessions inbox {NUMBER} --dead"
+    )
+
+
 def test_lines_fit_and_no_command_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     lines = wrapped(f"next: {next_step(phone(state='force_closed', status='logged_out'))}")

@@ -500,7 +500,7 @@ def test_what_handlers_do_is_written_down() -> None:
     world.take(HandlerEvent("handler_slow", seconds=12.3, waiting=7))
     note = world.store.log[-1]
     assert (note.message, note.detail) == (
-        "the message handler takes more than 12 s; 7 messages wait",
+        "the message handler takes more than 12 s; 7 messages waiting",
         {"seconds": 12.3, "waiting": 7},
     )
 

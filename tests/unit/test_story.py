@@ -176,6 +176,14 @@ def test_what_hosts_and_handlers_do_is_told_with_what_became_of_the_message() ->
             "the lease was not renewed in time: socket closed, WhatsApp kept the messages",
         ),
         ("fault", {"reason": "a fault of wa-sessions: E: x"}, "a fault of wa-sessions: E: x; the session goes on"),
+        (
+            "handler_dead",
+            {"attempts": 1, "error": "KeyError"},
+            "a message was set aside: its handler failed 1 time, at last with KeyError",
+        ),
+        ("inbox_retried", {"messages": 1, "actor": "ann"}, "1 message in the inbox tried again by ann"),
+        ("inbox_dropped", {"messages": 2}, "2 messages in the inbox deleted for good"),
+        ("inbox_dropped", {}, "some messages in the inbox deleted for good"),
         ("handler_ended", {"error": "SIGKILL"}, "the message handler's process ended (SIGKILL); another one goes on"),
         (
             "handler_ended",

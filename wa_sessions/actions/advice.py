@@ -3,8 +3,10 @@
 from datetime import timedelta
 
 from wa_sessions.actions.stats import SessionErrorStats
+from wa_sessions.health.checking import WAITS_LONG
 from wa_sessions.health.limits import Severity
 from wa_sessions.health.reconnect import State, Status
+from wa_sessions.health.sentences import counted
 
 _UNKNOWN = {
     "waba": "the official API runs it: there are no keys that could break",
@@ -33,7 +35,20 @@ _AT_ONCE = timedelta(minutes=5)
 
 
 def next_step(stats: SessionErrorStats) -> str | None:
-    """One line for a person; None where all is well."""
+    """One line for a person; None where all is well. A message waits for what its session needs, too."""
+    session = session_step(stats)
+    if stats.inbox_dead:
+        are = "is" if stats.inbox_dead == 1 else "are"
+        dead = f"{counted(stats.inbox_dead, 'message')} {are} set aside: wa-sessions inbox {stats.phone} --dead"
+        return f"{session}; {dead}" if session else dead
+    if session is None and (waited := _waited_long(stats)):
+        minutes = waited // timedelta(minutes=1)
+        return f"a message has waited {minutes} min for its handler: wa-sessions inbox {stats.phone}"
+    return session
+
+
+def session_step(stats: SessionErrorStats) -> str | None:
+    """The same of its session alone, whatever waits for a handler."""
     if not stats.observed:
         return _unwatched(stats)
     if stats.connection_type == "baileys" and stats.status == Status.LOGGED_OUT:
@@ -54,12 +69,19 @@ def next_step(stats: SessionErrorStats) -> str | None:
 
 
 def needs_operator(stats: SessionErrorStats) -> bool:
-    """Whether nothing gets better until somebody acts, or soon gets much worse."""
+    """Whether nothing gets better until somebody acts, or soon gets much worse; or messages are set aside or stuck."""
+    if stats.inbox_dead or _waited_long(stats):
+        return True
     if not stats.observed:
         return _is_faulted(stats) or stats.unknown_because == "no_sign_of_life"
     node_down = stats.connection_type == "baileys" and stats.status == Status.LOGGED_OUT
     down = node_down or stats.state in _NEEDS_OPERATOR or (stats.state == State.BANNED and stats.retry_at is None)
     return down or _is_set_aside(stats) or stats.severity == Severity.CRITICAL
+
+
+def _waited_long(stats: SessionErrorStats) -> timedelta | None:
+    waited = timedelta(seconds=stats.inbox_oldest_seconds or 0)
+    return waited if waited >= WAITS_LONG else None
 
 
 def _unwatched(stats: SessionErrorStats) -> str:

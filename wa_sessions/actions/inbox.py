@@ -12,8 +12,6 @@ from wa_sessions.db.inbox import Depth, Listed, RowKey, Selected
 from wa_sessions.db.phones import Phone
 from wa_sessions.keys.phone_ref import PhoneRef
 
-ACTION = "inbox_drop"
-
 EVERYTHING = Selected()
 """All of a phone."""
 
@@ -68,8 +66,10 @@ def retry_inbox(
     phone: PhoneRef | None,
     organization_id: int | None = None,
     selected: Selected = EVERYTHING,
+    *,
+    dead: bool = False,
 ) -> InboxChange:
-    """Have messages tried again that failed or are set aside; their attempts count anew.
+    """Have messages tried again that failed or are set aside, or with ``dead`` the latter alone; attempts count anew.
 
     A worker sees it within 5 s. Raises PhoneNotFound, AmbiguousPhone, SchemaMissing, DatabaseError.
     """
@@ -78,7 +78,7 @@ def retry_inbox(
         chosen = _chosen(conn, opened, phone, organization_id)
 
     def step(conn: Connection, after: RowKey) -> list[RowKey]:
-        retried = inbox.retry(conn, [one.id for one in chosen], selected, after, MOST)
+        retried = inbox.retry(conn, [one.id for one in chosen], selected, after, MOST, dead=dead)
         counts = Counter(key.phone_id for key in retried)
         for one in chosen:
             if counts[one.id]:
@@ -118,7 +118,7 @@ def drop_inbox(
         dropped = inbox.drop(conn, phone_ids, selected, after, MOST, dead=dead)
         counts = Counter(key.phone_id for key in dropped)
         if counts and operation is None:
-            operation = operations.open_operation(conn, action=ACTION, reason=reason, actor=operator())
+            operation = operations.open_operation(conn, action=operations.INBOX_DROP, reason=reason, actor=operator())
         for one in chosen:
             if not counts[one.id]:
                 continue

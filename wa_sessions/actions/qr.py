@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from wa_sessions.actions.advice import next_step
+from wa_sessions.actions.advice import session_step
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.stats import SessionErrorStats, session_stats
 from wa_sessions.db import phones
@@ -54,7 +54,7 @@ def why_none(stats: SessionErrorStats) -> str:
         return f"{stats.phone} has no QR yet: wait a moment, or wa-sessions qr {stats.phone} --watch"
     if stats.status == Status.LOGGED_OUT:
         return f"{stats.phone} has no QR; show one: wa-sessions relink {stats.phone}"
-    return f"{stats.phone} has its keys, so it needs no QR: {next_step(stats) or 'it connects by itself'}"
+    return f"{stats.phone} has its keys, so it needs no QR: {session_step(stats) or 'it connects by itself'}"
 
 
 def _no_use(phone: Phone) -> str | None:

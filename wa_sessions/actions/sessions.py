@@ -38,8 +38,9 @@ class Session:
     def unhealthy(self) -> bool:
         """Whether somebody should look at it.
 
-        That is: counted errors, or something that only a person can mend; of a phone that nobody observes the status
-        alone is known, and it is ``logged_out`` that needs a person.
+        That is: counted errors, something that only a person can mend, or messages that are set aside or have waited
+        for ``WAITS_LONG``; of the session of a phone that nobody observes the status alone is known, and it is
+        ``logged_out`` that needs a person.
         """
         stats = self.stats
         errors = stats.severity in (Severity.WARNING, Severity.CRITICAL)

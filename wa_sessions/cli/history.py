@@ -301,10 +301,12 @@ def _subject(one: "Operation") -> str:
 
 
 def _undoable(one: "Operation", undo: str | None) -> str:
-    from wa_sessions.db.operations import DRAINS
+    from wa_sessions.db.operations import DRAINS, KEYLESS
 
     if one.action in DRAINS:
         return "drain --undo" if undo else "over"
+    if one.action in KEYLESS:
+        return "no keys"
     if undo:
         return "yes"
     if one.restored:

@@ -1,7 +1,8 @@
 """``inbox``: messages that wait for their handler, or were set aside."""
 
+import shlex
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,11 +23,12 @@ from wa_sessions.cli.options import (
     phone_or_all,
 )
 from wa_sessions.cli.table import Column, table
-from wa_sessions.cli.times import iso, when
+from wa_sessions.cli.times import due, iso, when
 
 if TYPE_CHECKING:
     from wa_sessions.actions.inbox import InboxChange, InboxListing
-    from wa_sessions.db.inbox import Listed
+    from wa_sessions.db.inbox import Listed, Selected
+    from wa_sessions.keys.phone_ref import PhoneRef
 
 
 class _ListsByDefault(TyperGroup):
@@ -49,16 +51,17 @@ _COLUMNS = (
     Column("PHONE"),
     Column("CAME"),
     Column("CHAT", flexible=True),
-    Column("MESSAGE"),
-    Column("KIND"),
+    Column("MESSAGE", flexible=True),
     Column("TRIED", right=True),
     Column("NEXT"),
-    Column("ERROR"),
+    Column("ERROR", flexible=True),
+    Column("KIND", flexible=True),
 )
 _NAMES = (
     *("phone_id", "phone", "chat", "sender", "message_id", "kind", "received_at", "attempts", "next_at", "error"),
     *("dead_at", "behind"),
 )
+Dead = Annotated[bool, typer.Option("--dead", help="Only messages that are set aside.")]
 Chat = Annotated[str | None, typer.Option("--chat", metavar="JID", help="Only those of this chat.")]
 MessageId = Annotated[str | None, typer.Option("--id", metavar="ID", help="Only the message with this id.")]
 
@@ -67,7 +70,7 @@ MessageId = Annotated[str | None, typer.Option("--id", metavar="ID", help="Only 
 def listing(
     phone: PhoneOrAll = "all",
     *,
-    dead: Annotated[bool, typer.Option("--dead", help="Only messages that are set aside.")] = False,
+    dead: Dead = False,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 50,
     org: Organization = None,
     output: OutputOption = Output.TABLE,
@@ -80,6 +83,9 @@ def listing(
     has not come to it yet, it failed (`NEXT`: when it is tried again), an earlier one of its chat waits (`in its
     turn`), or it is set aside (`dead`) after `run --handler-attempts`; what comes after that one waits only with
     `--on-dead hold` (`if not held`). [What is told WhatsApp when](../explanation/delivery.md).
+
+    `PHONE` is left out where one is named, `NEXT` with `--dead`. In a narrow terminal `KIND` and `ERROR` go first, then
+    `MESSAGE` gets shorter; `--output tsv` has all of them.
 
     JSON: `waiting`, `dead`, `oldest_seconds` (of all that is shown here, however many are listed), `messages`, each
     with `phone_id`, `phone`, `chat`, `sender`, `message_id`, `kind`, `received_at`, `attempts` (that failed),
@@ -98,13 +104,14 @@ def listing(
         case Output.TSV:
             terminal.write(*terminal.tsv([_data(found, row) for row in found.rows], _NAMES))
         case Output.TABLE:
-            terminal.write(*_lines(found))
+            terminal.write(*_lines(found, {*(["PHONE"] if ref else []), *(["NEXT"] if dead else [])}))
 
 
 @app.command("retry", epilog="Example: wa-sessions inbox retry 77051234567", no_args_is_help=True)
 def retry(
     phone: PhoneOrAll,
     *,
+    dead: Dead = False,
     chat: Chat = None,
     message_id: MessageId = None,
     org: Organization = None,
@@ -126,16 +133,18 @@ def retry(
     from wa_sessions.actions.inbox import retry_inbox
     from wa_sessions.db.inbox import Selected
 
+    selected = Selected(chat, message_id)
     with terminal.opened(database_url) as opened:
-        done = retry_inbox(opened, ref, org, Selected(chat, message_id))
-    terminal.show(output, _changed(done), [f"{_counted(done.total)} will be tried again"])
+        done = retry_inbox(opened, ref, org, selected, dead=dead)
+    nothing = _unmatched("nothing that failed or is set aside", done, ref, selected, dead=dead)
+    terminal.show(output, _changed(done), nothing or [f"{_counted(done.total)} will be tried again"])
 
 
 @app.command("drop", epilog="Example: wa-sessions inbox drop 77051234567 --dead --dry-run", no_args_is_help=True)
 def drop(
     phone: PhoneOrAll,
     *,
-    dead: Annotated[bool, typer.Option("--dead", help="Only messages that are set aside.")] = False,
+    dead: Dead = False,
     chat: Chat = None,
     message_id: MessageId = None,
     reason: Reason = None,
@@ -164,13 +173,33 @@ def drop(
     selected = Selected(chat, message_id)
     with terminal.opened(database_url) as opened:
         planned = drop_inbox(opened, ref, org, selected, dead=dead, reason="", dry_run=True)
-        done = planned
+        done = planned if dry_run else replace(planned, dry_run=False)
         if not dry_run and planned.total:
-            terminal.confirm(f"Delete {_counted(planned.total)} for good? Nothing brings them back.", yes=yes)
+            terminal.confirm(_question(planned, ref, org), yes=yes)
             why = reason or ("set aside messages" if dead else "messages in the inbox")
             asked_for = replace(selected, up_to=planned.newest)
             done = drop_inbox(opened, ref, org, asked_for, dead=dead, reason=why)
-    terminal.show(output, _changed(done), _dropped(done))
+    nothing = _unmatched("nothing", planned, ref, selected, dead=dead)
+    terminal.show(output, _changed(done), nothing or _dropped(done))
+
+
+def _unmatched(
+    what: str, done: "InboxChange", ref: "PhoneRef | None", selected: "Selected", *, dead: bool
+) -> list[str]:
+    """Where to look, if a chat or a message was named and there is none such."""
+    named = [("--chat", selected.chat), ("--id", selected.message_id)]
+    asked = [f"{option} {value}" for option, value in named if value is not None]
+    if done.total or not asked:
+        return []
+    where = ["wa-sessions inbox", *([shlex.quote(str(ref))] if ref else [])]
+    return [f"{what} matches {' '.join([*(['--dead'] if dead else []), *asked])}: {' '.join(where)}"]
+
+
+def _question(planned: "InboxChange", ref: "PhoneRef | None", org: int | None) -> str:
+    whose = "all phones" if ref is None else next(iter(planned.phones.values())).number
+    of_org = f" of organization {org}" if ref is None and org is not None else ""
+    them = "it" if planned.total == 1 else "them"
+    return f"Delete {_counted(planned.total)} of {whose}{of_org} for good? Nothing brings {them} back."
 
 
 def _dropped(done: "InboxChange") -> Iterator[str]:
@@ -213,17 +242,20 @@ def _data(found: "InboxListing", row: "Listed") -> dict[str, Any]:
     return dict(zip(_NAMES, values, strict=True))
 
 
-def _lines(found: "InboxListing") -> Iterator[str]:
+def _lines(found: "InboxListing", known: set[str]) -> Iterator[str]:
+    """The table without the columns that say the same of every row, as it was asked for."""
     totals, now = _totals(found), datetime.now().astimezone()
     if found.rows:
         rows = [
             (
-                *(found.phones[row.phone_id].number, when(row.received_at, now), row.chat, row.message_id, row.kind),
-                *(str(row.attempts), _next(row, now), row.error or ""),
+                *(found.phones[row.phone_id].number, when(row.received_at, now), row.chat, row.message_id),
+                *(str(row.attempts), _next(row, now), row.error or "", row.kind),
             )
             for row in found.rows
         ]
-        yield from table(_COLUMNS, rows, terminal.width(), [None] * len(_COLUMNS))
+        shown = [n for n, column in enumerate(_COLUMNS) if column.title not in known]
+        cells = [[row[n] for n in shown] for row in rows]
+        yield from table([_COLUMNS[n] for n in shown], cells, terminal.width(), [None] * len(shown))
     yield f"{_counted(totals['waiting'])} waiting, {totals['dead']} set aside"
 
 
@@ -232,4 +264,4 @@ def _next(row: "Listed", now: datetime) -> str:
         return "set aside"
     if row.behind is not None:
         return "in its turn" if row.behind == "waiting" else "if not held"
-    return when(row.next_at, now) if row.next_at and row.next_at > datetime.now(UTC) else "now"
+    return due(row.next_at, now)

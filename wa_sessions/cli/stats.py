@@ -10,7 +10,7 @@ import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, PhoneArgument, chosen
-from wa_sessions.cli.times import short, when
+from wa_sessions.cli.times import due, short, when
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def sessions(
     *,
     status: Annotated[str | None, typer.Option("--status", metavar="STATUS", help="Only with this status.")] = None,
     unhealthy: Annotated[
-        bool, typer.Option("--unhealthy", help="Only with counted errors, or that only a person can mend.")
+        bool, typer.Option("--unhealthy", help="Only with counted errors, or that somebody has to look at.")
     ] = False,
     few_keys: Annotated[
         int | None, typer.Option("--few-keys", metavar="N", min=1, help="Only with fewer than N auth keys.")
@@ -69,9 +69,9 @@ def sessions(
     """List all phones. With the health of their sessions, and how many keys they have.
     \f
     Below the table stand those that need somebody. Filters narrow together. `--unhealthy` are those with severity
-    `warning` or `critical`, those that only a person can mend, and, where nobody observes a phone, those with status
-    `logged_out`. `--few-keys` leaves out `waba` phones, which have none. A terminal that is wide enough shows store and
-    worker too.
+    `warning` or `critical`, those that only a person can mend, those of which a message is set aside or has waited
+    for its handler for 5 minutes, and, where nobody observes a phone, those with status `logged_out`. `--few-keys`
+    leaves out `waba` phones, which have none. A terminal that is wide enough shows store and worker too.
 
     JSON: `sessions`, a list; each has [the fields of `stats`](sessions.md#the-fields-of-stats-and-sessions), then
     `store` (`baileys`, `whatsmeow`, null), `keys` and `keys_by_type`, as in `keys`; these two are null for `waba`
@@ -144,8 +144,10 @@ def _facts(found: "SessionErrorStats", now: datetime) -> Iterator[tuple[str, str
     if found.state:
         yield "session", doing(found, now)
     if found.retry_at and found.observed:
-        due = found.state != "pairing" and found.retry_at <= now
-        yield ("QR until" if found.state == "pairing" else "next attempt"), "now" if due else when(found.retry_at, now)
+        if found.state == "pairing":
+            yield "QR until", when(found.retry_at, now)
+        else:
+            yield "next attempt", due(found.retry_at, now)
     ends = f"{found.messages_recovered} recovered, {found.messages_lost} lost"
     yield "messages", f"{found.messages_pending} waiting for a retry, {ends}"
     if words := inbox_words(found):

@@ -27,6 +27,16 @@ def when(moment: datetime | None, now: datetime) -> str:
     return _on_a_day(moment.astimezone(now.tzinfo), now)
 
 
+def due(moment: datetime | None, now: datetime) -> str:
+    """When something happens next, as seen from ``now``; what is overdue happens now.
+
+    >>> now = datetime(2026, 1, 15, 18, 0, tzinfo=UTC)
+    >>> [due(now + timedelta(seconds=seconds), now) for seconds in (-60, 1, 40)]
+    ['now', 'now', 'in 40 s']
+    """
+    return "now" if moment is None or moment - now < _JUST_NOW else when(moment, now)
+
+
 def short(distance: timedelta) -> str:
     """How long, in one number and one letter.
 

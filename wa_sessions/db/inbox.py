@@ -207,12 +207,15 @@ def count(
     return {row["phone_id"]: row["messages"] for row in rows}, max((row["newest"] for row in rows), default=0)
 
 
-def retry(conn: Connection, phone_ids: Collection[int], selected: Selected, after: RowKey, most: int) -> list[RowKey]:
+def retry(
+    conn: Connection, phone_ids: Collection[int], selected: Selected, after: RowKey, most: int, *, dead: bool = False
+) -> list[RowKey]:
     """Have the first ``most`` messages after a row tried again now that failed or are set aside; which, in order.
 
-    Attempts count anew. What a worker is writing at this moment is left alone, so nobody waits for the other.
+    ``dead``: only those that are set aside. Attempts count anew. What a worker is writing at this moment is left alone,
+    so nobody waits for the other.
     """
-    return _changed(conn, _SQL.retry, phone_ids, selected, after, {"most": most})
+    return _changed(conn, _SQL.retry, phone_ids, selected, after, {"most": most, "dead": dead})
 
 
 def drop(

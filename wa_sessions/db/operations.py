@@ -19,9 +19,10 @@ ADOPT, RETURN, IMPORT, EXPORT = "adopt", "return", "import", "export"
 MOVES: Final = frozenset({ADOPT, RETURN, IMPORT})
 """The operations that put keys where the phone had others or none, and so are undone only while nobody used them."""
 
-DRAIN, DRAIN_UNDONE = "drain", "drain_undone"
+DRAIN, DRAIN_UNDONE, INBOX_DROP = "drain", "drain_undone", "inbox_drop"
 DRAINS: Final = frozenset({DRAIN, DRAIN_UNDONE})
-"""The operations that take no keys: they are about who runs phones."""
+KEYLESS: Final = DRAINS | {INBOX_DROP}
+"""The operations that touch nothing of a phone that could come back: who runs it, or its messages."""
 
 _DRAINED = re.compile(r"drain of (\S+/\d+(?:#\w+)?)(?=:|\s|$)")
 
@@ -186,7 +187,9 @@ def operation(conn: Connection, operation_id: str) -> Operation:
 
 
 def require_keys(done: Operation) -> None:
-    """Raise Conflict for an operation that was only about who runs phones."""
+    """Raise Conflict for an operation that was only about who runs phones, or about messages."""
+    if done.action == INBOX_DROP:
+        raise Conflict(f"{done.id} deleted messages, which nothing brings back; it took no keys")
     if done.action in DRAINS:
         again = f"wa-sessions drain {done.worker or 'WORKER'}"
         raise Conflict(f"{done.id} took no keys: {again}, with or without --undo, takes it back")

@@ -13,6 +13,7 @@ from typing import Any
 
 from wa_sessions.health.limits import ErrorKind, Severity
 from wa_sessions.health.reconnect import State
+from wa_sessions.health.sentences import counted
 
 ALL_CLEAR = "all_clear"
 CRITICAL = "health_critical"
@@ -96,10 +97,12 @@ def _of_handler(kind: str, detail: Payload, number: str) -> Alert | None:
         case "handler_failed" if detail.get("error") == "timeout":
             return Alert(HANDLER, Severity.WARNING, "the message handler took too long for a message and was killed")
         case "handler_unfinished":
-            text = f"{detail.get('waiting')} messages were not handed to the message handler"
+            waiting = counted(detail.get("waiting") or 0, "message")
+            text = f"the worker ended with {waiting} that the message handler had not finished"
             return Alert(HANDLER, Severity.CRITICAL, text)
         case "handler_dead":
-            text = f"a message is set aside after {detail['attempts']} attempts of its handler: {detail['error']}"
+            attempts = counted(detail["attempts"], "attempt")
+            text = f"a message is set aside after {attempts} of its handler: {detail['error']}"
             return Alert(DEAD, Severity.WARNING, f"{text}; wa-sessions inbox {number} --dead")
         case _:
             return None

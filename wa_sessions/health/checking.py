@@ -12,6 +12,9 @@ from wa_sessions.health.reconnect import Status
 MOST_NAMED = 5  # phones that the line of a fleet names
 NAME = "WA-SESSIONS"
 
+WAITS_LONG = timedelta(minutes=5)
+"""A message that has waited so long for its handler is worth a look, unless somebody says another limit."""
+
 
 class Verdict(IntEnum):
     """What a plugin's exit status means to Nagios (Monitoring Plugins Development Guidelines)."""
@@ -72,7 +75,7 @@ class Thresholds:
 
     freshness: timedelta
     few_keys: int | None = None
-    inbox_warning: timedelta = timedelta(minutes=5)
+    inbox_warning: timedelta = WAITS_LONG
     inbox_critical: timedelta = timedelta(minutes=30)
 
 

@@ -199,7 +199,13 @@ def _unlinked(detail: Detail) -> str:
 
 
 def _messages_of(detail: Detail) -> str:
-    return f"{_said(detail, 'messages', 'some')} messages"
+    number = _number(detail, "messages")
+    return "some messages" if number is None else counted(int(number), "message")
+
+
+def _times(detail: Detail, name: str) -> str:
+    number = _number(detail, name)
+    return "several times" if number is None else counted(int(number), "time")
 
 
 def _slow(detail: Detail) -> str:
@@ -291,7 +297,7 @@ _SENTENCES: Mapping[str, str | Callable[[Detail], str]] = {
     "handler_ended": _handler_ended,
     "handler_unfinished": _unfinished,
     "handler_dead": lambda detail: (
-        f"a message was set aside: its handler failed {_said(detail, 'attempts', 'several')} times, "
+        f"a message was set aside: its handler failed {_times(detail, 'attempts')}, "
         f"at last with {_said(detail, 'error', 'an error')}"
     ),
     "inbox_retried": lambda detail: f"{_messages_of(detail)} in the inbox tried again{_by(detail)}",

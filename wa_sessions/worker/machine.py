@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from wa_sessions.health import model
 from wa_sessions.health.reconnect import End, State
+from wa_sessions.health.sentences import counted
 from wa_sessions.worker import commands, connection, linking, outage
 from wa_sessions.worker.clock_steps import capped
 from wa_sessions.worker.effects import (
@@ -238,11 +239,12 @@ def handler_note(event: HandlerEvent) -> Note:
     """What the history says of it."""
     seconds = f"{event.seconds or 0:.0f} s"
     in_hand = " with a message in hand" if event.message_id else ""
+    waiting = counted(event.waiting or 0, "message")
     messages = {
         "handler_failed": f"the message handler failed: {event.error}",
-        "handler_slow": f"the message handler takes more than {seconds}; {event.waiting} messages wait",
+        "handler_slow": f"the message handler takes more than {seconds}; {waiting} waiting",
         "handler_ended": f"the message handler's process ended{in_hand}: {event.error}",
-        "handler_unfinished": f"the message handler had not finished {event.waiting} messages at the end",
+        "handler_unfinished": f"the message handler had not finished {waiting} at the end",
     }
     values = {"message_id": event.message_id, "error": event.error, "seconds": event.seconds, "waiting": event.waiting}
     return Note(event.kind, messages.get(event.kind), "warn", {k: v for k, v in values.items() if v is not None})

@@ -109,6 +109,7 @@ WITH chosen AS (
     SELECT phone_id, chat, id FROM wa_sessions.inbox
     WHERE phone_id = ANY(%(phone_ids)s::int[]) AND (%(chat)s::text IS NULL OR chat = %(chat)s)
       AND (%(message_id)s::text IS NULL OR message_id = %(message_id)s) AND (dead_at IS NOT NULL OR next_at IS NOT NULL)
+      AND (NOT %(dead)s OR dead_at IS NOT NULL)
       AND (phone_id, chat, id) > (%(after_phone)s::int, %(after_chat)s::text, %(after_id)s::bigint)
     ORDER BY phone_id, chat, id LIMIT %(most)s FOR UPDATE SKIP LOCKED
 ), retried AS (

@@ -2,11 +2,11 @@
 
 import asyncio
 import shlex
-import shutil
 from urllib.parse import urlsplit
 
 from wa_sessions.errors import UsageError
 from wa_sessions.plain_text import can_be_host
+from wa_sessions.worker.delivery.exec_handler import not_there
 from wa_sessions.worker.delivery.handler_process import HandlerEnded, HandlerProcess
 from wa_sessions.worker.delivery.spec import HandlerSpec
 
@@ -57,5 +57,5 @@ def _check_command(command: str) -> None:
         raise UsageError(f"--on-message-exec: {error}") from None
     if not words:
         raise UsageError("--on-message-exec is empty: give a command")
-    if shutil.which(words[0]) is None:
-        raise UsageError(f"--on-message-exec: there is no program {words[0]!r}")
+    if missing := not_there(words[0]):
+        raise UsageError(f"--on-message-exec: {missing}")

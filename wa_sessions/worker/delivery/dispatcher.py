@@ -38,11 +38,15 @@ WRITE_TIMEOUT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of a message in hand: how it failed, if it did, and whether that ended the process."""
+    """What became of a message in hand: how it failed, if it did, and whether that ended the process.
+
+    ``broken``: the handler is, whatever the message.
+    """
 
     error: str | None = None
     transient: bool = False
     ended: bool = False
+    broken: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -86,7 +90,8 @@ class Dispatcher:
         self._lanes: list[asyncio.Task[None]] = []
         self._keeping: asyncio.Task[None] | None = None
         self._warned_at = MANY
-        self._broken = False
+        self._breaks = 0
+        self._told_broken: set[int] = set()
         self._closing = self._over = False
 
     @property
@@ -255,11 +260,15 @@ class Dispatcher:
         """
         while True:
             item = await self._next(process, changed)
+            breaks = self._breaks
             outcome = await self._hand_over(process, item, changed)
             if changed in self._hands or outcome.error == TIMEOUT or outcome.ended:
                 return outcome.ended
+            if outcome.broken:
+                continue
             backoff.reset()
-            self._broken = False
+            if breaks == self._breaks:
+                self._told_broken.clear()
 
     async def _next(self, process: HandlerProcess, changed: asyncio.Event) -> Queued:
         while True:
@@ -301,7 +310,7 @@ class Dispatcher:
             return _Outcome(TIMEOUT)
         except HandlerEnded as ended:
             return _Outcome(str(ended), ended=True)
-        return _Outcome(failed.error, failed.transient) if failed else _Outcome()
+        return _Outcome(failed.error, failed.transient, broken=failed.broken) if failed else _Outcome()
 
     def _tell_failed(self, item: Queued, event: HandlerEvent, *, news: bool) -> None:
         """The history has a message's first failure; the log has the others."""
@@ -322,9 +331,13 @@ class Dispatcher:
         self._tell(item.phone_id, event)
 
     def _tell_ended(self, error: str) -> None:
-        """A process ended with nothing in hand: each phone that waits is told, but not again at each attempt."""
+        """A process ended with nothing in hand: each phone that waits is told, once until the handler works again.
+
+        It works when it has dealt with a message that it got after the last such end.
+        """
         log.warn(f"the handler's process ended: {error}", event="handler_ended", error=error)
-        waiting = {} if self._broken else self._queue.waiting_by_phone()
-        self._broken = True
-        for phone_id, count in waiting.items():
-            self._tell(phone_id, HandlerEvent("handler_ended", error=error, waiting=count))
+        self._breaks += 1
+        for phone_id, count in self._queue.waiting_by_phone().items():
+            if phone_id not in self._told_broken:
+                self._told_broken.add(phone_id)
+                self._tell(phone_id, HandlerEvent("handler_ended", error=error, waiting=count))

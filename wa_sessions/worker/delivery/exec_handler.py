@@ -66,11 +66,20 @@ class CommandRunner:
         os._exit(0)
 
 
+def not_there(program: str) -> str | None:
+    """Why there is nothing that could be started by this name, if so."""
+    if shutil.which(program) is not None:
+        return None
+    if "/" in program and Path(program).is_file():
+        return f"{program!r} may not be run: chmod +x"
+    return f"there is no program {program!r}"
+
+
 def why_not(program: str) -> str | None:
     """Why the program cannot be started now, as far as can be seen without starting it."""
-    path = shutil.which(program)
-    if path is None:
-        return f"there is no program {program!r} that may be run"
+    if missing := not_there(program):
+        return missing
+    path = shutil.which(program) or program
     try:
         with Path(path).open("rb") as file:
             first_line = file.readline(256)

@@ -140,7 +140,7 @@ class HandlerProcess:
             case Failed(error, transient, broken):
                 if broken:
                     self._give_up(f"it cannot handle messages: {plain(error)[:ERROR_LIMIT]}")
-                return Failed(plain(error)[:ERROR_LIMIT], transient or broken)
+                return Failed(plain(error)[:ERROR_LIMIT], transient or broken, broken)
             case _:
                 raise HandlerEnded("it does not keep to the protocol")
 

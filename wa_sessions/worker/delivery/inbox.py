@@ -17,6 +17,7 @@ from wa_sessions.db.gateway import Database
 from wa_sessions.db.inbox import Failure, InboxRow, RowKey
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import Conflict, UsageError, WaSessionsError
+from wa_sessions.health.sentences import counted
 from wa_sessions.worker import log
 from wa_sessions.worker.backoff import Backoff
 from wa_sessions.worker.delivery.jam import STUCK_AFTER, Jam
@@ -129,7 +130,7 @@ class Inbox:
         return any(key.phone_id == phone_id for key in keys) or self._unwritten.by_phone[phone_id] > 0
 
     def waiting_of(self, phone_id: int) -> int:
-        """Messages of this phone in memory that nobody has in hand."""
+        """Messages of this phone that nobody has in hand, as far as is known without asking the database."""
         return self._window.waiting_of(phone_id)
 
     def waiting_by_phone(self) -> dict[int, int]:
@@ -169,8 +170,8 @@ class Inbox:
         """What nobody will handle after the worker's end: nothing that stands in the table."""
         if self._unwritten:
             count, lost = len(self._unwritten), self._unwritten.by_phone
-            message = f"{count} messages could not be written before the end: the database does not take them"
-            log.error(message, event="inbox_lost", waiting=count, phone_ids=sorted(lost))
+            words = f"{counted(count, 'message')} could not be written before the end"
+            log.error(f"{words}: the database takes none", event="inbox_lost", waiting=count, phone_ids=sorted(lost))
         return {}
 
     def _fail(self, row: Stored, error: str, *, transient: bool) -> bool:
@@ -333,9 +334,11 @@ class Inbox:
 
     def _say_dead(self, failure: Failure) -> None:
         phone = self._phones.get(failure.key.phone_id)
-        words = f"message {failure.message_id} is set aside after {failure.attempts} attempts: {failure.error}"
+        named = phone.number if phone else f"'#{failure.key.phone_id}'"
+        attempts = counted(failure.attempts, "attempt")
         log.error(
-            f"{words}; wa-sessions inbox retry, or inbox drop",
+            f"message {failure.message_id} is set aside after {attempts}: {failure.error}; "
+            f"wa-sessions inbox retry {named}, or wa-sessions inbox drop {named} --dead",
             phone=phone.number if phone else None,
             event="handler_dead",
             message_id=failure.message_id,
@@ -361,7 +364,7 @@ class Inbox:
             log.error(f"{words}: {error}", event="inbox_refused", message_id=message_id)
         elif work.failed:
             del self._failed[: len(work.failed)]
-            words = f"how {len(work.failed)} messages failed cannot be noted, so they may be tried more often"
+            words = f"how {counted(len(work.failed), 'message')} failed cannot be noted: more attempts may be made"
             log.error(f"{words}: {error}", event="inbox_refused")
         else:
             return False

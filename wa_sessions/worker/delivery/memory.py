@@ -39,7 +39,7 @@ class MessageQueue(Protocol):
         """Whether something of this phone is not safe yet, besides what handlers have in hand."""
 
     def waiting_of(self, phone_id: int) -> int:
-        """Messages of this phone in memory that no handler has in hand."""
+        """Messages of this phone that no handler has in hand, as far as is known without asking the database."""
 
     def waiting_by_phone(self) -> dict[int, int]:
         """The same of each phone that has any."""

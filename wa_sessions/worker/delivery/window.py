@@ -109,9 +109,9 @@ class Window:
         return max(0, min((self._most - self.in_memory) // self._chat_limit, (MOST_BYTES - self.bytes) // CHAT_BYTES))
 
     def waiting_of(self, phone_id: int) -> int:
-        """Messages of this phone in memory that nobody has in hand."""
+        """Messages of this phone that nobody has in hand: those in memory, and one of each chat that has none there."""
         phone = self._phones.get(phone_id)
-        return sum(len(chat.rows) for chat in phone.chats.values()) if phone else 0
+        return sum(len(chat.rows) or chat.more or chat.loading for chat in phone.chats.values()) if phone else 0
 
     def next_pause(self) -> float | None:
         """When the next chat's pause ends."""
