@@ -235,10 +235,16 @@ def cut(conn: Connection) -> None:
 
 
 @contextlib.contextmanager
-def pinned(dedicated: Connection) -> Iterator[None]:
-    """A transaction on a dedicated connection in which names mean what they mean everywhere else."""
+def pinned(dedicated: Connection, within: float | None = None) -> Iterator[None]:
+    """A transaction on a dedicated connection in which names mean what they mean everywhere else.
+
+    ``within``: seconds after which the server ends a statement that nobody waits for any more; else it would wait on.
+    """
     with dedicated.transaction():
-        dedicated.execute(queries("session").pin)
+        if within is None:
+            dedicated.execute(queries("session").pin)
+        else:
+            dedicated.execute(queries("session").pin_within, {"milliseconds": str(int(within * 1000))})
         yield
 
 

@@ -101,27 +101,30 @@ class _Grip(Enum):
     LEASE = auto()
 
 
-def take(conn: Connection, phone_id: int, worker_id: UUID, *, dead: UUID | None = None, hurry: bool = False) -> int:
+def take(
+    conn: Connection,
+    phone_id: int,
+    worker_id: UUID,
+    *,
+    dead: UUID | None = None,
+    hurry: bool = False,
+    patience: float = HOLDER_TIMEOUT,
+) -> int:
     """Own a phone's session for as long as the worker is renewed; returns the epoch. Raises OwnedByAnother.
 
     ``conn`` is a transaction of the connection that keeps the lock, which stays whatever becomes of the transaction:
     ``unlock`` where it fails. ``dead``: the worker that the caller knows to be gone; what it has is taken. ``hurry``:
-    whoever changes the phone at this moment is not waited for; Contended then.
+    whoever changes the phone at this moment is not waited for; Contended then. ``patience``: seconds for a connection
+    that was ended to let go of its lock.
     """
     if hurry:
         wait_briefly(conn)
     grip = _grip(conn, phone_id, worker_id, dead=dead)
-    patience = HURRY if hurry else HOLDER_TIMEOUT
     if grip is _Grip.LEASE or not _lock(conn, phone_id, end_holder=grip is _Grip.NONE, patience=patience):
         raise OwnedByAnother(_held(phone_id, owner(conn, phone_id)))
     values = {"phone_id": phone_id, "worker_id": worker_id, "operator": OPERATOR}
     taken = conn.execute(_SQL.take, values).fetchone()
     return int(taken["epoch"]) if taken else 0
-
-
-def give_up_after(conn: Connection, seconds: float) -> None:
-    """Have the server end a statement of this transaction by then: nobody waits for it, and it would wait on."""
-    conn.execute(_SQL.give_up_after, {"milliseconds": str(int(seconds * 1000))})
 
 
 def wait_briefly(conn: Connection) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from uuid import UUID
 
 from wa_sessions.db.fleet import PhoneRow
-from wa_sessions.db.leases import FREE_AFTER
+from wa_sessions.db.leases import FREE_AFTER, HURRY
 from wa_sessions.db.workers import WorkerRow
 from wa_sessions.errors import DatabaseError, OwnedByAnother
 from wa_sessions.health.reconnect import State
@@ -194,7 +194,7 @@ class FleetWatch:
 
     async def _take(self, phone_id: int, message: str, *, afresh: bool) -> bool:
         try:
-            epoch, phone = await self._guard.call(partial(self._ownership.take, phone_id, hurry=True))
+            epoch, phone = await self._guard.call(partial(self._ownership.take, phone_id, hurry=True, patience=HURRY))
         except (OwnedByAnother, *TRY_AGAIN) as error:
             self._refusals[phone_id] += 1
             if self._refusals[phone_id] == 2:  # once others may have been faster

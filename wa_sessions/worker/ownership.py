@@ -67,7 +67,7 @@ class Ownership:
             )
         self._stand_from(asked)
 
-    def take(self, phone_id: int, *, hurry: bool = False) -> tuple[int, Phone]:
+    def take(self, phone_id: int, *, hurry: bool = False, patience: float = leases.HOLDER_TIMEOUT) -> tuple[int, Phone]:
         """Own a phone that is ours to run; the epoch, and the phone. Raises OwnedByAnother.
 
         That another worker had it before, or none, stands in the history then.
@@ -77,7 +77,7 @@ class Ownership:
             with self._apart() as conn:
                 before = leases.last_holder(conn, phone_id)
                 dead = before.worker_id if before is not None and before.was_killed else None
-                epoch = leases.take(conn, phone_id, self._worker_id, dead=dead, hurry=hurry)
+                epoch = leases.take(conn, phone_id, self._worker_id, dead=dead, hurry=hurry, patience=patience)
                 phone = self._runnable(conn, phone_id)
                 if before is None or before.worker_id != self._worker_id:
                     self._tell_history(conn, phone, before)
@@ -186,8 +186,7 @@ class Ownership:
     @contextlib.contextmanager
     def _apart(self) -> Iterator[Connection]:
         """A transaction on the connection that holds the locks: sessions may have all others, and wait."""
-        with errors_of(self._database.target), pinned(locks := self._connected()):
-            leases.give_up_after(locks, self._times.lapse)
+        with errors_of(self._database.target), pinned(locks := self._connected(), self._times.lapse):
             yield locks
 
     def _connected(self) -> Connection:

@@ -17,9 +17,6 @@ FROM wa_sessions.lease WHERE phone_id = %(phone_id)s FOR UPDATE;
 -- name: hurry
 SELECT pg_catalog.set_config('lock_timeout', %(milliseconds)s, true);
 
--- name: give_up_after
-SELECT pg_catalog.set_config('statement_timeout', %(milliseconds)s, true);
-
 -- name: silence
 SELECT (extract(epoch FROM statement_timestamp() - heartbeat_at) / nullif(lease_seconds, 0))::float8 AS leases
 FROM wa_sessions.worker WHERE id = %(worker_id)s;

@@ -21,6 +21,10 @@ SELECT pg_catalog.current_schemas(false) AS names;
 -- name: pin
 SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
+-- name: pin_within
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
+       pg_catalog.set_config('statement_timeout', %(milliseconds)s, true);
+
 -- name: keepalives
 SELECT pg_catalog.set_config('tcp_keepalives_idle', %(probe)s::pg_catalog.text, false),
        pg_catalog.set_config('tcp_keepalives_interval', %(probe)s::pg_catalog.text, false),
