@@ -192,10 +192,11 @@ def test_with_the_inbox_in_memory_what_is_left_is_told(house: House, peers: Stan
     for text in ("m1", "m2"):
         bob.send_to(ALICE, text)
     house.emu.wait_delivered(house.devices[ALICE])
+    noted.until(lambda _done: "begun m1" in noted.path.read_text())
     assert worker.stop(15) == 0
     assert house.sql("SELECT 1 FROM wa_sessions.inbox") == []
     [event] = house.sql("SELECT detail FROM wa_sessions.event WHERE kind = 'handler_unfinished'")
-    assert event["detail"]["waiting"] == 2
+    assert event["detail"]["waiting"] in (1, 2)  # the other may be on its way from its host still
 
 
 FULL = """

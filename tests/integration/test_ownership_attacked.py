@@ -18,6 +18,7 @@ from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import OwnedByAnother
 from wa_sessions.process_identity import ProcessIdentity
+from wa_sessions.worker import session_task
 from wa_sessions.worker.hosts import protocol
 
 ELSEWHERE = ProcessIdentity("elsewhere", 7, "another-boot", "pid:[1]", 1)
@@ -97,6 +98,30 @@ def test_a_phone_that_somebody_has_locked_takes_no_other_with_it(fleet: WorkerFl
     run(scenario, fleet)
 
 
+def test_a_phone_that_is_locked_as_it_is_let_go_takes_no_other_with_it(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor one that gives no sign of life any more: that is written of its own row."""
+    monkeypatch.setattr(session_task, "STUCK_AFTER", 1.0)
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(fleet.is_run_once)
+            one, other = (phone.id for phone in fleet.phones[:2])
+            rest = {worker.hosts.client_of(phone_id) for phone_id in fleet.ids - {one, other}}
+            with held(fleet, "SELECT 1 FROM wa_sessions.lease WHERE phone_id = ANY(%s) FOR UPDATE", [one, other]):
+                worker.worker._sessions.let_go(one, "a test")
+                client = worker.hosts.client_of(other)
+                assert client is not None
+                worker.hosts.tell(client, protocol.QrCode(client, "2@code"))
+                await asyncio.sleep(LEASE * 4)
+                assert rest <= worker.hosts.clients.keys()
+                assert fleet.held(worker) >= fleet.ids - {one}
+            await until(fleet.is_run_once)
+
+    run(scenario, fleet)
+
+
 def lock_count(fleet: WorkerFleet) -> int:
     query = "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = %s::oid"
     database = " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -161,6 +186,18 @@ def test_a_worker_that_begins_takes_nothing_of_one_whose_row_is_gone_before_a_le
     run(scenario, fleet)
 
 
+def test_a_phone_that_was_released_before_the_clock_was_put_back_is_free(fleet: WorkerFleet) -> None:
+    owned_elsewhere(fleet, fleet.phones[0].id, uuid4())
+    fleet.rows("DELETE FROM wa_sessions.worker")
+    fleet.rows("UPDATE wa_sessions.lease SET expires_at = clock_timestamp() + interval '1 hour'")
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == fleet.ids)
+
+    run(scenario, fleet)
+
+
 def test_a_worker_that_has_phones_is_not_forgotten_however_old_its_last_sign_of_life(fleet: WorkerFleet) -> None:
     """The database's clock was put forward: it lives, and gives the next sign within a second."""
     alive, dead = uuid4(), uuid4()
@@ -194,8 +231,7 @@ def test_of_workers_that_are_drained_at_once_one_keeps_the_phones(fleet: WorkerF
             assert sum(isinstance(end, OwnedByAnother) for end in ends) == 1
             await until(fleet.is_run_once)
             fleet.rows("UPDATE wa_sessions.worker SET draining = true")
-            await asyncio.sleep(1)
-            fleet.rows("UPDATE wa_sessions.lease SET expires_at = clock_timestamp()")
-            await until(fleet.is_run_once)
+            await workers_[1].stop()
+            await until(lambda: workers_[0].phones == fleet.ids)
 
     run(scenario, fleet)

@@ -8,7 +8,7 @@ from datetime import datetime
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import live_owner, require_neonize
-from wa_sessions.actions.workers import FleetWorker, choose, read
+from wa_sessions.actions.workers import FleetWorker, choose, read, takers
 from wa_sessions.db import health, leases, migrate, phones, workers
 from wa_sessions.db.gateway import Connection, errors_of, pinned
 from wa_sessions.db.leases import WorkerInfo
@@ -107,6 +107,11 @@ def _require_able(asked: _Asked) -> None:
     if worker.draining:
         raise WaSessionsError(
             f"{worker.name} is draining and takes no phones: choose another, or wa-sessions drain {worker.name} --undo"
+        )
+    if not worker.handles and any(one.handles for one in takers(phone, asked.fleet)):
+        raise WaSessionsError(
+            f"{worker.name} has no handler for messages, and others have: choose another, wa-sessions workers --json "
+            "shows which"
         )
     if not serves(worker.scope, phone.organization_id):
         serving = (

@@ -39,6 +39,7 @@ class FleetWorker:
     scope: str | None
     state: WorkerState
     draining: bool
+    handles: bool
     phones: int
     connected: int
     held: int
@@ -70,6 +71,7 @@ class FleetWorker:
             "scope": self.scope,
             "state": self.state.value,
             "draining": self.draining,
+            "handles": self.handles,
             "phones": self.phones,
             "connected": self.connected,
             "hosts": self.hosts,
@@ -138,8 +140,9 @@ def choose(word: str, among: Sequence[FleetWorker]) -> FleetWorker:
 
 
 def takers(phone: Phone, among: Iterable[FleetWorker], *, but: UUID | None = None) -> list[FleetWorker]:
-    """The workers that would take a phone now, but for one."""
-    return [one for one in among if one.id != but and one.takes_phones and serves(one.scope, phone.organization_id)]
+    """The workers that would take a phone now, but for one; those without a message handler only where no other is."""
+    able = [one for one in among if one.id != but and one.takes_phones and serves(one.scope, phone.organization_id)]
+    return [one for one in able if one.handles] or able
 
 
 def numbers(of: Sequence[Phone], most: int = 3) -> str:
@@ -162,6 +165,7 @@ def _worker(row: WorkerRow, name: str, having: int, online: int) -> FleetWorker:
         scope=row.scope,
         state=state,
         draining=row.draining,
+        handles=row.handles,
         phones=having,
         connected=online if able else 0,
         held=row.held,

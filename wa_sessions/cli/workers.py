@@ -66,15 +66,16 @@ def workers(
     `CONNECTED` tells of how many of its phones the session is: of none where it was silent for 0.7 of its lease, as its
     processes have ended themselves by then. `STATE` is `serving`, `standing by` (it has no phone and takes the next
     that is free), `draining`, `silent`, `dead` (silent for a whole lease: others take its phones) or `gone` (its
-    process was on this machine and was killed). What is dead is forgotten when a worker starts an hour later. `SEEN` is
-    the time since its last sign of life, `UP` since its start, `HOSTS` are its processes with sessions. Below the table
-    stand phones that no worker runs.
+    process was on this machine and was killed). What is dead is forgotten when a worker starts an hour later, if others
+    have its phones. `SEEN` is the time since its last sign of life, `UP` since its start, `HOSTS` are its processes
+    with sessions. Below the table stand phones that no worker runs.
 
     JSON: `workers`, each with `id`, `worker` (its name for `drain` and `move`), `host`, `pid`, `version`, `scope`
     (`all`, `org:N`, null: phones that it was given by name), `state` (`serving`, `standing_by`, `draining`, `silent`,
-    `dead`, `gone`), `draining`, `phones`, `connected`, `hosts`, `lease_seconds` (null: a version that takes no part in
-    `drain` and `move`), `silent_seconds`, `free_in_seconds` (until others may take its phones, where it is silent),
-    `started_at`, `heartbeat_at`; and `phones_without_worker`, each with `phone_id`, `phone`, `organization_id`.
+    `dead`, `gone`), `draining`, `handles` (whether messages go to a handler), `phones`, `connected`, `hosts`,
+    `lease_seconds` (null: a version that takes no part in `drain` and `move`), `silent_seconds`, `free_in_seconds`
+    (until others may take its phones, where it is silent), `started_at`, `heartbeat_at`; and `phones_without_worker`,
+    each with `phone_id`, `phone`, `organization_id`.
 
     Exit: 0 (also for none), 1 (no schema), 2, 4.
     """
@@ -262,7 +263,9 @@ def _intention(planned: "DrainPlan") -> str:
     others = ", ".join(one.name for one in planned.takers[:3]) + (", …" if len(planned.takers) > 3 else "")
     alone = f", but for {len(planned.homeless)} that nobody else could take" if planned.homeless else ""
     to = f" to {others}" if planned.takers else ""
-    return f"{name} gives its {phones} away{to}{alone}, and will take none"
+    unheard = planned.worker.handles and planned.takers and not any(one.handles for one in planned.takers)
+    loses = "; NOBODY THERE HAS A HANDLER FOR MESSAGES" if unheard else ""
+    return f"{name} gives its {phones} away{to}{alone}, and will take none{loses}"
 
 
 def _follow(left: int, of: int) -> None:

@@ -8,6 +8,7 @@ from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import OPERATOR
 from wa_sessions.db.sql import queries
+from wa_sessions.keys.phone_ref import number_of
 
 _SQL = queries("fleet")
 
@@ -54,7 +55,7 @@ def phones(
         PhoneRow(
             row["id"],
             row["organization_id"],
-            row["number"],
+            None if row["jid"] is None else number_of(row["jid"]),
             row["connection_type"],
             row["owner"],
             row["held_for"] or 0.0,

@@ -235,16 +235,17 @@ def cut(conn: Connection) -> None:
 
 
 @contextlib.contextmanager
-def pinned(dedicated: Connection, within: float | None = None) -> Iterator[None]:
+def pinned(dedicated: Connection, within: float | None = None, patience: float | None = None) -> Iterator[None]:
     """A transaction on a dedicated connection in which names mean what they mean everywhere else.
 
     ``within``: seconds after which the server ends a statement that nobody waits for any more; else it would wait on.
+    ``patience``: seconds that a lock is waited for; Contended then.
     """
     with dedicated.transaction():
-        if within is None:
-            dedicated.execute(queries("session").pin)
-        else:
-            dedicated.execute(queries("session").pin_within, {"milliseconds": str(int(within * 1000))})
+        limits = {name: str(int((value or 0) * 1000)) for name, value in (("within", within), ("patience", patience))}
+        dedicated.execute(
+            queries("session").pin_within if within else queries("session").pin, limits if within else None
+        )
         yield
 
 

@@ -18,6 +18,7 @@ from wa_sessions.process_identity import ProcessIdentity
 
 LOCK_CLASS = 1464947539
 HOLDER_TIMEOUT = 3.0  # seconds for a connection that was ended to let go of its lock
+OLD_LEASE = 60.0  # seconds that no lease with an end of its own is ahead: of versions before 0007 they are 30 s long
 HURRY = 0.25  # seconds that a worker waits for either, which has other leases to renew
 CHANNEL = "wa_sessions_fleet"
 """Of the notifications that ``announce`` sends."""
@@ -107,29 +108,28 @@ def take(
     worker_id: UUID,
     *,
     dead: UUID | None = None,
-    hurry: bool = False,
     patience: float = HOLDER_TIMEOUT,
 ) -> int:
     """Own a phone's session for as long as the worker is renewed; returns the epoch. Raises OwnedByAnother.
 
     ``conn`` is a transaction of the connection that keeps the lock, which stays whatever becomes of the transaction:
-    ``unlock`` where it fails. ``dead``: the worker that the caller knows to be gone; what it has is taken. ``hurry``:
-    whoever changes the phone at this moment is not waited for; Contended then. ``patience``: seconds for a connection
-    that was ended to let go of its lock.
+    ``unlock`` where it fails. ``dead``: the worker that the caller knows to be gone; what it has is taken.
+    ``patience``: seconds for a connection that was ended to let go of its lock; where it is our own, Contended then.
     """
-    if hurry:
-        wait_briefly(conn)
     grip = _grip(conn, phone_id, worker_id, dead=dead)
     if grip is _Grip.LEASE or not _lock(conn, phone_id, end_holder=grip is _Grip.NONE, patience=patience):
-        raise OwnedByAnother(_held(phone_id, owner(conn, phone_id)))
+        holder = owner(conn, phone_id)
+        if holder is not None and holder.worker_id == worker_id:
+            raise Contended(f"an earlier connection has the lock of phone #{phone_id} still: run it again")
+        raise OwnedByAnother(_held(phone_id, holder))
     values = {"phone_id": phone_id, "worker_id": worker_id, "operator": OPERATOR}
     taken = conn.execute(_SQL.take, values).fetchone()
     return int(taken["epoch"]) if taken else 0
 
 
-def wait_briefly(conn: Connection) -> None:
-    """Wait for no lock for long in this transaction: Contended then. The connection has other leases to renew."""
-    conn.execute(_SQL.hurry, {"milliseconds": str(int(HURRY * 1000))})
+def date_back(conn: Connection) -> None:
+    """Let phones be free that were released before the clock was put back: until that time nobody would take them."""
+    conn.execute(_SQL.date_back, {"longest": OLD_LEASE})
 
 
 def block(conn: Connection, phone_id: int, *, dead: UUID | None = None) -> None:

@@ -171,7 +171,8 @@ def _surplus(staying: Collection[Candidate], quota: int, few: int) -> list[LetGo
     settled = [phone for phone in staying if phone.held_for >= SETTLED and not phone.kept]
     settled.sort(key=lambda phone: (-phone.held_for, phone.id))
     most = min(few, len(staying) - quota)
-    return [LetGo(phone.id, "other workers have fewer phones", balance=True) for phone in settled[: max(0, most)]]
+    reason = "other workers have fewer phones" if quota else "this worker has no share of the phones"
+    return [LetGo(phone.id, reason, balance=True) for phone in settled[: max(0, most)]]
 
 
 def _takes_of_nobody(view: View, others: Collection[Peer]) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from wa_sessions.worker.session_tasks import SessionTasks
 from wa_sessions.worker.store_guard import StoreGuard
 
 FULL_EVERY = 5.0  # seconds between looks at the phones where nothing is known to have changed
+LONG_SILENT = 2.0  # leases
 DOUBTFUL = FREE_AFTER / 2  # of a worker's lease: silence after which its phones are looked at closely
 MOST_REFUSED = 3  # phones that others were faster to take, until it is looked again
 
@@ -144,8 +145,8 @@ class FleetWatch:
         return True
 
     def _is_troubled(self, seen: _Seen) -> bool:
-        """Whether somebody's phones may be free soon, or are."""
-        others = [row for row in seen.workers if row.held and row.id != self._me]
+        """Whether somebody's phones may be free soon, or are; what nobody takes then is looked at with all others."""
+        others = [row for row in seen.workers if row.held and row.id != self._me and (row.silence or 0.0) < LONG_SILENT]
         return any(row.id in seen.gone or (row.silence or 0.0) >= DOUBTFUL for row in others)
 
     def _until_next(self, seen: _Seen) -> float:
@@ -174,7 +175,8 @@ class FleetWatch:
             self._sessions.let_go(gone.phone_id, gone.reason, ours=not gone.left)
         for row in seen.phones:
             if row.owner == self._me and row.id not in self._sessions.tasks.keys() | self._sessions.running.keys():
-                await self._guard.call(self._ownership.release, row.id)
+                with contextlib.suppress(*TRY_AGAIN):
+                    await self._guard.call(self._ownership.release, row.id)
         if plan.waits:
             self._say("drained, but no other worker can take its phones: they stay", "drain_waits")
         return await self._take_all(plan, seen)
@@ -194,7 +196,7 @@ class FleetWatch:
 
     async def _take(self, phone_id: int, message: str, *, afresh: bool) -> bool:
         try:
-            epoch, phone = await self._guard.call(partial(self._ownership.take, phone_id, hurry=True, patience=HURRY))
+            epoch, phone = await self._guard.call(partial(self._ownership.take, phone_id, waits=HURRY, patience=HURRY))
         except (OwnedByAnother, *TRY_AGAIN) as error:
             self._refusals[phone_id] += 1
             if self._refusals[phone_id] == 2:  # once others may have been faster
@@ -277,12 +279,17 @@ class FleetWatch:
             self._sessions.over.set()
         elif any(row.id == self._me and row.draining for row in seen.workers):
             self._say("standing by: this worker is drained", "standing_by")
-        elif others and any(row.id == self._me and not row.handles for row in seen.workers):
+        elif others and self._lacks_handler(seen):
             self._say("standing by: others run the phones, and this worker has no handler for messages", "standing_by")
         elif others:
             self._say("standing by: other workers run the phones", "standing_by")
         else:
             self._say("standing by: there is no phone to run", "standing_by")
+
+    def _lacks_handler(self, seen: _Seen) -> bool:
+        """Whether this worker has no handler for messages, and others have."""
+        mine = {row.handles for row in seen.workers if row.id == self._me}
+        return mine == {False} and any(row.handles for row in seen.workers if row.id != self._me)
 
     def _say(self, message: str, event: str) -> None:
         if message != self._said.get(event):

@@ -11,15 +11,20 @@ from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection, Database, cut, errors_of, pinned
 from wa_sessions.db.leases import LastHolder
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import Contended, DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
+from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.process_identity import ProcessIdentity
 from wa_sessions.worker import log
 from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.lease_times import LeaseTimes
+from wa_sessions.worker.repository import TRY_AGAIN
 
+HARDLY = 0.01  # seconds
 FUTURE = 1.0  # seconds that a sign of life may be ahead of the database's clock, before that was put back
 STALE = 3600.0  # seconds of silence after which a killed worker's row is removed
+
+Taken = tuple[int, Phone]
+"""The epoch of a lease, and the phone."""
 
 
 class Ownership:
@@ -56,6 +61,7 @@ class Ownership:
         asked = now()
         with self._apart() as conn:
             workers.forget_stale(conn, STALE)
+            leases.date_back(conn)
             workers.register(
                 conn,
                 self._worker_id,
@@ -67,17 +73,17 @@ class Ownership:
             )
         self._stand_from(asked)
 
-    def take(self, phone_id: int, *, hurry: bool = False, patience: float = leases.HOLDER_TIMEOUT) -> tuple[int, Phone]:
+    def take(self, phone_id: int, *, waits: float | None = None, patience: float = leases.HOLDER_TIMEOUT) -> Taken:
         """Own a phone that is ours to run; the epoch, and the phone. Raises OwnedByAnother.
 
-        That another worker had it before, or none, stands in the history then.
-        ``hurry``: raises Contended rather than keep the thread, and with it all leases, waiting for whoever changes it.
+        That another worker had it before, or none, stands in the history then. ``waits``: seconds for whoever changes
+        the phone at this moment, Contended then; ``patience``: for a connection that was ended to let go of its lock.
         """
         try:
-            with self._apart() as conn:
+            with self._apart(self._times.lapse if waits is None else waits) as conn:
                 before = leases.last_holder(conn, phone_id)
                 dead = before.worker_id if before is not None and before.was_killed else None
-                epoch = leases.take(conn, phone_id, self._worker_id, dead=dead, hurry=hurry, patience=patience)
+                epoch = leases.take(conn, phone_id, self._worker_id, dead=dead, patience=patience)
                 phone = self._runnable(conn, phone_id)
                 if before is None or before.worker_id != self._worker_id:
                     self._tell_history(conn, phone, before)
@@ -92,7 +98,6 @@ class Ownership:
     ) -> tuple[list[workers.WorkerRow], frozenset[UUID], list[fleet.PhoneRow]]:
         """All workers, those that are known to be gone, and, if it is a ``full`` look, the phones: free, or ours."""
         with self._apart() as conn:
-            leases.wait_briefly(conn)
             seen = workers.roster(conn)
             if any(row.silent_for < -FUTURE for row in seen):
                 workers.date_back(conn, FUTURE)
@@ -117,23 +122,29 @@ class Ownership:
         asked = now()
         with self._apart() as conn:
             mine = workers.renew(conn, self._worker_id, hosts)
-            if mine is not None and (marked := frozenset(silent)) != self._silent:
-                leases.mark_silent(conn, self._worker_id, marked)
-                self._silent = marked
+        if mine is not None and (marked := frozenset(silent)) != self._silent:
+            self._mark_silent(marked)
         if mine is None or now() - self._renewed >= self._times.lapse:
             return None
         self._stand_from(asked)
         return mine
 
-    def reclaim(self, phone_ids: Collection[int]) -> dict[int, int | OwnedByAnother | Contended]:
-        """Take phones of ours again, each under a new epoch: that, or who has it, or that somebody changes it now."""
-        taken: dict[int, int | OwnedByAnother | Contended] = {}
+    def reclaim(self, phone_ids: Collection[int]) -> dict[int, int | WaSessionsError]:
+        """Take phones of ours again, each under a new epoch: that, or who has it, or why it is to be tried again.
+
+        Somebody who has locked one phone may have locked many: for the others hardly any time is left.
+        """
+        taken: dict[int, int | WaSessionsError] = {}
+        waits = leases.HURRY
         for phone_id in sorted(phone_ids):
             leases.unlock(self._connected(), phone_id)
             try:
-                taken[phone_id], _ = self.take(phone_id, hurry=True)
-            except (OwnedByAnother, Contended) as error:
+                taken[phone_id], _ = self.take(phone_id, waits=waits)
+            except OwnedByAnother as error:
                 taken[phone_id] = error
+            except TRY_AGAIN as error:
+                taken[phone_id] = error
+                waits = HARDLY
         return taken
 
     def lost_locks(self) -> bool:
@@ -169,6 +180,12 @@ class Ownership:
         if (locks := self._locks) is not None:
             cut(locks)
 
+    def _mark_silent(self, silent: frozenset[int]) -> None:
+        """Apart from the renewal, which waits for nobody who has locked a phone."""
+        with contextlib.suppress(*TRY_AGAIN), self._apart() as conn:
+            leases.mark_silent(conn, self._worker_id, silent)
+            self._silent = silent
+
     def _tell_history(self, conn: Connection, phone: Phone, before: LastHolder | None) -> None:
         detail: dict[str, Any] = {"worker": ProcessIdentity.own().name}
         if before is not None and before.process is not None:
@@ -184,9 +201,12 @@ class Ownership:
         self.until = asked + self._times.host_deadline
 
     @contextlib.contextmanager
-    def _apart(self) -> Iterator[Connection]:
-        """A transaction on the connection that holds the locks: sessions may have all others, and wait."""
-        with errors_of(self._database.target), pinned(locks := self._connected(), self._times.lapse):
+    def _apart(self, waits: float = leases.HURRY) -> Iterator[Connection]:
+        """A transaction on the connection that holds the locks: sessions may have all others, and wait.
+
+        ``waits``: seconds for somebody's lock; all leases wait meanwhile. Contended then.
+        """
+        with errors_of(self._database.target), pinned(locks := self._connected(), self._times.lapse, waits):
             yield locks
 
     def _connected(self) -> Connection:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
-from wa_sessions.errors import Contended, DatabaseError, OwnedByAnother
+from wa_sessions.errors import DatabaseError, OwnedByAnother, WaSessionsError
 from wa_sessions.worker import log
 from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.lease_times import LeaseTimes
@@ -44,6 +44,7 @@ class StoreGuard:
         self._on_back = on_back
         self._thread = ThreadPoolExecutor(1, "leases")
         self._in_doubt = False  # whether phones may be without their locks, or another's by now
+        self._lapsed = False  # whether others may have thought this worker dead, and all is not regained since
         self._again: set[int] = set()  # phones that are ours, whose locks could not be had anew yet
         self._suspected = asyncio.Event()
         self._answers = asyncio.Event()
@@ -160,41 +161,54 @@ class StoreGuard:
         self._in_doubt |= await self.call(self._ownership.lost_locks)
         mine = await self.call(self._ownership.renew, self._silent(), self._hosts.running())
         if mine is None:
-            self._in_doubt = True
+            self._in_doubt = self._lapsed = True
             await self.register()
-        certain = mine or frozenset[int]()
-        await self._reclaim(self._tasks.keys() if self._in_doubt else self._tasks.keys() - certain, certain)
-        self._in_doubt = False
+        certain = frozenset[int]() if self._lapsed or mine is None else mine
+        lacking = self._tasks.keys() if self._in_doubt else self._tasks.keys() - certain
+        self._in_doubt |= bool(lacking)
+        await self._reclaim(lacking, certain)
+        self._in_doubt = self._lapsed = False
         self._hosts.extend_lease(self._ownership.until)
         await self._hear_commands()
 
     async def _reclaim(self, phone_ids: Collection[int], certain: Collection[int]) -> None:
         """A few at a time: leases are renewed meanwhile, however many there are.
 
-        Of one that is ours for ``certain`` the lock may come later, as while somebody changes it; else Contended.
+        Of one that is ours for ``certain`` the lock may come later, as while somebody changes it; of another the error
+        is raised, once all results are heeded.
         """
         left = iter(sorted(phone_ids))
         while some := list(islice(left, RECLAIMED_AT_ONCE)):
-            for phone_id, epoch in (await self.call(self._ownership.reclaim, some)).items():
-                task = self._tasks.get(phone_id)
-                if task is None:
-                    continue
-                self._again.discard(phone_id)
-                if isinstance(epoch, OwnedByAnother):
-                    task.tell(LeaseLost(str(epoch)))
-                elif isinstance(epoch, Contended):
-                    if phone_id not in certain:
-                        raise epoch
-                    self._again.add(phone_id)
-                else:
-                    task.repository.lease.epoch = epoch
+            failed = [
+                error
+                for phone_id, taken in (await self.call(self._ownership.reclaim, some)).items()
+                if (error := self._reclaimed(phone_id, taken)) is not None and phone_id not in certain
+            ]
+            if failed:
+                raise failed[0]
             await self.call(self._ownership.renew, self._silent(), self._hosts.running())
 
+    def _reclaimed(self, phone_id: int, taken: int | WaSessionsError) -> WaSessionsError | None:
+        """Heed what came of a phone; why its lock is to be had later, if so."""
+        self._again.discard(phone_id)
+        task = self._tasks.get(phone_id)
+        if task is None:
+            return None
+        if isinstance(taken, int):
+            task.repository.lease.epoch = taken
+        elif isinstance(taken, OwnedByAnother):
+            task.tell(LeaseLost(str(taken)))
+        else:
+            self._again.add(phone_id)
+            return taken
+        return None
+
     async def _reclaim_again(self) -> None:
-        """Those whose rows somebody had locked. Their leases stand, so nobody else takes them meanwhile."""
-        with contextlib.suppress(DatabaseError, *TRY_AGAIN):
-            await self._reclaim(self._again & self._tasks.keys(), self._again.copy())
+        """Some of those that somebody had locked. Their leases stand, so nobody else takes them meanwhile."""
         self._again &= self._tasks.keys()
+        some = sorted(self._again)[:RECLAIMED_AT_ONCE]
+        with contextlib.suppress(DatabaseError, *TRY_AGAIN):
+            await self._reclaim(some, some)
 
     def _silent(self) -> list[int]:
         return [

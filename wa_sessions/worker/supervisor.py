@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import OwnedByAnother, WaSessionsError
+from wa_sessions.errors import Contended, OwnedByAnother, WaSessionsError
 from wa_sessions.worker import log
 from wa_sessions.worker.command_queue import CommandQueue
 from wa_sessions.worker.fleet import Scope
@@ -150,7 +150,7 @@ class Supervisor:
         for phone_id in sorted(chosen.phone_ids):
             try:
                 epoch, phone = await self._guard.call(self._ownership.take, phone_id)
-            except OwnedByAnother as error:
+            except (OwnedByAnother, Contended) as error:
                 if not chosen.wait:
                     raise
                 log.info(f"waited for: {error}", event="waiting", phone_id=phone_id)

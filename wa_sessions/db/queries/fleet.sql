@@ -6,7 +6,7 @@ phone."connectionType"::text
 
 -- name: phones
 SELECT coalesce(phone."id", lease.phone_id) AS id, phone."organizationId" AS organization_id,
-       split_part(split_part(phone."phoneJid", '@', 1), ':', 1) AS number,
+       phone."phoneJid" AS jid,
        coalesce({connection_type}, 'baileys') AS connection_type,
        CASE WHEN lease.expires_at > clock_timestamp() THEN lease.worker_id END AS owner,
        extract(epoch FROM clock_timestamp() - lease.taken_at)::float8 AS held_for,

@@ -14,8 +14,9 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 2
 SELECT worker_id, epoch, expires_at > clock_timestamp() AS stands, expires_at = 'infinity' AS while_renewed
 FROM wa_sessions.lease WHERE phone_id = %(phone_id)s FOR UPDATE;
 
--- name: hurry
-SELECT pg_catalog.set_config('lock_timeout', %(milliseconds)s, true);
+-- name: date_back
+UPDATE wa_sessions.lease SET expires_at = clock_timestamp()
+WHERE expires_at < 'infinity' AND expires_at > clock_timestamp() + make_interval(secs => %(longest)s);
 
 -- name: silence
 SELECT (extract(epoch FROM statement_timestamp() - heartbeat_at) / nullif(lease_seconds, 0))::float8 AS leases

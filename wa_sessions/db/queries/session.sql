@@ -23,7 +23,8 @@ SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
 -- name: pin_within
 SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
-       pg_catalog.set_config('statement_timeout', %(milliseconds)s, true);
+       pg_catalog.set_config('statement_timeout', %(within)s, true),
+       pg_catalog.set_config('lock_timeout', %(patience)s, true);
 
 -- name: keepalives
 SELECT pg_catalog.set_config('tcp_keepalives_idle', %(probe)s::pg_catalog.text, false),
