@@ -188,6 +188,9 @@ def test_what_stands_in_the_way_is_refused(fleet: Fleet) -> None:
     _refused(fleet, 5, "nothing of ours", "return", PAIRED, "--yes")
     _refused(fleet, 2, "which phone?", "adopt", *STOPPED)
     _refused(fleet, 2, "--run takes one phone", "adopt", "all", "--run", *STOPPED)
+    _refused(
+        fleet, 2, "--on-message-url is for --run", "adopt", PAIRED, "--on-message-url", "http://localhost/", *STOPPED
+    )
     _refused(fleet, 3, "no phone 77050000001", "adopt", "77050000001", *STOPPED)
     fleet.sql("UPDATE whatsmeow.whatsmeow_version SET version = 99")
     _refused(fleet, 4, "of version 99", "adopt", PAIRED, *STOPPED)

@@ -102,6 +102,12 @@ def chosen(output: Output, *, json: bool) -> Output:
     return Output.JSON if json else output
 
 
+def is_typed(context: typer.Context, parameter: str) -> bool:
+    """Whether a parameter stands in the command line, and not only in the environment or nowhere."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def duration(text: str) -> timedelta:
     """Read ``90s``, ``10m``, ``1h`` or seconds.
 

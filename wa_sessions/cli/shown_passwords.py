@@ -6,6 +6,7 @@ from collections.abc import Callable
 import typer
 
 from wa_sessions.cli import terminal
+from wa_sessions.cli.options import is_typed
 
 _PASSWORD = re.compile(r"://[^\s/@:]*:[^\s/@]+@|\bpassword=", re.IGNORECASE)
 
@@ -14,8 +15,7 @@ def watched(option: str, instead: str) -> Callable[[typer.Context, typer.Callbac
     """The callback of an option whose value is an address: it warns of a password that was given there."""
 
     def given(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
-        source = context.get_parameter_source(parameter.name or "")
-        if value and source is not None and source.name == "COMMANDLINE" and _PASSWORD.search(value):
+        if value and is_typed(context, parameter.name or "") and _PASSWORD.search(value):
             terminal.say_password_is_shown(option, instead)
         return value
 

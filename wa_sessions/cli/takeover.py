@@ -24,6 +24,7 @@ from wa_sessions.cli.options import (
     Yes,
     chosen,
     duration,
+    is_typed,
     phone_or_all,
 )
 from wa_sessions.cli.run import (
@@ -60,7 +61,14 @@ LARGEST_LID_MAP = 1 << 24
 _PAIR = re.compile(r"\s*\"?(\d{5,20})(?:@lid)?\"?\s*[,;:\t ]\s*\"?\+?(\d{5,20})(?:@s\.whatsapp\.net)?\"?\s*,?\s*")
 
 
+_OF_HANDLERS = (
+    *("on_message", "on_message_exec", "on_message_url", "handlers", "handler_timeout", "handler_env"),
+    *("handler_attempts", "handler_pause", "on_dead"),
+)
+
+
 def adopt(
+    context: typer.Context,
     phone: PhoneOrNone = None,
     *,
     all_: All = False,
@@ -125,8 +133,8 @@ def adopt(
     who, output = _who(phone, all_=all_), chosen(output, json=json)
     if run and (who is None or dry_run or output is not Output.TABLE):
         raise UsageError("--run takes one phone and runs it in the foreground: leave all, --dry-run and --json out")
-    if not run and (on_message or on_message_exec):
-        raise UsageError("--on-message is for --run")
+    if not run and (given := [name for name in _OF_HANDLERS if is_typed(context, name)]):
+        raise UsageError(f"--{given[0].replace('_', '-')} is for --run")
     from wa_sessions.actions import adopt as action
     from wa_sessions.actions.adopt_and_run import adopt_and_run
     from wa_sessions.actions.limits import configured_limits
