@@ -1,5 +1,6 @@
 """Session hosts with real clients: what one process carries, what it loses, and what it cannot be made to do."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -299,7 +300,10 @@ def test_a_hung_connect_is_cut_and_the_stores_connections_are_not(
 
 def _connections(pid: int, port: int) -> set[str]:
     """The inodes of a process's connections to a port of this machine that stand."""
-    open_ = {link.readlink().name for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
+    open_ = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            open_.add(descriptor.readlink().name)
     rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
     return {
         row[9] for row in rows if row[2] == f"0100007F:{port:04X}" and row[3] == "01" and f"socket:[{row[9]}]" in open_

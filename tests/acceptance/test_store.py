@@ -25,7 +25,7 @@ def test_no_message_is_lost_while_postgres_is_away(
 ) -> None:
     house = House(emu, own_server_url)
     try:
-        worker = house.paired(ALICE)
+        worker = house.paired(ALICE, arguments=("--lease", "15s"))  # a busy machine ends no host by its deadline
         bob = link(emu, peers, "bob")
         bob.send_to(ALICE, "before")
         worker.received(ALICE, "before")

@@ -127,6 +127,7 @@ def test_after_its_attempts_a_message_is_set_aside(
                 "attempts": 3,
             }
             assert [row["kind"] for row in bench.rows("SELECT kind FROM wa_sessions.alert")] == ["handler_dead"]
+            await until(lambda: any("set aside" in record.getMessage() for record in caplog.records))
             [said] = [record.getMessage() for record in caplog.records if "set aside" in record.getMessage()]
             assert said.endswith("; wa-sessions inbox retry 77051234567, or wa-sessions inbox drop 77051234567 --dead")
             touch("mended")
