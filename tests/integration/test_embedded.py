@@ -1,5 +1,6 @@
 """The embedded server is a real Postgres: started fast, reused, coming back, and changing nothing that is not ours."""
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -8,6 +9,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -110,6 +112,33 @@ def test_a_killed_server_comes_back_with_all_rows(kept: EmbeddedServer) -> None:
     assert embedded._until(lambda: not kept.running(), 5)
     assert _one(kept.ensure_running(), "SELECT count(*) FROM public.kept") == 1000
     assert _pid(kept) != pid
+
+
+def test_a_server_that_recovers_while_others_knock_is_waited_for(kept: EmbeddedServer) -> None:
+    """It answers them "FATAL: the database system is starting up", which is not its own end."""
+    conninfo = kept.ensure_running()
+    over = threading.Event()
+
+    def knock() -> None:
+        while not over.is_set():
+            with contextlib.suppress(psycopg.OperationalError):
+                psycopg.connect(conninfo, connect_timeout=2).close()
+
+    knocking = [threading.Thread(target=knock) for _ in range(4)]
+    for thread in knocking:
+        thread.start()
+    try:
+        for _ in range(3):
+            with psycopg.connect(conninfo) as conn:
+                conn.execute("CREATE TABLE IF NOT EXISTS public.filled AS SELECT generate_series(1, 200000) AS number")
+            os.kill(_pid(kept), signal.SIGKILL)
+            assert embedded._until(lambda: not kept.running(), 5)
+            assert _one(kept.ensure_running(), "SELECT 1") == 1
+    finally:
+        over.set()
+        for thread in knocking:
+            thread.join()
+    assert "the database system is" in kept.log.read_text()
 
 
 def test_the_number_of_a_killed_server_may_belong_to_another_process(kept: EmbeddedServer) -> None:

@@ -293,7 +293,11 @@ class EmbeddedServer:
         with self.log.open("rb") as log:
             log.seek(offset)
             text = log.read(64 * 1024).decode(errors="replace")
-        return next((line for line in text.splitlines() if re.search(r"\b(FATAL|PANIC)\b|^sh: ", line)), None)
+        return next((line for line in text.splitlines() if _COMPLAINT.search(line)), None)
+
+
+_COMPLAINT = re.compile(r"\b(FATAL|PANIC)\b(?!: +the database system is )|^sh: ")
+"""Of the server itself: what it tells others that knock while it starts up or recovers ends nothing."""
 
 
 def _environment() -> dict[str, str]:
