@@ -295,3 +295,13 @@ def test_where_some_have_a_handler_for_messages_they_have_all_phones() -> None:
     assert decide(_view(Candidate(9, wanted_by=ME), peers=(without, with_one))).take == (9,)
     for nobody in (replace(with_one, live=False), replace(with_one, draining=True), replace(with_one, handles=False)):
         assert decide(_view(Candidate(9, free_for=99), peers=(replace(without, held=0), nobody))).take == (9,)
+
+
+def test_workers_that_begin_at_once_try_for_different_phones() -> None:
+    """The fastest had all, as each tried for the same one."""
+    peers = tuple(Peer(UUID(int=n + 1), "all") for n in range(4))
+    free = tuple(Candidate(n, free_for=7.0) for n in range(100))
+    shares = [decide(View(peer.id, "all", peers, free)).take for peer in peers]
+    assert sorted(phone_id for share in shares for phone_id in share) == list(range(100))
+    overdue = tuple(replace(phone, free_for=8.0) for phone in free)
+    assert len(decide(View(peers[0].id, "all", peers, overdue)).take) == 100

@@ -13,6 +13,9 @@ from uuid import UUID
 SETTLED = 60.0
 """Seconds that a phone stays where it is before it is moved for the balance: one move a phone and minute."""
 
+A_TAKE = 0.1
+"""Seconds that a worker may need to take one phone: of many that are free none is overdue before."""
+
 FEW = 5
 """Phones that leave a worker at a time: each is without a socket for a moment."""
 
@@ -188,17 +191,20 @@ def _is_free(phone: Candidate, view: View) -> bool:
 
 
 def _takes(view: View, others: Collection[Peer], held: int) -> tuple[int, ...]:
-    """Free phones by id: what is wanted of me, what nobody has taken for too long, and others up to my share."""
-    quota = None if view.scope is None else quotas(view).get(view.me)
+    """Free phones: what is wanted of me, what nobody has taken for too long, and others up to my share.
+
+    By id, but each worker begins at another place: else all would try for the same one, and the fastest had them all.
+    """
+    shared = {} if view.scope is None else quotas(view)
+    quota = shared.get(view.me)
     shares = view.scope is None or quota is not None
+    free = [phone for phone in _ordered(view.phones) if _is_free(phone, view) and _wanting(phone, others) is None]
+    patience = view.patience + len(free) * A_TAKE / max(1, len(shared))
+    begin = len(free) * sorted(shared).index(view.me) // len(shared) if view.me in shared else 0
     taken: list[int] = []
-    for phone in _ordered(view.phones):
-        if not _is_free(phone, view):
-            continue
-        if _wanting(phone, others) is not None:
-            continue
+    for phone in free[begin:] + free[:begin]:
         below = quota is None or held + len(taken) < quota
-        if (shares and (below or phone.free_for > view.patience)) or phone.wanted_by == view.me:
+        if (shares and (below or phone.free_for > patience)) or phone.wanted_by == view.me:
             taken.append(phone.id)
     return tuple(taken)
 

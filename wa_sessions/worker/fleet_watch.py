@@ -26,6 +26,7 @@ from wa_sessions.worker.store_guard import StoreGuard
 FULL_EVERY = 5.0  # seconds between looks at the phones where nothing is known to have changed
 LONG_SILENT = 2.0  # leases
 DOUBTFUL = FREE_AFTER / 2  # of a worker's lease: silence after which its phones are looked at closely
+MOST_TAKEN = 50  # phones, until it is looked again: others may have come meanwhile
 MOST_REFUSED = 3  # phones that others were faster to take, until it is looked again
 
 
@@ -186,7 +187,9 @@ class FleetWatch:
         if self._chosen.scope is None and not self._chosen.wait:
             return refused
         rows = {row.id: row for row in seen.phones}
-        for phone_id in plan.take:
+        if len(plan.take) > MOST_TAKEN:
+            self._heard.set()
+        for phone_id in plan.take[:MOST_TAKEN]:
             if self._stopping or len(refused) == MOST_REFUSED:
                 break
             afresh = self._beginning or rows[phone_id].state == State.FAULTED
