@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 import arrivals
-import pylibmagic  # noqa: F401
+import pylibmagic  # noqa: F401  # neonize finds libmagic by it
 from neonize import events
 from neonize.client import NewClient
 from neonize.utils import build_jid

@@ -124,8 +124,8 @@ class Bench:
         """A statement on a connection with these settings, its rows fetched."""
         conn = psycopg.connect(self.url, autocommit=True, row_factory=dict_row, prepare_threshold=None)
         for setting in settings:
-            conn.execute(setting)  # type: ignore[arg-type]
-        return Try(name, lambda: conn.execute(statement, values or None).fetchall(), partial)  # type: ignore[arg-type]
+            conn.execute(setting.encode())
+        return Try(name, lambda: conn.execute(statement.encode(), values or None).fetchall(), partial)
 
     def process(self, name: str, *arguments: str | Path) -> Try:
         """A program from its start to its end."""
@@ -165,10 +165,10 @@ def one_phone(bench: Bench, number: str, organization: int, rounds: int) -> None
         rounds,
     )
     with psycopg.connect(bench.url) as conn:
-        plan = conn.execute("EXPLAIN " + ours("sums"), where).fetchall()  # type: ignore[arg-type]
+        plan = conn.execute(f"EXPLAIN {ours('sums')}".encode(), where).fetchall()
         print("\n" + "\n".join(line for (line,) in plan if "Scan" in line or "Index Cond" in line))
         try:
-            conn.execute(documented_types(), {"number": number})  # type: ignore[arg-type]
+            conn.execute(documented_types().encode(), {"number": number})
         except psycopg.Error as error:
             print(f"\nrecipe: types, as it is documented: ERROR: {error.diag.message_primary}")
 

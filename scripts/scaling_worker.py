@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import psycopg
 from support.stand_in_hosts import StandInHosts
@@ -182,14 +183,14 @@ def count_queries() -> None:
             QUERIES[name] += 1
             SECONDS[name] += time.perf_counter() - began
 
-    psycopg.Cursor.execute = counted  # type: ignore[method-assign]
+    mock.patch.object(psycopg.Cursor, "execute", counted).start()
 
 
 def be_another_machine(name: str) -> None:
     """What this process says of itself is that of a machine of its own."""
     own = ProcessIdentity.own()
     other = replace(own, host=name, boot_id=f"boot-of-{name}")
-    ProcessIdentity.own = classmethod(lambda _cls: other)  # type: ignore[method-assign, assignment]
+    mock.patch.object(ProcessIdentity, "own", return_value=other).start()
 
 
 async def main() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from contextlib import closing
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -40,7 +41,7 @@ def worker(database: Database, phone_id: int) -> UUID:
     return worker
 
 
-def answering(database: Database, worker: UUID, **answer: object) -> threading.Thread:
+def answering(database: Database, worker: UUID, **answer: Any) -> threading.Thread:
     """Answer the next request to that worker."""
 
     def answer_one() -> None:
@@ -53,7 +54,7 @@ def answering(database: Database, worker: UUID, **answer: object) -> threading.T
                 with database.transaction() as work:
                     taken = commands.take(work, worker)
             with database.transaction() as work:
-                commands.finish(work, taken[0].id, **answer)  # type: ignore[arg-type]
+                commands.finish(work, taken[0].id, **answer)
 
     thread = threading.Thread(target=answer_one)
     thread.start()

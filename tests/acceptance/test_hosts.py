@@ -525,7 +525,7 @@ def _injected(emu: Emulator, device: object, sender: Party, template: Node, mess
         for part in template.children
     ]
     node = Node("message", {**template.attrs, "id": message_id, "t": int(time.time())}, parts)
-    emu._thread.call(lambda: emu._network.deliver(device, node, sender.phone))  # type: ignore[arg-type]
+    emu._thread.call(lambda: emu._network.deliver(device, node, sender.phone))
 
 
 def _template(emu: Emulator, party: Party, sender: Party) -> Node:

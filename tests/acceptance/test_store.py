@@ -61,7 +61,7 @@ def test_no_message_is_lost_while_postgres_is_away(
 def _held(house: House, query: str) -> Iterator[None]:
     """Another connection that holds locks, so that a change stops in its middle."""
     with psycopg.connect(house.url) as conn:
-        conn.execute(query)  # type: ignore[arg-type]
+        conn.execute(query.encode())
         yield
         conn.rollback()
 
