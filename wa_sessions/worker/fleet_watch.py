@@ -70,6 +70,7 @@ class FleetWatch:
         self._heard = asyncio.Event()
         self._stopping = False
         self._beginning = True
+        self._more = False  # whether there was more to take than was taken at once
         self._next_look = self._next_full = 0.0
         self._workers: frozenset[tuple[UUID, bool]] = frozenset()
         self._free_since: dict[int, float] = {}
@@ -125,7 +126,7 @@ class FleetWatch:
         while (more := await self._act(seen, refused)) and not self._stopping:
             refused |= more
             seen = await self._see(full=True)
-        self._beginning = False
+        self._beginning = self._beginning and self._more
         self._say_how_it_is(seen)
 
     async def _see(self, *, full: bool) -> _Seen:
@@ -187,14 +188,15 @@ class FleetWatch:
         if self._chosen.scope is None and not self._chosen.wait:
             return refused
         rows = {row.id: row for row in seen.phones}
-        if len(plan.take) > MOST_TAKEN:
-            self._heard.set()
         for phone_id in plan.take[:MOST_TAKEN]:
             if self._stopping or len(refused) == MOST_REFUSED:
                 break
             afresh = self._beginning or rows[phone_id].state == State.FAULTED
             if not await self._take(phone_id, _taken_from(rows[phone_id].owner, seen), afresh=afresh):
                 refused.add(phone_id)
+        self._more = not refused and len(plan.take) > MOST_TAKEN
+        if self._more:
+            self._heard.set()
         return refused
 
     async def _take(self, phone_id: int, message: str, *, afresh: bool) -> bool:

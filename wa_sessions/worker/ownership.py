@@ -19,7 +19,7 @@ from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.lease_times import LeaseTimes
 from wa_sessions.worker.repository import TRY_AGAIN
 
-HARDLY = 0.01  # seconds
+HARDLY = 0.01  # seconds for a lock, once another was waited for
 FUTURE = 1.0  # seconds that a sign of life may be ahead of the database's clock, before that was put back
 STALE = 3600.0  # seconds of silence after which a killed worker's row is removed
 
@@ -58,10 +58,11 @@ class Ownership:
 
     def register(self) -> None:
         """Make the worker known, or its return after a silence."""
-        asked = now()
-        with self._apart() as conn:
+        with contextlib.suppress(*TRY_AGAIN), self._apart() as conn:
             workers.forget_stale(conn, STALE)
             leases.date_back(conn)
+        asked = now()
+        with self._apart(self._times.lapse) as conn:
             workers.register(
                 conn,
                 self._worker_id,
@@ -135,16 +136,16 @@ class Ownership:
         Somebody who has locked one phone may have locked many: for the others hardly any time is left.
         """
         taken: dict[int, int | WaSessionsError] = {}
-        waits = leases.HURRY
+        waits, patience = leases.HURRY, min(leases.HOLDER_TIMEOUT, self._times.lease / 4)
         for phone_id in sorted(phone_ids):
             leases.unlock(self._connected(), phone_id)
             try:
-                taken[phone_id], _ = self.take(phone_id, waits=waits)
+                taken[phone_id], _ = self.take(phone_id, waits=waits, patience=patience)
             except OwnedByAnother as error:
                 taken[phone_id] = error
             except TRY_AGAIN as error:
                 taken[phone_id] = error
-                waits = HARDLY
+                waits = patience = HARDLY
         return taken
 
     def lost_locks(self) -> bool:
@@ -182,8 +183,9 @@ class Ownership:
 
     def _mark_silent(self, silent: frozenset[int]) -> None:
         """Apart from the renewal, which waits for nobody who has locked a phone."""
-        with contextlib.suppress(*TRY_AGAIN), self._apart() as conn:
-            leases.mark_silent(conn, self._worker_id, silent)
+        with contextlib.suppress(*TRY_AGAIN):
+            with self._apart() as conn:
+                leases.mark_silent(conn, self._worker_id, silent)
             self._silent = silent
 
     def _tell_history(self, conn: Connection, phone: Phone, before: LastHolder | None) -> None:

@@ -175,6 +175,7 @@ class SessionTasks:
             self._forget(phone_id)
         elif lost is not None:
             self.set_down.add(phone_id)
+            self._forget(phone_id)
         elif phone_id in self.tasks:
             await self._hand_over(phone_id, task)
         if lost is None and task.session.stop_reason is not None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
-from wa_sessions.errors import DatabaseError, OwnedByAnother, WaSessionsError
+from wa_sessions.errors import Contended, DatabaseError, OwnedByAnother, WaSessionsError
 from wa_sessions.worker import log
 from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.lease_times import LeaseTimes
@@ -186,7 +186,8 @@ class StoreGuard:
             ]
             if failed:
                 raise failed[0]
-            await self.call(self._ownership.renew, self._silent(), self._hosts.running())
+            if await self.call(self._ownership.renew, self._silent(), self._hosts.running()) is None:
+                raise Contended("the leases were not renewed in time meanwhile: run it again")
 
     def _reclaimed(self, phone_id: int, taken: int | WaSessionsError) -> WaSessionsError | None:
         """Heed what came of a phone; why its lock is to be had later, if so."""
@@ -209,6 +210,7 @@ class StoreGuard:
         some = sorted(self._again)[:RECLAIMED_AT_ONCE]
         with contextlib.suppress(DatabaseError, *TRY_AGAIN):
             await self._reclaim(some, some)
+            self._hosts.extend_lease(self._ownership.until)
 
     def _silent(self) -> list[int]:
         return [
