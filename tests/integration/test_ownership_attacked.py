@@ -18,7 +18,8 @@ from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import OwnedByAnother
 from wa_sessions.process_identity import ProcessIdentity
-from wa_sessions.worker import session_task
+from wa_sessions.worker import fleet as shares
+from wa_sessions.worker import fleet_watch, session_task
 from wa_sessions.worker.hosts import protocol
 
 ELSEWHERE = ProcessIdentity("elsewhere", 7, "another-boot", "pid:[1]", 1)
@@ -218,12 +219,15 @@ def owned_elsewhere(fleet: WorkerFleet, phone_id: int, worker_id: UUID) -> None:
         leases.unlock(conn, phone_id)
 
 
-def test_of_workers_that_are_drained_at_once_one_keeps_the_phones(fleet: WorkerFleet) -> None:
+def test_of_workers_that_are_drained_at_once_one_keeps_the_phones(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = Opened(fleet.database, fleet.backend)
+    monkeypatch.setattr(shares, "SETTLED", 1.0)
 
     async def scenario(fleet: WorkerFleet) -> None:
         async with fleet.running(SHARED, SHARED) as workers_:
-            await until(fleet.is_run_once)
+            await until(lambda: fleet.is_run_once() and all(worker.phones for worker in workers_))
             plans = [await asyncio.to_thread(drain.plan, opened, str(worker.id)) for worker in workers_]
             ends = await asyncio.gather(
                 *(asyncio.to_thread(drain.begin, opened, plan) for plan in plans), return_exceptions=True
@@ -233,5 +237,24 @@ def test_of_workers_that_are_drained_at_once_one_keeps_the_phones(fleet: WorkerF
             fleet.rows("UPDATE wa_sessions.worker SET draining = true")
             await workers_[1].stop()
             await until(lambda: workers_[0].phones == fleet.ids)
+
+    run(scenario, fleet)
+
+
+def test_all_phones_of_a_worker_that_begins_are_begun_afresh(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many it takes at once: those after the first ones stayed closed."""
+    monkeypatch.setattr(fleet_watch, "MOST_TAKEN", 1)
+    for phone in fleet.phones:
+        fleet.rows(
+            """INSERT INTO wa_sessions.health (phone_id, organization_id, state, state_since)
+               VALUES (%s, 1, 'force_closed', now())""",
+            phone.id,
+        )
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == fleet.ids)
 
     run(scenario, fleet)
