@@ -249,6 +249,17 @@ def test_root_runs_the_server_as_a_user_that_runs_nothing_else(kept: EmbeddedSer
 
 
 @pytest.mark.root
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is not there")
+def test_root_of_a_container_sees_and_stops_the_server(kept: EmbeddedServer) -> None:
+    """There root lacks CAP_SYS_PTRACE, and cannot read everything of a process of another user."""
+    kept.ensure_running()
+    stopping = f"from wa_sessions.db.embedded import *; EmbeddedServer(Path({str(kept.data_dir)!r})).stop()"
+    subprocess.run(["setpriv", "--bounding-set", "-sys_ptrace", sys.executable, "-c", stopping], check=True)
+    assert not kept.running()
+    kept.ensure_running()
+
+
+@pytest.mark.root
 def test_no_process_of_nobody_reaches_the_server(kept: EmbeddedServer) -> None:
     kept.ensure_running()
     address, owner = kept.cluster / embedded.SOCKET_NAME, kept.cluster.stat()

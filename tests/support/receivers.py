@@ -1,11 +1,12 @@
 """Receivers of alerts on loopback: a webhook or bot that can be slow, broken or down, and a mail server."""
 
 import json
+import socket
 import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -68,8 +69,9 @@ class Receiver:
 
 @contextmanager
 def http(port: int = 0) -> Iterator[Receiver]:
-    """A web server; at ``port`` if one was there before."""
+    """A web server; at ``port`` if one was there before. Its end ends the connections that were kept alive too."""
     receiver = Receiver()
+    kept = set[socket.socket]()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -77,6 +79,11 @@ def http(port: int = 0) -> Iterator[Receiver]:
         def setup(self) -> None:
             receiver.connections += 1
             super().setup()
+            kept.add(self.connection)
+
+        def finish(self) -> None:
+            kept.discard(self.connection)
+            super().finish()
 
         def do_POST(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
@@ -100,8 +107,13 @@ def http(port: int = 0) -> Iterator[Receiver]:
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     receiver.port = server.server_port
-    with _serving(server):
-        yield receiver
+    try:
+        with _serving(server):
+            yield receiver
+    finally:
+        for connection in list(kept):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

@@ -170,14 +170,13 @@ class EmbeddedServer:
         programs = server_user.programs(self._user)
         if not self.exists():
             self._initialise(programs)
-        if not self._is_starting():
+        if pid := self._starting():
+            self._await_ready(programs, pid, self._log_size())
+        else:
             self._user.take(self.cluster)
-        offset = self._log_size()
-        if not self._is_starting():
             self._clear_remains()
             offset = self._keep_log_small()
-            self._launch(programs)
-        self._await_ready(programs, offset)
+            self._await_ready(programs, self._launch(programs), offset)
 
     def _initialise(self, programs: Path) -> None:
         """Make the cluster beside its place and move it there whole, so that a killed start leaves no half of one."""
@@ -205,35 +204,38 @@ class EmbeddedServer:
         made.rename(self.cluster)
         partial.rmdir()
 
-    def _launch(self, programs: Path) -> None:
-        """Start the postmaster in a session of its own; a shell between makes it nobody's child."""
+    def _launch(self, programs: Path) -> int:
+        """Start the postmaster in a session of its own, return its pid; a shell between makes it nobody's child."""
         settings = ["-p", str(PORT)] + [
             word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")
         ]
         command: list[str | Path] = [programs / "postgres", "-D", self.cluster, "-k", self._socket_dir(), *settings]
-        subprocess.run(
-            ["/bin/sh", "-c", '"$@" </dev/null >>"$WA_SESSIONS_SERVER_LOG" 2>&1 &', "sh", *command],
+        started = subprocess.run(
+            ["/bin/sh", "-c", '"$@" </dev/null >>"$WA_SESSIONS_SERVER_LOG" 2>&1 & echo $!', "sh", *command],
             check=True,
+            stdout=subprocess.PIPE,
             cwd="/",
             env=_environment() | {"WA_SESSIONS_SERVER_LOG": str(self.log)},
             start_new_session=True,
             umask=0o077,
             **self._user.process_options,
         )
+        return int(started.stdout)
 
-    def _await_ready(self, programs: Path, offset: int) -> None:
-        """Wait for the server, whose log from ``offset`` on tells why it does not come."""
+    def _await_ready(self, programs: Path, pid: int, offset: int) -> None:
+        """Wait for the postmaster ``pid``; where it ends, its log from ``offset`` on tells why."""
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline and not self.running():
-            if complaint := self._complaint(offset):
-                if "shared memory block" not in complaint:
+            if not _command(pid):
+                if "shared memory block" not in self._complaint(offset):
                     break
                 time.sleep(0.2)  # the last processes of a killed server are still ending
                 offset = self._log_size()
-                self._launch(programs)
+                pid = self._launch(programs)
             time.sleep(0.01)
         if not self.running():
-            reason = self._complaint(offset) or f"no answer within {START_TIMEOUT:.0f} s"
+            silent = f"no answer within {START_TIMEOUT:.0f} s" if _command(pid) else "it ended without a word"
+            reason = self._complaint(offset) or silent
             raise DatabaseError(f"the embedded server in {self.data_dir} did not start: {reason} (log: {self.log})")
 
     def _postmaster(self) -> _Postmaster | None:
@@ -243,16 +245,19 @@ class EmbeddedServer:
         except (OSError, IndexError, ValueError):
             return None
 
-    def _is_starting(self) -> bool:
+    def _starting(self) -> int | None:
+        """The pid of a postmaster that does not take connections yet."""
         postmaster = self._postmaster()
-        return postmaster is not None and self._is_ours(postmaster.pid)
+        return postmaster.pid if postmaster is not None and self._is_ours(postmaster.pid) else None
 
     def _is_ours(self, pid: int) -> bool:
-        """Whether that process is this cluster's postmaster: a number in a file may be another process by now."""
-        try:
-            return Path(f"/proc/{pid}/cwd").readlink() == self.cluster.resolve()
-        except OSError:
-            return False
+        """Whether that process is this cluster's postmaster: a number in a file may be another process by now.
+
+        Its command line tells; its working folder does not where root lacks CAP_SYS_PTRACE, as in a container.
+        """
+        program, *options = _command(pid) or [""]
+        folder = options[options.index("-D") + 1] if "-D" in options[:-1] else ""
+        return Path(program).name == "postgres" and Path(folder).resolve() == self.cluster.resolve()
 
     def _clear_remains(self) -> None:
         """Remove the pid file of a server that was killed: its number may belong to another process by now."""
@@ -287,17 +292,26 @@ class EmbeddedServer:
     def _log_size(self) -> int:
         return self.log.stat().st_size if self.log.exists() else 0
 
-    def _complaint(self, offset: int) -> str | None:
+    def _complaint(self, offset: int) -> str:
+        """The first line since ``offset`` that may tell why the server ended, or nothing."""
         if not self.log.exists():
-            return None
+            return ""
         with self.log.open("rb") as log:
             log.seek(offset)
             text = log.read(64 * 1024).decode(errors="replace")
-        return next((line for line in text.splitlines() if _COMPLAINT.search(line)), None)
+        return next((line for line in text.splitlines() if _COMPLAINT.search(line)), "")
 
 
-_COMPLAINT = re.compile(r"\b(FATAL|PANIC)\b(?!: +the database system is )|^sh: ")
-"""Of the server itself: what it tells others that knock while it starts up or recovers ends nothing."""
+_COMPLAINT = re.compile(r"\b(FATAL|PANIC)\b(?!: +(?:the database system is |terminating connection ))|^sh: ")
+"""Of the server itself, not what it told those who knocked while it started, or were there as it was killed."""
+
+
+def _command(pid: int) -> list[str]:
+    """The command line of a process; nothing where it has ended."""
+    try:
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")[:-1]
+    except OSError:
+        return []
 
 
 def _environment() -> dict[str, str]:
