@@ -62,8 +62,15 @@ _PAIR = re.compile(r"\s*\"?(\d{5,20})(?:@lid)?\"?\s*[,;:\t ]\s*\"?\+?(\d{5,20})(
 
 
 _OF_HANDLERS = (
-    *("on_message", "on_message_exec", "on_message_url", "handlers", "handler_timeout", "handler_env"),
-    *("handler_attempts", "handler_pause", "on_dead"),
+    "on_message",
+    "on_message_exec",
+    "on_message_url",
+    "handlers",
+    "handler_timeout",
+    "handler_env",
+    "handler_attempts",
+    "handler_pause",
+    "on_dead",
 )
 
 

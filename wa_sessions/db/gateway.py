@@ -235,17 +235,18 @@ def cut(conn: Connection) -> None:
 
 
 @contextlib.contextmanager
-def pinned(dedicated: Connection, within: float | None = None, patience: float | None = None) -> Iterator[None]:
+def pinned(dedicated: Connection, within: float | None = None, patience: float = 0.0) -> Iterator[None]:
     """A transaction on a dedicated connection in which names mean what they mean everywhere else.
 
     ``within``: seconds after which the server ends a statement that nobody waits for any more; else it would wait on.
-    ``patience``: seconds that a lock is waited for; Contended then.
+    ``patience``: seconds, within those, that a lock is waited for; Contended then.
     """
     with dedicated.transaction():
-        limits = {name: str(int((value or 0) * 1000)) for name, value in (("within", within), ("patience", patience))}
-        dedicated.execute(
-            queries("session").pin_within if within else queries("session").pin, limits if within else None
-        )
+        if within is None:
+            dedicated.execute(queries("session").pin)
+        else:
+            limits = {"within": str(int(within * 1000)), "patience": str(int(patience * 1000))}
+            dedicated.execute(queries("session").pin_within, limits)
         yield
 
 
