@@ -19,7 +19,7 @@ from wa_sessions.db.gateway import Database
 from wa_sessions.errors import OwnedByAnother
 from wa_sessions.process_identity import ProcessIdentity
 from wa_sessions.worker import fleet as shares
-from wa_sessions.worker import fleet_watch, session_task
+from wa_sessions.worker import fleet_watch, session_task, store_guard
 from wa_sessions.worker.hosts import protocol
 
 ELSEWHERE = ProcessIdentity("elsewhere", 7, "another-boot", "pid:[1]", 1)
@@ -123,6 +123,46 @@ def test_a_phone_that_is_locked_as_it_is_let_go_takes_no_other_with_it(
     run(scenario, fleet)
 
 
+def test_after_a_silence_a_phone_that_somebody_has_locked_keeps_no_other_down(fleet: WorkerFleet) -> None:
+    """It may be another's by then, so it is let go, and taken again as soon as nobody has it locked."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(fleet.is_run_once)
+            locked, rest = fleet.phones[0].id, fleet.ids - {fleet.phones[0].id}
+            with held(fleet, "SELECT 1 FROM wa_sessions.lease WHERE phone_id = %s FOR UPDATE", locked):
+                worker.freeze()
+                await asyncio.sleep(LEASE)
+                worker.thaw()
+                await until(lambda: worker.phones == rest)
+                await asyncio.sleep(LEASE)
+                assert fleet.is_run_once(rest)
+            await until(fleet.is_run_once)
+
+    run(scenario, fleet)
+
+
+def test_of_many_phones_that_are_locked_all_have_their_turn(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_guard, "RECLAIMED_AT_ONCE", 2)
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(fleet.is_run_once)
+            locks = worker.worker._ownership._locks
+            assert locks is not None
+            some = sorted(fleet.ids)[:2]
+            with held(fleet, "SELECT 1 FROM wa_sessions.lease WHERE phone_id = ANY(%s) FOR UPDATE", some):
+                with held(fleet, "SELECT 1 FROM wa_sessions.lease WHERE NOT phone_id = ANY(%s) FOR UPDATE", some):
+                    fleet.rows("SELECT pg_terminate_backend(%s)", locks.info.backend_pid)
+                    await until(lambda: set(worker.worker._guard._again) == fleet.ids)
+                await until(lambda: set(worker.worker._guard._again) == set(some))
+            await until(lambda: not worker.worker._guard._again)
+
+    run(scenario, fleet)
+
+
 def lock_count(fleet: WorkerFleet) -> int:
     query = "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = %s::oid"
     database = " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -183,6 +223,21 @@ def test_a_worker_that_begins_takes_nothing_of_one_whose_row_is_gone_before_a_le
             began = time.monotonic()
             await until(lambda: worker.phones == fleet.ids)
             assert time.monotonic() - began > LEASE * 0.9
+
+    run(scenario, fleet)
+
+
+def test_a_worker_that_begins_looks_again_when_the_lease_of_a_silent_one_is_over(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_watch, "FULL_EVERY", 60.0)
+    owned_elsewhere(fleet, fleet.phones[0].id, uuid4())
+    fleet.rows("UPDATE wa_sessions.worker SET heartbeat_at = clock_timestamp() - interval '1 minute'")
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == fleet.ids, 30)
+            fleet.rows("DELETE FROM wa_sessions.worker WHERE id <> %s", worker.id)
 
     run(scenario, fleet)
 

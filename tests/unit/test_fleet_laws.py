@@ -8,7 +8,19 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wa_sessions.worker.fleet import FEW, SETTLED, Candidate, Holder, Peer, Plan, Scope, View, decide, quotas
+from wa_sessions.worker.fleet import (
+    FEW,
+    SETTLED,
+    Candidate,
+    Holder,
+    Peer,
+    Plan,
+    Scope,
+    View,
+    decide,
+    lacks_handler,
+    quotas,
+)
 
 LOOK = 5.0  # seconds from one look to the next
 PATIENCE = 5.0
@@ -295,6 +307,16 @@ def test_where_some_have_a_handler_for_messages_they_have_all_phones() -> None:
     assert decide(_view(Candidate(9, wanted_by=ME), peers=(without, with_one))).take == (9,)
     for nobody in (replace(with_one, live=False), replace(with_one, draining=True), replace(with_one, handles=False)):
         assert decide(_view(Candidate(9, free_for=99), peers=(replace(without, held=0), nobody))).take == (9,)
+
+
+def test_a_handler_of_a_worker_for_all_organizations_counts_in_each() -> None:
+    without, with_one = Peer(ME, "org:1", handles=False), Peer(OTHER, "all")
+    free = Candidate(9, organization_id=1, free_for=99)
+    alone, beside = (View(ME, "org:1", peers, (free,)) for peers in ((without,), (without, with_one)))
+    assert (decide(alone).take, lacks_handler(alone)) == ((9,), False)
+    assert (decide(beside).take, lacks_handler(beside)) == ((), True)
+    for other in (replace(with_one, live=False), replace(with_one, scope="org:2"), replace(with_one, scope=None)):
+        assert not lacks_handler(replace(beside, peers=(without, other)))
 
 
 def test_workers_that_begin_at_once_try_for_different_phones() -> None:

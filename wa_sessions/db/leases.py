@@ -19,7 +19,7 @@ from wa_sessions.process_identity import ProcessIdentity
 LOCK_CLASS = 1464947539
 HOLDER_TIMEOUT = 3.0  # seconds for a connection that was ended to let go of its lock
 OLD_LEASE = 60.0  # seconds that no lease with an end of its own is ahead: of versions before 0007 they are 30 s long
-HURRY = 0.25  # seconds that a worker waits for either, which has other leases to renew
+HURRY = 0.25  # seconds that a worker, which has other leases to renew, waits for a lock of one phone
 CHANNEL = "wa_sessions_fleet"
 """Of the notifications that ``announce`` sends."""
 OPERATOR = UUID(int=0)

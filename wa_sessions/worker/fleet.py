@@ -89,7 +89,8 @@ class View:
     """What one worker knows. ``scope`` is None for one that runs phones that it was given by name: it never balances.
 
     ``wary``: it was silent itself, or has just begun, so that others' silence proves nothing yet. ``leaving``: phones
-    that are being let go; ``patience``: seconds after which a free phone is taken though it is another's share.
+    that are being let go; ``patience``: seconds after which a free phone is taken though it is another's share, and
+    ``A_TAKE`` more for each that is free with it.
     """
 
     me: UUID
@@ -146,13 +147,25 @@ def quotas(view: View) -> dict[UUID, int]:
     everyone = {peer.id: peer for peer in view.peers if peer.scope == view.scope}
     ownerless = sum(phone.holder is not Holder.ME and phone.owner not in everyone for phone in view.phones)
     total = ownerless + sum(peer.held for peer in everyone.values())
-    able = [peer for peer in everyone.values() if peer.able]
-    handling = [peer for peer in able if peer.handles]
-    sharing = sorted(handling or able, key=lambda peer: (-peer.held, peer.id))
+    handled = any(peer.handles for peer in _sharers(view))
+    sharing = [peer for peer in _sharers(view) if peer.id in everyone and (peer.handles or not handled)]
+    sharing.sort(key=lambda peer: (-peer.held, peer.id))
     if not sharing:
         return {}
     each, over = divmod(total, len(sharing))
     return {peer.id: each + (place < over) for place, peer in enumerate(sharing)}
+
+
+def lacks_handler(view: View) -> bool:
+    """Whether this worker has no handler for messages, and others of its phones have."""
+    sharers = {peer.id: peer for peer in _sharers(view)}
+    mine = sharers.get(view.me) if view.scope is not None else None
+    return mine is not None and not mine.handles and any(peer.handles for peer in sharers.values())
+
+
+def _sharers(view: View) -> list[Peer]:
+    """The workers that may take any phone of this scope."""
+    return [peer for peer in view.peers if peer.able and peer.scope in (view.scope, Scope().name)]
 
 
 def _has_to_go(phone: Candidate, others: Collection[Peer]) -> LetGo | None:

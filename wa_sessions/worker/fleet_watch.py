@@ -14,7 +14,7 @@ from wa_sessions.db.workers import WorkerRow
 from wa_sessions.errors import DatabaseError, OwnedByAnother
 from wa_sessions.health.reconnect import State
 from wa_sessions.worker import log
-from wa_sessions.worker.fleet import Candidate, Holder, Peer, Plan, Scope, View, decide
+from wa_sessions.worker.fleet import Candidate, Holder, Peer, Plan, Scope, View, decide, lacks_handler
 from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.lease_times import LeaseTimes
 from wa_sessions.worker.ownership import Ownership
@@ -118,7 +118,7 @@ class FleetWatch:
         self._next_look = min(self._next_look, now() + self._until_next(seen))
         if not full or self._was_silent(seen):
             return
-        self._next_full = now() + FULL_EVERY
+        self._next_full = now() + min(FULL_EVERY, self._wary_for() or FULL_EVERY)
         if self._workers != _able(seen):
             self._workers = _able(seen)
             self._kept.clear()
@@ -160,9 +160,13 @@ class FleetWatch:
             for limit in (FREE_AFTER, 1.0)
             if limit > row.silence >= DOUBTFUL
         ]
-        if (wary_for := self._times.lease - self._guard.back_for) > 0:
+        if (wary_for := self._wary_for()) > 0:
             left.append(wary_for)
         return max(0.02, min(left, default=self._times.renew_every))
+
+    def _wary_for(self) -> float:
+        """Seconds for which others' silence proves nothing yet, as this worker was silent itself, or has just begun."""
+        return max(0.0, self._times.lease - self._guard.back_for)
 
     # -------------------------------------------------------------------------------------------------- acting
 
@@ -231,7 +235,7 @@ class FleetWatch:
             self._chosen.scope.name if self._chosen.scope else None,
             peers,
             tuple(self._candidate(row, seen.gone) for row in runnable),
-            wary=self._guard.back_for < self._times.lease,
+            wary=self._wary_for() > 0,
             leaving=frozenset(self._sessions.leaving),
             patience=self._times.lease,
         )
@@ -284,17 +288,12 @@ class FleetWatch:
             self._sessions.over.set()
         elif any(row.id == self._me and row.draining for row in seen.workers):
             self._say("standing by: this worker is drained", "standing_by")
-        elif others and self._lacks_handler(seen):
+        elif others and lacks_handler(self._view(seen, ())):
             self._say("standing by: others run the phones, and this worker has no handler for messages", "standing_by")
         elif others:
             self._say("standing by: other workers run the phones", "standing_by")
         else:
             self._say("standing by: there is no phone to run", "standing_by")
-
-    def _lacks_handler(self, seen: _Seen) -> bool:
-        """Whether this worker has no handler for messages, and others have."""
-        mine = {row.handles for row in seen.workers if row.id == self._me}
-        return mine == {False} and any(row.handles for row in seen.workers if row.id != self._me)
 
     def _say(self, message: str, event: str) -> None:
         if message != self._said.get(event):

@@ -1,7 +1,7 @@
 """Which phones are this worker's: leases, taken one by one, renewed by one row, and taken again after a loss."""
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from importlib.metadata import version
 from typing import Any
 from uuid import UUID
@@ -130,14 +130,14 @@ class Ownership:
         self._stand_from(asked)
         return mine
 
-    def reclaim(self, phone_ids: Collection[int]) -> dict[int, int | WaSessionsError]:
+    def reclaim(self, phone_ids: Iterable[int]) -> dict[int, int | WaSessionsError]:
         """Take phones of ours again, each under a new epoch: that, or who has it, or why it is to be tried again.
 
         Somebody who has locked one phone may have locked many: for the others hardly any time is left.
         """
         taken: dict[int, int | WaSessionsError] = {}
         waits, patience = leases.HURRY, min(leases.HOLDER_TIMEOUT, self._times.lease / 4)
-        for phone_id in sorted(phone_ids):
+        for phone_id in phone_ids:
             leases.unlock(self._connected(), phone_id)
             try:
                 taken[phone_id], _ = self.take(phone_id, waits=waits, patience=patience)

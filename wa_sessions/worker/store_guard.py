@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -45,7 +45,7 @@ class StoreGuard:
         self._thread = ThreadPoolExecutor(1, "leases")
         self._in_doubt = False  # whether phones may be without their locks, or another's by now
         self._lapsed = False  # whether others may have thought this worker dead, and all is not regained since
-        self._again: set[int] = set()  # phones that are ours, whose locks could not be had anew yet
+        self._again: dict[int, None] = {}  # phones that are ours, whose locks could not be had anew yet, in turn
         self._suspected = asyncio.Event()
         self._answers = asyncio.Event()
         self._answers.set()
@@ -166,48 +166,41 @@ class StoreGuard:
         certain = frozenset[int]() if self._lapsed or mine is None else mine
         lacking = self._tasks.keys() if self._in_doubt else self._tasks.keys() - certain
         self._in_doubt |= bool(lacking)
-        await self._reclaim(lacking, certain)
+        await self._reclaim(sorted(lacking), certain)
         self._in_doubt = self._lapsed = False
         self._hosts.extend_lease(self._ownership.until)
         await self._hear_commands()
 
-    async def _reclaim(self, phone_ids: Collection[int], certain: Collection[int]) -> None:
+    async def _reclaim(self, phone_ids: Sequence[int], certain: Collection[int]) -> None:
         """A few at a time: leases are renewed meanwhile, however many there are.
 
-        Of one that is ours for ``certain`` the lock may come later, as while somebody changes it; of another the error
-        is raised, once all results are heeded.
+        Where somebody changes one at this moment, its lock may come later if it is ours for ``certain``; if not, it is
+        let go, as it may be another's by then.
         """
-        left = iter(sorted(phone_ids))
+        left = iter(phone_ids)
         while some := list(islice(left, RECLAIMED_AT_ONCE)):
-            failed = [
-                error
-                for phone_id, taken in (await self.call(self._ownership.reclaim, some)).items()
-                if (error := self._reclaimed(phone_id, taken)) is not None and phone_id not in certain
-            ]
-            if failed:
-                raise failed[0]
+            for phone_id, taken in (await self.call(self._ownership.reclaim, some)).items():
+                self._reclaimed(phone_id, taken, certain=phone_id in certain)
             if await self.call(self._ownership.renew, self._silent(), self._hosts.running()) is None:
                 raise Contended("the leases were not renewed in time meanwhile: run it again")
 
-    def _reclaimed(self, phone_id: int, taken: int | WaSessionsError) -> WaSessionsError | None:
-        """Heed what came of a phone; why its lock is to be had later, if so."""
-        self._again.discard(phone_id)
+    def _reclaimed(self, phone_id: int, taken: int | WaSessionsError, *, certain: bool) -> None:
+        """Heed what came of a phone."""
+        self._again.pop(phone_id, None)
         task = self._tasks.get(phone_id)
         if task is None:
-            return None
+            return
         if isinstance(taken, int):
             task.repository.lease.epoch = taken
-        elif isinstance(taken, OwnedByAnother):
-            task.tell(LeaseLost(str(taken)))
+        elif certain and not isinstance(taken, OwnedByAnother):
+            self._again[phone_id] = None
         else:
-            self._again.add(phone_id)
-            return taken
-        return None
+            task.tell(LeaseLost(str(taken)))
 
     async def _reclaim_again(self) -> None:
         """Some of those that somebody had locked. Their leases stand, so nobody else takes them meanwhile."""
-        self._again &= self._tasks.keys()
-        some = sorted(self._again)[:RECLAIMED_AT_ONCE]
+        self._again = {phone_id: None for phone_id in self._again if phone_id in self._tasks}
+        some = list(islice(self._again, RECLAIMED_AT_ONCE))
         with contextlib.suppress(DatabaseError, *TRY_AGAIN):
             await self._reclaim(some, some)
             self._hosts.extend_lease(self._ownership.until)
