@@ -88,7 +88,7 @@ class Tally:
     sent: Counter[str] = field(default_factory=Counter)
     arrived: Counter[str] = field(default_factory=Counter)
     scenes: Counter[str] = field(default_factory=Counter)
-    lost: list[str] = field(default_factory=list)
+    lost: dict[str, str] = field(default_factory=dict)
     incidents: list[str] = field(default_factory=list)
     outages: int = 0
     host_kills: int = 0
@@ -287,8 +287,23 @@ class Life:
         if any(at > started - 1 for at in soak.killed_at) and text not in set(host_hook.told(soak.told)):
             soak.tally.with_hosts += 1
             return
-        soak.tally.lost.append(f"{soak.seconds():.1f} s: {text!r}")
-        raise TimeoutError(f"{text!r} did not arrive within {ARRIVAL:.0f} s")
+        soak.tally.lost[text] = f"{soak.seconds():.1f} s: {text!r} ({self._seen_of(text)})"
+        raise TimeoutError(f"{text!r} did not arrive within {ARRIVAL:.0f} s: {soak.tally.lost[text]}")
+
+    def _seen_of(self, text: str) -> str:
+        """How far a message came that is missing."""
+        soak, emulator = self._soak, self._soak.stage.emulator
+        address = str(self._device.jid)
+        last = max((login.began for login in emulator.logins if login.device == address), default=0.0)
+        seen = [
+            f"{emulator.queued(self._device)} wait at WhatsApp",
+            f"logged in {time.monotonic() - last:.1f} s ago" if emulator.connected(self._device) else "not connected",
+            "told by its host" if text in set(host_hook.told(soak.told)) else "not told by a host",
+        ]
+        with contextlib.suppress(DatabaseError), soak.stage.opened.database.transaction() as conn:
+            query = "SELECT attempts, next_at, dead_at, error FROM wa_sessions.inbox WHERE text = %s"
+            seen += [f"in the inbox: {row}" for row in conn.execute(query, (text,))] or ["not in the inbox"]
+        return ", ".join(seen)
 
     def _healed_message(self) -> None:
         fault = self._soak.stage.emulator.damage_first_copies(self._phone, sender=self._peer.phone, count=1)
@@ -659,6 +674,12 @@ def twice(worker: Worker) -> list[str]:
     return [text for text, count in worker.handled.items() if count > 1]
 
 
+def came_late(soak: Soak) -> list[str]:
+    """What was given up, and handled all the same."""
+    handled = {key.partition(": ")[2] for key in soak.worker.handled}
+    return [text for text in soak.tally.lost if text in handled]
+
+
 def as_json(soak: Soak, samples: list[Sample], rows: list[Row], ending: Ending, *, ok: bool) -> dict[str, Any]:
     return {
         "ok": ok,
@@ -705,7 +726,8 @@ def main() -> int:
     print(f"events: {dict(counts)}")
     print(f"end: exit status {ending.status}, {ending.processes} processes and {ending.connections} connections left")
     print(f"unwanted events: {unwanted or 'none'}; incidents: {tally.incidents or 'none'}")
-    print(f"lost, though not damaged in every copy: {tally.lost or 'none'}")
+    print(f"lost, though not damaged in every copy: {list(tally.lost.values()) or 'none'}")
+    print(f"of these came later: {came_late(soak) or 'none'}")
     print(f"verdict: {'growing: ' + ', '.join(growing) if growing else 'flat'}")
     if options.json:
         options.json.write_text(json.dumps(as_json(soak, samples, rows, ending, ok=ok), indent=1) + "\n")
