@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Self
 
 import psycopg
 from cables import Cables
-from chaos_engine import Computer
+from chaos_computer import Computer
 from machines import Kernel, Machine, kernel
 from stage import Stage, Worker, machine
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from chaos_engine import Chaos, Plan
+from chaos_engine import Chaos
+from chaos_scene import Plan
 from machines import kernel
 from stage import machine
 

@@ -8,8 +8,9 @@ import os
 from itertools import pairwise
 
 import pytest
-from chaos_engine import Chaos, Plan
+from chaos_engine import Chaos
 from chaos_laws import Blow, Note, Seen, handled_twice, late, notes, out_of_order
+from chaos_scene import Plan
 from chaos_story import KINDS, schedule
 from machines import Kernel, kernel
 
