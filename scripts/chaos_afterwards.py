@@ -32,7 +32,7 @@ STANDING = """
 """
 CONNECTED = """
     SELECT 'a connection, ' || state || ': ' || left(query, 60) AS left_over FROM pg_stat_activity
-    WHERE backend_type = 'client backend' AND application_name IN ('measured-worker', '')
+    WHERE backend_type = 'client backend' AND application_name NOT IN ('chaos', 'wa-sessions')
 """
 KNOWN = """
     SELECT split_part(split_part("phoneJid", ':', 1), '@', 1) AS number, health.state,
@@ -73,7 +73,7 @@ class Afterwards:
     def _look(self) -> laws.Seen:
         """What stood in the inbox first, then what handlers noted: what comes in between is no loss."""
         dead = "SELECT text FROM wa_sessions.inbox WHERE dead_at IS NOT NULL"
-        accepted = [row["text"] for row in self._scene.rows("SELECT text FROM public.accepted ORDER BY number")]
+        accepted = self._scene.accepted()
         set_aside = [row["text"] for row in self._scene.rows(dead)]
         self._seen = laws.Seen(accepted, laws.notes(self._scene.notes.read_text().splitlines()), set_aside)
         return self._seen
@@ -119,7 +119,7 @@ class Afterwards:
     def judge(self) -> None:
         """Compare all that was written down with the laws."""
         result, logins = self._scene.result, self._scene.stage.emulator.logins
-        accepted, noted = self._seen.accepted, self._seen.noted
+        noted, accepted = self._seen.noted, self._scene.accepted()
         result.sent, result.accepted, result.logins = len(self._scene.sent), len({*accepted}), len(logins)
         result.handled = len({note.text for note in noted if note.what == "done"})
         result.twice, sent_again = laws.twice(noted), self._sent_again()
@@ -129,9 +129,10 @@ class Afterwards:
         self._scene.violated(
             *laws.two_sockets(overlapping(logins)),
             *(f"{text} {how} {self._past_of(text, noted)}" for text, how in self._seen.unhandled()),
+            *laws.taken_back(self._scene.stood, noted, accepted),
             *laws.never_accepted(self._scene.sent, accepted, self._scene.blows),
             *laws.handled_twice(noted, self._scene.blows),
-            *laws.out_of_order(noted, accepted, sent_again),
+            *laws.out_of_order(noted, accepted, sent_again, self._scene.blows),
             *(f"a quarantined key has no operation: {row}" for row in self._scene.rows(UNDONE)),
         )
         replaced = self._scene.rows("SELECT count(*) AS n FROM wa_sessions.event WHERE kind = 'replaced'")[0]["n"]
@@ -174,7 +175,7 @@ class Afterwards:
         )
         for computer in self._scene.computers:
             computer.machine.database.sever()  # what was swallowed, whose end no server hears of
-        self._wait_for_none(lambda: [row["left_over"] for row in self._scene.rows(CONNECTED)])
+        self._wait_for_none(lambda: [row["left_over"] for row in self._scene.rows_of_all(CONNECTED)])
 
     def _wait_for_none(self, left: Callable[[], list[str]]) -> None:
         deadline = time.monotonic() + 10

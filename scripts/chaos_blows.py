@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import threading
 import time
-from pathlib import Path
+from contextlib import ExitStack
 from random import Random
 from typing import TYPE_CHECKING
 
+import psycopg
+import two_servers
 from chaos_laws import Blow
 
 from wa_sessions.actions import changes, clean_sessions
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
     from chaos_scene import Scene
     from chaos_story import Happening
 
-RECOVERY = 90.0  # seconds for the database to come up again, on a busy machine
+FAILED = (DatabaseError, psycopg.Error, OSError, subprocess.SubprocessError)
+"""What a busy machine makes of a restart, a failover, a cable; anything else is a mistake in here and ends the run."""
 
 
 class Blows:
@@ -53,7 +57,7 @@ class Blows:
         }.get(happening.kind)
         try:
             if do is None:
-                self._of_no_machine(happening.kind, random)
+                self._of_no_machine(happening, random)
             elif computer := self._free(happening.machine):
                 try:
                     self._scene.count(happening.kind)
@@ -62,20 +66,23 @@ class Blows:
                     computer.busy.release()
             else:
                 self._scene.story.tell(f"left out, as all are busy: {happening.kind}")
-        except Exception as error:  # noqa: BLE001  # a run goes on, and tells
-            self._scene.violated(f"{happening.kind}: the program itself failed: {type(error).__name__}: {error}")
+        except FAILED as error:  # a run of an hour goes on, and tells; the workers have to bear that too
+            self._scene.violated(f"{happening.kind} could not be done: {type(error).__name__}: {error}")
 
     def _free(self, place: int) -> Computer | None:
         """The machine of that place, or the next one, to which nothing is being done; it is busy from now on."""
         in_turn = [*self._scene.computers[place:], *self._scene.computers[:place]]
         return next((one for one in in_turn if one.busy.acquire(blocking=False)), None)
 
-    def _of_no_machine(self, kind: str, random: Random) -> None:
+    def _of_no_machine(self, happening: Happening, random: Random) -> None:
+        kind = happening.kind
         match kind:
             case "rolling deploy":
                 self._rolling_deploy()
             case "restart Postgres, fast" | "restart Postgres, immediate":
                 self._restart_postgres(kind, immediate=kind.endswith("immediate"))
+            case "failover":
+                self._fail_over(happening, random)
             case "WhatsApp ends connections":
                 self._end_connections(random)
             case "replaced":
@@ -196,20 +203,34 @@ class Blows:
                 self._scene.story.tell(f"not cleaned: {error}")
 
     def _restart_postgres(self, kind: str, *, immediate: bool) -> None:
-        with self._one_server, self._blow(kind, None):
-            self._scene.count(kind)
-            if immediate:
-                pid = int((self._scene.stage.server.cluster / "postmaster.pid").read_text().split()[0])
-                os.kill(pid, signal.SIGQUIT)
-                while Path(f"/proc/{pid}").exists():
-                    time.sleep(0.01)
-            else:
-                self._scene.stage.server.stop()
-            deadline = time.monotonic() + RECOVERY
-            while True:  # which may take longer than a start's patience
-                try:
-                    self._scene.stage.server.ensure_running()
-                    return
-                except DatabaseError:
-                    if time.monotonic() > deadline:
-                        raise
+        """Of the primary. What it had not told its standby yet is seen after the restart, so no failover comes then."""
+        stage = self._scene.stage
+        with self._one_server:
+            with self._blow(kind, None):
+                self._scene.count(kind)
+                two_servers.kill(stage.server) if immediate else stage.server.stop()
+                two_servers.start(stage.server)
+            if stage.servers:
+                stage.servers.wait_until_followed()
+
+    def _fail_over(self, happening: Happening, random: Random) -> None:
+        """The primary is gone, and every other time nobody is told; the standby takes its place, and it follows then.
+
+        A silence lasts until that machine is up again; connections of before stay as silent as they were.
+        """
+        servers, silent = self._scene.stage.servers, random.random() < 0.5
+        assert servers
+        how = f"{'silent, ' if silent else ''}promoted after {happening.seconds:.1f} s"
+        with self._one_server, ExitStack() as after:
+            servers.wait_until_followed()
+            self._scene.stood.update(self._scene.accepted())
+            self._scene.count("failover")
+            with self._blow("failover", None, kills=silent, more=how):
+                for way in [one.machine.database.cables[servers.place] for one in self._scene.computers if silent]:
+                    way.swallow()
+                    after.callback(way.pass_on)
+                two_servers.kill(servers.primary)
+                time.sleep(happening.seconds)
+                self._scene.stage.promote()
+            servers.follow()
+        self._scene.story.tell("the primary of before follows")

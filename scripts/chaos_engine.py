@@ -15,7 +15,7 @@ from chaos_afterwards import Afterwards
 from chaos_blows import Blows
 from chaos_laws import Text
 from chaos_scene import Plan, Result, Scene
-from chaos_story import schedule
+from chaos_story import FAILOVER, schedule
 
 from wa_sessions.errors import WaSessionsError
 
@@ -46,7 +46,8 @@ class Chaos:
     def run(self) -> Result:
         """All of it, to the end."""
         self._afterwards.wait_until_well("in the beginning")
-        happenings = schedule(self.plan.seed, self.plan.seconds, self.plan.machines, self.plan.every, self.plan.longest)
+        plan, but = self.plan, () if self.scene.stage.servers else (FAILOVER,)
+        happenings = schedule(plan.seed, plan.seconds, plan.machines, plan.every, plan.longest, but=but)
         self.story.tell(f"seed {self.plan.seed}: {len(happenings)} things happen in {self.plan.seconds:g} s")
         writers = [threading.Thread(target=self._write, args=(n, peer)) for n, peer in enumerate(self.scene.everyone)]
         for writer in writers:

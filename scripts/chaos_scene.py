@@ -14,10 +14,12 @@ import psycopg
 from cables import Cables
 from chaos_computer import END, Computer
 from chaos_handler import NOTES, SECONDS
+from chaos_laws import Came
 from chaos_story import Story
 from machines import Machine
 from psycopg.rows import dict_row
-from stage import Stage, Worker
+from stage import WORKER, Worker
+from stage_of_two import StageOfTwo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +39,10 @@ if "wa_sessions" in sys.orig_argv and "run" in sys.orig_argv:
 """
 """A worker that does not end shows where each of its threads stands."""
 RECORD = """
-    CREATE TABLE public.accepted (number bigint NOT NULL, text text NOT NULL);
+    CREATE TABLE public.accepted (
+        number bigint NOT NULL, text text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        writer text NOT NULL DEFAULT current_setting('application_name')
+    );
     CREATE FUNCTION public.accept() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN INSERT INTO public.accepted VALUES (NEW.id, NEW.text); RETURN NEW; END $$;
     CREATE TRIGGER accept AFTER INSERT ON wa_sessions.inbox FOR EACH ROW EXECUTE FUNCTION public.accept();
@@ -46,7 +51,10 @@ RECORD = """
         $$ BEGIN INSERT INTO public.deleted VALUES (OLD.text, clock_timestamp()); RETURN OLD; END $$;
     CREATE TRIGGER forget AFTER DELETE ON wa_sessions.inbox FOR EACH ROW EXECUTE FUNCTION public.forget();
 """
-"""Whatever stands in the inbox, and be it for a moment, is written down, and when it was deleted."""
+"""Whatever stands in the inbox, and be it for a moment, is written down, with its times and the machine it is from."""
+ACCEPTED = """
+    SELECT text, writer, extract(epoch FROM clock_timestamp() - at)::float8 AS ago FROM public.accepted ORDER BY number
+"""
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ class Result:
 
 
 class Scene:
-    """See the module."""
+    """See the module. ``stood``: what was in the inbox before a failover."""
 
     def __init__(self, plan: Plan, abilities: Kernel, hear: Callable[[str], None]) -> None:
         self.plan, self._abilities = plan, abilities
@@ -95,14 +103,16 @@ class Scene:
         self.numbers = tuple(str(FIRST_PHONE + n) for n in range(plan.sessions))
         self.sent: dict[str, float] = {}
         self.replaced = 0
+        self.stood: set[str] = set()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            connections = str(60 + 6 * self.plan.sessions)
-            self.stage = stack.enter_context(Stage(max_connections=connections, fsync="off"))
+            connections = str(100 + 8 * self.plan.sessions)  # those that were forgotten stand for a minute
+            self.stage = stack.enter_context(StageOfTwo(max_connections=connections, fsync="off"))
+            if self.stage.why_not:
+                self.story.tell(f"no failover: {self.stage.why_not}")
             self.stage.pair(*self.numbers)
-            self._socket = self.stage.socket_path
             with self.connected() as conn:
                 conn.execute(RECORD)
             self.notes = self.stage.folder / "notes"
@@ -111,8 +121,8 @@ class Scene:
             cables = stack.enter_context(Cables())
             self.computers: list[Computer] = []
             for n in range(self.plan.machines):
-                machine = Machine(f"machine-{n + 1}", self.stage.emulator, self._socket, cables, self._abilities)
-                stack.enter_context(machine)
+                name, emulator, paths = f"machine-{n + 1}", self.stage.emulator, self.stage.socket_paths
+                machine = stack.enter_context(Machine(name, emulator, paths, cables, self._abilities))
                 self.computers.append(Computer(machine, self._start))
                 stack.callback(self.computers[-1].close)
             self.peers = self.stage.peers()
@@ -129,6 +139,7 @@ class Scene:
             NOTES: str(self.notes),
             SECONDS: str(HANDLER_SECONDS[place % len(HANDLER_SECONDS)]),
         }
+        environment["WA_SESSIONS_DATABASE_URL"] = environment["WA_SESSIONS_DATABASE_URL"].replace(WORKER, machine.name)
         per_host = ("--sessions-per-host", str(max(2, self.plan.sessions // 6)))
         phones = () if self.plan.shared else self.numbers[place :: self.plan.machines]
         return Worker([*phones, *per_host], environment, "chaos_handler:handle", machine.launcher)
@@ -186,10 +197,26 @@ class Scene:
             self.violated(f"the worker on {computer.name} ended with {status} after SIGTERM: {last}")
         self.story.tell(f"the worker on {computer.name} ended {time.monotonic() - began:.1f} s after SIGTERM")
 
+    def accepted(self) -> dict[str, Came]:
+        """The texts that have stood in the inbox, in the order in which they first came there."""
+        found: dict[str, Came] = {}
+        for row in self.rows(ACCEPTED):
+            found.setdefault(row["text"], Came(row["writer"], time.monotonic() - row["ago"]))
+        return found
+
     def rows(self, query: str) -> list[dict[str, Any]]:
         """What the database answers."""
         with self.connected() as conn:
             return conn.execute(query.encode()).fetchall()
+
+    def rows_of_all(self, query: str) -> list[dict[str, Any]]:
+        """What the database answers, and what its standby does."""
+        standby = [self.stage.servers.standby.conninfo()] if self.stage.servers else []
+        found = self.rows(query)
+        for conninfo in standby:
+            with psycopg.connect(conninfo, application_name="chaos", row_factory=dict_row) as conn:
+                found += conn.execute(query.encode()).fetchall()
+        return found
 
     def connected(self) -> psycopg.Connection[dict[str, Any]]:
         return psycopg.connect(self.stage.url, application_name="chaos", autocommit=True, row_factory=dict_row)
