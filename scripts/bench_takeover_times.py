@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Self
 
 import psycopg
 from cables import Cables
-from chaos_engine import Computer
+from chaos_computer import Computer
 from machines import Kernel, Machine, kernel
 from stage import Stage, Worker, machine
 
@@ -119,8 +119,8 @@ class Bench:
         with ExitStack() as stack:
             cables = stack.enter_context(Cables())
             names = ("machine-1",) if self._same else ("machine-1", "machine-2")
-            emulator, path = self.stage.emulator, self.stage.socket_path
-            there = [stack.enter_context(Machine(name, emulator, path, cables, self._abilities)) for name in names]
+            emulator, paths = self.stage.emulator, (self.stage.socket_path,)
+            there = [stack.enter_context(Machine(name, emulator, paths, cables, self._abilities)) for name in names]
             self.computers = []
             for one in (there * 2)[:2]:
                 self.computers.append(Computer(one, self._start))

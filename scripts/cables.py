@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 from wa_sessions.emulator.loop_thread import LoopThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 CHUNK = 1 << 16
 BACKLOG = 512
@@ -56,7 +56,10 @@ class _Connection:
 
 @dataclass(eq=False)
 class Cable:
-    """One way from a machine to a server. Every method may be called from any thread, and does not wait."""
+    """One way from a machine to a server. Every method may be called from any thread, and does not wait.
+
+    ``swallow`` may be called again before its ``pass_on``: nothing arrives until each has had its own.
+    """
 
     server: Server
     host: str
@@ -64,7 +67,7 @@ class Cable:
     thread: LoopThread
     _open: set[_Connection] = field(default_factory=set)
     _serving: set[asyncio.Task[None]] = field(default_factory=set)
-    _swallowing: bool = False
+    _swallowing: int = 0
 
     def sever(self) -> int:
         """Cut every connection, for both sides to see; how many there were."""
@@ -72,12 +75,22 @@ class Cable:
 
     def swallow(self) -> int:
         """From now on nothing arrives, though everything is acknowledged, as by a middlebox that lost its state."""
-        self._swallowing = True
-        return self._change(lambda one: setattr(one, "forgotten", True))
+
+        def all_of_them() -> int:
+            self._swallowing += 1
+            for one in self._open:
+                one.forgotten = True
+            return len(self._open)
+
+        return self.thread.call(all_of_them)
 
     def pass_on(self) -> None:
         """New connections work again; what was forgotten stays so, and its server is told nothing."""
-        self._swallowing = False
+
+        def one_less() -> None:
+            self._swallowing -= 1
+
+        self.thread.call(one_less)
 
     def half_open(self) -> int:
         """The client's side of each connection is gone; the server's side stands and hears nothing."""
@@ -103,7 +116,7 @@ class Cable:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on what comes, until one side ends."""
-        connection = _Connection(writer, forgotten=self._swallowing)
+        connection = _Connection(writer, forgotten=self._swallowing > 0)
         self._open.add(connection)
         task: asyncio.Task[None] | None = asyncio.current_task()
         assert task is not None
@@ -137,6 +150,30 @@ class Cable:
                     await writer.drain()
         if not connection.forgotten:
             writer.close()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The cables to several servers of one database, to all of which the same is done."""
+
+    cables: Sequence[Cable]
+
+    def sever(self) -> int:
+        """As of a cable."""
+        return sum(cable.sever() for cable in self.cables)
+
+    def swallow(self) -> int:
+        """As of a cable."""
+        return sum(cable.swallow() for cable in self.cables)
+
+    def pass_on(self) -> None:
+        """As of a cable."""
+        for cable in self.cables:
+            cable.pass_on()
+
+    def half_open(self) -> int:
+        """As of a cable."""
+        return sum(cable.half_open() for cable in self.cables)
 
 
 async def _to_nowhere(reader: asyncio.StreamReader) -> None:

@@ -2,9 +2,9 @@
 
     .venv/bin/python scripts/chaos.py --minutes 20 --sessions 60 --seed 1
 
-A private embedded database, the emulator, real neonize clients that write without end, and a worker on each of three
-machines (namespaces, see ``machines.py``). What has to be so afterwards stands in ``chaos_laws.py``. Exit status 1 if
-something is not, 2 where this machine has no namespaces.
+A private embedded database with a standby that commits wait for, the emulator, real neonize clients that write without
+end, and a worker on each of three machines (namespaces, see ``machines.py``). What has to be so afterwards stands in
+``chaos_laws.py``. Exit status 1 if something is not, 2 where this machine has no namespaces.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from chaos_engine import Chaos, Plan
+from chaos_engine import Chaos
+from chaos_scene import Plan
 from machines import kernel
 from stage import machine
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -74,10 +74,18 @@ def two_sockets(overlaps: Sequence[tuple[Login, Login]]) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Came:
+    """The machine that wrote a message into the inbox, and when."""
+
+    writer: str
+    at: float
+
+
+@dataclass(frozen=True)
 class Seen:
     """What stood in the inbox, in order; what handlers had noted by a moment after that; what was set aside."""
 
-    accepted: Sequence[str] = ()
+    accepted: Mapping[str, Came] = field(default_factory=dict)
     noted: Sequence[Note] = ()
     set_aside: Sequence[str] = ()
 
@@ -85,6 +93,19 @@ class Seen:
         """Every message that stood in the inbox was handled, or is recorded as set aside; which was not, and how."""
         handled = {note.text for note in self.noted if note.what == "done"} | {*self.set_aside}
         return [(text, "stood in the inbox and was never handled") for text in self.accepted if text not in handled]
+
+
+def taken_back(stood: Collection[str], noted: Sequence[Note], accepted: Collection[str]) -> list[str]:
+    """What stood in the inbox before a failover, or a handler has had, is known still: commits wait for the standby."""
+    known = {*accepted}
+    return [
+        f"{text} {how}, and the database knows nothing of it"
+        for texts, how in (
+            (stood, "stood in the inbox before a failover"),
+            ({note.text for note in noted}, "was given to a handler"),
+        )
+        for text in sorted({*texts} - known)
+    ]
 
 
 def never_accepted(sent: Mapping[str, float], accepted: Collection[str], blows: Sequence[Blow]) -> list[str]:
@@ -113,15 +134,38 @@ def handled_twice(noted: Sequence[Note], blows: Sequence[Blow]) -> list[str]:
     ]
 
 
-def out_of_order(noted: Sequence[Note], accepted: Sequence[str], sent_again: Collection[str]) -> list[str]:
-    """The first handlings of a chat are in the order in which its messages came into the inbox."""
-    came = {text: place for place, text in reversed(list(enumerate(accepted)))}
+def out_of_order(
+    noted: Sequence[Note], accepted: Mapping[str, Came], sent_again: Collection[str], blows: Sequence[Blow]
+) -> list[str]:
+    """The first handlings of a chat are in the order in which its messages came into the inbox.
+
+    But for what a worker wrote that something had silenced, and that had lost the phone to another machine meanwhile:
+    the new owner looks for that every 5 s, so its own next message may be before it, which is documented
+    (``docs/explanation/delivery.md``: "When a phone goes to another worker").
+    """
+    came = {text: place for place, text in enumerate(accepted)}
     return [
         f"{later.text} was handled on {later.machine} at {later.at:.2f}, before {note.text} on {note.machine} "
         f"at {note.at:.2f}"
         for later, note in _changed_places(noted, sent_again)
         if came.get(note.text, 0) < came.get(later.text, 0)
+        and not _of_a_silenced(accepted.get(note.text), later.machine, blows)
     ]
+
+
+SILENCES = ("stop", "restart", "failover", "sever", "swallow", "half-open", "pull")  # how such blows begin
+
+
+def _of_a_silenced(came: Came | None, owner: str, blows: Sequence[Blow]) -> bool:
+    """Whether a machine other than the phone's wrote this, to which something was done that silences a worker."""
+    return (
+        came is not None
+        and came.writer != owner
+        and any(
+            blow.kind.startswith(SILENCES) and blow.machine in (None, came.writer) and blow.felt(came.at, came.at)
+            for blow in blows
+        )
+    )
 
 
 def late(noted: Sequence[Note], sent_again: Collection[str]) -> int:

@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Kind:
     most: float = 0.0
 
 
+FAILOVER = "failover"
 KINDS = (
     Kind("kill worker", 4, 0.5, 9.0),
     Kind("stop worker", 3, 5.0, 20.0),
@@ -32,6 +33,7 @@ KINDS = (
     Kind("rolling deploy", 1),
     Kind("restart Postgres, fast", 1),
     Kind("restart Postgres, immediate", 1),
+    Kind(FAILOVER, 1, 0.5, 4.0),
     Kind("sever the database", 3),
     Kind("swallow the database", 3, 2.0, 15.0),
     Kind("half-open the database", 3),
@@ -54,8 +56,20 @@ class Happening:
     choice: float
 
 
-def schedule(seed: int, seconds: float, machines: int, every: float, longest: float = 20.0) -> list[Happening]:
-    """What happens in so many seconds. Each kind once, as far as there is time, before any comes again."""
+def schedule(
+    seed: int,
+    seconds: float,
+    machines: int,
+    every: float,
+    longest: float = 20.0,
+    *,
+    but: Collection[str] = (),
+) -> list[Happening]:
+    """What happens in so many seconds. Each kind once, as far as there is time, before any comes again.
+
+    ``but``: what cannot happen here.
+    """
+    kinds = [kind for kind in KINDS if kind.name not in but]
     random, found, at = Random(seed), [], 0.0
     bag: list[Kind] = []
     while True:
@@ -63,7 +77,7 @@ def schedule(seed: int, seconds: float, machines: int, every: float, longest: fl
         if at >= seconds:
             return found
         if not bag:
-            bag = [kind for kind in KINDS for _ in range(kind.weight)] if found else list(KINDS)
+            bag = [kind for kind in kinds for _ in range(kind.weight)] if found else [*kinds]
             random.shuffle(bag)
         kind = bag.pop()
         lasts = random.uniform(kind.least, min(kind.most, longest)) if kind.most else 0.0

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from cables import Cable, Cables, Server
+from cables import Bundle, Cable, Cables, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from wa_sessions.emulator import Emulator
 
@@ -73,9 +73,11 @@ def _works(*options: str) -> bool:
 
 
 class Machine:
-    """One of them. ``database`` and ``whatsapp`` are its cables."""
+    """One of them. ``database`` and ``whatsapp`` are its cables; to the database one for each of its servers."""
 
-    def __init__(self, name: str, emulator: Emulator, socket_path: str, cables: Cables, abilities: Kernel) -> None:
+    def __init__(
+        self, name: str, emulator: Emulator, socket_paths: Sequence[str], cables: Cables, abilities: Kernel
+    ) -> None:
         self.name = name
         self._abilities = abilities
         self._emulator = emulator
@@ -90,7 +92,7 @@ class Machine:
             if self._init.stdout.readline() != "up\n":
                 raise OSError(f"machine {name} does not come up")
             self.pid = only_child(self._init.pid)
-            self.database, self.whatsapp = self._wired(socket_path, cables)
+            self.database, self.whatsapp = self._wired(socket_paths, cables)
         except BaseException:
             self.close()
             raise
@@ -128,7 +130,8 @@ class Machine:
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         """The environment of a command that finds database and WhatsApp at the ends of this machine's cables."""
         proxy = f"http://{self.whatsapp.host}:{self.whatsapp.port}"
-        url = f"postgresql://postgres@{self.database.host}:{self.database.port}/postgres?sslmode=disable"
+        servers = ",".join(f"{cable.host}:{cable.port}" for cable in self.database.cables)
+        url = f"postgresql://postgres@{servers}/postgres?sslmode=disable"
         return {
             **environment,
             "HTTPS_PROXY": proxy,
@@ -156,10 +159,10 @@ class Machine:
         else:
             self.database.pass_on()
 
-    def _wired(self, socket_path: str, cables: Cables) -> tuple[Cable, Cable]:
-        database, whatsapp = Server(path=socket_path), Server(port=self._emulator._server.proxy_port)
+    def _wired(self, socket_paths: Sequence[str], cables: Cables) -> tuple[Bundle, Cable]:
+        databases, whatsapp = map(Server, socket_paths), Server(port=self._emulator._server.proxy_port)
         if not self._abilities.network:
-            return cables.lay(database), cables.lay(whatsapp)
+            return Bundle([cables.lay(database) for database in databases]), cables.lay(whatsapp)
         number = next(_numbers)
         at = number % (1 << 14) * 4
         here, there = (f"{NETWORK}.{(at + n) >> 8}.{(at + n) & 255}" for n in (1, 2))
@@ -174,7 +177,8 @@ class Machine:
             ("link", "set", "lo", "up"),
         ):
             _run(*inside, *arguments)
-        return cables.lay(database, here), cables.lay(whatsapp, network_of=self.pid)
+        bundle = Bundle([cables.lay(database, here) for database in databases])
+        return bundle, cables.lay(whatsapp, network_of=self.pid)
 
 
 def only_child(pid: int) -> int:

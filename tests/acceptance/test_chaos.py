@@ -8,9 +8,10 @@ import os
 from itertools import pairwise
 
 import pytest
-from chaos_engine import Chaos, Plan
-from chaos_laws import Blow, Note, Seen, handled_twice, late, notes, out_of_order
-from chaos_story import KINDS, schedule
+from chaos_engine import Chaos
+from chaos_laws import Blow, Came, Note, Seen, handled_twice, late, notes, out_of_order, taken_back
+from chaos_scene import Plan, Result
+from chaos_story import FAILOVER, KINDS, schedule
 from machines import Kernel, kernel
 
 TAIL = 150  # lines of the story that are shown when it ends badly
@@ -26,7 +27,8 @@ def abilities() -> Kernel:
 
 @pytest.mark.timeout(600)
 def test_half_a_minute_of_chaos(abilities: Kernel) -> None:
-    happens(Plan(seed=7, sessions=9, seconds=25.0, every=1.7, longest=8.0, rate=6.0), abilities)
+    chaos, result = happens(Plan(seed=7, sessions=9, seconds=25.0, every=1.6, longest=8.0, rate=6.0), abilities)
+    assert result.happened.get(FAILOVER) or chaos.scene.stage.why_not
 
 
 @pytest.mark.long
@@ -38,12 +40,13 @@ def test_any_length_of_chaos(abilities: Kernel) -> None:
     happens(Plan(seed=int(seed), sessions=int(sessions), seconds=60 * minutes, every=2.5), abilities)
 
 
-def happens(plan: Plan, abilities: Kernel) -> None:
+def happens(plan: Plan, abilities: Kernel) -> tuple[Chaos, Result]:
     with Chaos(plan, abilities) as chaos:
         result = chaos.run()
     story = "\n".join(chaos.story.tail(TAIL))
     assert not result.violations, f"{plan}:\n{story}\n" + "\n".join(result.violations)
     assert result.handled > 0
+    return chaos, result
 
 
 def test_a_seed_tells_what_happens() -> None:
@@ -51,6 +54,7 @@ def test_a_seed_tells_what_happens() -> None:
     assert once == again != other
     assert {happening.kind for happening in once} == {kind.name for kind in KINDS}
     assert {happening.machine for happening in once} == {0, 1, 2}
+    assert FAILOVER not in {happening.kind for happening in schedule(1, 600, 3, 2.0, but=(FAILOVER,))}
     assert all(one.at <= other.at for one, other in pairwise(once))
 
 
@@ -70,11 +74,20 @@ def test_the_laws_find_what_is_broken() -> None:
     noted = notes(NOTED)
     assert noted[0] == Note("begun", 1.0, "one", "A", "bob-77-0")
     assert len(noted) == len(NOTED) - 1
-    assert [text for text, _ in Seen(["bob-77-0", "bob-77-1"], noted).unhandled()] == ["bob-77-1"]
-    assert Seen(["bob-77-1"], noted, ["bob-77-1"]).unhandled() == []
-    assert len(out_of_order(noted, ["bob-77-0", "bob-77-1", "bob-77-2"], ())) == 1
-    assert out_of_order(noted, ["bob-77-0", "bob-77-1", "bob-77-2"], {"B"}) == []
-    assert out_of_order(noted, ["bob-77-0", "bob-77-2", "bob-77-1"], ()) == []
+    came = {f"bob-77-{place}": Came("one", 1.0 + place) for place in range(3)}
+    assert [text for text, _ in Seen(came, noted).unhandled()] == ["bob-77-1"]
+    assert Seen(came, noted, ["bob-77-1"]).unhandled() == []
+    assert taken_back(["bob-77-0"], noted, ["bob-77-0", "bob-77-1", "bob-77-2"]) == []
+    assert len(taken_back(["bob-77-0"], (), [])) == 1
+    assert len(taken_back([], noted, ["bob-77-0", "bob-77-1"])) == 1
+    assert len(out_of_order(noted, came, (), ())) == 1
+    assert out_of_order(noted, came, {"B"}, ()) == []
+    assert out_of_order(noted, {text: came[text] for text in ("bob-77-0", "bob-77-2", "bob-77-1")}, (), ()) == []
+    other, silenced = came | {"bob-77-1": Came("two", 2.0)}, Blow("stop worker", "two", 0, 1)
+    assert out_of_order(noted, other, (), [silenced]) == []
+    for owner, blow in ((other, Blow("deploy", "two", 0, 1)), (other, Blow("stop worker", "one", 0, 1))):
+        assert len(out_of_order(noted, owner, (), [blow])) == 1
+    assert len(out_of_order(noted, came, (), [silenced])) == 1
     assert (late(noted, ()), late(noted, {"B"})) == (1, 0)
     assert len(handled_twice(noted, ())) == 1
     assert handled_twice(noted, [Blow("kill worker", "one", 3, 4, kills=True)]) == []

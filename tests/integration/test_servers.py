@@ -62,6 +62,16 @@ def test_one_host_that_is_a_standby_is_for_reading(following: Pair) -> None:
         _address(database)
 
 
+def test_an_error_tells_why_the_primary_was_not_reached(following: Pair) -> None:
+    """That the standby cannot be written to is known; it is told where nothing else stands in the way."""
+    away = resolve(f"postgresql://postgres@{following.primary}:1,{following.standby}:5432/postgres?sslmode=disable")
+    with pytest.raises(DatabaseError, match=r"port 1 failed: Connection refused"):
+        Database.open(away)
+    two_standbys = f"{following.standby},{following.standby}"
+    with pytest.raises(DatabaseError, match="session is read-only"):
+        Database.open(resolve(f"postgresql://postgres@{two_standbys}/postgres?sslmode=disable"))
+
+
 def test_after_a_failover_the_other_host_is_found(open_folder: Path) -> None:
     with (
         pair(open_folder / "failing") as both,

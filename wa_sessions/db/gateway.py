@@ -48,6 +48,7 @@ ABANDONED_AFTER = 4.0
 """Seconds after which the server ends a dedicated connection whose client has vanished: before a lease of 5 s is over.
 """
 
+_STANDBY = "failed: session is read-only"
 _FUNCTION = re.compile(r"function (\S+\(.*?\)) line")
 _DEFAULTS: dict[str, Any] = {
     "connect_timeout": CONNECT_TIMEOUT,
@@ -322,11 +323,12 @@ def _primary(error: Exception) -> str:
 
 
 def _reason(error: Exception, target: Target) -> str:
-    """libpq's words, the last of several attempts, without a password."""
+    """libpq's words, without a password: of several attempts the last one that did not merely find a standby."""
     text = str(error)
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         text = error.diag.message_primary
     attempts = [line for line in text.splitlines() if "failed:" in line and not line.startswith("Multiple")]
+    attempts = [line for line in attempts if not line.endswith(_STANDBY)] or attempts
     line = _one_line(attempts[-1] if attempts else text)
     line = re.sub(r"^(- host: .*?: )?connection failed: ", "", line)
     password = conninfo_to_dict(target.conninfo).get("password")
