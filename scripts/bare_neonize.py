@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import arrivals
 import pylibmagic  # noqa: F401  # neonize finds libmagic by it
@@ -17,11 +17,14 @@ from neonize import events
 from neonize.client import NewClient
 from neonize.utils import build_jid
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 START_TIMEOUT = 30.0  # seconds; a start beside another one may end the process (Go's maps)
 
 
-def start(store: str, device: str) -> None:
-    """Connect one session; returns when it is."""
+def start(store: str, device: str, note: Callable[[str], object] = arrivals.write) -> None:
+    """Connect one session, which notes the texts that come; returns when it is."""
     number, _, more = device.partition("@")[0].partition(":")
     jid = build_jid(number)
     jid.Device = int(more)
@@ -37,7 +40,7 @@ def start(store: str, device: str) -> None:
 
     @client.event(events.MessageEv)
     def on_message(_client: NewClient, event: Any) -> None:
-        arrivals.write(event.Message.conversation or event.Message.extendedTextMessage.text)
+        note(event.Message.conversation or event.Message.extendedTextMessage.text)
 
     threading.Thread(target=client.connect, name=number, daemon=True).start()
     connected.wait(START_TIMEOUT)

@@ -4,8 +4,9 @@
 
 The phones are paired first, without the worker; what is measured begins with all keys in the store. ``wa-sessions run``
 and bare neonize (one process, ``bare_neonize.py``) take turns, each with the same phones, peers and messages. Both have
-the same handler, which does nothing but note when a message has reached it. PSS divides what processes share among
-them, so its sum is what the machine needs.
+the same handler, which does nothing but note when a message has reached it. ``--ways`` may add ``piped``: bare neonize
+that hands each message to another process, which inserts and deletes it (``piped_neonize.py``). PSS divides what
+processes share among them, so its sum is what the machine needs.
 """
 
 from __future__ import annotations
@@ -17,62 +18,37 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import arrivals
+import psutil
 import psycopg
+from fleet_tables import Figures, resources, speeds
 from stage import MB, Peer, Peers, Process, Program, Role, Stage, look, look_at_children, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-Value = TypeVar("Value")
-
 FIRST_PHONE, FIRST_PEER = 77_051_000_001, 77_052_000_001
 SCRIPTS = Path(__file__).parent
+WAYS = ("product", "bare", "piped")
 RECEIVERS = 25  # sessions at most that messages go to
 SENDERS = 10
 PACE = 0.25  # seconds between two messages of a sender when latency is measured
 REST = 65.0  # seconds without a message: Postgres ends what nobody used for 60
 IDLE = 20.0  # seconds of idling that are measured
 ARRIVAL = 150.0  # seconds for all messages to arrive
-EMULATOR = "emulator"  # and all else of this program
+EMULATOR, PEERS = "emulator", "peers"  # the first one with all else of this program
+NOT_OURS = (EMULATOR, PEERS)
 WATCHING = "watching"  # the application_name of this program's own connection
 CONNECTIONS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE backend_type = 'client backend' AND application_name IN ('', 'measured-worker')
 """
 TRANSACTIONS = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
-
-
-@dataclass
-class Figures:
-    """One run of one way. Seconds, MB, messages a second; ``cpu``: milliseconds a message of the burst, by role."""
-
-    way: str
-    sessions: int
-    connected: float = 0.0
-    storm: float = 0.0
-    burst: float = 0.0
-    live: float = 0.0
-    median_ms: float = 0.0
-    p99_ms: float = 0.0
-    cpu: dict[str, float] = field(default_factory=dict)
-    pss: dict[str, float] = field(default_factory=dict)
-    processes: int = 0
-    most_connections: int = 0
-    connections_at_rest: int | None = None
-    idle_cpu: float | None = None
-    idle_queries: float | None = None
-
-    @property
-    def memory(self) -> float:
-        """PSS of all processes together."""
-        return sum(self.pss.values())
 
 
 class Watch:
@@ -180,6 +156,13 @@ class Senders:
         return at
 
 
+def _busy(before: Any, after: Any) -> float:
+    """Percent of all cores that somebody had, between two looks at the kernel's times."""
+    spent = [b - a for a, b in zip(before, after, strict=True)]
+    total, idle = sum(spent), after.idle - before.idle + after.iowait - before.iowait
+    return 100 * (1 - idle / total)
+
+
 class Bench:
     """One stage with all phones; runs take turns on it."""
 
@@ -217,10 +200,11 @@ class Bench:
 
     def _start(self, way: str, numbers: tuple[str, ...]) -> Program:
         if way == "product":
-            more = ("--sessions-per-host", str(self.options.per_host))
+            more = ("--sessions-per-host", str(self.options.per_host), "--inbox", self.options.inbox)
             return self.stage.run(*numbers, *more, handler="arrivals:note", python_path=(SCRIPTS,))
         devices = [str(self.stage.devices[number].jid) for number in numbers]
-        return self.stage.bare([str(SCRIPTS / "bare_neonize.py"), self.stage.store, *devices])
+        own = () if way == "bare" else (self.stage.url,)
+        return self.stage.bare([str(SCRIPTS / f"{way}_neonize.py"), *own, self.stage.store, *devices])
 
     def _storm(self, program: Program, numbers: tuple[str, ...]) -> float:
         """WhatsApp cuts every connection at once; seconds until all are back."""
@@ -234,8 +218,7 @@ class Bench:
         senders, count = Senders(self.peers, self.everyone, self.arrivals, numbers), self.options.messages
         self._arriving(lambda: senders.write("hello", 0))  # asks for keys
         figures.burst = self._burst(program, senders, count, figures)
-        sent, arrived, began = self._arriving(lambda: senders.write("live", count // 2))
-        figures.live = len(sent) / (max(arrived.values()) - began)
+        self._live(program, senders, count // 2, figures)
         sent, arrived, _ = self._arriving(lambda: senders.write("paced", count // 4, PACE))
         delays = [(arrived[text] - at) * 1000 for text, at in sent.items()]
         figures.median_ms, figures.p99_ms = median(delays), quantiles(delays, n=100)[-1]
@@ -246,18 +229,31 @@ class Bench:
         self.arrivals.begin()
         for phone in phones:
             emulator.withhold(phone)
+        began = time.monotonic()
         texts = list(senders.write("burst", count))
+        figures.unheard = len(texts) / (time.monotonic() - began)
         before, began = self._cpu(program), time.monotonic()
         for phone in phones:
             emulator.hear(phone)
         last = max(self.arrivals.wait(texts).values())
-        for number in senders.receivers:
-            emulator.wait_delivered(self.stage.devices[number])
-        time.sleep(1)
-        figures.cpu = {
-            role: (after - before.get(role, 0)) * 1000 / len(texts) for role, after in self._cpu(program).items()
-        }
+        figures.cpu = self._cpu_a_message(program, senders, before, len(texts))
         return len(texts) / (last - began)
+
+    def _live(self, program: Program, senders: Senders, count: int, figures: Figures) -> None:
+        before, machine_before = self._cpu(program), psutil.cpu_times()
+        sent, arrived, began = self._arriving(lambda: senders.write("live", count))
+        figures.busy = _busy(machine_before, psutil.cpu_times())
+        figures.live = len(sent) / (max(arrived.values()) - began)
+        figures.live_cpu = self._cpu_a_message(program, senders, before, len(sent))
+
+    def _cpu_a_message(
+        self, program: Program, senders: Senders, before: dict[str, float], messages: int
+    ) -> dict[str, float]:
+        """Milliseconds by role since ``before``, when all receipts have come too."""
+        for number in senders.receivers:
+            self.stage.emulator.wait_delivered(self.stage.devices[number])
+        time.sleep(1)
+        return {role: (after - before.get(role, 0)) * 1000 / messages for role, after in self._cpu(program).items()}
 
     def _arriving(self, write: Callable[[], dict[str, float]]) -> tuple[dict[str, float], dict[str, float], float]:
         self.arrivals.begin()
@@ -272,7 +268,7 @@ class Bench:
         time.sleep(IDLE)
         seconds = time.monotonic() - began
         spent = {role: after - before.get(role, 0) for role, after in self._cpu(program).items()}
-        figures.idle_cpu = sum(spent[role] for role in spent if role != EMULATOR) / seconds * 100
+        figures.idle_cpu = sum(spent[role] for role in spent if role not in NOT_OURS) / seconds * 100
         figures.idle_queries = (self.watch.transactions() - transactions) / seconds
 
     def _processes(self, program: Program) -> list[Process]:
@@ -283,7 +279,8 @@ class Bench:
     def _cpu(self, program: Program) -> dict[str, float]:
         """Seconds of CPU so far, by role."""
         spent = _by_role((process.role, process.cpu) for process in self._processes(program))
-        return {**spent, Role.POSTGRES.value: self.stage.postgres_cpu(), EMULATOR: time.process_time()}
+        theirs = {Role.POSTGRES.value: self.stage.postgres_cpu(), PEERS: self.peers.cpu()}
+        return {**spent, **theirs, EMULATOR: time.process_time()}
 
 
 def _by_role(values: Iterator[tuple[Role, float]]) -> dict[str, float]:
@@ -293,63 +290,12 @@ def _by_role(values: Iterator[tuple[Role, float]]) -> dict[str, float]:
     return found
 
 
-# ------------------------------------------------------------------------------------------------- the tables
-
-
-def _of(runs: Sequence[Figures], of: Callable[[Figures], float | None]) -> float | None:
-    values = [value for one in runs if (value := of(one)) is not None]
-    return median(values) if values else None
-
-
-def _cell(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
-
-
-def resources(found: Sequence[list[Figures]]) -> str:
-    """Memory, connections, idling."""
-    titles = (
-        "way | sessions | processes | PSS, MB | MB a session | connections: most | at rest | idle: CPU % | queries/s"
-    )
-    lines = [f"| {titles} |", f"| --- |{' ---: |' * titles.count('|')}"]
-    for runs in found:
-        cells = [
-            *(runs[0].way, str(runs[0].sessions), _cell(_of(runs, lambda f: f.processes), ".0f")),
-            *(_cell(_of(runs, lambda f: f.memory), ".0f"), _cell(_of(runs, lambda f: f.memory / f.sessions), ".2f")),
-            _cell(max(one.most_connections for one in runs), ".0f"),
-            _cell(_of(runs, lambda f: f.connections_at_rest), ".0f"),
-            *(_cell(_of(runs, lambda f: f.idle_cpu), ".1f"), _cell(_of(runs, lambda f: f.idle_queries), ".1f")),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _cpu_of(role: str, figures: Figures) -> float | None:
-    return figures.cpu.get(role)
-
-
-def speeds(found: Sequence[list[Figures]]) -> str:
-    """Starts, storms, messages."""
-    titles = (
-        "way | sessions | all connected, s | storm, s | burst/s | live/s | latency ms: median / p99 | CPU ms a message"
-    )
-    lines = [f"| {titles} |", f"| --- |{' ---: |' * (titles.count('|') - 1)} --- |"]
-    for runs in found:
-        shares = {role: _of(runs, partial(_cpu_of, role)) or 0.0 for role in runs[0].cpu}
-        cells = [
-            *(runs[0].way, str(runs[0].sessions), _cell(_of(runs, lambda f: f.connected), ".1f")),
-            *(_cell(_of(runs, lambda f: f.storm), ".1f"), _cell(_of(runs, lambda f: f.burst), ".0f")),
-            _cell(_of(runs, lambda f: f.live), ".0f"),
-            f"{_cell(_of(runs, lambda f: f.median_ms), '.0f')} / {_cell(_of(runs, lambda f: f.p99_ms), '.0f')}",
-            ", ".join(f"{role} {share:.2f}" for role, share in shares.items()),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 10, 25, 50, 150, 300])
     parser.add_argument("--per-host", type=int, default=25)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS[:2])
+    parser.add_argument("--inbox", choices=("database", "memory"), default="database", help="of wa-sessions run")
     parser.add_argument("--rounds", type=int, default=1, help="how often each way has its turn")
     parser.add_argument("--messages", type=int, default=1000, help="in a burst; half of it live, a quarter timed")
     parser.add_argument("--no-rest", action="store_true", help="leave out what needs a minute of rest for each size")
@@ -361,13 +307,14 @@ def main() -> None:
         bench = Bench(stage, options)
         for sessions in options.sessions:
             for number in range(options.rounds):
-                for way in ("product", "bare"):
+                for way in options.ways:
                     at_rest = way == "product" and number == 0 and not options.no_rest
                     figures = bench.run(way, sessions, at_rest=at_rest)
                     found.setdefault((sessions, way), []).append(figures)
                     print(f"{os.getloadavg()[0]:.1f} load: {asdict(figures)}", flush=True)
         version = bench.watch.version()
-    print(f"\n{machine()}, Postgres {version}; {options.per_host} sessions a host; handler: notes the arrival, no more")
+    print(f"\n{machine()}, Postgres {version}; {options.per_host} sessions a host, inbox: {options.inbox};", end=" ")
+    print("handler: notes the arrival, no more")
     print(f"\n{resources(list(found.values()))}\n\n{speeds(list(found.values()))}")
     if options.json:
         everything = [asdict(one) for runs in found.values() for one in runs]

@@ -254,6 +254,11 @@ class Peers:
             f"{text!r} for {peer.name}",
         )
 
+    def cpu(self) -> float:
+        """Seconds of CPU that the process has had."""
+        times = psutil.Process(self._process.pid).cpu_times()
+        return times.user + times.system
+
     def kill(self) -> None:
         """End the process."""
         self._process.kill()
@@ -425,6 +430,8 @@ class Role(StrEnum):
     HOST = "host"
     HANDLER = "handler"
     BARE = "bare neonize"
+    PIPED = "piped neonize"
+    INSERTING = "its other process"
     POSTGRES = "Postgres"
     OTHER = "other"
 
@@ -434,6 +441,8 @@ _ROLES = {
     "worker.delivery": Role.HANDLER,
     "wa_sessions run": Role.WORKER,
     "bare_": Role.BARE,
+    "--inserting": Role.INSERTING,
+    "piped_": Role.PIPED,
 }
 
 
