@@ -258,3 +258,29 @@ def test_all_phones_of_a_worker_that_begins_are_begun_afresh(
             await until(lambda: worker.phones == fleet.ids)
 
     run(scenario, fleet)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_phones_that_somebody_has_locked_keep_no_other_waiting_as_a_worker_begins(
+    database: Database, server: EmbeddedServer, *, named: bool
+) -> None:
+    """Each was waited for, one after the other: sixty of them kept the last one without a worker for 15 s."""
+    fleet = WorkerFleet(database, server, 60)
+    for phone in fleet.phones:
+        released_before(fleet, phone.id)
+    last = fleet.phones[-1]
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        with held(fleet, "SELECT 1 FROM wa_sessions.lease WHERE phone_id <> %s FOR UPDATE", last.id):
+            async with fleet.running() as _:
+                worker = fleet.begin(None, fleet.phones) if named else fleet.begin()
+                await until(lambda: last.id in worker.phones, within=8)
+
+    run(scenario, fleet)
+
+
+def released_before(fleet: WorkerFleet, phone_id: int) -> None:
+    """Free, and some worker had it once."""
+    with fleet.database.transaction() as conn:
+        leases.take(conn, phone_id, former := uuid4())
+        leases.release(conn, phone_id, former)

@@ -17,7 +17,7 @@ from wa_sessions.worker import log
 from wa_sessions.worker.fleet import Candidate, Holder, Peer, Plan, Scope, View, decide
 from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.lease_times import LeaseTimes
-from wa_sessions.worker.ownership import Ownership
+from wa_sessions.worker.ownership import HARDLY, Ownership
 from wa_sessions.worker.process_watch import ProcessWatch
 from wa_sessions.worker.repository import TRY_AGAIN
 from wa_sessions.worker.session_tasks import SessionTasks
@@ -70,6 +70,7 @@ class FleetWatch:
         self._heard = asyncio.Event()
         self._stopping = False
         self._beginning = True
+        self._waits = HURRY  # seconds for somebody's lock: hardly any, once one was waited for in this look
         self._more = False  # whether there was more to take than was taken at once
         self._next_look = self._next_full = 0.0
         self._workers: frozenset[tuple[UUID, bool]] = frozenset()
@@ -122,6 +123,7 @@ class FleetWatch:
         if self._workers != _able(seen):
             self._workers = _able(seen)
             self._kept.clear()
+        self._waits = HURRY
         refused: set[int] = set()
         while (more := await self._act(seen, refused)) and not self._stopping:
             refused |= more
@@ -201,8 +203,10 @@ class FleetWatch:
 
     async def _take(self, phone_id: int, message: str, *, afresh: bool) -> bool:
         try:
-            epoch, phone = await self._guard.call(partial(self._ownership.take, phone_id, waits=HURRY, patience=HURRY))
+            take = partial(self._ownership.take, phone_id, waits=self._waits, patience=HURRY)
+            epoch, phone = await self._guard.call(take)
         except (OwnedByAnother, *TRY_AGAIN) as error:
+            self._waits = self._waits if isinstance(error, OwnedByAnother) else HARDLY
             self._refusals[phone_id] += 1
             if self._refusals[phone_id] == 2:  # once others may have been faster
                 log.warn(f"phone #{phone_id} is not taken: {error}", event="owned_by_another", phone_id=phone_id)
