@@ -284,3 +284,24 @@ def released_before(fleet: WorkerFleet, phone_id: int) -> None:
     with fleet.database.transaction() as conn:
         leases.take(conn, phone_id, former := uuid4())
         leases.release(conn, phone_id, former)
+
+
+def test_a_phone_that_somebody_has_locked_as_a_worker_begins_is_begun_afresh_too(fleet: WorkerFleet) -> None:
+    late = fleet.phones[0]
+    for phone in fleet.phones:
+        released_before(fleet, phone.id)
+        fleet.rows(
+            """INSERT INTO wa_sessions.health (phone_id, organization_id, state, state_since)
+               VALUES (%s, 1, 'force_closed', now())""",
+            phone.id,
+        )
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running() as _:
+            with held(fleet, "SELECT 1 FROM wa_sessions.lease WHERE phone_id = %s FOR UPDATE", late.id):
+                worker = fleet.begin()
+                await until(lambda: worker.phones == fleet.ids - {late.id})
+                await until(lambda: not worker.worker._sessions.tasks.keys() & {late.id})
+            await until(lambda: worker.phones == fleet.ids)
+
+    run(scenario, fleet)

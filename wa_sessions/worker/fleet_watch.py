@@ -70,6 +70,7 @@ class FleetWatch:
         self._heard = asyncio.Event()
         self._stopping = False
         self._beginning = True
+        self._begun_late: set[int] = set()  # free as this worker began, and locked by somebody until now
         self._waits = HURRY  # seconds for somebody's lock: hardly any, once one was waited for in this look
         self._more = False  # whether there was more to take than was taken at once
         self._next_look = self._next_full = 0.0
@@ -193,7 +194,8 @@ class FleetWatch:
         for phone_id in plan.take[:MOST_TAKEN]:
             if self._stopping or len(refused) == MOST_REFUSED:
                 break
-            afresh = self._beginning or rows[phone_id].state == State.FAULTED
+            begins = self._beginning or phone_id in self._begun_late
+            afresh = begins or rows[phone_id].state == State.FAULTED
             if not await self._take(phone_id, _taken_from(rows[phone_id].owner, seen), afresh=afresh):
                 refused.add(phone_id)
         self._more = not refused and len(plan.take) > MOST_TAKEN
@@ -206,7 +208,10 @@ class FleetWatch:
             take = partial(self._ownership.take, phone_id, waits=self._waits, patience=HURRY)
             epoch, phone = await self._guard.call(take)
         except (OwnedByAnother, *TRY_AGAIN) as error:
-            self._waits = self._waits if isinstance(error, OwnedByAnother) else HARDLY
+            if not isinstance(error, OwnedByAnother):
+                self._waits = HARDLY
+                if self._beginning:
+                    self._begun_late.add(phone_id)
             self._refusals[phone_id] += 1
             if self._refusals[phone_id] == 2:  # once others may have been faster
                 log.warn(f"phone #{phone_id} is not taken: {error}", event="owned_by_another", phone_id=phone_id)
@@ -230,6 +235,7 @@ class FleetWatch:
         free = {row.id for row in runnable if row.owner != self._me}
         self._free_since = {phone_id: self._free_since.get(phone_id, now()) for phone_id in free}
         self._refusals = Counter({id_: times for id_, times in self._refusals.items() if id_ in free | set(refused)})
+        self._begun_late &= free | set(refused)
         return View(
             self._me,
             self._chosen.scope.name if self._chosen.scope else None,
