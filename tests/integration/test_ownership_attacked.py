@@ -13,13 +13,15 @@ from support.fleets import LEASE, SHARED, WorkerFleet, until
 
 from wa_sessions.actions import drain
 from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.ownership import ask, live_owner
 from wa_sessions.db import leases, workers
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import OwnedByAnother
+from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.process_identity import ProcessIdentity
 from wa_sessions.worker import fleet as shares
-from wa_sessions.worker import fleet_watch, session_task
+from wa_sessions.worker import fleet_watch, policy, session_task
 from wa_sessions.worker.hosts import protocol
 
 ELSEWHERE = ProcessIdentity("elsewhere", 7, "another-boot", "pid:[1]", 1)
@@ -303,5 +305,36 @@ def test_a_phone_that_somebody_has_locked_as_a_worker_begins_is_begun_afresh_too
                 await until(lambda: worker.phones == fleet.ids - {late.id})
                 await until(lambda: not worker.worker._sessions.tasks.keys() & {late.id})
             await until(lambda: worker.phones == fleet.ids)
+
+    run(scenario, fleet)
+
+
+def test_a_worker_whose_only_other_phone_an_operator_has_does_not_end(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Set down for its faults was one phone alone; nobody was there for the other one when it came back."""
+    monkeypatch.setattr(policy, "MOST_FAULTS", 1)
+    faulty, lent, *rest = fleet.phones
+    for phone in rest:
+        fleet.rows('DELETE FROM public."OrganizationPhone" WHERE id = %s', phone.id)
+        fleet.phones.remove(phone)
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == fleet.ids)
+            await until(lambda: fleet.is_run_once())
+            with fleet.database.transaction() as conn:
+                owner = live_owner(conn, lent.id)
+            assert owner is not None
+            opened = Opened(fleet.database, fleet.backend)
+            await asyncio.to_thread(ask, opened, lent, owner, "release", 10, reason="a test")
+            client = worker.hosts.client_of(faulty.id)
+            assert client is not None
+            fault = protocol.Undecrypted(client, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
+            worker.hosts.tell(client, fault)
+            await until(lambda: worker.worker._sessions.set_down == {faulty.id} and not worker.worker._sessions.running)
+            ends = "UPDATE wa_sessions.lease SET wanted_until = now() + interval '1 second' WHERE phone_id = %s"
+            fleet.rows(ends, lent.id)
+            await until(lambda: worker.phones == {lent.id})
 
     run(scenario, fleet)

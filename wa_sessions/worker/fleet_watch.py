@@ -290,7 +290,8 @@ class FleetWatch:
             self._said.pop("standing_by", None)
             return
         others = sum(row.held for row in seen.workers if row.id != self._me)
-        if self._chosen.scope and self._sessions.set_down and not others:
+        later = any(row.reserved or self._is_runnable(row) for row in seen.phones)
+        if self._chosen.scope and self._sessions.set_down and not others and not later:
             self._sessions.over.set()
         elif any(row.id == self._me and row.draining for row in seen.workers):
             self._say("standing by: this worker is drained", "standing_by")
