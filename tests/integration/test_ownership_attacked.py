@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -9,7 +10,8 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from support.fleets import LEASE, SHARED, WorkerFleet, until
+from support.fleets import LEASE, SHARED, RunningWorker, WorkerFleet, until
+from support.stand_in_hosts import StandInHandlers
 
 from wa_sessions.actions import drain
 from wa_sessions.actions.connection import Opened
@@ -338,3 +340,39 @@ def test_a_worker_whose_only_other_phone_an_operator_has_does_not_end(
             await until(lambda: worker.phones == {lent.id})
 
     run(scenario, fleet)
+
+
+def test_what_is_taken_as_the_worker_is_told_to_end_is_begun_with_no_more(fleet: WorkerFleet) -> None:
+    """Its session was killed with the worker, and said that it goes on."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        fleet.rows('CREATE TABLE public.kept AS SELECT * FROM public."OrganizationPhone"')
+        fleet.rows('DELETE FROM public."OrganizationPhone"')
+        worker = RunningWorker(fleet.database, fleet.backend, SHARED, LongHandlers())
+        take, takes, goes_on = worker.worker._ownership.take, threading.Event(), threading.Event()
+
+        def take_slowly(phone_id: int, **how: Any) -> Any:
+            takes.set()
+            assert goes_on.wait(20)
+            return take(phone_id, **how)
+
+        worker.worker._ownership.take = take_slowly  # type: ignore[method-assign]
+        worker.start()
+        fleet.rows('INSERT INTO public."OrganizationPhone" SELECT * FROM public.kept')
+        await until(takes.is_set)
+        worker.worker.stop()
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0.1, goes_on.set)
+        await worker.task
+        assert worker.hosts.opened == []
+        assert fleet.rows("SELECT phone_id, state FROM wa_sessions.health") == []
+        assert fleet.rows("SELECT 1 FROM wa_sessions.lease WHERE expires_at > clock_timestamp()") == []
+
+    run(scenario, fleet)
+
+
+class LongHandlers(StandInHandlers):
+    """They have something in hand as the worker ends."""
+
+    async def drain(self, within: float) -> None:
+        await asyncio.sleep(1)

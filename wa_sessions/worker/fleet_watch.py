@@ -216,6 +216,10 @@ class FleetWatch:
             if self._refusals[phone_id] == 2:  # once others may have been faster
                 log.warn(f"phone #{phone_id} is not taken: {error}", event="owned_by_another", phone_id=phone_id)
             return False
+        if self._stopping:  # told to end meanwhile: nobody would wait for its session
+            with contextlib.suppress(DatabaseError, *TRY_AGAIN):
+                await self._guard.call(self._ownership.release, phone_id)
+            return False
         self._refusals.pop(phone_id, None)
         if phone_id in self._offered:
             self._offered.discard(phone_id)
