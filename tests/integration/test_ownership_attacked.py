@@ -25,6 +25,7 @@ from wa_sessions.process_identity import ProcessIdentity
 from wa_sessions.worker import fleet as shares
 from wa_sessions.worker import fleet_watch, policy, session_task
 from wa_sessions.worker.hosts import protocol
+from wa_sessions.worker.session_tasks import RESERVED
 
 ELSEWHERE = ProcessIdentity("elsewhere", 7, "another-boot", "pid:[1]", 1)
 
@@ -199,6 +200,34 @@ def test_a_phone_that_was_released_before_the_clock_was_put_back_is_free(fleet: 
     async def scenario(fleet: WorkerFleet) -> None:
         async with fleet.running(SHARED) as [worker]:
             await until(lambda: worker.phones == fleet.ids)
+
+    run(scenario, fleet)
+
+
+@pytest.mark.parametrize("reserved", [False, True])
+def test_a_phone_that_was_free_as_the_clock_was_put_back_is_taken_by_a_worker_that_runs(
+    fleet: WorkerFleet, *, reserved: bool
+) -> None:
+    """It was looked at as a worker begins alone: for an hour nobody would have taken it."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(fleet.is_run_once)
+            phone = fleet.phones[0]
+            fleet.rows('CREATE TABLE public.kept AS SELECT * FROM public."OrganizationPhone" WHERE id = %s', phone.id)
+            fleet.rows('DELETE FROM public."OrganizationPhone" WHERE id = %s', phone.id)
+            await until(lambda: fleet.held(worker) == worker.phones == fleet.ids - {phone.id})
+            if reserved:
+                with fleet.database.transaction() as conn:
+                    leases.reserve(conn, phone.id, 3600 + RESERVED)
+            else:
+                fleet.rows(
+                    """UPDATE wa_sessions.lease
+                       SET worker_id = gen_random_uuid(), expires_at = now() + interval '1 hour' WHERE phone_id = %s""",
+                    phone.id,
+                )
+            fleet.rows('INSERT INTO public."OrganizationPhone" SELECT * FROM public.kept')
+            await until(fleet.is_run_once, within=15)
 
     run(scenario, fleet)
 

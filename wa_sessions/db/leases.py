@@ -128,8 +128,12 @@ def take(
 
 
 def date_back(conn: Connection) -> None:
-    """Let phones be free that were released before the clock was put back: until that time nobody would take them."""
+    """Let phones be free that were released before the clock was put back: until that time nobody would take them.
+
+    Those too that an operator had for some seconds.
+    """
     conn.execute(_SQL.date_back, {"longest": OLD_LEASE})
+    conn.execute(_SQL.date_back_reserved, {"longest": OLD_LEASE, "operator": OPERATOR})
 
 
 def block(conn: Connection, phone_id: int, *, dead: UUID | None = None) -> None:
