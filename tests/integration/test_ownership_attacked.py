@@ -405,3 +405,22 @@ class LongHandlers(StandInHandlers):
 
     async def drain(self, within: float) -> None:
         await asyncio.sleep(1)
+
+
+def test_phones_that_another_worker_had_meanwhile_and_gave_up_are_run_again(fleet: WorkerFleet) -> None:
+    """They were its own again, stayed as the other one had left them, stopped, and nobody else could take them."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == fleet.ids)
+            second = fleet.begin()
+            await until(lambda: second.worker._guard.back_for > LEASE)
+            first.freeze()
+            await until(lambda: second.phones == fleet.ids and all_pairing(fleet))
+            await second.stop()
+            for client in list(first.hosts.clients):  # its hosts had ended by themselves
+                first.hosts.lose(client)
+            first.thaw()
+            await until(fleet.is_run_once)
+
+    run(scenario, fleet)
