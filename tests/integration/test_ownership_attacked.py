@@ -25,6 +25,7 @@ from wa_sessions.process_identity import ProcessIdentity
 from wa_sessions.worker import fleet as shares
 from wa_sessions.worker import fleet_watch, policy, session_task
 from wa_sessions.worker.hosts import protocol
+from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.session_tasks import RESERVED
 
 ELSEWHERE = ProcessIdentity("elsewhere", 7, "another-boot", "pid:[1]", 1)
@@ -420,6 +421,27 @@ def test_phones_that_another_worker_had_meanwhile_and_gave_up_are_run_again(flee
             await second.stop()
             for client in list(first.hosts.clients):  # its hosts had ended by themselves
                 first.hosts.lose(client)
+            first.thaw()
+            await until(fleet.is_run_once)
+
+    run(scenario, fleet)
+
+
+def test_a_worker_whose_row_somebody_removed_has_its_phones_to_itself_until_it_cannot_live(fleet: WorkerFleet) -> None:
+    """Others ended its connection and took them at once, while its sockets were open."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == fleet.ids)
+            second = fleet.begin()
+            await until(lambda: second.worker._guard.back_for > LEASE)
+            await until(lambda: first.hosts.until > now() + LEASE / 2)
+            first.freeze()
+            fleet.rows("DELETE FROM wa_sessions.worker WHERE id = %s", first.id)
+            fleet.rows("SELECT pg_notify('wa_sessions_fleet', '')")
+            while first.hosts.until > now():
+                assert not second.phones
+                await asyncio.sleep(0.02)
             first.thaw()
             await until(fleet.is_run_once)
 

@@ -243,7 +243,9 @@ def _grip(conn: Connection, phone_id: int, worker_id: UUID, *, dead: UUID | None
     if not row["while_renewed"]:
         return _Grip.LEASE
     silence = conn.execute(_SQL.silence, {"worker_id": row["worker_id"]}).fetchone()
-    if silence is None or silence["leases"] >= 1:
+    if silence is None:  # somebody removed its row: that proves nothing, and a worker that lives holds the lock
+        return _Grip.LOCK
+    if silence["leases"] >= 1:
         return _Grip.NONE
     return _Grip.LOCK if silence["leases"] >= FREE_AFTER else _Grip.LEASE
 
