@@ -243,7 +243,7 @@ def test_a_worker_that_does_not_wait_ends_when_another_has_its_last_phone(fleet:
             await until(lambda: len(named.phones) == 1)
             fleet.rows(
                 """UPDATE wa_sessions.lease
-                   SET worker_id = gen_random_uuid(), epoch = epoch + 1, expires_at = now() + interval '1 hour'"""
+                   SET worker_id = gen_random_uuid(), epoch = epoch + 1, expires_at = now() + interval '30 seconds'"""
             )
             with pytest.raises(OwnedByAnother, match="no phone is left to this worker"):
                 await named.task

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -9,18 +10,23 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from support.fleets import LEASE, SHARED, WorkerFleet, until
+from support.fleets import LEASE, SHARED, RunningWorker, WorkerFleet, until
+from support.stand_in_hosts import StandInHandlers
 
 from wa_sessions.actions import drain
 from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.ownership import ask, live_owner
 from wa_sessions.db import leases, workers
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import OwnedByAnother
+from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.process_identity import ProcessIdentity
 from wa_sessions.worker import fleet as shares
-from wa_sessions.worker import fleet_watch, session_task, store_guard
+from wa_sessions.worker import fleet_watch, policy, session_task, store_guard
 from wa_sessions.worker.hosts import protocol
+from wa_sessions.worker.hosts.deadline import now
+from wa_sessions.worker.session_tasks import RESERVED
 
 ELSEWHERE = ProcessIdentity("elsewhere", 7, "another-boot", "pid:[1]", 1)
 
@@ -254,6 +260,34 @@ def test_a_phone_that_was_released_before_the_clock_was_put_back_is_free(fleet: 
     run(scenario, fleet)
 
 
+@pytest.mark.parametrize("reserved", [False, True])
+def test_a_phone_that_was_free_as_the_clock_was_put_back_is_taken_by_a_worker_that_runs(
+    fleet: WorkerFleet, *, reserved: bool
+) -> None:
+    """It was looked at as a worker begins alone: for an hour nobody would have taken it."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(fleet.is_run_once)
+            phone = fleet.phones[0]
+            fleet.rows('CREATE TABLE public.kept AS SELECT * FROM public."OrganizationPhone" WHERE id = %s', phone.id)
+            fleet.rows('DELETE FROM public."OrganizationPhone" WHERE id = %s', phone.id)
+            await until(lambda: fleet.held(worker) == worker.phones == fleet.ids - {phone.id})
+            if reserved:
+                with fleet.database.transaction() as conn:
+                    leases.reserve(conn, phone.id, 3600 + RESERVED)
+            else:
+                fleet.rows(
+                    """UPDATE wa_sessions.lease
+                       SET worker_id = gen_random_uuid(), expires_at = now() + interval '1 hour' WHERE phone_id = %s""",
+                    phone.id,
+                )
+            fleet.rows('INSERT INTO public."OrganizationPhone" SELECT * FROM public.kept')
+            await until(fleet.is_run_once, within=15)
+
+    run(scenario, fleet)
+
+
 def test_a_worker_that_has_phones_is_not_forgotten_however_old_its_last_sign_of_life(fleet: WorkerFleet) -> None:
     """The database's clock was put forward: it lives, and gives the next sign within a second."""
     alive, dead = uuid4(), uuid4()
@@ -311,5 +345,159 @@ def test_all_phones_of_a_worker_that_begins_are_begun_afresh(
     async def scenario(fleet: WorkerFleet) -> None:
         async with fleet.running(SHARED) as [worker]:
             await until(lambda: worker.phones == fleet.ids)
+
+    run(scenario, fleet)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_phones_that_somebody_has_locked_keep_no_other_waiting_as_a_worker_begins(
+    database: Database, server: EmbeddedServer, *, named: bool
+) -> None:
+    """Each was waited for, one after the other: sixty of them kept the last one without a worker for 15 s."""
+    fleet = WorkerFleet(database, server, 60)
+    for phone in fleet.phones:
+        released_before(fleet, phone.id)
+    last = fleet.phones[-1]
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        with held(fleet, "SELECT 1 FROM wa_sessions.lease WHERE phone_id <> %s FOR UPDATE", last.id):
+            async with fleet.running() as _:
+                worker = fleet.begin(None, fleet.phones) if named else fleet.begin()
+                await until(lambda: last.id in worker.phones, within=8)
+
+    run(scenario, fleet)
+
+
+def released_before(fleet: WorkerFleet, phone_id: int) -> None:
+    """Free, and some worker had it once."""
+    with fleet.database.transaction() as conn:
+        leases.take(conn, phone_id, former := uuid4())
+        leases.release(conn, phone_id, former)
+
+
+def test_a_phone_that_somebody_has_locked_as_a_worker_begins_is_begun_afresh_too(fleet: WorkerFleet) -> None:
+    late = fleet.phones[0]
+    for phone in fleet.phones:
+        released_before(fleet, phone.id)
+        fleet.rows(
+            """INSERT INTO wa_sessions.health (phone_id, organization_id, state, state_since)
+               VALUES (%s, 1, 'force_closed', now())""",
+            phone.id,
+        )
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running() as _:
+            with held(fleet, "SELECT 1 FROM wa_sessions.lease WHERE phone_id = %s FOR UPDATE", late.id):
+                worker = fleet.begin()
+                await until(lambda: worker.phones == fleet.ids - {late.id})
+                await until(lambda: not worker.worker._sessions.tasks.keys() & {late.id})
+            await until(lambda: worker.phones == fleet.ids)
+
+    run(scenario, fleet)
+
+
+def test_a_worker_whose_only_other_phone_an_operator_has_does_not_end(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Set down for its faults was one phone alone; nobody was there for the other one when it came back."""
+    monkeypatch.setattr(policy, "MOST_FAULTS", 1)
+    faulty, lent, *rest = fleet.phones
+    for phone in rest:
+        fleet.rows('DELETE FROM public."OrganizationPhone" WHERE id = %s', phone.id)
+        fleet.phones.remove(phone)
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == fleet.ids)
+            await until(lambda: fleet.is_run_once())
+            with fleet.database.transaction() as conn:
+                owner = live_owner(conn, lent.id)
+            assert owner is not None
+            opened = Opened(fleet.database, fleet.backend)
+            await asyncio.to_thread(ask, opened, lent, owner, "release", 10, reason="a test")
+            client = worker.hosts.client_of(faulty.id)
+            assert client is not None
+            fault = protocol.Undecrypted(client, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
+            worker.hosts.tell(client, fault)
+            await until(lambda: worker.worker._sessions.set_down == {faulty.id} and not worker.worker._sessions.running)
+            ends = "UPDATE wa_sessions.lease SET wanted_until = now() + interval '1 second' WHERE phone_id = %s"
+            fleet.rows(ends, lent.id)
+            await until(lambda: worker.phones == {lent.id})
+
+    run(scenario, fleet)
+
+
+def test_what_is_taken_as_the_worker_is_told_to_end_is_begun_with_no_more(fleet: WorkerFleet) -> None:
+    """Its session was killed with the worker, and said that it goes on."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        fleet.rows('CREATE TABLE public.kept AS SELECT * FROM public."OrganizationPhone"')
+        fleet.rows('DELETE FROM public."OrganizationPhone"')
+        worker = RunningWorker(fleet.database, fleet.backend, SHARED, LongHandlers())
+        take, takes, goes_on = worker.worker._ownership.take, threading.Event(), threading.Event()
+
+        def take_slowly(phone_id: int, **how: Any) -> Any:
+            takes.set()
+            assert goes_on.wait(20)
+            return take(phone_id, **how)
+
+        worker.worker._ownership.take = take_slowly  # type: ignore[method-assign]
+        worker.start()
+        fleet.rows('INSERT INTO public."OrganizationPhone" SELECT * FROM public.kept')
+        await until(takes.is_set)
+        worker.worker.stop()
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0.1, goes_on.set)
+        await worker.task
+        assert worker.hosts.opened == []
+        assert fleet.rows("SELECT phone_id, state FROM wa_sessions.health") == []
+        assert fleet.rows("SELECT 1 FROM wa_sessions.lease WHERE expires_at > clock_timestamp()") == []
+
+    run(scenario, fleet)
+
+
+class LongHandlers(StandInHandlers):
+    """They have something in hand as the worker ends."""
+
+    async def drain(self, within: float) -> None:
+        await asyncio.sleep(1)
+
+
+def test_phones_that_another_worker_had_meanwhile_and_gave_up_are_run_again(fleet: WorkerFleet) -> None:
+    """They were its own again, stayed as the other one had left them, stopped, and nobody else could take them."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == fleet.ids)
+            second = fleet.begin()
+            await until(lambda: second.worker._guard.back_for > LEASE)
+            first.freeze()
+            await until(lambda: second.phones == fleet.ids and all_pairing(fleet))
+            await second.stop()
+            for client in list(first.hosts.clients):  # its hosts had ended by themselves
+                first.hosts.lose(client)
+            first.thaw()
+            await until(fleet.is_run_once)
+
+    run(scenario, fleet)
+
+
+def test_a_worker_whose_row_somebody_removed_has_its_phones_to_itself_until_it_cannot_live(fleet: WorkerFleet) -> None:
+    """Others ended its connection and took them at once, while its sockets were open."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == fleet.ids)
+            second = fleet.begin()
+            await until(lambda: second.worker._guard.back_for > LEASE)
+            await until(lambda: first.hosts.until > now() + LEASE / 2)
+            first.freeze()
+            fleet.rows("DELETE FROM wa_sessions.worker WHERE id = %s", first.id)
+            fleet.rows("SELECT pg_notify('wa_sessions_fleet', '')")
+            while first.hosts.until > now():
+                assert not second.phones
+                await asyncio.sleep(0.02)
+            first.thaw()
+            await until(fleet.is_run_once)
 
     run(scenario, fleet)

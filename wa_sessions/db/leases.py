@@ -128,8 +128,12 @@ def take(
 
 
 def date_back(conn: Connection) -> None:
-    """Let phones be free that were released before the clock was put back: until that time nobody would take them."""
+    """Let phones be free that were released before the clock was put back: until that time nobody would take them.
+
+    Those too that an operator had for some seconds.
+    """
     conn.execute(_SQL.date_back, {"longest": OLD_LEASE})
+    conn.execute(_SQL.date_back_reserved, {"longest": OLD_LEASE, "operator": OPERATOR})
 
 
 def block(conn: Connection, phone_id: int, *, dead: UUID | None = None) -> None:
@@ -239,7 +243,9 @@ def _grip(conn: Connection, phone_id: int, worker_id: UUID, *, dead: UUID | None
     if not row["while_renewed"]:
         return _Grip.LEASE
     silence = conn.execute(_SQL.silence, {"worker_id": row["worker_id"]}).fetchone()
-    if silence is None or silence["leases"] >= 1:
+    if silence is None:  # somebody removed its row: that proves nothing, and a worker that lives holds the lock
+        return _Grip.LOCK
+    if silence["leases"] >= 1:
         return _Grip.NONE
     return _Grip.LOCK if silence["leases"] >= FREE_AFTER else _Grip.LEASE
 

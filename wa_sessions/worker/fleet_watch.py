@@ -17,7 +17,7 @@ from wa_sessions.worker import log
 from wa_sessions.worker.fleet import Candidate, Holder, Peer, Plan, Scope, View, decide, lacks_handler
 from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.lease_times import LeaseTimes
-from wa_sessions.worker.ownership import Ownership
+from wa_sessions.worker.ownership import HARDLY, Ownership
 from wa_sessions.worker.process_watch import ProcessWatch
 from wa_sessions.worker.repository import TRY_AGAIN
 from wa_sessions.worker.session_tasks import SessionTasks
@@ -70,6 +70,8 @@ class FleetWatch:
         self._heard = asyncio.Event()
         self._stopping = False
         self._beginning = True
+        self._begun_late: set[int] = set()  # free as this worker began, and locked by somebody until now
+        self._waits = HURRY  # seconds for somebody's lock: hardly any, once one was waited for in this look
         self._more = False  # whether there was more to take than was taken at once
         self._next_look = self._next_full = 0.0
         self._workers: frozenset[tuple[UUID, bool]] = frozenset()
@@ -122,6 +124,7 @@ class FleetWatch:
         if self._workers != _able(seen):
             self._workers = _able(seen)
             self._kept.clear()
+        self._waits = HURRY
         refused: set[int] = set()
         while (more := await self._act(seen, refused)) and not self._stopping:
             refused |= more
@@ -195,7 +198,8 @@ class FleetWatch:
         for phone_id in plan.take[:MOST_TAKEN]:
             if self._stopping or len(refused) == MOST_REFUSED:
                 break
-            afresh = self._beginning or rows[phone_id].state == State.FAULTED
+            begins = self._beginning or phone_id in self._begun_late
+            afresh = begins or rows[phone_id].state == State.FAULTED
             if not await self._take(phone_id, _taken_from(rows[phone_id].owner, seen), afresh=afresh):
                 refused.add(phone_id)
         self._more = not refused and len(plan.take) > MOST_TAKEN
@@ -205,11 +209,20 @@ class FleetWatch:
 
     async def _take(self, phone_id: int, message: str, *, afresh: bool) -> bool:
         try:
-            epoch, phone = await self._guard.call(partial(self._ownership.take, phone_id, waits=HURRY, patience=HURRY))
+            take = partial(self._ownership.take, phone_id, waits=self._waits, patience=HURRY)
+            epoch, phone = await self._guard.call(take)
         except (OwnedByAnother, *TRY_AGAIN) as error:
+            if not isinstance(error, OwnedByAnother):
+                self._waits = HARDLY
+                if self._beginning:
+                    self._begun_late.add(phone_id)
             self._refusals[phone_id] += 1
             if self._refusals[phone_id] == 2:  # once others may have been faster
                 log.warn(f"phone #{phone_id} is not taken: {error}", event="owned_by_another", phone_id=phone_id)
+            return False
+        if self._stopping:  # told to end meanwhile: nobody would wait for its session
+            with contextlib.suppress(DatabaseError, *TRY_AGAIN):
+                await self._guard.call(self._ownership.release, phone_id)
             return False
         self._refusals.pop(phone_id, None)
         if phone_id in self._offered:
@@ -230,6 +243,7 @@ class FleetWatch:
         free = {row.id for row in runnable if row.owner != self._me}
         self._free_since = {phone_id: self._free_since.get(phone_id, now()) for phone_id in free}
         self._refusals = Counter({id_: times for id_, times in self._refusals.items() if id_ in free | set(refused)})
+        self._begun_late &= free | set(refused)
         return View(
             self._me,
             self._chosen.scope.name if self._chosen.scope else None,
@@ -284,7 +298,8 @@ class FleetWatch:
             self._said.pop("standing_by", None)
             return
         others = sum(row.held for row in seen.workers if row.id != self._me)
-        if self._chosen.scope and self._sessions.set_down and not others:
+        later = any(row.reserved or self._is_runnable(row) for row in seen.phones)
+        if self._chosen.scope and self._sessions.set_down and not others and not later:
             self._sessions.over.set()
         elif any(row.id == self._me and row.draining for row in seen.workers):
             self._say("standing by: this worker is drained", "standing_by")

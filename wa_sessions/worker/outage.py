@@ -55,9 +55,10 @@ def back(session: Session, now: datetime) -> Step:
     elif session.store_attempts == 1:
         effects += Effects((Note("store_lost", detail={"reason": session.trouble.reason}),))
     session, ended = _heard(session)
+    given_up = () if session.stopping else (State.IDLE, State.STOPPED)  # by another worker, which had it meanwhile
     if ended == NO_EFFECTS and session.state is State.PAIRING:
         session = replace(session, round_at=now)
-    elif ended == NO_EFFECTS and session.state in (*connection.CONNECTED_ANYHOW, State.WAITING_FOR_STORE):
+    elif ended == NO_EFFECTS and session.state in (*connection.CONNECTED_ANYHOW, State.WAITING_FOR_STORE, *given_up):
         session = session.towards(State.CONNECTING)
     return session, effects + ended
 

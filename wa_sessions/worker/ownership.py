@@ -60,7 +60,6 @@ class Ownership:
         """Make the worker known, or its return after a silence."""
         with contextlib.suppress(*TRY_AGAIN), self._apart() as conn:
             workers.forget_stale(conn, STALE)
-            leases.date_back(conn)
         asked = now()
         with self._apart(self._times.lapse) as conn:
             workers.register(
@@ -106,6 +105,7 @@ class Ownership:
             gone = frozenset(row.id for row in seen if row.identity.is_gone())
             if not full:
                 return seen, gone, []
+            leases.date_back(conn)
             renewed = [
                 row.id
                 for row in seen

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Database
+from wa_sessions.db.leases import HURRY
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import Contended, OwnedByAnother, WaSessionsError
 from wa_sessions.worker import log
@@ -19,7 +20,7 @@ from wa_sessions.worker.command_queue import CommandQueue
 from wa_sessions.worker.fleet import Scope
 from wa_sessions.worker.fleet_watch import Chosen, FleetWatch
 from wa_sessions.worker.lease_times import LeaseTimes
-from wa_sessions.worker.ownership import Ownership
+from wa_sessions.worker.ownership import HARDLY, Ownership
 from wa_sessions.worker.ports import HandlerEvent
 from wa_sessions.worker.processes import HandlerProcesses, HostProcesses
 from wa_sessions.worker.pruner import prune_daily
@@ -146,13 +147,18 @@ class Supervisor:
         return False
 
     async def _take_named(self, chosen: Chosen) -> None:
-        """In one order, so that of two workers that begin at once one has them all."""
+        """In one order, so that of two workers that begin at once one has them all.
+
+        What somebody has locked comes later, with ``wait``: nothing is renewed until all have been tried.
+        """
+        waits = HURRY if chosen.wait else None
         for phone_id in sorted(chosen.phone_ids):
             try:
-                epoch, phone = await self._guard.call(self._ownership.take, phone_id)
+                epoch, phone = await self._guard.call(partial(self._ownership.take, phone_id, waits=waits))
             except (OwnedByAnother, Contended) as error:
                 if not chosen.wait:
                     raise
+                waits = waits if isinstance(error, OwnedByAnother) else HARDLY
                 log.info(f"waited for: {error}", event="waiting", phone_id=phone_id)
                 continue
             self._sessions.start(phone, epoch)

@@ -18,6 +18,11 @@ FROM wa_sessions.lease WHERE phone_id = %(phone_id)s FOR UPDATE;
 UPDATE wa_sessions.lease SET expires_at = clock_timestamp()
 WHERE expires_at < 'infinity' AND expires_at > clock_timestamp() + make_interval(secs => %(longest)s);
 
+-- name: date_back_reserved
+UPDATE wa_sessions.lease SET wanted_until = clock_timestamp()
+WHERE wanted_by = %(operator)s AND wanted_until < 'infinity'
+  AND wanted_until > clock_timestamp() + make_interval(secs => %(longest)s);
+
 -- name: silence
 SELECT (extract(epoch FROM statement_timestamp() - heartbeat_at) / nullif(lease_seconds, 0))::float8 AS leases
 FROM wa_sessions.worker WHERE id = %(worker_id)s;
