@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wa_sessions.plain_text import plain_text
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 HEARTBEAT = 1.0
 """Seconds between two ``Alive``."""
 
-_LAST_WORDS = 0.5  # seconds kept for what has arrived, when a host ends
 _ERROR_SIZE = 500  # characters of an error for people
 _PR_SET_PDEATHSIG = 1
 
@@ -122,11 +122,9 @@ class HostProgram:
     def _end_all(self, seconds: float) -> None:
         """All WebSockets side by side, one time of quiet for all, no ``Stop``: the process ends."""
         end, clients = time.monotonic() + seconds, [one for one in list(self._clients.values()) if not one.cancel()]
-        closing = [self._aside(client.disconnect) for client in clients]
+        closing = [self._aside(partial(client.leave, end)) for client in clients]
         for thread in closing:
-            thread.join(max(0.0, end - _LAST_WORDS - time.monotonic()))  # not for a farewell into a black hole
-        for client in clients:
-            client.hear_out(end)
+            thread.join(max(0.0, end - time.monotonic()))  # not for a farewell into a black hole
         for number in list(self._clients):  # others that end just now take themselves out
             self.tell(protocol.Stopped(number))
         os._exit(0)

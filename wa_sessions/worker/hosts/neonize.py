@@ -51,6 +51,9 @@ START_TURN = 5.0
 QUIET = 0.2
 """Seconds without an event, counted from the disconnect at the earliest, after which a client has told everything."""
 
+STEPS = 5
+"""Steps in the store that a message takes at most from when it was read off the WebSocket until it is told."""
+
 DRAIN_TIMEOUT = 3.0
 """Seconds at most for what Go has queued."""
 
@@ -105,7 +108,7 @@ class Client:
         self._window = DeliveryWindow(window)
         self._copies, self._lock = FailedCopies(), threading.Lock()
         self._entered, self._ended = threading.Event(), threading.Event()
-        self._begun = self._closing = self._pairing = False
+        self._begun = self._closing = self._pairing = self._logged_in = False
         self._sockets_before: frozenset[str] = frozenset()
         self._store = StoreAddress(frozenset(), frozenset())
 
@@ -157,11 +160,32 @@ class Client:
             gocode.Disconnect(self._key)
         self.last_event = time.monotonic()
 
+    def leave(self, until: float) -> None:
+        """Close the WebSocket and hear out what has arrived; nothing else may be asked of this client any more."""
+        self.disconnect()
+        self.hear_out(until)
+
     def hear_out(self, until: float) -> None:
-        """Wait until nothing was told for ``QUIET``, at most ``until`` on the monotonic clock."""
+        """Wait for ``STEPS`` in the store, then until nothing was told for ``QUIET``; at most ``until`` (monotonic).
+
+        A message in the middle of being decrypted is told after some steps there, however long they take. If it is not
+        heard out it is lost: WhatsApp sends it again, and whatsmeow takes that for a copy that it has had.
+        """
         pause = threading.Event()
-        while (left := min(self.last_event + QUIET, until) - time.monotonic()) > 0:
+        looking = threading.Thread(target=self._look_into_store, name=f"look {self.client}", daemon=True)
+        looking.start()
+        looking.join(max(0.0, until - time.monotonic()))
+        looked = time.monotonic()
+        while (left := min(max(self.last_event, looked) + QUIET, until) - time.monotonic()) > 0:
             pause.wait(left)
+
+    def _look_into_store(self) -> None:
+        """Nothing in particular: what makes others wait there makes this wait."""
+        nobody = JID(User="0", Server="s.whatsapp.net", RawAgent=0, Device=0, Integrator=0, IsEmpty=False)
+        buffer = nobody.SerializeToString()
+        for _ in range(STEPS if self._logged_in else 0):  # one that never was has no store in Go
+            with self._gate.looking():
+                gocode.GetChatSettings(self._key, buffer, len(buffer))
 
     def _disconnected(self) -> bool:
         gone = threading.Event()
@@ -267,6 +291,7 @@ class Client:
             case neonize_events.UndecryptableMessageEv():
                 self._undecryptable(event)
             case _:
+                self._logged_in |= isinstance(event, neonize_events.ConnectedEv)
                 self._tell(_FRAMES[type(event)](self.client, event))
 
     def _message(self, event: Any) -> None:

@@ -1,0 +1,44 @@
+"""A message that is being decrypted while its session is closed, in a store that is slow: it is told all the same."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from support.house import House
+from support.pairing import link
+from support.standin import Standin
+
+ALICE = "77051234567"
+SLOW = """
+    LOCK TABLE whatsmeow.whatsmeow_sessions IN SHARE MODE;
+    LOCK TABLE whatsmeow.whatsmeow_chat_settings IN ACCESS EXCLUSIVE MODE;
+"""
+"""What is written waits, and a look too: as in a store of which every answer is late."""
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = ''"
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "restart"])
+def test_what_is_being_decrypted_as_a_session_is_closed_is_heard_out(house: House, peers: Standin, end: str) -> None:
+    worker = house.paired(ALICE)
+    bob = link(house.emu, peers, "bob")
+    bob.send_to(ALICE, "first")
+    worker.received(ALICE, "first")
+    mark = worker.mark()
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(house.url) as conn:
+        conn.execute(SLOW)
+        bob.send_to(ALICE, "in the middle")
+        house.until(WAITING)
+        if end == "SIGTERM":
+            worker.process.terminate()
+        else:
+            pool.submit(house.cli, "restart", ALICE)
+        house.emu.wait_disconnected(house.devices[ALICE])
+        time.sleep(0.5)  # longer than a client that tells nothing is listened to in a store that is fast
+        conn.rollback()
+    if end == "SIGTERM":
+        assert worker.wait(15) == 0
+        worker = house.run(ALICE)
+        mark = 0
+    worker.expect("connected", ALICE, since=mark)
+    worker.received(ALICE, "in the middle", since=mark)
