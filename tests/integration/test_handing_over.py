@@ -50,7 +50,7 @@ def test_a_message_in_hand_is_given_back_after_a_while_and_the_next_worker_begin
             await one.heard.line("begun wait 1", "begun wait other")
             began = time.monotonic()
             await one.dispatcher.settled(phone.id)
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30
             one.put("4")  # what its host had told before it ended
             await one.dispatcher.settled(phone.id)
             one.dispatcher.forget(phone.id)

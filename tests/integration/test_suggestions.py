@@ -84,4 +84,4 @@ def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("WA_SESSIONS_DATABASE_URL", f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/d")
         began = time.monotonic()
         assert answer("bash", ["stats", ""]) == ""
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
