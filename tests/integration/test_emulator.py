@@ -1,6 +1,5 @@
 """Real neonize clients pair with the emulator, talk through it, and suffer the faults it makes."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
