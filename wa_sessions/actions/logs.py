@@ -14,6 +14,7 @@ from wa_sessions.logs.messages import of_senders
 from wa_sessions.logs.report import LogReport, report
 
 _ADDRESS = re.compile(r"(?P<user>\d+)(?:_\d+)?\.(?P<device>\d+)")
+_AGENTS = {"lid": "_1", "hosted": "_128", "hosted.lid": "_129"}
 _JID = re.compile(r"(?P<user>\d+)(?::(?P<device>\d+))?@(?P<server>[\w.]+)")
 
 
@@ -62,7 +63,7 @@ def holders_of(
     names = {sender: key_names(sender.decode("utf-8", "replace")) for sender in senders}
     wanted = {name for one in names.values() for name in one.all}
     held = holders.of_keys(conn, backend, wanted, organization_id)
-    return {sender: _holders(one, held) for sender, one in names.items()}
+    return {sender: holding(one, held) for sender, one in names.items()}
 
 
 def key_names(sender: str) -> Names:
@@ -81,7 +82,7 @@ def key_names(sender: str) -> Names:
     if jid is None:
         return Names((), ())
     user, device = jid["user"], jid["device"] or "0"
-    agent = f"{user}_1" if jid["server"].endswith("lid") else user
+    agent = user + _AGENTS.get(jid["server"], "")
     return Names(
         (f"sender-key-{group}::{agent}::{device}",), (f"session-{agent}.{device}", *_of_user(user, f"{agent}.{device}"))
     )
@@ -89,10 +90,12 @@ def key_names(sender: str) -> Names:
 
 def _of_user(user: str, address: str) -> tuple[str, ...]:
     first = re.sub(r"\.\d+$", ".0", address)
-    return f"session-{first}", f"lid-mapping-{user}", f"lid-mapping-{user}_reverse", f"device-list-{user}"
+    plain = first.replace("_128.", ".").replace("_129.", "_1.")
+    names = (f"session-{first}", f"session-{plain}", f"lid-mapping-{user}", f"lid-mapping-{user}_reverse")
+    return *dict.fromkeys(names), f"device-list-{user}"
 
 
-def _holders(names: Names, held: Mapping[str, Collection[str]]) -> frozenset[str]:
+def holding(names: Names, held: Mapping[str, Collection[str]]) -> frozenset[str]:
     """Who holds the very key; where nobody does (any more), who knows the sender."""
     used = frozenset(number for name in names.used for number in held.get(name, ()))
     return used or frozenset(number for name in names.others for number in held.get(name, ()))

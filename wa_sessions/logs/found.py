@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeVar
 
+DUMP = 2**14
+"""Bytes that are at most between two keys of one dump."""
+
 _Key = TypeVar("_Key")
 
 
 class Kind(IntEnum):
-    """Why the library failed, the gravest first; ``UNDETERMINED``: the console line beside it would say."""
+    """Why the library failed. ``UNDETERMINED``: the console line beside it would say; ``OTHER``: none of the others."""
 
     BAD_MAC = 0
     INVALID_PREKEY = 1
@@ -20,6 +23,7 @@ class Kind(IntEnum):
     DUPLICATE = 5
     BAD_DECRYPT = 6
     MISSING_KEY = 7
+    OTHER = 8
 
 
 def _numbers() -> "array[int]":
@@ -84,13 +88,66 @@ class Stacks:
     time: int
     bad_mac: bool = False
     duplicate: bool = False
+    other: bool = False
     sender: bytes = b""
+
+    def add(self, kind: Kind, sender: bytes) -> None:
+        """One more stack of it."""
+        self.bad_mac |= kind is Kind.BAD_MAC
+        self.duplicate |= kind is Kind.DUPLICATE
+        self.other |= kind is Kind.OTHER
+        self.sender = self.sender or sender
+
+    def differs(self, sender: bytes) -> bool:
+        """Whether a stack of this sender is about another message."""
+        return bool(self.sender and sender and self.sender != sender)
+
+    @property
+    def kind(self) -> Kind | None:
+        """Why the message failed; None where no stack says."""
+        if self.duplicate:
+            return Kind.DUPLICATE
+        return Kind.BAD_MAC if self.bad_mac else Kind.OTHER if self.other else None
+
+
+@dataclass(slots=True)
+class Form:
+    """Lines of one form that could not be read: how many, and one of them without what is anybody's."""
+
+    lines: int
+    example: str
+
+
+@dataclass(slots=True)
+class Keys:
+    """Private keys around a seam: a dump has many, up to ``DUMP`` bytes from one to the next.
+
+    ``stray``: where the first one stands of which no beginning is in this part; ``left``: bytes behind the last one.
+    Both are -1 where there is none. ``size``: bytes of the part.
+    """
+
+    stray: int = -1
+    left: int = -1
+    size: int = 0
+
+    def join(self, later: "Keys") -> int:
+        """Put the next part behind; returns how many dumps that makes more."""
+        more = 0
+        if later.stray >= 0 and not 0 <= self.left <= DUMP - later.stray:
+            if self.size == 0:
+                self.stray = later.stray
+            else:
+                more = 1
+        self.left = later.left if later.left >= 0 else self.left + later.size if self.left >= 0 else -1
+        self.size += later.size
+        return more
 
 
 @dataclass(slots=True)
 class Found:
     """All of a file, or of a part of it that begins and ends between lines.
 
+    ``seen``: when the newest line was written that is the backend's or its library's for certain. ``unread``: by form.
     ``counters`` are by kind and number, ``resets`` by phone id, ``closes`` by number and reason. ``console`` has what
     libsignal prints, ``failures`` what Baileys logs. ``head`` are stacks before the first message of the part, ``open``
     the last message, whose stacks may go on in the next part.
@@ -104,16 +161,23 @@ class Found:
     console: Failures = field(default_factory=Failures)
     collections: Counter[Kind] = field(default_factory=Counter)
     secrets: int = 0
+    keys: Keys = field(default_factory=Keys)
+    unread: dict[str, Form] = field(default_factory=dict)
+    seen: int = -1
     head: Stacks | None = None
     open: Stacks | None = None
 
     def close_message(self) -> None:
         """File the last message away: no more of its stacks will come."""
         stacks, self.open = self.open, None
-        if stacks is None or not (stacks.bad_mac or stacks.duplicate):
+        if stacks is None or stacks.kind is None:
             return
-        kind = Kind.DUPLICATE if stacks.duplicate else Kind.BAD_MAC
-        self.console.add(stacks.sender, stacks.place, stacks.time, 0, kind)
+        self.console.add(stacks.sender, stacks.place, stacks.time, 0, stacks.kind)
+
+    def not_read(self, form: str, example: str, lines: int = 1) -> None:
+        """Lines that hold the library's words in a form that is not known."""
+        known = self.unread.setdefault(form, Form(0, example))
+        known.lines += lines
 
     def extend(self, later: "Found") -> None:
         """Add the next part of the same file."""
@@ -125,12 +189,17 @@ class Found:
         self.failures.extend(later.failures, shift)
         self.console.extend(later.console, shift)
         self.collections.update(later.collections)
-        self.secrets += later.secrets
+        self.secrets += later.secrets + self.keys.join(later.keys)
+        for form, rows in later.unread.items():
+            self.not_read(form, rows.example, rows.lines)
+        self.seen = max(self.seen, later.seen)
         self.events += later.events
 
     def finish(self) -> None:
         """The file ends here, and what came before its first message is one of its own."""
         self.close_message()
+        if self.keys.stray >= 0:
+            self.secrets, self.keys.stray = self.secrets + 1, -1
         head, self.head = self.head, None
         if head is not None:
             first = Found(open=head)
@@ -147,9 +216,13 @@ class Found:
         if head is not None:
             if (before := self.open or self.head) is None:
                 self.head = head
+            elif before.differs(head.sender):
+                self.close_message()
+                self.open = head
             else:
                 before.bad_mac |= head.bad_mac
                 before.duplicate |= head.duplicate
+                before.other |= head.other
                 before.sender = before.sender or head.sender
         if later.open is not None:
             self.close_message()

@@ -5,10 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wa_sessions.logs.found import Failures, Found, Kind
-from wa_sessions.logs.lines import NO_TIME
+from wa_sessions.logs.times import NO_TIME
 
 TOGETHER = 5_000
 """ms within which the lines of one message stand in two logs."""
+
+
+_GRAVEST_FIRST = (
+    *(Kind.BAD_MAC, Kind.INVALID_PREKEY, Kind.NO_SESSION, Kind.GROUP, Kind.OTHER),
+    *(Kind.UNDETERMINED, Kind.DUPLICATE, Kind.BAD_DECRYPT, Kind.MISSING_KEY),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,7 @@ def _distinct(failed: Rows, kinds: list[int]) -> Counter[Kind]:
         return Counter(map(Kind, kinds))
     gravest: dict[int, int] = {}
     for message, kind in zip(failed.ids, kinds, strict=True):
-        gravest[message] = min(kind, gravest.get(message, kind))
+        gravest[message] = min(kind, gravest.get(message, kind), key=_GRAVEST_FIRST.index)
     return Counter(map(Kind, gravest.values()))
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from wa_sessions.logs.counters import counted_messages, last_counter, phones_of_resets, retried
 from wa_sessions.logs.found import Counted, Found, Kind
-from wa_sessions.logs.lines import NO_TIME
 from wa_sessions.logs.messages import Messages
+from wa_sessions.logs.times import NO_TIME
 
 LIBRARY = (
     *(Kind.BAD_MAC, Kind.BAD_DECRYPT, Kind.MISSING_KEY, Kind.DUPLICATE),
-    *(Kind.NO_SESSION, Kind.INVALID_PREKEY, Kind.GROUP),
+    *(Kind.NO_SESSION, Kind.INVALID_PREKEY, Kind.GROUP, Kind.OTHER),
 )
 
 Retried = Mapping[int, tuple[int, int]]
@@ -76,6 +76,7 @@ class LogReport:
 
     ``candidates``: phones that hold the sender's session, and messages. ``unknown_resets``: by phone ids of no known
     phone. ``undetermined``: messages whose reason stands in the other log, which was not read.
+    ``unread``: forms in which the library's words stand that could not be read, how many lines, and an example.
     """
 
     phones: list[PhoneLog]
@@ -85,6 +86,7 @@ class LogReport:
     unknown_resets: dict[int, int]
     undetermined: int
     secrets_seen: int
+    unread: list[tuple[str, int, str]]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values in one object."""
@@ -98,6 +100,7 @@ class LogReport:
             },
             "undetermined": self.undetermined,
             "secrets_seen": self.secrets_seen,
+            "unread": [dict(zip(("form", "lines", "example"), one, strict=True)) for one in self.unread],
         }
 
 
@@ -141,6 +144,7 @@ def report(
         unknown_resets=_unknown_resets(files, numbers),
         undetermined=total[Kind.UNDETERMINED],
         secrets_seen=sum(found.secrets for found in files),
+        unread=unread(files),
     )
 
 
@@ -204,6 +208,16 @@ def _joined(rows: list[Counted]) -> Counted | None:
     for place, time in sorted((p, t) for one in rows for p, t in zip(one.places, one.times, strict=True)):
         both.add(place, time, 0)
     return both
+
+
+def unread(files: Sequence[Found]) -> list[tuple[str, int, str]]:
+    """What could not be read of all files: forms, how many lines, and one of them; the most frequent first."""
+    whole = Found()
+    for found in files:
+        for form, rows in found.unread.items():
+            whole.not_read(form, rows.example, rows.lines)
+    every = [(form, rows.lines, rows.example) for form, rows in whole.unread.items()]
+    return sorted(every, key=lambda row: (-row[1], row[0]))
 
 
 def _collections(files: Sequence[Found]) -> Counter[Kind]:

@@ -1,0 +1,53 @@
+"""JSON entries: which of their fields is the log's own line, and when it was written."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from wa_sessions.logs.times import NO_TIME, written_time
+
+DEEPEST = 3
+"""Wrappers around a line: a container's entry around a process manager's around the backend's own."""
+
+_LINES = ("msg", "message", "MESSAGE", "log", "line", "textPayload", "_raw", "Body", "body")
+_TIMES = ("time", "timestamp", "@timestamp", "ts", "__REALTIME_TIMESTAMP", "Timestamp", "datetime")
+
+
+def time_of(entry: Mapping[str, Any], otherwise: int) -> int:
+    """When an entry was written; ``otherwise`` where it does not say."""
+    return next((time for name in _TIMES if (time := written_time(entry.get(name))) != NO_TIME), otherwise)
+
+
+def line_of(entry: Mapping[str, Any]) -> str | None:
+    """The text that an entry was written for, by the name of its field."""
+    return next((value for name in _LINES if isinstance(value := entry.get(name), str)), None)
+
+
+def texts_of(entry: Mapping[str, Any]) -> Iterator[str]:
+    """All texts that stand in it, in the entries within it too; of an entry with a line of its own that alone."""
+    if (line := line_of(entry)) is not None:
+        yield line
+        return
+    for value in entry.values():
+        if isinstance(value, str):
+            yield value
+
+
+def inner_entries(entry: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Entries that are fields of it."""
+    return (value for value in entry.values() if isinstance(value, dict))
+
+
+def failed_message(entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The key and the error of a message that failed, where an entry, or one within it, has them."""
+    for one in (entry, *inner_entries(entry)):
+        key = one.get("key")
+        if isinstance(key, dict) and isinstance(key.get("remoteJid"), str) and isinstance(key.get("id"), str):
+            error = one.get("err") or one.get("error")
+            return key, error if isinstance(error, dict) else {"message": error if isinstance(error, str) else ""}
+    return None
+
+
+def error_text(entry: Mapping[str, Any]) -> str:
+    """Why a collection failed."""
+    error = entry.get("error") or entry.get("err")
+    return str(error.get("message") if isinstance(error, dict) else error)
