@@ -75,9 +75,11 @@ class Events:
         return True
 
     def _place(self, time: int) -> int:
-        self._seen(time)
-        self.found.events += 1
-        return self.found.events
+        found = self.found
+        if time > found.seen:
+            found.seen = time
+        found.events += 1
+        return found.events
 
     def _seen(self, time: int) -> None:
         if time > self.found.seen:

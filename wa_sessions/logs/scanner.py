@@ -6,6 +6,7 @@ wrote does not. Lines as most backends write them are read here, all others by `
 """
 
 import re
+from collections.abc import Callable
 
 from wa_sessions.logs import senders
 from wa_sessions.logs.dressed import Dressed
@@ -15,7 +16,7 @@ from wa_sessions.logs.lines import NO_PREFIX, Clock, now_in_ms
 from wa_sessions.logs.reasons import of_collection, of_session
 from wa_sessions.logs.stacks import FARTHEST_FRAME, plain_stack
 from wa_sessions.logs.times import written_time
-from wa_sessions.logs.words import HEAD, MEANINGS, SEARCH, SESSION_ERROR, Meaning
+from wa_sessions.logs.words import HEAD, MEANINGS, SEARCH, SESSION_ERROR
 
 LONGEST_LINE = 16 * 2**20
 BEHIND = 2**14
@@ -34,6 +35,9 @@ _PINO_COLLECTION = re.compile(_STAMP + rb'"error":"(?P<why>[^"\\\n]*)')
 _DUMP_TITLE = re.compile(rb"(.*?)(?:[A-Z][a-z]+ [a-z ]{0,40}(?:session|closed):? )", re.DOTALL)
 
 
+_Read = Callable[[bytes, int, int, int], bool]
+
+
 class Scanner:
     """Reads one log, or a part of one that begins at the beginning of a line."""
 
@@ -42,6 +46,11 @@ class Scanner:
         self.found = Found()
         self._events, self._clock = Events(self.found), Clock(zone, now_in_ms())
         self._dressed = Dressed(self._events, self._clock)
+        self._plain: tuple[_Read, ...] = (
+            *(self._message, self._session_error, self._secret),
+            *(self._failed, self._own, self._collection, self._key),
+        )
+        """By meaning. Each reads a line from ``start`` to ``end`` with its words at ``at``; False: it is not plain."""
         self._unfinished = b""
         self._waiting = b""
         self._behind = behind[-BEHIND:]
@@ -79,8 +88,9 @@ class Scanner:
                 break
             end = lines.find(b"\n", at)
             end = len(lines) if end < 0 else end
-            if self._plain(MEANINGS[word], lines, start, at, end, last=last):
-                done = at + len(HEAD) if MEANINGS[word] is Meaning.MESSAGE else end + 1
+            meaning = MEANINGS[word]
+            if self._plain[meaning](lines, start, at, end):
+                done = end + 1 if meaning else at + len(HEAD)
                 continue
             further = self._dressed.read(lines, (start, end), word, self._behind, last=last)
             if further is None:
@@ -94,46 +104,27 @@ class Scanner:
         self._read += len(lines)
         self._behind = lines[-BEHIND:] if len(lines) >= BEHIND else (self._behind + lines)[-BEHIND:]
 
-    def _plain(self, meaning: Meaning, lines: bytes, start: int, at: int, end: int, *, last: bool) -> bool:
-        """One line, from ``start`` to ``end``, that has words of this meaning at ``at``; False if it is not plain."""
-        if meaning == Meaning.FAILED:
-            return self._failed(lines, start, end)
-        if meaning == Meaning.MESSAGE:
-            return self._message(lines[start:at])
-        if meaning == Meaning.SESSION_ERROR:
-            return self._session_error(lines, start, at, end, last=last)
-        if meaning == Meaning.OWN:
-            return self._own(lines, start, at, end)
-        if meaning == Meaning.COLLECTION:
-            return self._collection(lines, start, at, end)
-        return self._secret(meaning, lines[start:at], at)
-
-    def _message(self, prefix: bytes) -> bool:
+    def _message(self, lines: bytes, start: int, at: int, _end: int) -> bool:
         """libsignal could not decrypt a message; errors with their stacks follow."""
-        time = self._clock.read(prefix)
+        time = self._clock.read(lines[start:at])
         if time == NO_PREFIX:
             return False
         self._events.message(time)
         return True
 
-    def _session_error(self, lines: bytes, start: int, at: int, end: int, *, last: bool) -> bool:
+    def _session_error(self, lines: bytes, start: int, at: int, end: int) -> bool:
         prefix = lines[start:at]
         time = self._clock.read(prefix)
         if time == NO_PREFIX:
             return False
-        error = lines[at + len(SESSION_ERROR) : end]
-        stack = plain_stack(lines, prefix, end + 1, last=last)
-        if stack is None or not stack.sender or stack.cut:
-            return False
-        self._events.error(time, of_session(error), stack.sender)
-        return True
+        sender = plain_stack(lines, prefix, end + 1)
+        if sender:
+            self._events.error(time, of_session(lines[at + len(SESSION_ERROR) : end]), sender)
+        return sender != b""
 
-    def _secret(self, meaning: Meaning, before: bytes, at: int) -> bool:
+    def _secret(self, lines: bytes, start: int, at: int, _end: int) -> bool:
         """``Closing session: SessionEntry {…}``, and others, with private keys; keys below one are its own."""
-        if meaning == Meaning.KEY:
-            self._key(self._read + at)
-            return True
-        title = _DUMP_TITLE.fullmatch(before)
+        title = _DUMP_TITLE.fullmatch(lines[start:at])
         if title is None or self._clock.read(title[1]) == NO_PREFIX:
             self._dumped = self._read + at
             return False
@@ -141,15 +132,17 @@ class Scanner:
         self._dumped = self._read + at
         return True
 
-    def _key(self, at: int) -> None:
+    def _key(self, _lines: bytes, _start: int, at: int, _end: int) -> bool:
         """A key without the title of a dump: one below it, or of something else that was printed."""
+        at += self._read
         if self._dumped < 0 and at <= DUMP:
             self.found.keys.stray = at
         elif self._dumped < 0 or at - self._dumped > DUMP:
             self._events.secret()
         self._dumped = at
+        return True
 
-    def _failed(self, lines: bytes, start: int, end: int) -> bool:
+    def _failed(self, lines: bytes, start: int, _at: int, end: int) -> bool:
         brace = lines.find(b"{", start, end)
         if brace < 0 or self._clock.read(lines[start:brace]) == NO_PREFIX:
             return False
@@ -158,10 +151,7 @@ class Scanner:
             return False
         written, chat, message, who, why = match.group("time", "chat", "id", "who", "why")
         frame = lines.find(senders.FRAME, match.end(), end)
-        if frame < 0:
-            sender = senders.of_message(chat, who or b"")
-        else:
-            sender = senders.of_frame(lines, lines.rfind(b"\\n", match.end(), frame), frame)
+        sender = senders.of_message(chat, who or b"") if frame < 0 else senders.of_frame(lines, match.end(), frame)
         self._events.failure(_time(written), sender, message, why)
         return True
 

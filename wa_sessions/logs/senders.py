@@ -5,6 +5,7 @@ import re
 FRAME = b" [as awaitable]"
 """Stands in a stack behind the name of the queue that a message was in: its sender, or group and sender."""
 
+_PLAIN = re.compile(rb"[0-9]{1,20}(?:_[0-9]{1,4})?\.[0-9]{1,5}")
 _NAME = re.compile(rb"[0-9A-Za-z_.:@|+-]{1,160}")
 _ADDRESS = re.compile(rb"(\d+)(?:_(\d+))?(?::(\d+))?@(.*)")
 _OF_GROUP = re.compile(rb"([0-9-]{1,40}@g\.us|[a-z0-9]{1,40}@broadcast)::(\d+)(?:_(\d+))?::(\d+)")
@@ -19,7 +20,10 @@ def checked(name: bytes) -> bytes:
 
 def of_frame(text: bytes, begin: int, frame: int) -> bytes:
     """The name that stands before ``FRAME``, as ``at async 77019990053.2`` or, from older Node, ``at Object.7701…``."""
-    name = text[text.rfind(b" ", begin, frame) + 1 : frame].removeprefix(b"Object.")
+    name = text[text.rfind(b" ", begin, frame) + 1 : frame]
+    if _PLAIN.fullmatch(name):
+        return name
+    name = name.removeprefix(b"Object.")
     if b"::" not in name:
         return checked(name)
     match = _OF_GROUP.fullmatch(name)

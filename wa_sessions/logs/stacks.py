@@ -21,22 +21,16 @@ class Stack:
     cut: bool = False
 
 
-def plain_stack(lines: bytes, prefix: bytes, begin: int, *, last: bool) -> Stack | None:
-    """The stack that begins at ``begin``, its lines behind the same prefix; None where it needs a closer look."""
-    head, at, stop, size, frames = prefix + _INDENTED, begin, begin + FARTHEST_FRAME, len(lines), 0
-    while lines.startswith(head, at):
+def plain_stack(lines: bytes, prefix: bytes, begin: int) -> bytes:
+    """The sender that the stack at ``begin`` names, its lines behind the same prefix; empty: it needs a closer look."""
+    frame = lines.find(FRAME, begin, begin + FARTHEST_FRAME)
+    at, head = begin, prefix + _INDENTED
+    while 0 <= at <= frame and lines.startswith(head, at):
         end = lines.find(b"\n", at)
-        if end < 0:
-            end = size
-        frame = lines.find(FRAME, at, end)
-        if frame >= 0:
-            return Stack(of_frame(lines, at, frame), frames + 1)
-        frames, at = frames + 1, end + 1
-        if at > stop:
-            return Stack(b"", frames)
-    if at >= size:
-        return Stack(b"", frames, cut=not last)
-    return None
+        if frame < end or end < 0:
+            return of_frame(lines, at, frame)
+        at = end + 1
+    return b""
 
 
 def read_stack(error: bytes, following: Iterable[bytes], inner: Callable[[bytes], bytes | None]) -> Stack:
