@@ -1,7 +1,7 @@
 """Lines that do not stand plainly: in JSON, on several lines, in colours, or behind a prefix that has to be learned."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from typing import Any
 
@@ -16,7 +16,8 @@ from wa_sessions.logs.entries import (
     time_of,
 )
 from wa_sessions.logs.events import OWN_BEGINS, Events
-from wa_sessions.logs.lines import COLOUR, NO_PREFIX, Clock, behind, shape
+from wa_sessions.logs.lines import NO_PREFIX, Clock, behind, shape
+from wa_sessions.logs.path import QUOTED, Path, clean, follow, unquoted
 from wa_sessions.logs.pretty import MIXED_IN, MOST_LINES, TITLE, as_json, fields
 from wa_sessions.logs.reasons import FAILED_MESSAGE, of_collection, of_session
 from wa_sessions.logs.stacks import FARTHEST_FRAME, read_stack
@@ -26,7 +27,6 @@ from wa_sessions.logs.words import DUMP, HEAD, SESSION_ERROR, any_word, example_
 LONGEST_ENTRY = 2**22
 _DUMP = re.compile(rb"(.*?)(?:[A-Z][a-z]+ [a-z ]{0,40}(?:session|closed):? )?SessionEntry \{", re.DOTALL)
 _IN_LAYOUT = re.compile(rb'(.{0,300}?)[ \t]+"(?:msg|message)": ?"')
-_QUOTED = re.compile(rb'([^"\n]{0,300},)"(.*)"')
 KEY = re.compile(rb"privKey: |private: ")
 _SAMPLE = 2**16
 _FEWEST = 8
@@ -60,41 +60,42 @@ class Dressed:
             self._events.found.not_read(form_of(word), "…")
             return self._next
         raw = clean(lines[self._begin : end])
-        match self._line(raw, NO_TIME, 0, []):
+        match self._line(raw, NO_TIME, (), None):
             case Outcome.GOES_ON:
                 return None
             case Outcome.UNREAD if is_ours(raw, word):
                 self._events.found.not_read(form_of(word), example_of(raw, word))
         return self._next
 
-    def _line(self, raw: bytes, time: int, depth: int, rest: Sequence[bytes]) -> Outcome:
-        """One line; ``rest`` are those below it in the same entry."""
+    def _line(self, raw: bytes, time: int, path: Path, rest: Sequence[bytes] | None) -> Outcome:
+        """One line; ``path`` leads to it in a line of the log, ``rest`` are those below it in the same text."""
         brace = raw.find(b"{")
         if brace >= 0 and raw.endswith(b"}") and isinstance(entry := as_json(raw[brace:]), dict):
             before = self._time(raw[:brace], time)
             if before != NO_PREFIX:
-                return self._entry(entry, before, depth)
+                return self._entry(entry, before, (*path, raw[:brace]), ())
             if any_word(raw[:brace]) is None:
                 ours = line_of(entry)
                 return Outcome.UNREAD if ours and any_word(ours.encode()) is not None else Outcome.SOMETHING_ELSE
-        if (quoted := _QUOTED.fullmatch(raw)) and (before := self._time(quoted[1], time)) != NO_PREFIX:
-            return self._line(quoted[2].replace(b'""', b'"'), before, depth + 1, rest)
-        return self._text(raw, time, depth, rest)
+        if (quoted := QUOTED.fullmatch(raw)) and (before := self._time(quoted[1], time)) != NO_PREFIX:
+            return self._line(unquoted(raw[len(quoted[1]) :]), before, (*path, quoted[1], None), rest)
+        return self._text(raw, time, path, rest)
 
-    def _entry(self, entry: Mapping[str, Any], time: int, depth: int) -> Outcome:
+    def _entry(self, entry: Mapping[str, Any], time: int, path: Path, keys: tuple[str, ...]) -> Outcome:
         """A JSON entry, the library's or a wrapper of its lines."""
         time = time_of(entry, time)
         text = line_of(entry)
         if text is not None and (outcome := self._library(entry, text.strip(), time)):
             return outcome
-        if depth >= DEEPEST:
+        if len(path) > DEEPEST or len(keys) > DEEPEST:
             return Outcome.UNREAD
-        holders = [one for one in texts_of(entry) if any_word(one.encode("utf-8", "replace")) is not None]
+        holders = [(name, one) for name, one in texts_of(entry) if any_word(one.encode("utf-8", "replace")) is not None]
         if len(holders) == 1:
-            return self._all_lines(holders[0].encode("utf-8", "replace"), time, depth + 1)
+            [(name, one)] = holders
+            return self._all_lines(one.encode("utf-8", "replace"), time, (*path, (*keys, name)))
         if text is None and not holders:
-            inner = [self._entry(one, time, depth + 1) for one in inner_entries(entry)]
-            return next((one for one in (Outcome.READ, Outcome.UNREAD) if one in inner), Outcome.SOMETHING_ELSE)
+            inner = [self._entry(one, time, path, (*keys, name)) for name, one in inner_entries(entry)]
+            return _first_of(inner)
         return Outcome.UNREAD if holders else Outcome.SOMETHING_ELSE
 
     def _library(self, entry: Mapping[str, Any], text: str, time: int) -> Outcome | None:
@@ -121,45 +122,55 @@ class Dressed:
         self._events.failure(time, sender, key["id"].encode(), str(error.get("message")).encode())
         return Outcome.READ
 
-    def _all_lines(self, text: bytes, time: int, depth: int) -> Outcome:
+    def _all_lines(self, text: bytes, time: int, path: Path) -> Outcome:
         """The lines of one text."""
         lines = [clean(line) for line in text.rstrip(b"\n").split(b"\n")]
+        if len(lines) == 1:
+            return self._line(lines[0], time, path, None)
         outcomes = {
-            self._line(line, time, depth, lines[n + 1 :]) for n, line in enumerate(lines) if any_word(line) is not None
+            self._line(line, time, path, lines[n + 1 :]) for n, line in enumerate(lines) if any_word(line) is not None
         }
-        order = (Outcome.GOES_ON, Outcome.READ, Outcome.UNREAD)
-        return next((one for one in order if one in outcomes), Outcome.SOMETHING_ELSE)
+        return _first_of(outcomes)
 
-    def _text(self, raw: bytes, time: int, depth: int, rest: Sequence[bytes]) -> Outcome:
+    def _text(self, raw: bytes, time: int, path: Path, rest: Sequence[bytes] | None) -> Outcome:
         """A line that is no entry: the console's, or the first of an entry on several lines."""
         if (at := raw.find(SESSION_ERROR)) >= 0 and HEAD not in raw:
-            return self._error(raw, at, time, depth, rest)
+            return self._error(raw, at, time, path, rest)
         if (at := raw.find(HEAD)) >= 0:
-            before = self._time(raw[:at], time)
-            if before == NO_PREFIX:
-                return Outcome.UNREAD
-            self._events.message(before)
-            more = raw[at + len(HEAD) :]
-            return self._text(more, before, depth, rest) if SESSION_ERROR in more else Outcome.READ
+            return self._head(raw, at, time, path, rest)
         if match := OWN_BEGINS.search(raw):
             before = self._time(raw[: match.start()], time)
             own = before != NO_PREFIX and self._events.own(before, raw[match.start() :])
             return Outcome.READ if own else Outcome.UNREAD
         if DUMP in raw:
             return self._dump(raw)
-        if depth:
-            return Outcome.SOMETHING_ELSE if KEY.search(raw) else self._on_several_lines(raw, time, rest)
-        return self._on_several_lines(raw, time, None)
+        if path and KEY.search(raw):
+            return Outcome.SOMETHING_ELSE
+        return self._on_several_lines(raw, time, path, rest)
 
-    def _error(self, raw: bytes, at: int, time: int, depth: int, rest: Sequence[bytes]) -> Outcome:
+    def _head(self, raw: bytes, at: int, time: int, path: Path, rest: Sequence[bytes] | None) -> Outcome:
+        prefix, more = raw[:at], raw[at + len(HEAD) :]
+        before = self._time(prefix, time)
+        if before == NO_PREFIX and rest is None:
+            below = [text for _, line in zip(range(2), self._following(), strict=False)
+                     if (text := follow(clean(line), (*path, prefix)))]  # fmt: skip
+            if len(below) < 2 and self._may_go_on(2 * FARTHEST_FRAME):
+                return Outcome.GOES_ON
+            if len(below) == 2 and below[0].startswith(SESSION_ERROR) and below[1].lstrip().startswith(b"at "):
+                self._clock.learn(prefix)
+                before = self._time(prefix, time)
+        if before == NO_PREFIX:
+            return Outcome.UNREAD
+        self._events.message(before)
+        return self._text(more, before, path, rest) if SESSION_ERROR in more else Outcome.READ
+
+    def _error(self, raw: bytes, at: int, time: int, path: Path, rest: Sequence[bytes] | None) -> Outcome:
         prefix, error = raw[:at], raw[at + len(SESSION_ERROR) :]
-        wrapped = depth > 0 and not rest
-
-        def inner(line: bytes) -> bytes | None:
-            return line if rest else self._inner(clean(line), prefix, wrapped=wrapped)
-
-        stack = read_stack(error, rest or self._following(), inner)
-        if stack.cut and not rest and self._may_go_on(FARTHEST_FRAME):
+        if rest is None:
+            stack = read_stack(error, self._following(), lambda line: follow(clean(line), (*path, prefix)))
+        else:
+            stack = read_stack(error, rest, lambda line: line)
+        if stack.cut and rest is None and self._may_go_on(FARTHEST_FRAME):
             return Outcome.GOES_ON
         before = self._time(prefix, time)
         if before == NO_PREFIX and stack.frames:
@@ -177,68 +188,63 @@ class Dressed:
         self._events.secret()
         return Outcome.READ
 
-    def _on_several_lines(self, raw: bytes, time: int, rest: Sequence[bytes] | None) -> Outcome:
+    def _on_several_lines(self, raw: bytes, time: int, path: Path, rest: Sequence[bytes] | None) -> Outcome:
         """pino-pretty's title, with its fields behind or below it, or JSON that was laid out."""
-        if rest is None and (match := _IN_LAYOUT.match(raw)) and (entry := self._laid_out(match[1])) is not None:
-            return self._entry(entry, time, 0)
+        if rest is None and (match := _IN_LAYOUT.match(raw)):
+            entry = self._laid_out(raw, (*path, match[1]))
+            return self._entry(entry, time, path, ()) if entry else Outcome.UNREAD
         found = self._titled(raw, time)
         if found is None:
             return Outcome.UNREAD
-        outer, before, text = found
+        outers, before, text = found
         words, brace, more = text.partition(b" {")
         if brace:
             entry = as_json(b"{" + more)
         else:
-            block, cut = self._block(outer, rest)
-            if cut:
+            blocks = [self._block((*path, outer), rest) for outer in outers]
+            if any(cut for _, cut in blocks):
                 return Outcome.GOES_ON
-            entry = fields(block)
+            entry = fields(max((block for block, _ in blocks), key=len))
         if not isinstance(entry, dict) or not entry:
             return Outcome.UNREAD
         return self._library(entry, words.decode("utf-8", "replace"), before) or Outcome.SOMETHING_ELSE
 
-    def _titled(self, raw: bytes, time: int) -> tuple[bytes, int, bytes] | None:
-        """What stands before pino-pretty's title, the entry's time, and its words."""
-        for title in TITLE.finditer(raw):
-            if (before := self._time(raw[: title.end()], time)) != NO_PREFIX:
-                return raw[: title.start()], before, raw[title.end() :]
+    def _titled(self, raw: bytes, time: int) -> tuple[tuple[bytes, ...], int, bytes] | None:
+        """What may stand before the lines below pino-pretty's title, the entry's time, and its words."""
+        for title in reversed([*TITLE.finditer(raw)]):
+            times = (self._time(raw[:end], time) for end in (title.end(), title.start()))
+            if (before := next((one for one in times if one != NO_PREFIX), NO_PREFIX)) != NO_PREFIX:
+                return (raw[: title.start()], raw[: title.start("level")]), before, raw[title.end() :]
         words = MIXED_IN.sub(b"", raw[: next((at for one in FAILED_MESSAGE if (at := raw.find(one)) >= 0), 0)])
         before = self._time(words, time)
-        return (words, before, raw[len(words) :]) if before != NO_PREFIX else None
+        return ((words,), before, raw[len(words) :]) if before != NO_PREFIX else None
 
-    def _block(self, prefix: bytes, rest: Sequence[bytes] | None) -> tuple[list[bytes], bool]:
+    def _block(self, path: Path, rest: Sequence[bytes] | None) -> tuple[list[bytes], bool]:
         """The indented lines below, and whether more of them may follow."""
         block = list[bytes]()
         for line in self._following() if rest is None else rest:
-            text = line if rest is not None else self._inner(clean(line), prefix, wrapped=False)
-            if text is None or not text.startswith((b"    ", b"\t")):
+            text = line if rest is not None else follow(clean(line), path)
+            if text is None or not text.startswith((b"    ", b"\t")) or len(block) > MOST_LINES:
                 return block, False
             block.append(text)
-            if len(block) > MOST_LINES:
-                return block, False
         return block, rest is None and self._may_go_on(MOST_LINES * FARTHEST_FRAME)
 
-    def _laid_out(self, prefix: bytes) -> dict[str, Any] | None:
+    def _laid_out(self, raw: bytes, path: Path) -> dict[str, Any] | None:
         """The object whose text stands on this line."""
-        if self._time(prefix, NO_TIME) == NO_PREFIX:
-            return None
         above = (self._behind + self._lines[max(0, self._begin - _SAMPLE) : self._begin]).split(b"\n")[:-1]
-        head = list[bytes]()
+        texts = [raw[len(path[-1] or b"") :]]
         for line in reversed(above[-MOST_LINES:]):
-            text = self._inner(clean(line), prefix, wrapped=False)
-            if text is None:
+            if (text := follow(clean(line), path)) is None:
                 return None
-            head.append(text)
-            if text.strip() == b"{" and not text.startswith((b"  ", b"\t")):
+            texts.insert(0, text)
+            if text.strip() == b"{":
                 break
-        body = clean(self._lines[self._begin : self._next - 1])[len(prefix) :]
-        tail = list[bytes]()
         for line in self._following():
-            text = self._inner(clean(line), prefix, wrapped=False) or b""
-            tail.append(text)
-            if text.strip() == b"}" and not text.startswith((b"  ", b"\t")):
+            text = follow(clean(line), path) or b""
+            texts.append(text)
+            if text.strip() == b"}":
                 break
-        entry = as_json(b"\n".join([*reversed(head), body, *tail]))
+        entry = as_json(b"\n".join(texts))
         return entry if isinstance(entry, dict) else None
 
     def _may_go_on(self, most: int) -> bool:
@@ -255,25 +261,6 @@ class Dressed:
             end = len(self._lines) if end < 0 else end
             yield self._lines[at : min(end, at + FARTHEST_FRAME)]
             at = end + 1
-
-    def _inner(self, line: bytes, prefix: bytes, *, wrapped: bool) -> bytes | None:
-        """What stands in a line below; None where it is of another kind."""
-        if wrapped:
-            brace = line.find(b"{")
-            entry = as_json(line[brace:]) if brace >= 0 else None
-            for _ in range(DEEPEST):
-                if not isinstance(entry, dict):
-                    return None
-                if (text := line_of(entry) or next(texts_of(entry), None)) is None:
-                    entry = next(inner_entries(entry), None)
-                    continue
-                words = clean(text.encode("utf-8", "replace").rstrip(b"\n"))
-                entry = as_json(words) if words.startswith(b"{") else None
-                if entry is None:
-                    return words[len(prefix) :] if prefix and words.startswith(prefix) else words
-            return None
-        match = behind(prefix)(line)
-        return line[match.end() :] if match else None
 
     def _time(self, prefix: bytes, otherwise: int) -> int:
         time = self._clock.read(prefix)
@@ -294,6 +281,6 @@ class Dressed:
         return all(behind(prefix)(clean(line)) for line in lines)
 
 
-def clean(raw: bytes) -> bytes:
-    """A line without colours, the end that Windows writes, and what a broken disk left before it."""
-    return COLOUR.sub(b"", raw).removeprefix(b"\xef\xbb\xbf").lstrip(b"\0").rstrip(b"\r")
+def _first_of(outcomes: Collection[Outcome]) -> Outcome:
+    order = (Outcome.GOES_ON, Outcome.READ, Outcome.UNREAD)
+    return next((one for one in order if one in outcomes), Outcome.SOMETHING_ELSE)

@@ -22,24 +22,22 @@ def line_of(entry: Mapping[str, Any]) -> str | None:
     return next((value for name in _LINES if isinstance(value := entry.get(name), str)), None)
 
 
-def texts_of(entry: Mapping[str, Any]) -> Iterator[str]:
-    """All texts that stand in it, in the entries within it too; of an entry with a line of its own that alone."""
-    if (line := line_of(entry)) is not None:
-        yield line
-        return
-    for value in entry.values():
-        if isinstance(value, str):
-            yield value
+def texts_of(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The texts that stand in it, by name; of an entry that has a line of its own that alone."""
+    line = line_of(entry)
+    for name, value in entry.items():
+        if isinstance(value, str) and (line is None or (name in _LINES and value is line)):
+            yield name, value
 
 
-def inner_entries(entry: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Entries that are fields of it."""
-    return (value for value in entry.values() if isinstance(value, dict))
+def inner_entries(entry: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Entries that are fields of it, by name."""
+    return ((name, value) for name, value in entry.items() if isinstance(value, dict))
 
 
 def failed_message(entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """The key and the error of a message that failed, where an entry, or one within it, has them."""
-    for one in (entry, *inner_entries(entry)):
+    for one in (entry, *(inner for _, inner in inner_entries(entry))):
         key = one.get("key")
         if isinstance(key, dict) and isinstance(key.get("remoteJid"), str) and isinstance(key.get("id"), str):
             error = one.get("err") or one.get("error")

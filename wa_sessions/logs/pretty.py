@@ -10,7 +10,13 @@ from wa_sessions.logs.times import STAMP
 
 MOST_LINES = 400
 TITLE = re.compile(
-    rb"(?:(?:\[" + STAMP + rb"\]|" + STAMP + rb")[ \t]{1,4})?(?i:" + LEVEL + rb")(?: ?\([^()\n]{1,80}\))?:[ \t]{1,4}"
+    rb"(?:(?:\["
+    + STAMP
+    + rb"\]|"
+    + STAMP
+    + rb")[ \t]{1,4})?(?P<level>(?i:"
+    + LEVEL
+    + rb"))(?: ?\([^()\n]{1,80}\))?:[ \t]{1,4}"
 )
 """What pino-pretty writes before an entry's own words."""
 

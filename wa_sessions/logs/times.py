@@ -20,7 +20,7 @@ _HALF = rb"(?: ?[AaPp]\.?[Mm]\.?)?"
 _ZONE = rb"(?:Z| ?[+-]\d\d:?\d\d| (?:UTC|GMT|MSK|[A-Z]{1,3}T))?"
 STAMP = (
     rb"(?:" + _DATE + rb"(?:T|,? |:)\d\d?:\d\d(?:" + _SECONDS + rb")?" + _HALF + _ZONE + rb"|\d\d?:\d\d"
-    rb"" + _SECONDS + _HALF + rb"|\d{13}|\d{16}|\d{19}|\d{10}(?:\.\d{1,9})?(?=[,: ]))"
+    rb"" + _SECONDS + _HALF + rb"|\d{13}|\d{16}|\d{19}|\d{10}(?:\.\d{1,9})?(?=[],: )]))"
 )
 """A time, with its date, alone, or as a number since 1970."""
 
