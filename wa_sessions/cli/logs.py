@@ -12,6 +12,7 @@ from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen
 from wa_sessions.cli.times import when
 from wa_sessions.errors import DatabaseError, PermissionMissing, UsageError
+from wa_sessions.health.sentences import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.record_logs import Recorded
@@ -104,6 +105,7 @@ def logs(
 
 
 def _show(told: "LogReport", output: Output, recorded: "Recorded | None" = None, *, indent: int | None = 2) -> None:
+    _warn(told)
     match output:
         case Output.JSON:
             more = {"recorded": recorded.as_dict()} if recorded else {}
@@ -116,7 +118,12 @@ def _show(told: "LogReport", output: Output, recorded: "Recorded | None" = None,
         case Output.TABLE:
             terminal.write(*_lines(told, datetime.now().astimezone()))
             if recorded:
-                terminal.write(*_wrapped(_recorded(recorded)))
+                terminal.write(*_wrapped(_recorded(recorded)), *_doubts(recorded))
+
+
+def _warn(told: "LogReport") -> None:
+    for form, lines, example in told.unread:
+        terminal.say(f"{counted(lines, 'line')} could not be read ({form}), such as: {example}")
 
 
 def _follow(names: list[str], org: int | None, database_url: str | None, output: Output) -> None:
@@ -154,6 +161,11 @@ def _record(names: list[str], org: int | None, database_url: str | None, output:
 def _recorded(recorded: "Recorded") -> str:
     counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(recorded.entries.items()))
     return f"recorded of {recorded.observed} phones: {counts or 'nothing new'}"
+
+
+def _doubts(recorded: "Recorded") -> Iterator[str]:
+    for reason, phones in recorded.doubts.most_common():
+        yield from _wrapped(f"health of {counted(phones, 'phone')} not known: {reason}")
 
 
 def _changes(before: "LogReport", told: "LogReport", now: datetime) -> Iterator[str]:

@@ -56,6 +56,53 @@ def told_failures(files: Sequence[Found]) -> dict[bytes, list[tuple[int, int, in
     return told
 
 
+@dataclass(slots=True)
+class Open:
+    """Times of one sender's failures that leave something open: no reason, no message, or one that is not counted.
+
+    ``other``: each message once that failed twice so. ``counted``: those that are of the phone that has the sender.
+    """
+
+    undetermined: list[int] = field(default_factory=list)
+    console: list[int] = field(default_factory=list)
+    other: list[int] = field(default_factory=list)
+    counted: list[int] = field(default_factory=list)
+
+    @property
+    def all(self) -> list[int]:
+        """All of them."""
+        return self.undetermined + self.console + self.other + self.counted
+
+
+def left_open(files: Sequence[Found]) -> dict[bytes, Open]:
+    """What is left open of every sender."""
+    failures = _by_sender([found.failures for found in files])
+    console = _by_sender([found.console for found in files])
+    none = Rows()
+    return {
+        sender: _left_open(failures.get(sender, none), console.get(sender, none), in_group=b"|" in sender)
+        for sender in failures.keys() | console.keys()
+    }
+
+
+def _left_open(failed: Rows, console: Rows, *, in_group: bool) -> Open:
+    """In groups a sender key that is missing is nothing odd; in a chat of two it is."""
+    kinds, alone = _told_why(failed, console)
+    odd = {Kind.OTHER} if in_group else {Kind.OTHER, Kind.GROUP}
+    rows, seen = Open(), Counter[int]()
+    for kind, message, time in zip(kinds, failed.ids, failed.times, strict=True):
+        if kind == Kind.UNDETERMINED:
+            rows.undetermined.append(time)
+        elif kind == Kind.BAD_MAC:
+            rows.counted.append(time)
+        elif kind in odd:
+            seen[message] += 1
+            if seen[message] == 2:
+                rows.other.append(time)
+    rows.console = [console.times[n] for n in sorted(alone) if console.kinds[n] != Kind.DUPLICATE]
+    return rows
+
+
 def _by_sender(files: Sequence[Failures]) -> dict[bytes, Rows]:
     """In order of time, where several files have a sender and all lines have times."""
     rows: dict[bytes, Rows] = {}

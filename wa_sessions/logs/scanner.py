@@ -14,6 +14,7 @@ from wa_sessions.logs.events import Events
 from wa_sessions.logs.found import DUMP, Found
 from wa_sessions.logs.lines import NO_PREFIX, Clock, now_in_ms
 from wa_sessions.logs.reasons import of_collection, of_session
+from wa_sessions.logs.recognized import newest
 from wa_sessions.logs.stacks import FARTHEST_FRAME, plain_stack
 from wa_sessions.logs.times import written_time
 from wa_sessions.logs.words import HEAD, MEANINGS, SEARCH, SESSION_ERROR
@@ -71,6 +72,7 @@ class Scanner:
         """No more comes; ``ahead``: what stands behind this part, to find the end of its last stack."""
         self._scan(self._waiting + self._unfinished, ahead, last=True)
         self._waiting = self._unfinished = b""
+        self.found.seen = max(self.found.seen, newest(self._behind, self._clock))
         self.found.keys.size = self._read
         self.found.keys.left = self._read - self._dumped if self._dumped >= 0 else -1
         return self.found
