@@ -120,7 +120,7 @@ def said(lines: list[str]) -> dict[str, Any]:
         "collections": found.collections,
         "counters": {name: list(one.numbers) for name, one in found.counters.items()},
         "secrets": found.secrets,
-        "unread": {form: rows.lines for form, rows in found.unread.items()},
+        "unread": [(form, rows.lines) for form, rows in found.not_understood()],
     }
 
 
@@ -160,11 +160,20 @@ def test_a_prefix_before_all_lines_is_learned() -> None:
     lines = ["started", *(f"GET /health {n}" for n in range(9)), OWN, *BARE["reasons/bad_mac_pkmsg.log"]]
     found = said([f"shop backend 7: {line}" for line in lines])
     assert (found["counters"], found["rows"][0], found["unread"]) == (
-        {(0, "77051234567"): [2]}, [(b"77071003330.0", 0)], {})  # fmt: skip
+        {(0, "77051234567"): [2]}, [(b"77071003330.0", 0)], [])  # fmt: skip
 
 
 def test_what_could_not_be_read_is_told_without_what_is_anybodys() -> None:
     found = scanned(["shop Асель 77051234567: Session error:Error: Bad MAC Error: Bad MAC", "ok"]).found
-    [(form, rows)] = found.unread.items()
+    [(form, rows)] = found.not_understood()
     assert form == "libsignal's error, its prefix or form is not known"
     assert (rows.lines, rows.example) == (1, "xxxx xxxxx 00000000000: Session error:…")
+
+
+@given(quoted=st.sampled_from(["> ", "Асель: ", '✅ Сообщение отправлено: "']), first=st.booleans())
+def test_what_a_customer_quotes_is_text_where_the_prefix_of_the_log_is_known(quoted: str, first: bool) -> None:
+    prefix = "2026-11-20T18:47:01: "
+    lines = [prefix + OWN, f"{prefix}{quoted}{OWN}", f"{prefix}{quoted}Session error:Error: Bad MAC Error: Bad MAC"]
+    found = scanned(lines if first else lines[::-1]).found
+    assert (list(found.not_understood()), list(found.counters[(0, "77051234567")].numbers)) == ([], [2])
+    assert [rows.lines for _, rows in scanned(lines[1:]).found.not_understood()] == [1, 1]

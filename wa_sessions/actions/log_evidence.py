@@ -9,6 +9,7 @@ from wa_sessions.db.log_reading import LogWatch
 from wa_sessions.health.observing import Counters
 from wa_sessions.logs.doubts import Doubt, Doubts, doubts, silence, standing
 from wa_sessions.logs.found import Found
+from wa_sessions.logs.report import unread as not_understood
 from wa_sessions.logs.times import NO_TIME
 
 
@@ -39,7 +40,7 @@ class Evidence:
             milliseconds(moment) if one.seen == NO_TIME and one.events else one.seen
             for one, moment in zip(found, untimed, strict=True)
         ]
-        unread = sum(form.lines for one in found for form in one.unread.values())
+        unread = sum(lines for _, lines, _ in not_understood(found))
         otherwise = milliseconds(min(untimed, default=now))
         return cls(max(seen, default=NO_TIME), unread, doubts(found, whose, otherwise), missing, milliseconds(now))
 

@@ -22,7 +22,7 @@ from wa_sessions.logs.pretty import MIXED_IN, MOST_LINES, TITLE, as_json, fields
 from wa_sessions.logs.reasons import FAILED_MESSAGE, of_collection, of_session
 from wa_sessions.logs.stacks import FARTHEST_FRAME, read_stack
 from wa_sessions.logs.times import NO_TIME
-from wa_sessions.logs.words import DUMP, HEAD, SESSION_ERROR, any_word, example_of, form_of, is_ours
+from wa_sessions.logs.words import DUMP, HEAD, SESSION_ERROR, any_word, example_of, form_of, is_ours, shape_before
 
 LONGEST_ENTRY = 2**22
 _DUMP = re.compile(rb"(.*?)(?:[A-Z][a-z]+ [a-z ]{0,40}(?:session|closed):? )?SessionEntry \{", re.DOTALL)
@@ -57,14 +57,14 @@ class Dressed:
         self._lines, (self._begin, end), self._last, self._behind = lines, span, last, behind_it
         self._next, self._mark = end + 1, self._events.taken
         if end - self._begin > LONGEST_ENTRY:
-            self._events.found.not_read(form_of(word), "…")
+            self._events.found.not_read(form_of(word), b"", "…")
             return self._next
         raw = clean(lines[self._begin : end])
         match self._line(raw, NO_TIME, (), None):
             case Outcome.GOES_ON:
                 return None
             case Outcome.UNREAD if is_ours(raw, word):
-                self._events.found.not_read(form_of(word), example_of(raw, word))
+                self._events.found.not_read(form_of(word), shape_before(raw, word), example_of(raw, word))
         return self._next
 
     def _line(self, raw: bytes, time: int, path: Path, rest: Sequence[bytes] | None) -> Outcome:

@@ -24,7 +24,7 @@ class Events:
     @property
     def taken(self) -> int:
         """How much was taken down so far."""
-        return self.found.events + self.found.secrets + self.found.collections.total()
+        return self.found.events + self.found.secrets
 
     def message(self, time: int) -> None:
         """libsignal could not decrypt a message; errors with their stacks follow."""
@@ -48,8 +48,7 @@ class Events:
 
     def collection(self, time: int, kind: Kind) -> None:
         """A collection did not sync."""
-        self._seen(time)
-        self.found.collections[kind] += 1
+        self.found.collected.add(self._place(time), time, kind)
 
     def secret(self) -> None:
         """A private key stands in the log."""
@@ -80,7 +79,3 @@ class Events:
             found.seen = time
         found.events += 1
         return found.events
-
-    def _seen(self, time: int) -> None:
-        if time > self.found.seen:
-            self.found.seen = time

@@ -2,9 +2,13 @@
 
 from array import array
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeVar
+
+MOST_FORMS = 256
+"""Forms in which lines could not be read, beyond which they are not told apart."""
 
 DUMP = 2**14
 """Bytes that are at most between two keys of one dump."""
@@ -43,6 +47,14 @@ class Counted:
         self.places.append(place)
         self.times.append(time)
         self.numbers.append(number)
+
+    def since(self, time: int) -> "Counted":
+        """Those of that time (ms) and later."""
+        young = Counted()
+        for row in zip(self.places, self.times, self.numbers, strict=True):
+            if row[1] >= time:
+                young.add(*row)
+        return young
 
     def extend(self, later: "Counted", shift: int) -> None:
         """What a later part of the same file has."""
@@ -147,10 +159,12 @@ class Keys:
 class Found:
     """All of a file, or of a part of it that begins and ends between lines.
 
-    ``seen``: when the newest line was written that is the backend's or its library's for certain. ``unread``: by form.
     ``counters`` are by kind and number, ``resets`` by phone id, ``closes`` by number and reason. ``console`` has what
-    libsignal prints, ``failures`` what Baileys logs. ``head`` are stacks before the first message of the part, ``open``
-    the last message, whose stacks may go on in the next part.
+    libsignal prints, ``failures`` what Baileys logs of messages, ``collected`` of collections, each with its kind.
+    ``seen``: when the newest line was written that is the backend's or its library's for certain. ``unread``: by form
+    and what stands before the words; ``prefixes``: shapes of what stood before lines that were read.
+    ``head`` are stacks before the first message of the part, ``open`` the last message, whose stacks may go on in the
+    next part.
     """
 
     events: int = 0
@@ -159,13 +173,19 @@ class Found:
     closes: dict[tuple[str, str], Counted] = field(default_factory=dict)
     failures: Failures = field(default_factory=Failures)
     console: Failures = field(default_factory=Failures)
-    collections: Counter[Kind] = field(default_factory=Counter)
+    collected: Counted = field(default_factory=Counted)
     secrets: int = 0
     keys: Keys = field(default_factory=Keys)
-    unread: dict[str, Form] = field(default_factory=dict)
+    unread: dict[tuple[str, bytes], Form] = field(default_factory=dict)
+    prefixes: set[bytes] = field(default_factory=set)
     seen: int = -1
     head: Stacks | None = None
     open: Stacks | None = None
+
+    @property
+    def collections(self) -> Counter[Kind]:
+        """Collections that did not sync, by kind."""
+        return Counter(map(Kind, self.collected.numbers))
 
     def close_message(self) -> None:
         """File the last message away: no more of its stacks will come."""
@@ -174,10 +194,16 @@ class Found:
             return
         self.console.add(stacks.sender, stacks.place, stacks.time, 0, stacks.kind)
 
-    def not_read(self, form: str, example: str, lines: int = 1) -> None:
-        """Lines that hold the library's words in a form that is not known."""
-        known = self.unread.setdefault(form, Form(0, example))
-        known.lines += lines
+    def not_read(self, form: str, shape: bytes, example: str, lines: int = 1) -> None:
+        """Lines that hold the library's words in a form that is not known; ``shape`` of what stands before them."""
+        key = form, shape if len(self.unread) < MOST_FORMS else b""
+        self.unread.setdefault(key, Form(0, example)).lines += lines
+
+    def not_understood(self) -> Iterator[tuple[str, Form]]:
+        """Those of them that are no text: a line has more before the words than the prefix that others have."""
+        for (form, shape), rows in self.unread.items():
+            if not any(shape != prefix and shape.startswith(prefix) for prefix in self.prefixes):
+                yield form, rows
 
     def extend(self, later: "Found") -> None:
         """Add the next part of the same file."""
@@ -188,10 +214,11 @@ class Found:
         _extend(self.closes, later.closes, shift)
         self.failures.extend(later.failures, shift)
         self.console.extend(later.console, shift)
-        self.collections.update(later.collections)
+        self.collected.extend(later.collected, shift)
         self.secrets += later.secrets + self.keys.join(later.keys)
-        for form, rows in later.unread.items():
-            self.not_read(form, rows.example, rows.lines)
+        for key, rows in later.unread.items():
+            self.not_read(*key, rows.example, rows.lines)
+        self.prefixes |= later.prefixes
         self.seen = max(self.seen, later.seen)
         self.events += later.events
 

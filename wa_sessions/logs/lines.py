@@ -58,6 +58,7 @@ class Clock:
         self._calendar = Calendar(zone, now)
         self._known: dict[bytes, int] = {}
         self._shapes: set[bytes] = set()
+        self._read: set[bytes] = set()
 
     def read(self, prefix: bytes) -> int:
         """The time of a prefix; NO_TIME where it has none, NO_PREFIX where it is text of the line."""
@@ -66,14 +67,24 @@ class Clock:
             if len(prefix) > LONGEST_PREFIX:
                 return NO_PREFIX
             if len(self._known) >= _MOST_KNOWN:
+                self._read |= self._shapes_read()
                 self._known.clear()
             known = self._known[prefix] = self._parse(prefix)
         return known
+
+    def shapes_read(self) -> set[bytes]:
+        """The shapes of what stood before lines that were read; nothing is none."""
+        return self._read | self._shapes_read()
+
+    def _shapes_read(self) -> set[bytes]:
+        latest = [prefix for prefix, time in self._known.items() if time != NO_PREFIX][-_MOST_SHAPES:]
+        return {form for prefix in latest if (form := shape(COLOUR.sub(b"", prefix)))}
 
     def learn(self, prefix: bytes) -> None:
         """Lines of a stack have this before them, so it is no line's text."""
         if len(prefix) <= LONGEST_PREFIX and len(self._shapes) < _MOST_SHAPES:
             self._shapes.add(shape(prefix))
+            self._read |= self._shapes_read()
             self._known.clear()
 
     def _parse(self, prefix: bytes) -> int:

@@ -35,13 +35,13 @@ class Rows:
     kinds: list[int] = field(default_factory=list)
 
 
-def of_senders(files: Sequence[Found]) -> dict[bytes, Messages]:
-    """The messages of every sender, by the name under which libsignal files it."""
+def of_senders(files: Sequence[Found], since: int = NO_TIME) -> dict[bytes, Messages]:
+    """The messages of every sender, by the name under which libsignal files it. ``since``: failed no earlier, in ms."""
     failures = _by_sender([found.failures for found in files])
     console = _by_sender([found.console for found in files])
     none = Rows()
     return {
-        sender: _messages(failures.get(sender, none), console.get(sender, none))
+        sender: _messages(failures.get(sender, none), console.get(sender, none), since)
         for sender in failures.keys() | console.keys()
     }
 
@@ -103,6 +103,16 @@ def _left_open(failed: Rows, console: Rows, *, in_group: bool) -> Open:
     return rows
 
 
+def told_of_console_alone(files: Sequence[Found]) -> dict[bytes, list[tuple[int, int]]]:
+    """Time and kind of what the console alone tells of, by sender."""
+    failures, none = _by_sender([found.failures for found in files]), Rows()
+    told = {}
+    for sender, rows in _by_sender([found.console for found in files]).items():
+        _, alone = _told_why(failures.get(sender, none), rows)
+        told[sender] = [(rows.times[n], rows.kinds[n]) for n in sorted(alone)]
+    return told
+
+
 def _by_sender(files: Sequence[Failures]) -> dict[bytes, Rows]:
     """In order of time, where several files have a sender and all lines have times."""
     rows: dict[bytes, Rows] = {}
@@ -127,9 +137,13 @@ def _in_order(rows: Rows) -> Rows:
     return Rows(*([column[n] for n in order] for column in (rows.times, rows.ids, rows.kinds)))
 
 
-def _messages(failed: Rows, console: Rows) -> Messages:
+def _messages(failed: Rows, console: Rows, since: int) -> Messages:
     """Count a message once, by its gravest failure; those that the console alone tells of are more."""
     kinds, alone = _told_why(failed, console)
+    if since != NO_TIME:
+        young = [n for n, time in enumerate(failed.times) if time >= since]
+        failed = Rows([failed.times[n] for n in young], [failed.ids[n] for n in young], [])
+        kinds, alone = [kinds[n] for n in young], {n for n in alone if console.times[n] >= since}
     counted = _distinct(failed, kinds)
     times = [time for kind, time in zip(kinds, failed.times, strict=True) if kind == Kind.BAD_MAC]
     for n in alone:

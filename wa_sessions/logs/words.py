@@ -5,6 +5,7 @@ from enum import IntEnum
 
 import ahocorasick_rs
 
+from wa_sessions.logs.lines import LONGEST_PREFIX, shape
 from wa_sessions.logs.reasons import about_collection
 
 
@@ -76,6 +77,11 @@ def form_of(word: int) -> str:
 def is_ours(raw: bytes, word: int) -> bool:
     """Whether a line that has a word has the library's whole phrase."""
     return MEANINGS[word] is not Meaning.COLLECTION or about_collection(raw.decode("utf-8", "replace"))
+
+
+def shape_before(raw: bytes, word: int) -> bytes:
+    """The shape of what stands before a word."""
+    return shape(raw[: min(max(raw.find(WORDS[word].encode()), 0), LONGEST_PREFIX)])
 
 
 def example_of(raw: bytes, word: int) -> str:
