@@ -23,7 +23,7 @@ def own(number: int, phone: str = corpus.BUFFERS, ago: timedelta = timedelta()) 
 def failed(why: str, ago: timedelta = timedelta()) -> str:
     line = json.loads((log_cases.FOLDER / "reasons/bad_mac_pkmsg.log").read_text())
     line["time"] = round((time.time() - ago.total_seconds()) * 1000)
-    line["err"]["message"] = why
+    line["err"]["message"], line["key"]["id"] = why, why
     return json.dumps(line) + "\n"
 
 

@@ -29,26 +29,26 @@ class Events:
     def message(self, time: int) -> None:
         """libsignal could not decrypt a message; errors with their stacks follow."""
         self.found.close_message()
-        self.found.open = Stacks(self._place(time), time)
+        self.found.open = Stacks(self._place(), time)
 
     def error(self, time: int, kind: Kind, sender: bytes) -> None:
         """One session state did not fit. Without a line of ``message`` before it, another sender is another message."""
         stacks = self.found.open or self.found.head
         if stacks is None:
-            stacks = self.found.head = Stacks(self._place(time), time)
+            stacks = self.found.head = Stacks(self._place(), time)
         elif stacks.differs(sender):
             self.found.close_message()
-            stacks = self.found.open = Stacks(self._place(time), time)
+            stacks = self.found.open = Stacks(self._place(), time)
         stacks.add(kind, sender)
 
     def failure(self, time: int, sender: bytes, message: bytes, why: bytes) -> None:
         """Baileys says that a message failed."""
         message_hash = hash(int.from_bytes(message, "big"))
-        self.found.failures.add(sender, self._place(time), time, message_hash, of_message(why))
+        self.found.failures.add(sender, self._place(), time, message_hash, of_message(why))
 
     def collection(self, time: int, kind: Kind) -> None:
         """A collection did not sync."""
-        self.found.collected.add(self._place(time), time, kind)
+        self.found.collected.add(self._place(), time, kind)
 
     def secret(self) -> None:
         """A private key stands in the log."""
@@ -65,17 +65,14 @@ class Events:
             rows = self.found.counters.get(key)
             if rows is None:
                 rows = self.found.counters[key] = Counted()
-            rows.add(self._place(time), time, int(number))
+            rows.add(self._place(), time, int(number))
         elif phone_id:
-            self.found.resets.setdefault(int(phone_id), Counted()).add(self._place(time), time, 0)
+            self.found.resets.setdefault(int(phone_id), Counted()).add(self._place(), time, 0)
         else:
             words = reason.decode("utf-8", "replace").strip()[:200]
-            self.found.closes.setdefault((closed.decode(), words), Counted()).add(self._place(time), time, 0)
+            self.found.closes.setdefault((closed.decode(), words), Counted()).add(self._place(), time, 0)
         return True
 
-    def _place(self, time: int) -> int:
-        found = self.found
-        if time > found.seen:
-            found.seen = time
-        found.events += 1
-        return found.events
+    def _place(self) -> int:
+        self.found.events += 1
+        return self.found.events

@@ -187,6 +187,13 @@ class Found:
         """Collections that did not sync, by kind."""
         return Counter(map(Kind, self.collected.numbers))
 
+    def newest(self) -> int:
+        """The latest time of all that was found; -1 where there is none."""
+        named = (*self.counters.values(), *self.resets.values(), *self.closes.values())
+        columns = [self.failures.times, self.console.times, self.collected.times, *(rows.times for rows in named)]
+        stacks = (one.time for one in (self.head, self.open) if one)
+        return max((*(max(times, default=-1) for times in columns), *stacks))
+
     def close_message(self) -> None:
         """File the last message away: no more of its stacks will come."""
         stacks, self.open = self.open, None

@@ -24,13 +24,10 @@ class Stack:
 def plain_stack(lines: bytes, prefix: bytes, begin: int) -> bytes:
     """The sender that the stack at ``begin`` names, its lines behind the same prefix; empty: it needs a closer look."""
     frame = lines.find(FRAME, begin, begin + FARTHEST_FRAME)
-    at, head = begin, prefix + _INDENTED
-    while 0 <= at <= frame and lines.startswith(head, at):
-        end = lines.find(b"\n", at)
-        if frame < end or end < 0:
-            return of_frame(lines, at, frame)
-        at = end + 1
-    return b""
+    if frame < 0:
+        return b""
+    head, stack = b"\n" + prefix + _INDENTED, lines[begin - 1 : frame]
+    return of_frame(lines, begin, frame) if stack.count(head) == stack.count(b"\n") else b""
 
 
 def read_stack(error: bytes, following: Iterable[bytes], inner: Callable[[bytes], bytes | None]) -> Stack:
