@@ -18,7 +18,7 @@ from wa_sessions.logs.entries import (
 from wa_sessions.logs.events import OWN_BEGINS, Events
 from wa_sessions.logs.lines import NO_PREFIX, Clock, behind, shape
 from wa_sessions.logs.path import QUOTED, Path, clean, follow, unquoted
-from wa_sessions.logs.pretty import MIXED_IN, MOST_LINES, TITLE, as_json, fields
+from wa_sessions.logs.pretty import MIXED_IN, MOST_LINES, as_json, fields, title
 from wa_sessions.logs.reasons import FAILED_MESSAGE, of_collection, of_session
 from wa_sessions.logs.stacks import FARTHEST_FRAME, read_stack
 from wa_sessions.logs.times import NO_TIME
@@ -211,10 +211,10 @@ class Dressed:
 
     def _titled(self, raw: bytes, time: int) -> tuple[tuple[bytes, ...], int, bytes] | None:
         """What may stand before the lines below pino-pretty's title, the entry's time, and its words."""
-        for title in reversed([*TITLE.finditer(raw)]):
-            times = (self._time(raw[:end], time) for end in (title.end(), title.start()))
+        for one in reversed([*title().finditer(raw)]):
+            times = (self._time(raw[:end], time) for end in (one.end(), one.start()))
             if (before := next((one for one in times if one != NO_PREFIX), NO_PREFIX)) != NO_PREFIX:
-                return (raw[: title.start()], raw[: title.start("level")]), before, raw[title.end() :]
+                return (raw[: one.start()], raw[: one.start("level")]), before, raw[one.end() :]
         words = MIXED_IN.sub(b"", raw[: next((at for one in FAILED_MESSAGE if (at := raw.find(one)) >= 0), 0)])
         before = self._time(words, time)
         return ((words,), before, raw[len(words) :]) if before != NO_PREFIX else None

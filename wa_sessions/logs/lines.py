@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from wa_sessions.logs.times import NO_TIME, STAMP, Calendar, day_order, iso, sane, written_time
 
@@ -25,7 +25,7 @@ LEVEL = rb"(?:trace|debug|verbose|info|information|notice|log|warn|warning|err|e
 _NAME = rb"[A-Za-z0-9_.@/+-]{1,80}"
 _LEVELS = rb"(?:(?i:\[" + LEVEL + rb"\]|" + LEVEL + rb"|[DEFIW](?= )):?[ \t]{0,8})"
 _AT = rb"(?:\[" + STAMP + rb"\]|\(" + STAMP + rb"\)|" + STAMP + rb")"
-_PREFIX = re.compile(
+_PREFIX = (
     rb"(?:\xef\xbb\xbf)?\0*[ \t]{0,40}"
     rb"(?:[\x80-\xff]{3,12} (?=[\[(]?\d))?"
     rb"(?:<\d{1,3}>\d? ?)?"
@@ -91,7 +91,7 @@ class Clock:
         if match := _PLAIN.fullmatch(prefix):
             return self._iso(match)
         plain = COLOUR.sub(b"", prefix)
-        if _PREFIX.fullmatch(plain) is None and shape(plain) not in self._shapes:
+        if _prefix().fullmatch(plain) is None and shape(plain) not in self._shapes:
             return NO_PREFIX
         if self._calendar.day_first is None and (day_first := day_order(plain)) is not None:
             self._calendar = Calendar(self._calendar.zone, self._calendar.now, day_first)
@@ -104,6 +104,12 @@ class Clock:
         except ValueError:
             return NO_TIME
         return sane((moment - _EPOCH) // _A_MS - self._calendar.zone)
+
+
+@cache
+def _prefix() -> "re.Pattern[bytes]":
+    """Compiled where it is needed, as that takes longer than reading most logs."""
+    return re.compile(_PREFIX)
 
 
 def shape(prefix: bytes) -> bytes:

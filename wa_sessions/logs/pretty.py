@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from wa_sessions.logs.lines import LEVEL
 from wa_sessions.logs.times import STAMP
 
 MOST_LINES = 400
-TITLE = re.compile(
+_TITLE = (
     rb"(?:(?:\["
     + STAMP
     + rb"\]|"
@@ -18,13 +19,18 @@ TITLE = re.compile(
     + LEVEL
     + rb"))(?: ?\([^()\n]{1,80}\))?:[ \t]{1,4}"
 )
-"""What pino-pretty writes before an entry's own words."""
 
 MIXED_IN = re.compile(rb"[A-Za-z0-9_.:@/ -]{1,80} - $")
 """What a mixin of the backend's puts before Baileys' words, as ``session:s1 - ``."""
 
 _FIELD = re.compile(rb"(?: {4}|\t)([\w.$-]{1,60}): ?(.*)")
 _MESSAGE = re.compile(rb'^ {6}"message": ("(?:[^"\\\n]|\\.){0,2000}")', re.MULTILINE)
+
+
+@cache
+def title() -> "re.Pattern[bytes]":
+    """What pino-pretty writes before an entry's own words."""
+    return re.compile(_TITLE)
 
 
 def fields(block: Sequence[bytes]) -> dict[str, Any]:

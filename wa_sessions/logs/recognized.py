@@ -6,7 +6,7 @@ from typing import Any
 from wa_sessions.logs.entries import DEEPEST, line_of, time_of
 from wa_sessions.logs.lines import NO_PREFIX, Clock
 from wa_sessions.logs.path import clean
-from wa_sessions.logs.pretty import TITLE, as_json
+from wa_sessions.logs.pretty import as_json, title
 from wa_sessions.logs.times import NO_TIME
 
 _MOST_LINES = 40
@@ -14,8 +14,8 @@ _MOST_LINES = 40
 
 def newest(lines: bytes, clock: Clock) -> int:
     """When the newest of some lines was written that is one of those; NO_TIME where none is, or has a time."""
-    times = (_time(clean(raw), clock) for raw in lines.split(b"\n")[-_MOST_LINES:])
-    return max(times, default=NO_TIME)
+    times = (_time(clean(raw), clock) for raw in reversed(lines.split(b"\n")[-_MOST_LINES:]))
+    return next((time for time in times if time != NO_TIME), NO_TIME)
 
 
 def _time(raw: bytes, clock: Clock) -> int:
@@ -23,8 +23,8 @@ def _time(raw: bytes, clock: Clock) -> int:
     if brace >= 0 and raw.endswith(b"}") and (before := clock.read(raw[:brace])) != NO_PREFIX:
         entry = as_json(raw[brace:])
         return _of_entry(entry, before) if isinstance(entry, dict) else NO_TIME
-    title = TITLE.search(raw[:400])
-    if title is None or (before := clock.read(raw[: title.end()])) == NO_PREFIX:
+    found = title().search(raw[:400])
+    if found is None or (before := clock.read(raw[: found.end()])) == NO_PREFIX:
         return NO_TIME
     return before
 

@@ -7,9 +7,9 @@ wrote does not. Lines as most backends write them are read here, all others by `
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from wa_sessions.logs import senders
-from wa_sessions.logs.dressed import Dressed
 from wa_sessions.logs.events import Events
 from wa_sessions.logs.found import DUMP, Found
 from wa_sessions.logs.lines import NO_PREFIX, Clock, now_in_ms
@@ -36,6 +36,9 @@ _PINO_COLLECTION = re.compile(_STAMP + rb'"error":"(?P<why>[^"\\\n]*)')
 _DUMP_TITLE = re.compile(rb"(.*?)(?:[A-Z][a-z]+ [a-z ]{0,40}(?:session|closed):? )", re.DOTALL)
 
 
+if TYPE_CHECKING:
+    from wa_sessions.logs.dressed import Dressed
+
 _Read = Callable[[bytes, int, int, int], bool]
 
 
@@ -46,7 +49,7 @@ class Scanner:
         """``zone``: ms by which the times that pm2 writes are ahead of UTC. ``behind``: what stands before the part."""
         self.found = Found()
         self._events, self._clock = Events(self.found), Clock(zone, now_in_ms())
-        self._dressed = Dressed(self._events, self._clock)
+        self._dressed: Dressed | None = None
         self._plain: tuple[_Read, ...] = (
             *(self._message, self._session_error, self._secret),
             *(self._failed, self._own, self._collection, self._key),
@@ -95,13 +98,21 @@ class Scanner:
             if self._plain[meaning](lines, start, at, end):
                 done = end + 1 if meaning else at + len(HEAD)
                 continue
-            further = self._dressed.read(lines, (start, end), word, self._behind, last=last)
+            further = self._look_closer().read(lines, (start, end), word, self._behind, last=last)
             if further is None:
                 self._keep(lines[:start])
                 return lines[start:limit]
             done = further
         self._keep(lines[:limit])
         return b""
+
+    def _look_closer(self) -> "Dressed":
+        """What reads other lines, which most logs do not have."""
+        if self._dressed is None:
+            from wa_sessions.logs.dressed import Dressed
+
+            self._dressed = Dressed(self._events, self._clock)
+        return self._dressed
 
     def _keep(self, lines: bytes) -> None:
         self._read += len(lines)

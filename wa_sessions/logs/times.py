@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 NO_TIME = -1
@@ -24,7 +25,7 @@ STAMP = (
 )
 """A time, with its date, alone, or as a number since 1970."""
 
-_FIND = re.compile(rb"(?<!\d)(?:(?P<date>" + _DATE + rb")(?:T|,? |:)(?P<time>\d\d?:\d\d(?:" + _SECONDS + rb")?)"
+_FIND = (rb"(?<!\d)(?:(?P<date>" + _DATE + rb")(?:T|,? |:)(?P<time>\d\d?:\d\d(?:" + _SECONDS + rb")?)"
                    rb"(?P<half>" + _HALF + rb")(?P<zone>" + _ZONE + rb")"
                    rb"|(?P<epoch>\d{19}|\d{16}|\d{13}|\d{10}(?:\.\d{1,9})?)(?!\d))")  # fmt: skip
 _WORD = re.compile(rb"[A-Za-z]+|\d+")
@@ -44,7 +45,7 @@ class Calendar:
 
     def read(self, text: bytes) -> int:
         """The first time in a text that has its date; NO_TIME where there is none, or where its order is open."""
-        match = _FIND.search(text)
+        match = _find().search(text)
         if match is None:
             return NO_TIME
         if epoch := match["epoch"]:
@@ -79,6 +80,11 @@ class Calendar:
         year = datetime.fromtimestamp(self.now / 1000, UTC).year
         this = _day(year, month, day) if (month, day) != (2, 29) or year % 4 == 0 else _day(year - 1, 3, 1)
         return this if this <= self.now + 86_400_000 else _day(year - 1, month, day)
+
+
+@cache
+def _find() -> "re.Pattern[bytes]":
+    return re.compile(_FIND)
 
 
 def day_order(text: bytes) -> bool | None:
