@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import Output
 from wa_sessions.cli.times import when
-from wa_sessions.health.sentences import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.logs import Line
@@ -51,7 +50,7 @@ def show(told: "LogReport", output: Output, recorded: "Recorded | None" = None, 
 def warn(unread: "Sequence[tuple[str, int, str]]") -> None:
     """Say on stderr what could not be read."""
     for form, lines, example in unread:
-        terminal.say(f"{counted(lines, 'line')} could not be read ({form}), such as: {example}")
+        terminal.say(f"{_counted(lines, 'line')} could not be read ({form}), such as: {example}")
 
 
 def event_line(line: "Line", now: datetime) -> str:
@@ -85,9 +84,9 @@ def show_secrets(names: list[str], found: "list[Found]", output: Output) -> None
 
 def _recorded(recorded: "Recorded") -> Iterator[str]:
     counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(recorded.entries.items()))
-    yield from _wrapped(f"recorded of {counted(recorded.observed, 'phone')}: {counts or 'nothing new'}")
+    yield from _wrapped(f"recorded of {_counted(recorded.observed, 'phone')}: {counts or 'nothing new'}")
     for reason, phones in recorded.doubts.most_common():
-        yield from _wrapped(f"health of {counted(phones, 'phone')} not known: {reason}")
+        yield from _wrapped(f"health of {_counted(phones, 'phone')} not known: {reason}")
 
 
 def _flat(phone: "PhoneLog") -> dict[str, Any]:
@@ -122,7 +121,9 @@ def _lines(told: "LogReport", now: datetime) -> Iterator[str]:
     if told.secrets_seen:
         yield f"private keys were logged {told.secrets_seen} times: logs --find-secrets says where"
     for form, lines, example in told.unread:
-        yield from _wrapped(f"could not be read: {counted(lines, 'line')} ({form}), such as: {terminal.plain(example)}")
+        yield from _wrapped(
+            f"could not be read: {_counted(lines, 'line')} ({form}), such as: {terminal.plain(example)}"
+        )
     yield from _left_out(told)
 
 
@@ -170,6 +171,10 @@ def _row(phone: "PhoneLog", now: datetime) -> tuple[str, ...]:
 def _cells(errors: "Errors") -> tuple[str, str, str]:
     standing = "?" if errors.last_counter is None else str(errors.last_counter)
     return str(errors.messages), str(errors.max_counter), standing
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _wrapped(text: str, indent: str = "    ") -> list[str]:
