@@ -16,7 +16,7 @@ from wa_sessions.logs.entries import (
     time_of,
 )
 from wa_sessions.logs.events import OWN_BEGINS, Events
-from wa_sessions.logs.lines import NO_PREFIX, Clock, behind, shape
+from wa_sessions.logs.lines import LONGEST_PREFIX, NO_PREFIX, Clock, behind, shape
 from wa_sessions.logs.path import QUOTED, Path, clean, follow, unquoted
 from wa_sessions.logs.pretty import MIXED_IN, MOST_LINES, as_json, fields, title
 from wa_sessions.logs.reasons import FAILED_MESSAGE, of_collection, of_session
@@ -26,8 +26,10 @@ from wa_sessions.logs.words import DUMP, HEAD, SESSION_ERROR, any_word, example_
 
 LONGEST_ENTRY = 2**22
 _DUMP = re.compile(rb"(.*?)(?:[A-Z][a-z]+ [a-z ]{0,40}(?:session|closed):? )?SessionEntry \{", re.DOTALL)
-_IN_LAYOUT = re.compile(rb'(.{0,300}?)[ \t]+"(?:msg|message)": ?"')
+_IN_LAYOUT = re.compile(rb'(.{0,300}?)[ \t]{1,80}"(?:msg|message)": ?"')
 KEY = re.compile(rb"privKey: |private: ")
+_NEAR = LONGEST_PREFIX + 100
+"""Bytes within which the first words of an entry stand; what has more before it is text."""
 _SAMPLE = 2**16
 _FEWEST = 8
 
@@ -190,6 +192,8 @@ class Dressed:
 
     def _on_several_lines(self, raw: bytes, time: int, path: Path, rest: Sequence[bytes] | None) -> Outcome:
         """pino-pretty's title, with its fields behind or below it, or JSON that was laid out."""
+        if any_word(raw[:_NEAR]) is None:
+            return Outcome.UNREAD
         if rest is None and (match := _IN_LAYOUT.match(raw)):
             entry = self._laid_out(raw, (*path, match[1]))
             return self._entry(entry, time, path, ()) if entry else Outcome.UNREAD
@@ -211,7 +215,7 @@ class Dressed:
 
     def _titled(self, raw: bytes, time: int) -> tuple[tuple[bytes, ...], int, bytes] | None:
         """What may stand before the lines below pino-pretty's title, the entry's time, and its words."""
-        for one in reversed([*title().finditer(raw)]):
+        for one in reversed([*title().finditer(raw[:_NEAR])]):
             times = (self._time(raw[:end], time) for end in (one.end(), one.start()))
             if (before := next((one for one in times if one != NO_PREFIX), NO_PREFIX)) != NO_PREFIX:
                 return (raw[: one.start()], raw[: one.start("level")]), before, raw[one.end() :]
