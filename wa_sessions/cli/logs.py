@@ -51,17 +51,26 @@ def logs(
 ) -> None:
     """Tell from the Node backend's logs what each phone met.
     \f
-    Give both logs of a process, out and error: some messages have one line in each. Lines are read with pm2's prefixes,
-    as pm2's JSON, and as pino's; words that a customer wrote count nothing. A message is counted once, however many
-    lines, stored session states and retries it has. pm2 writes local times: how far they are from UTC is seen from
-    lines that have pino's time too, else this machine's zone is taken.
+    Give both logs of a process, out and error: some messages have one line in each. Lines are read behind whatever
+    stands before them (pm2's, Docker's, Kubernetes', journald's, syslog's and clouds' prefixes, `log_date_format`,
+    levels), in JSON of any wrapper, and as pino and pino-pretty write them; words that a customer wrote count
+    nothing. A message is counted once, however many lines, stored session states and retries it has. Times without a
+    zone are local ones: how far they are from UTC is seen from lines that have pino's time too, else this machine's
+    zone is taken.
+
+    Lines that hold the library's words behind a prefix or in a form that is not known are told on stderr and as
+    `unread`, by form, with one example each, in which letters are x and digits 0.
 
     The library's own lines name only the sender. With a database they are attributed to the phone that holds the
-    sender's session or sender key (or else its LID or device list), if only one does. Only SELECT is needed. Without a
-    database everything else is told. A private key that was logged is never shown, only counted.
+    sender's session or sender key (or else its LID or device list), if only one does. Only SELECT is needed. Without
+    a database everything else is told. A private key that was logged is never shown, only counted.
 
-    `--follow` tells it all once, and then what changes. A log may be renamed, copied and truncated, or packed
-    meanwhile, as logrotate and pm2-logrotate do it: what of it was not read yet is looked for in the same folder.
+    A PHONE among the files tells of it alone; `--since` of what was written since then, and lines without a time are
+    left out. The worst phone stands first. Phones of which these logs cannot tell are named with the reason.
+
+    `--follow` tells it all once, and then one line an event: when (UTC), which phone, what, its name. A log may be
+    renamed, copied and truncated, or packed meanwhile, as logrotate and pm2-logrotate do it: what of it was not read
+    yet is looked for in the same folder.
 
     `--record` reads on from where the last run with it ended, and writes errors, resets and closes into the counters
     and the history, so that `stats`, `check`, `errors`, metrics and alerts know the backend's phones: all `baileys`
@@ -69,23 +78,28 @@ def logs(
     cron can run it every minute; `--follow` does it as the logs grow, and every 30 seconds. Where the backend writes
     counter lines, they are the counters. Where it does not, a message of a certain phone counts as one Bad MAC when a
     retried copy fails too, and a later connection of the phone resets the counter; that needs both logs, and Bad
-    Decrypt is then of no certain phone. What is over an hour old makes no alert. A log is recorded for all, or for each
-    organization by itself, not both. It needs `wa-sessions db upgrade`.
+    Decrypt is then of no certain phone. What is over an hour old makes no alert. A log is recorded for all, or for
+    each organization by itself, not both. It needs `wa-sessions db upgrade`.
 
-    JSON: `phones`, a list: `phone`, `bad_mac` and `bad_decrypt` (each `counter_lines`, `max_counter`, `last_counter`: 0
-    after a reset; `messages`, `first_at`, `last_at`), `resets`, `closes` (by reason), `library`. `last_counter` is null
-    where files leave the order of lines open, and with `resets` where a reset's phone id is of no known phone.
-    `library`: failed messages (or collections) by the library's own lines, of all phones: `bad_mac`, `bad_decrypt`,
-    `missing_key`, `duplicate` (old counters in groups too), `no_session`, `invalid_prekey`, `group` (no sender key, or
-    its signature is wrong). `unattributed`: the same for those of no certain phone, `candidates` (`phones`,
-    `messages`) where several hold the sender's keys, and `resets` by unknown phone id. `undetermined`: messages whose
-    reason stands in the error log, which was not given. `secrets_seen`. With `--find-secrets`: `files` (`file`,
-    `secrets`) and `secrets_seen`. With `--follow` one object a line, each time that something is new. `--record` tells
-    of what is new, and adds `recorded`: `phones` (observed), `entries` (of the history, by kind) and `lost` (logs that
-    were truncated while something in them may have been unread).
+    What was not understood is never health: a phone is `unknown` where no line of the backend or its library was
+    recognized in the last 15 minutes, where only one of the backend's two logs is read, and where failed messages are
+    left whose reason or phone is not known.
+
+    JSON: `phones`, a list: `phone`, `name`, `bad_mac` and `bad_decrypt` (each `counter_lines`, `max_counter`,
+    `last_counter`: 0 after a reset; `messages`, `first_at`, `last_at`), `resets`, `closes` (by reason), `library`.
+    `last_counter` is null where files leave the order of lines open, and with `resets` where a reset's phone id is of
+    no known phone. `library`: failed messages (or collections) by the library's own lines, of all phones: `bad_mac`,
+    `bad_decrypt`, `missing_key`, `duplicate` (old counters in groups too), `no_session`, `invalid_prekey`, `group`
+    (no sender key, or its signature is wrong), `other` (any other reason). `unattributed`: the same for those of no
+    certain phone, `candidates` (`phones`, `messages`) where several hold the sender's keys, and `resets` by unknown
+    phone id. `undetermined`: messages whose reason stands in the error log, which was not given. `secrets_seen`.
+    `left_out`: `phone`, `reason`. `unread`: `form`, `lines`, `example`. With `--find-secrets`: `files` (`file`,
+    `secrets`), `secrets_seen` and `unread`. With `--follow` one object a line, each time that something is new.
+    `--record` tells of what is new, and adds `recorded`: `phones` (whose logs were read), `entries` (of the history,
+    by kind) and `lost` (logs that were truncated while something in them may have been unread).
 
     Exit: 0 whatever the logs say, 1 (a file cannot be read, `--record` without our schema or at the same time as
-    another), 2, 4 (`--database-url` leads nowhere), 130 (`--follow` ended by Ctrl-C).
+    another), 2, 3 (no such PHONE), 4 (`--database-url` leads nowhere), 130 (`--follow` ended by Ctrl-C).
 
     Replaces: `pm2 logs messenger-backend --lines 100 | grep -E "(Bad MAC|bad decrypt)"`, which counts lines and what
     customers write; and `grep -E "(Bad MAC error #|Bad Decrypt error #)"`.
