@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wa_sessions.logs.lines import LONGEST_PREFIX, Clock, now_in_ms
 from wa_sessions.logs.scanner import Scanner
 from wa_sessions.logs.words import WORDS
 
@@ -61,3 +62,34 @@ def test_forms_that_differ_without_end_are_kept_small() -> None:
     scanner.finish()
     assert len(scanner.found.unread) <= 257
     assert sum(rows.lines for rows in scanner.found.unread.values()) == 5_000
+
+
+TOKENS = st.sampled_from(
+    [
+        *("2026-11-20", "18:47:01", " ", "-05", "+05:00", ": ", "T", "Z", "UTC", "Nov", "Fri", "20th", "1", "12", "PM"),
+        *(
+            "[",
+            "]",
+            "(",
+            ")",
+            "0|app | ",
+            "api-1  | ",
+            "a.b",
+            "node[1]: ",
+            "ERROR",
+            "INFO ",
+            "- ",
+            "<11>1 ",
+            "x",
+            "[a/b] ",
+        ),
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(TOKENS, min_size=5, max_size=80).map("".join))
+def test_no_prefix_takes_long(prefix: str) -> None:
+    began = time.process_time()
+    Clock(0, now_in_ms()).read(prefix[:LONGEST_PREFIX].encode())
+    assert time.process_time() - began < 0.2

@@ -49,7 +49,7 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_.-]{0,14}[a-z0-9]", fullmatch=True)
 DATES = st.sampled_from(
     [
         *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d-%m-%Y", "%d/%m/%Y", "%d.%m.%Y", "%m/%d/%Y", "%a %b %d %Y"),
-        *("%b %d %Y", "%d %b %Y", "%d/%b/%Y"),
+        *("%b %d %Y", "%d %b %Y", "%d/%b/%Y", "%A, %B %dth %Y", "%m-%d", "%y%m%d", "%d %B", "%j %Y"),
     ]
 )
 CLOCKS = st.sampled_from(["%H:%M:%S", "%H:%M:%S.343", "%H:%M:%S,343", "%H:%M", "%I:%M:%S %p", "%I:%M %p"])

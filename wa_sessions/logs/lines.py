@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 
-from wa_sessions.logs.times import NO_TIME, STAMP, Calendar, day_order, iso, sane, written_time
+from wa_sessions.logs.times import NO_TIME, PARTS, STAMP, Calendar, day_order, iso, sane, written_time
 
 NO_PREFIX = -2
 LONGEST_PREFIX = 300
@@ -24,13 +24,21 @@ COLOUR = re.compile(rb"\x1b\[[0-9;]{0,20}m")
 LEVEL = rb"(?:trace|debug|verbose|info|information|notice|log|warn|warning|err|error|fatal|crit|critical|alert)"
 _NAME = rb"[A-Za-z0-9_.@/+-]{1,80}"
 _LEVELS = rb"(?:(?i:\[" + LEVEL + rb"\]|" + LEVEL + rb"|[DEFIW](?= )):?[ \t]{0,8})"
-_AT = rb"(?:\[" + STAMP + rb"\]|\(" + STAMP + rb"\)|" + STAMP + rb")"
+_TIME = rb"(?:(?>" + STAMP + rb")|(?>" + PARTS + rb"))"
+_AT = rb"(?:\[" + _TIME + rb"\]|\(" + _TIME + rb"\)|" + _TIME + rb")"
 _PREFIX = (
     rb"(?:\xef\xbb\xbf)?\0*[ \t]{0,40}"
     rb"(?:[\x80-\xff]{3,12} (?=[\[(]?\d))?"
     rb"(?:<\d{1,3}>\d? ?)?"
     rb"(?:" + _AT + rb"[:,]?[ \t]{0,4})?"
-    rb"(?:(?:PM2 )?\d{1,6}\|[^|\n]{1,80}\|[ \t]?|" + _NAME + rb"[ \t]{0,40}\|[ \t]?)?"
+    rb"(?:\["
+    + _NAME
+    + rb"\] \d{1,9}[ \t]{1,4}-[ \t]{1,4}"
+    + _AT
+    + rb"[ \t]{1,8}"
+    + _LEVELS
+    + rb"\[[\w .:@/-]{1,80}\][ \t]{1,4})?"
+    rb"(?:(?:PM2 )?\d{1,6}\|[^|\n]{1,80}\|[ \t]?|" + _NAME + rb"[ \t]{0,40}\|[ \t]?){0,2}"
     rb"(?:\[" + _NAME + rb"\/" + _NAME + rb"\][ \t]?)?"
     rb"(?:" + _AT + rb"(?:[:,][ \t]?|[ \t]{0,4}\|?[ \t]?|[ \t]-[ \t]))?"
     rb"(?:std(?:out|err) [FP] )?"

@@ -13,7 +13,7 @@ _MONTH = rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
 _WEEKDAY = rb"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6},? )?"
 _DATE = (
     rb"(?:\d{4}(?:-\d\d?-|/\d\d?/|\.\d\d?\.)\d\d?|\d\d?(?:-\d\d?-|/\d\d?/|\.\d\d?\.)\d{4}"
-    rb"|" + _WEEKDAY + _MONTH + rb" {1,2}\d\d?(?:,? \d{4})?"
+    rb"|" + _WEEKDAY + _MONTH + rb" {1,2}\d\d?(?:st|nd|rd|th)?(?:,? \d{4})?"
     rb"|" + _WEEKDAY + rb"\d\d?[ /-]" + _MONTH + rb"[ /-]\d{4})"
 )
 _SECONDS = rb":\d\d(?:[.,]\d{1,9})?"
@@ -24,6 +24,12 @@ STAMP = (
     rb"" + _SECONDS + _HALF + rb"|\d{13}|\d{16}|\d{19}|\d{10}(?:\.\d{1,9})?(?=[],: )]))"
 )
 """A time, with its date, alone, or as a number since 1970."""
+
+PARTS = (
+    rb"(?:(?:\d{1,6}(?![\d|])(?:st|nd|rd|th)?|" + _MONTH + rb"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6}|[AaPp]\.?[Mm]\.?"
+    rb"|Z|UTC|GMT|MSK|[A-Z]{1,3}T|[+-]\d\d(?::?\d\d)?)[-/.:,T ]{0,2}){2,16}"
+)
+"""A time in whatever order somebody asked for it: nothing but numbers and the names of days, months and zones."""
 
 _FIND = (rb"(?<!\d)(?:(?P<date>" + _DATE + rb")(?:T|,? |:)(?P<time>\d\d?:\d\d(?:" + _SECONDS + rb")?)"
                    rb"(?P<half>" + _HALF + rb")(?P<zone>" + _ZONE + rb")"
