@@ -26,7 +26,9 @@ STAMP = (
 """A time, with its date, alone, or as a number since 1970."""
 
 PARTS = (
-    rb"(?:(?:\d{1,6}(?![\d|])(?:st|nd|rd|th)?|" + _MONTH + rb"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6}|[AaPp]\.?[Mm]\.?"
+    rb"(?:(?:\d{1,6}(?![\d|])(?:st|nd|rd|th)?|"
+    + _MONTH
+    + rb"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6}|[AaPp]\.?[Mm]\.?"
     rb"|Z|UTC|GMT|MSK|[A-Z]{1,3}T|[+-]\d\d(?::?\d\d)?)[-/.:,T ]{0,2}){2,16}"
 )
 """A time in whatever order somebody asked for it: nothing but numbers and the names of days, months and zones."""
