@@ -179,6 +179,8 @@ def _record(names: list[str], scope: "Scope", database_url: str | None, output: 
                 show(told, output, recorded)
             elif recorded.entries or told.phones:
                 show(told, output, recorded, indent=None)
+            else:
+                warn(told.unread)
             sys.stdout.flush()
 
 
