@@ -182,7 +182,8 @@ def _ten_seconds_ago(now: int) -> tuple[str, str]:
 def test_a_node_phone_whose_logs_are_read_is_observed(
     fleet: Fleet, logs: Logs, status: str, code: int, line: str
 ) -> None:
-    logs.write("out", b"the backend says something\n")
+    now = fleet.sql("SELECT (extract(epoch FROM now()) * 1000)::bigint AS ms")[0]["ms"]
+    logs.write("out", f'{{"level":30,"time":{now},"pid":1,"msg":"synced regular to v5"}}\n'.encode())
     logs.record(fleet, "--org", "1")
     fleet.sql("""UPDATE public."OrganizationPhone" SET status = %s WHERE id = 1""", status)
     found = fleet("check", corpus.BUFFERS)

@@ -18,6 +18,7 @@ LIBRARY = {
     "no_session": INCIDENTS["no_session"],
     "invalid_prekey": INCIDENTS["invalid_prekey"],
     "group": INCIDENTS["group_no_key"] + INCIDENTS["group_sig"],
+    "other": 0,
 }
 
 

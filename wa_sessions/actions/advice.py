@@ -11,6 +11,7 @@ from wa_sessions.health.sentences import counted
 _UNKNOWN = {
     "waba": "the official API runs it: there are no keys that could break",
     "baileys": "the Node backend runs it and nobody reads its logs here: wa-sessions logs --pm2 NAME --record",
+    "logs": "its logs are read and do not tell how it is: wa-sessions logs --pm2 NAME",
     "no_worker": "no worker runs it: wa-sessions run {phone}",
     "no_sign_of_life": "its session hangs in its worker: see the worker's log, then stop it and start it again",
     "no_schema": "no errors are recorded in this database yet: wa-sessions db upgrade",

@@ -1,19 +1,27 @@
 """What the Node backend's logs say about its phones, with whose messages failed where a database tells."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.db import holders, phones
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
+from wa_sessions.db.phones import Phone
+from wa_sessions.errors import UsageError
+from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.logs import files, following
 from wa_sessions.logs.found import Found
+from wa_sessions.logs.happenings import Happening, happenings
 from wa_sessions.logs.messages import of_senders
 from wa_sessions.logs.report import LogReport, report
+from wa_sessions.logs.times import NO_TIME
 
 _ADDRESS = re.compile(r"(?P<user>\d+)(?:_\d+)?\.(?P<device>\d+)")
+_AGENTS = {"lid": "_1", "hosted": "_128", "hosted.lid": "_129"}
 _JID = re.compile(r"(?P<user>\d+)(?::(?P<device>\d+))?@(?P<server>[\w.]+)")
 
 
@@ -30,9 +38,22 @@ class Names:
         return self.used + self.others
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An event, and what its phones are called."""
+
+    event: Happening
+    names: tuple[str | None, ...]
+
+
 def read_logs(names: Sequence[str]) -> list[Found]:
     """Read log files (``-``: stdin). Raises OSError, UsageError."""
     return files.read(names)
+
+
+def follow_news(names: Sequence[str]) -> Iterator[list[Found]]:
+    """What is new in the logs: all of it at once, then what they say more, for ever. Raises OSError, UsageError."""
+    return following.follow_news(names)
 
 
 def follow(names: Sequence[str]) -> Iterator[list[Found]]:
@@ -40,19 +61,93 @@ def follow(names: Sequence[str]) -> Iterator[list[Found]]:
     return following.follow(names)
 
 
-def told(found: Sequence[Found], opened: Opened | None = None, organization_id: int | None = None) -> LogReport:
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is to be told: of an organization or of one phone; only what was written since then."""
+
+    organization_id: int | None = None
+    phone: PhoneRef | None = None
+    since: datetime | None = None
+
+    @property
+    def since_ms(self) -> int:
+        """The time in ms, or NO_TIME."""
+        return NO_TIME if self.since is None else round(self.since.timestamp() * 1000)
+
+
+EVERYTHING = Scope()
+
+
+def told(found: Sequence[Found], opened: Opened | None = None, scope: Scope = EVERYTHING) -> LogReport:
     """Put together what logs say; with a database the library's lines are attributed to phones. SELECT is enough.
 
-    Raises PermissionMissing, DatabaseError.
+    Raises PhoneNotFound, AmbiguousPhone, PermissionMissing, DatabaseError; UsageError for a phone's id without a
+    database.
     """
-    senders = of_senders(found)
+    senders = of_senders(found, scope.since_ms)
     if opened is None:
-        return report(found, senders, {}, {})
+        return report(found, senders, {}, {}, only=_without_database(scope.phone), since=scope.since_ms)
+    listed, whose = _looked_up(opened, senders, scope)
+    only = {phone.number for phone in listed} if scope.phone or scope.organization_id is not None else None
+    return report(
+        *(found, senders, {phone.id: phone.number for phone in listed}, whose),
+        only=only,
+        names={phone.number: phone.display_name for phone in listed},
+        left_out=left_out(listed),
+        since=scope.since_ms,
+    )
+
+
+def happened(found: Sequence[Found], opened: Opened | None = None, scope: Scope = EVERYTHING) -> list[Line]:
+    """The same events one by one, those of phones that are asked for. Raises what ``told`` raises."""
+    if opened is None:
+        numbers, names, whose = dict[int, str](), dict[str, str | None](), dict[bytes, frozenset[str]]()
+        only = _without_database(scope.phone)
+    else:
+        listed, whose = _looked_up(opened, of_senders(found), scope)
+        numbers = {phone.id: phone.number for phone in listed}
+        names = {phone.number: phone.display_name for phone in listed}
+        only = set(names) if scope.phone or scope.organization_id is not None else None
+    return [
+        Line(event, tuple(names.get(phone) for phone in event.phones))
+        for event in happenings(found, numbers, whose)
+        if only is None or only.intersection(event.phones)
+    ]
+
+
+def _looked_up(
+    opened: Opened, senders: Iterable[bytes], scope: Scope
+) -> tuple[list[Phone], dict[bytes, frozenset[str]]]:
     with opened.database.transaction() as conn:
-        listed = phones.list_phones(conn, opened.backend, organization_id) if opened.backend.has_phones else []
-        whose = holders_of(conn, opened.backend, senders, organization_id)
-    numbers = {phone.id: phone.number for phone in listed}
-    return report(found, senders, numbers, whose, only=set(numbers.values()) if organization_id is not None else None)
+        if scope.phone:
+            listed = [phones.find(conn, opened.backend, scope.phone, scope.organization_id)]
+        elif opened.backend.has_phones:
+            listed = phones.list_phones(conn, opened.backend, scope.organization_id)
+        else:
+            listed = []
+        return listed, holders_of(conn, opened.backend, senders, scope.organization_id)
+
+
+def _without_database(phone: PhoneRef | None) -> set[str] | None:
+    if phone is None:
+        return None
+    if phone.digits is None:
+        raise UsageError("a phone is found by its id in the database alone: give its number")
+    return {phone.digits}
+
+
+def left_out(listed: Sequence[Phone]) -> list[tuple[str, str]]:
+    """Phones of which a Node backend's logs cannot tell, and why."""
+    numbers = Counter(phone.number for phone in listed)
+    return [(phone.number, why) for phone in listed if (why := _left_out(phone, numbers))]
+
+
+def _left_out(phone: Phone, numbers: Counter[str]) -> str | None:
+    if phone.connection_type == "waba":
+        return "the official API runs it"
+    if phone.connection_type != "baileys":
+        return "a worker runs it"
+    return "its number stands in two organizations" if numbers[phone.number] > 1 else None
 
 
 def holders_of(
@@ -62,7 +157,7 @@ def holders_of(
     names = {sender: key_names(sender.decode("utf-8", "replace")) for sender in senders}
     wanted = {name for one in names.values() for name in one.all}
     held = holders.of_keys(conn, backend, wanted, organization_id)
-    return {sender: _holders(one, held) for sender, one in names.items()}
+    return {sender: holding(one, held) for sender, one in names.items()}
 
 
 def key_names(sender: str) -> Names:
@@ -81,7 +176,7 @@ def key_names(sender: str) -> Names:
     if jid is None:
         return Names((), ())
     user, device = jid["user"], jid["device"] or "0"
-    agent = f"{user}_1" if jid["server"].endswith("lid") else user
+    agent = user + _AGENTS.get(jid["server"], "")
     return Names(
         (f"sender-key-{group}::{agent}::{device}",), (f"session-{agent}.{device}", *_of_user(user, f"{agent}.{device}"))
     )
@@ -89,10 +184,12 @@ def key_names(sender: str) -> Names:
 
 def _of_user(user: str, address: str) -> tuple[str, ...]:
     first = re.sub(r"\.\d+$", ".0", address)
-    return f"session-{first}", f"lid-mapping-{user}", f"lid-mapping-{user}_reverse", f"device-list-{user}"
+    plain = first.replace("_128.", ".").replace("_129.", "_1.")
+    names = (f"session-{first}", f"session-{plain}", f"lid-mapping-{user}", f"lid-mapping-{user}_reverse")
+    return *dict.fromkeys(names), f"device-list-{user}"
 
 
-def _holders(names: Names, held: Mapping[str, Collection[str]]) -> frozenset[str]:
+def holding(names: Names, held: Mapping[str, Collection[str]]) -> frozenset[str]:
     """Who holds the very key; where nobody does (any more), who knows the sender."""
     used = frozenset(number for name in names.used for number in held.get(name, ()))
     return used or frozenset(number for name in names.others for number in held.get(name, ()))

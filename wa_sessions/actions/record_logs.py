@@ -2,13 +2,14 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.limits import configured_limits
+from wa_sessions.actions.log_evidence import Evidence, moment
 from wa_sessions.actions.logs import holders_of
 from wa_sessions.db import alerts, health, log_reading, migrate, phones
 from wa_sessions.db.gateway import Connection
@@ -21,9 +22,11 @@ from wa_sessions.health.limits import ErrorKind, Limits
 from wa_sessions.health.observing import Counters, Entry, FailedCopy, Observed, observe
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.logs import facts, files
+from wa_sessions.logs.doubts import missing_stream
 from wa_sessions.logs.files import Step
 from wa_sessions.logs.following import finished, growth
 from wa_sessions.logs.found import Found
+from wa_sessions.logs.messages import left_open
 from wa_sessions.logs.positions import Position, holds
 
 NEWS = timedelta(hours=1)
@@ -39,7 +42,8 @@ EVERYBODY = 0
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a run wrote: ``entries`` of the history, by kind, and how many phones are ``observed``.
+    """What a run wrote: ``entries`` of the history, by kind, of how many phones; ``doubts``: of how many it is not
+    known how they are, by reason.
 
     ``lost``: logs that were truncated with something in them that may not have been read.
     """
@@ -48,6 +52,7 @@ class Recorded:
     observed: int
     entries: dict[str, int]
     lost: list[str]
+    doubts: Counter[str] = field(default_factory=Counter)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values: how many phones, which entries, which logs."""
@@ -79,7 +84,7 @@ def record(opened: Opened, names: Sequence[str], organization_id: int | None = N
         for (path, step), rest in zip(steps.items(), waiting, strict=True):
             log_reading.advance(conn, _read(path, scope, step.position, known.get(path), rest))
         untimed = [_untimed(path, now, first=path not in known) for path in steps]
-        run = _Run(conn, opened, organization_id, whole, untimed, now)
+        run = _Run(conn, opened, organization_id, whole, untimed, now, missing_stream(list(steps)))
         listed = phones.list_phones(conn, opened.backend, organization_id)
         numbers = Counter(phone.number for phone in listed)
         if any(_alive(path, step, now) for path, step in steps.items()):
@@ -88,7 +93,9 @@ def record(opened: Opened, names: Sequence[str], organization_id: int | None = N
                     run.observe(phone)
         log_reading.forget_failures(conn, now - REMEMBERED)
     lost = [paths.get(path, path) for path, step in steps.items() if step.lost]
-    return Recorded([finished(step.found) for step in steps.values()], run.observed, dict(run.written), lost)
+    return Recorded(
+        [finished(step.found) for step in steps.values()], run.observed, dict(run.written), lost, run.doubts
+    )
 
 
 def _alive(path: str, step: Step, now: datetime) -> bool:
@@ -138,17 +145,21 @@ class _Run:
         found: list[Found],
         untimed: list[datetime],
         now: datetime,
+        missing: str | None,
     ) -> None:
         self.written = Counter[str]()
         self.observed = 0
+        self.doubts = Counter[str]()
         self._conn, self._found, self._untimed, self._now = conn, found, untimed, now
         self._limits = configured_limits()
         self._rows, self._watches = health.load_all(conn), log_reading.watches(conn)
         copies = facts.failed_copies(found, now)
         self._copies: dict[str, list[FailedCopy]] = defaultdict(list)
-        for sender, numbers in holders_of(conn, opened.backend, copies, organization_id).items():
+        whose = holders_of(conn, opened.backend, copies.keys() | left_open(found).keys(), organization_id)
+        for sender, numbers in whose.items():
             if len(numbers) == 1:
-                self._copies[next(iter(numbers))] += copies[sender]
+                self._copies[next(iter(numbers))] += copies.get(sender, [])
+        self._evidence = Evidence.of(found, whose, untimed, now, missing)
 
     def observe(self, phone: Phone) -> None:
         """Fold what the logs say into one phone's counters."""
@@ -175,7 +186,14 @@ class _Run:
             log_reading.save_failures(self._conn, phone.id, young)
         if replace(counters, own_lines_at=before.own_lines_at) != before:
             health.save(self._conn, _health_row(phone, row, counters, self._limits, self._now))
-        log_reading.watch(self._conn, phone.id, counters.own_lines_at)
+        watch = self._watches.get(phone.id)
+        doubt, seen_at = self._evidence.of_phone(phone.number, counters, watch)
+        self.doubts.update([doubt.reason] if doubt else [])
+        log_reading.watch(
+            *(self._conn, phone.id, counters.own_lines_at, doubt.reason if doubt else None),
+            doubt_at=moment(doubt.at) if doubt else None,
+            seen_at=seen_at,
+        )
 
     def _alert(self, phone: Phone, observed: Observed, *, known_before: bool) -> None:
         """Tell of trouble that stands now, however old its lines are, and of its end."""

@@ -50,9 +50,9 @@ class SessionErrorStats:
 
     ``severity`` is ``ok``, ``warning`` (any error), ``critical`` (the next error of that kind closes the session) or
     ``unknown``, where nobody sees its messages; ``unknown_because`` then says why (``waba``, ``baileys``,
-    ``no_worker``, ``no_sign_of_life``, ``not_connected``, ``no_schema``, ``no_permission``). ``is_healthy`` is False
-    from critical on, None when unknown. ``state`` is what a worker wrote last, at an earlier time where ``observed`` is
-    False. A phone of the Node backend has none; it is observed through the backend's logs, last read at
+    ``logs``, ``no_worker``, ``no_sign_of_life``, ``not_connected``, ``no_schema``, ``no_permission``). ``is_healthy``
+    is False from critical on, None when unknown. ``state`` is what a worker wrote last, at an earlier time where
+    ``observed`` is False. A phone of the Node backend has none; it is observed through the backend's logs, last read at
     ``logs_read_at``. ``inbox_waiting`` messages wait for their handler, the oldest for ``inbox_oldest_seconds``;
     ``inbox_dead`` are set aside.
     """
@@ -197,7 +197,9 @@ def _unknown_because(phone: Phone, watch: Watch) -> str | None:
     if phone.connection_type == "baileys":
         if not watch.through_logs:
             return "baileys"
-        return None if phone.status in _NODE_WATCHING else NOT_CONNECTED
+        if phone.status not in _NODE_WATCHING:
+            return NOT_CONNECTED
+        return "logs" if watch.logs and watch.logs.doubt else None
     return watch.missing or "no_worker"
 
 

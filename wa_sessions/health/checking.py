@@ -34,6 +34,7 @@ _UNREADABLE = ("no_schema", "no_permission")
 _UNOBSERVED = {
     "waba": "nobody observes it: the official API runs it",
     "baileys": "nobody observes it: the Node backend runs it and its logs are not read",
+    "logs": "its logs do not tell how it is",
     "no_schema": "nobody observes it: run wa-sessions db upgrade",
     "no_permission": "the database role may not read the schema wa_sessions",
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from wa_sessions.logs.found import Counted, Found
-from wa_sessions.logs.lines import NO_TIME
+from wa_sessions.logs.times import NO_TIME
 
 MOST_AT_ONCE = 40
 """Lines of one second in several files; of more than these no order is looked for."""

@@ -10,8 +10,8 @@ from wa_sessions.health.limits import ErrorKind
 from wa_sessions.health.observing import BackendClose, CounterLine, FailedCopy
 from wa_sessions.logs.counters import AT_A_LIMIT, in_order
 from wa_sessions.logs.found import Failures, Found, Kind, Stacks
-from wa_sessions.logs.lines import NO_TIME
 from wa_sessions.logs.messages import TOGETHER, told_failures
+from wa_sessions.logs.times import NO_TIME
 
 LONGEST_WAIT = 60_000
 """ms after which lines of a sender are taken as they are, even if its messages go on failing."""
@@ -105,7 +105,7 @@ def as_json(waiting: Found) -> dict[str, Any]:
     """What waits for its other half, to be kept until the log is read on."""
     stacks = waiting.open
     return {
-        "open": stacks and [stacks.time, stacks.bad_mac, stacks.duplicate, _text(stacks.sender)],
+        "open": stacks and [stacks.time, stacks.bad_mac, stacks.duplicate, _text(stacks.sender), stacks.other],
         "failures": _rows(waiting.failures),
         "console": _rows(waiting.console),
     }
@@ -118,8 +118,8 @@ def from_json(data: dict[str, Any]) -> Found:
         for sender, place, time, message, kind in data.get(name) or []:
             rows.add(_bytes(sender), place, time, message, kind)
     if stacks := data.get("open"):
-        time, bad_mac, duplicate, sender = stacks
-        found.open = Stacks(0, time, bad_mac, duplicate, _bytes(sender))
+        time, bad_mac, duplicate, sender, *other = stacks
+        found.open = Stacks(0, time, bad_mac, duplicate, any(other), _bytes(sender))
     return found
 
 

@@ -16,10 +16,12 @@ from typing import BinaryIO
 
 from wa_sessions.errors import UsageError
 from wa_sessions.input_files import open_file_or_pipe, refuse_device
+from wa_sessions.logs.encodings import utf8, wide
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.lines import zone_of
 from wa_sessions.logs.positions import GZIP, Piece, Position, Unread, at_end, unpacked, unread
-from wa_sessions.logs.scanner import FARTHEST_FRAME, Scanner
+from wa_sessions.logs.scanner import BEHIND, Scanner
+from wa_sessions.logs.stacks import FARTHEST_FRAME
 
 STDIN = "-"
 PART = 32 * 2**20
@@ -30,7 +32,9 @@ _HEAD = 2**18
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a file: the lines that begin in ``[begin, end)``; ``end`` is None for a gzipped file, all of it."""
+    """A piece of a file: the lines that begin in ``[begin, end)``; ``end`` is None for all of a file that has no bytes
+    of lines to begin at, as it is gzipped or in UTF-16.
+    """
 
     name: str
     zone: int
@@ -122,7 +126,8 @@ def _read_unread(what: Unread, zone: int) -> Found:
 
 
 def _read_piece(piece: Piece, zone: int, begun: bytes = b"") -> Found:
-    if not piece.packed and not begun and piece.end - piece.begin > PART:
+    encoding = None if piece.packed else _encoding(piece.name)
+    if not piece.packed and not begun and not encoding and piece.end - piece.begin > PART:
         whole = Found()
         for part in _read_all(_split(piece.name, zone, piece.begin, piece.end)):
             whole.extend(part)
@@ -130,10 +135,17 @@ def _read_piece(piece: Piece, zone: int, begun: bytes = b"") -> Found:
     scanner = Scanner(zone)
     scanner.feed(begun)
     with _whole_gzip(piece.name), gzip.open(piece.name) if piece.packed else Path(piece.name).open("rb") as file:
-        file.seek(piece.begin)
-        for at in range(piece.begin, piece.end, _BLOCK):
-            scanner.feed(file.read(min(_BLOCK, piece.end - at)))
+        begin = piece.begin & ~1 if encoding else piece.begin
+        file.seek(begin)
+        blocks = (file.read(min(_BLOCK, piece.end - at)) for at in range(begin, piece.end, _BLOCK))
+        for block in utf8(blocks, encoding) if encoding else blocks:
+            scanner.feed(block)
     return scanner.finish()
+
+
+def _encoding(name: str) -> str | None:
+    with Path(name).open("rb") as file:
+        return wide(file.read(2))
 
 
 def _read_all(parts: list[Part]) -> Iterator[Found]:
@@ -153,7 +165,8 @@ def _is_stream(name: str) -> bool:
 
 def _parts(name: str, zone: int) -> list[Part]:
     with Path(name).open("rb") as file:
-        if file.read(2) == GZIP:
+        start = file.read(2)
+        if start == GZIP or wide(start):
             return [Part(name, zone)]
         size = file.seek(0, os.SEEK_END)
     return _split(name, zone, 0, size) or [Part(name, zone, 0, 0)]
@@ -166,11 +179,11 @@ def _split(name: str, zone: int, begin: int, end: int) -> list[Part]:
 
 def _read_part(part: Part) -> Found:
     if part.end is None:
-        return _read_gzip(part)
+        return _read_whole(part)
     with Path(part.name).open("rb", buffering=0) as file:
         begin, end = _line_at(file, part.begin), _line_at(file, part.end)
-        scanner = Scanner(part.zone)
-        file.seek(begin)
+        file.seek(max(0, begin - BEHIND))
+        scanner = Scanner(part.zone, file.read(min(begin, BEHIND)))
         while begin < end and (block := file.read(min(_BLOCK, end - begin))):
             scanner.feed(block)
             begin += len(block)
@@ -191,12 +204,19 @@ def _line_at(file: BinaryIO, offset: int) -> int:
     return at
 
 
-def _read_gzip(part: Part) -> Found:
+def _read_whole(part: Part) -> Found:
     scanner = Scanner(part.zone)
-    with _whole_gzip(part.name):
-        for block in unpacked(part.name):
+    with _whole_gzip(part.name), Path(part.name).open("rb") as file:
+        packed = file.read(2) == GZIP
+        file.seek(0)
+        for block in utf8(unpacked(part.name) if packed else _blocks(file)):
             scanner.feed(block)
     return scanner.finish()
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    while block := file.read(_BLOCK):
+        yield block
 
 
 @contextlib.contextmanager
@@ -209,7 +229,7 @@ def _whole_gzip(name: str) -> Iterator[None]:
 
 def _read_stream(file: BinaryIO) -> Found:
     scanner: Scanner | None = None
-    while block := file.read(_BLOCK):
+    for block in utf8(_blocks(file)):
         if scanner is None:
             told = zone_of(block)
             scanner = Scanner(_local_zone() if told is None else told)
@@ -245,7 +265,7 @@ def _heads(names: Sequence[str]) -> Iterator[bytes]:
             if head.startswith(GZIP):
                 with gzip.open(name) as packed, contextlib.suppress(EOFError, OSError, zlib.error):
                     head = packed.read(_HEAD)
-            yield head
+            yield b"".join(utf8(iter((head,))))
 
 
 def _zone_of(heads: Iterable[bytes]) -> int | None:

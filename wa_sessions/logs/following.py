@@ -24,16 +24,26 @@ def follow(names: Sequence[str]) -> Iterator[list[Found]]:
     """All that the logs have said: at once, and again whenever they say more. Raises OSError, UsageError."""
     known: dict[str, Position] = {}
     whole = [Found() for _ in names]
-    told: list[tuple[int, int, int]] = []
+    told: list[tuple[int, int]] = []
     for _ in growth(names):
         steps = read_on(names, known)
         known |= {name: step.position for name, step in steps.items()}
         for found, name in zip(whole, names, strict=True):
             found.extend(steps[name].found)
-        now = [(found.events, found.collections.total(), found.secrets) for found in whole]
+        now = [(found.events, found.secrets) for found in whole]
         if now != told:
             told = now
             yield [finished(found) for found in whole]
+
+
+def follow_news(names: Sequence[str]) -> Iterator[list[Found]]:
+    """What is new in the logs: all of it at once, then what they say more. Raises OSError, UsageError."""
+    known: dict[str, Position] = {}
+    for _ in growth(names):
+        steps = read_on(names, known)
+        known |= {name: step.position for name, step in steps.items()}
+        new = [finished(steps[name].found) for name in names]
+        yield new
 
 
 def growth(names: Sequence[str]) -> Iterator[None]:

@@ -2,15 +2,22 @@
 
 from array import array
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeVar
+
+MOST_FORMS = 256
+"""Forms in which lines could not be read, beyond which they are not told apart."""
+
+DUMP = 2**14
+"""Bytes that are at most between two keys of one dump."""
 
 _Key = TypeVar("_Key")
 
 
 class Kind(IntEnum):
-    """Why the library failed, the gravest first; ``UNDETERMINED``: the console line beside it would say."""
+    """Why the library failed. ``UNDETERMINED``: the console line beside it would say; ``OTHER``: none of the others."""
 
     BAD_MAC = 0
     INVALID_PREKEY = 1
@@ -20,6 +27,7 @@ class Kind(IntEnum):
     DUPLICATE = 5
     BAD_DECRYPT = 6
     MISSING_KEY = 7
+    OTHER = 8
 
 
 def _numbers() -> "array[int]":
@@ -39,6 +47,14 @@ class Counted:
         self.places.append(place)
         self.times.append(time)
         self.numbers.append(number)
+
+    def since(self, time: int) -> "Counted":
+        """Those of that time (ms) and later."""
+        young = Counted()
+        for row in zip(self.places, self.times, self.numbers, strict=True):
+            if row[1] >= time:
+                young.add(*row)
+        return young
 
     def extend(self, later: "Counted", shift: int) -> None:
         """What a later part of the same file has."""
@@ -84,7 +100,59 @@ class Stacks:
     time: int
     bad_mac: bool = False
     duplicate: bool = False
+    other: bool = False
     sender: bytes = b""
+
+    def add(self, kind: Kind, sender: bytes) -> None:
+        """One more stack of it."""
+        self.bad_mac |= kind is Kind.BAD_MAC
+        self.duplicate |= kind is Kind.DUPLICATE
+        self.other |= kind is Kind.OTHER
+        self.sender = self.sender or sender
+
+    def differs(self, sender: bytes) -> bool:
+        """Whether a stack of this sender is about another message."""
+        return bool(self.sender and sender and self.sender != sender)
+
+    @property
+    def kind(self) -> Kind | None:
+        """Why the message failed; None where no stack says."""
+        if self.duplicate:
+            return Kind.DUPLICATE
+        return Kind.BAD_MAC if self.bad_mac else Kind.OTHER if self.other else None
+
+
+@dataclass(slots=True)
+class Form:
+    """Lines of one form that could not be read: how many, and one of them without what is anybody's."""
+
+    lines: int
+    example: str
+
+
+@dataclass(slots=True)
+class Keys:
+    """Private keys around a seam: a dump has many, up to ``DUMP`` bytes from one to the next.
+
+    ``stray``: where the first one stands of which no beginning is in this part; ``left``: bytes behind the last one.
+    Both are -1 where there is none. ``size``: bytes of the part.
+    """
+
+    stray: int = -1
+    left: int = -1
+    size: int = 0
+
+    def join(self, later: "Keys") -> int:
+        """Put the next part behind; returns how many dumps that makes more."""
+        more = 0
+        if later.stray >= 0 and not 0 <= self.left <= DUMP - later.stray:
+            if self.size == 0:
+                self.stray = later.stray
+            else:
+                more = 1
+        self.left = later.left if later.left >= 0 else self.left + later.size if self.left >= 0 else -1
+        self.size += later.size
+        return more
 
 
 @dataclass(slots=True)
@@ -92,8 +160,11 @@ class Found:
     """All of a file, or of a part of it that begins and ends between lines.
 
     ``counters`` are by kind and number, ``resets`` by phone id, ``closes`` by number and reason. ``console`` has what
-    libsignal prints, ``failures`` what Baileys logs. ``head`` are stacks before the first message of the part, ``open``
-    the last message, whose stacks may go on in the next part.
+    libsignal prints, ``failures`` what Baileys logs of messages, ``collected`` of collections, each with its kind.
+    ``seen``: when the newest line was written that is the backend's or its library's for certain. ``unread``: by form
+    and what stands before the words; ``prefixes``: shapes of what stood before lines that were read.
+    ``head`` are stacks before the first message of the part, ``open`` the last message, whose stacks may go on in the
+    next part.
     """
 
     events: int = 0
@@ -102,18 +173,44 @@ class Found:
     closes: dict[tuple[str, str], Counted] = field(default_factory=dict)
     failures: Failures = field(default_factory=Failures)
     console: Failures = field(default_factory=Failures)
-    collections: Counter[Kind] = field(default_factory=Counter)
+    collected: Counted = field(default_factory=Counted)
     secrets: int = 0
+    keys: Keys = field(default_factory=Keys)
+    unread: dict[tuple[str, bytes], Form] = field(default_factory=dict)
+    prefixes: set[bytes] = field(default_factory=set)
+    seen: int = -1
     head: Stacks | None = None
     open: Stacks | None = None
+
+    @property
+    def collections(self) -> Counter[Kind]:
+        """Collections that did not sync, by kind."""
+        return Counter(map(Kind, self.collected.numbers))
+
+    def newest(self) -> int:
+        """The latest time of all that was found; -1 where there is none."""
+        named = (*self.counters.values(), *self.resets.values(), *self.closes.values())
+        columns = [self.failures.times, self.console.times, self.collected.times, *(rows.times for rows in named)]
+        stacks = (one.time for one in (self.head, self.open) if one)
+        return max((*(max(times, default=-1) for times in columns), *stacks))
 
     def close_message(self) -> None:
         """File the last message away: no more of its stacks will come."""
         stacks, self.open = self.open, None
-        if stacks is None or not (stacks.bad_mac or stacks.duplicate):
+        if stacks is None or stacks.kind is None:
             return
-        kind = Kind.DUPLICATE if stacks.duplicate else Kind.BAD_MAC
-        self.console.add(stacks.sender, stacks.place, stacks.time, 0, kind)
+        self.console.add(stacks.sender, stacks.place, stacks.time, 0, stacks.kind)
+
+    def not_read(self, form: str, shape: bytes, example: str, lines: int = 1) -> None:
+        """Lines that hold the library's words in a form that is not known; ``shape`` of what stands before them."""
+        key = form, shape if len(self.unread) < MOST_FORMS else b""
+        self.unread.setdefault(key, Form(0, example)).lines += lines
+
+    def not_understood(self) -> Iterator[tuple[str, Form]]:
+        """Those of them that are no text: a line has more before the words than the prefix that others have."""
+        for (form, shape), rows in self.unread.items():
+            if not any(shape != prefix and shape.startswith(prefix) for prefix in self.prefixes):
+                yield form, rows
 
     def extend(self, later: "Found") -> None:
         """Add the next part of the same file."""
@@ -124,13 +221,19 @@ class Found:
         _extend(self.closes, later.closes, shift)
         self.failures.extend(later.failures, shift)
         self.console.extend(later.console, shift)
-        self.collections.update(later.collections)
-        self.secrets += later.secrets
+        self.collected.extend(later.collected, shift)
+        self.secrets += later.secrets + self.keys.join(later.keys)
+        for key, rows in later.unread.items():
+            self.not_read(*key, rows.example, rows.lines)
+        self.prefixes |= later.prefixes
+        self.seen = max(self.seen, later.seen)
         self.events += later.events
 
     def finish(self) -> None:
         """The file ends here, and what came before its first message is one of its own."""
         self.close_message()
+        if self.keys.stray >= 0:
+            self.secrets, self.keys.stray = self.secrets + 1, -1
         head, self.head = self.head, None
         if head is not None:
             first = Found(open=head)
@@ -147,9 +250,13 @@ class Found:
         if head is not None:
             if (before := self.open or self.head) is None:
                 self.head = head
+            elif before.differs(head.sender):
+                self.close_message()
+                self.open = head
             else:
                 before.bad_mac |= head.bad_mac
                 before.duplicate |= head.duplicate
+                before.other |= head.other
                 before.sender = before.sender or head.sender
         if later.open is not None:
             self.close_message()

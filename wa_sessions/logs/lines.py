@@ -1,68 +1,140 @@
-"""What stands around a line's own text: pm2's time, its process, or its JSON. Times are ms since 1970 in UTC."""
+"""What stands before a line's own text: times, a process, a container, a host, a level. Times are ms since 1970 in UTC.
+
+Whoever carries a log puts the same shape before all of its lines. What is made of nothing but a time, names in their
+places and levels is known by how it is built; any other shape is learned, where a stack of the library's has it before
+each of its lines. Words that somebody wrote are neither.
+"""
 
 import json
 import re
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import cache, lru_cache
 
-NO_TIME, NO_PREFIX = -1, -2
+from wa_sessions.logs.times import NO_TIME, PARTS, STAMP, Calendar, day_order, iso, sane, written_time
+
+NO_PREFIX = -2
+LONGEST_PREFIX = 300
+_EPOCH, _A_MS = datetime(1970, 1, 1), timedelta(milliseconds=1)  # noqa: DTZ001 (as in the log, zone left out)
 _QUARTER = 900_000
 _MOST_KNOWN = 4096
-_COLOUR = rb"(?:\x1b\[[0-9;]*m)*"
-_PREFIX = re.compile(
-    rb"\0*"
-    + _COLOUR
-    + rb"(?:\d+\|[^|\n]{1,80}\| ?)?"
-    + _COLOUR
-    + rb"(?:(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)"
-    rb" ?(Z|[+-]\d\d:?\d\d)?(?:: ?| ))?" + _COLOUR
+_MOST_SHAPES = 64
+
+COLOUR = re.compile(rb"\x1b\[[0-9;]{0,20}m")
+LEVEL = rb"(?:trace|debug|verbose|info|information|notice|log|warn|warning|err|error|fatal|crit|critical|alert)"
+_NAME = rb"[A-Za-z0-9_.@/+-]{1,80}"
+_LEVELS = rb"(?:(?i:\[" + LEVEL + rb"\]|" + LEVEL + rb"|[DEFIW](?= )):?[ \t]{0,8})"
+_TIME = rb"(?:(?>" + STAMP + rb")|(?>" + PARTS + rb"))"
+_AT = rb"(?:\[" + _TIME + rb"\]|\(" + _TIME + rb"\)|" + _TIME + rb")"
+_PREFIX = (
+    rb"(?:\xef\xbb\xbf)?\0*[ \t]{0,40}"
+    rb"(?:[\x80-\xff]{3,12} (?=[\[(]?\d))?"
+    rb"(?:<\d{1,3}>\d? ?)?"
+    rb"(?:" + _AT + rb"[:,]?[ \t]{0,4})?"
+    rb"(?:\["
+    + _NAME
+    + rb"\] \d{1,9}[ \t]{1,4}-[ \t]{1,4}"
+    + _AT
+    + rb"[ \t]{1,8}"
+    + _LEVELS
+    + rb"\[[\w .:@/-]{1,80}\][ \t]{1,4})?"
+    rb"(?:(?:PM2 )?\d{1,6}\|[^|\n]{1,80}\|[ \t]?|" + _NAME + rb"[ \t]{0,40}\|[ \t]?){0,2}"
+    rb"(?:\[" + _NAME + rb"\/" + _NAME + rb"\][ \t]?)?"
+    rb"(?:" + _AT + rb"(?:[:,][ \t]?|[ \t]{0,4}\|?[ \t]?|[ \t]-[ \t]))?"
+    rb"(?:std(?:out|err) [FP] )?"
+    rb"(?:(?<=[\dZ] )(?:" + _NAME + rb" )?" + _NAME + rb"\[[\w.-]{1,60}\]:?[ \t]?(?:[a-z]{3} )?"
+    rb"|(?<=[\dZ] )" + _NAME + rb" " + _NAME + rb" (?:\d{1,9}|-) (?:" + _NAME + rb"|-) (?:-|\[[^\]\n]{1,80}\]) ?)?"
+    rb"(?:" + _AT + rb"[:,]?[ \t]{0,4})?"
+    rb"(?:" + _LEVELS + rb"(?:[|-][ \t]{1,4})?"
+    rb"(?:\([\w.@/ -]{1,80}\):?[ \t]{0,4})?)?"
 )
+_PLAIN = re.compile(rb"(?:\d{1,6}\|[\w-]{1,80} {1,20}\| )?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d): ")
+"""Most prefixes: pm2's."""
 _BOTH_TIMES = re.compile(
     rb"^[^\n{]{0,120}?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.\d+)?: ?"
     rb'\{"level":\d+,"time":(\d{13}|"[^"\n]{20,32}")',
     re.MULTILINE,
 )
-_WRAPPED = re.compile(rb'^\0*(\{"(?:message|app_name|timestamp|type|process_id)":.*\})\r?$', re.MULTILINE)
+_VARIES = re.compile(rb"\d+|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b")
 
 
 class Clock:
     """Reads the time out of what stands before a line's text."""
 
-    def __init__(self, zone: int) -> None:
-        """``zone``: ms by which the times that pm2 writes are ahead of UTC."""
-        self._zone = zone
+    def __init__(self, zone: int, now: int) -> None:
+        """``zone``: ms by which times without a zone are ahead of UTC."""
+        self._calendar = Calendar(zone, now)
         self._known: dict[bytes, int] = {}
+        self._shapes: set[bytes] = set()
+        self._read: set[bytes] = set()
 
     def read(self, prefix: bytes) -> int:
         """The time of a prefix; NO_TIME where it has none, NO_PREFIX where it is text of the line."""
         known = self._known.get(prefix)
         if known is None:
+            if len(prefix) > LONGEST_PREFIX:
+                return NO_PREFIX
             if len(self._known) >= _MOST_KNOWN:
+                self._read |= self._shapes_read()
                 self._known.clear()
             known = self._known[prefix] = self._parse(prefix)
         return known
 
+    def shapes_read(self) -> set[bytes]:
+        """The shapes of what stood before lines that were read; nothing is none."""
+        return self._read | self._shapes_read()
+
+    def _shapes_read(self) -> set[bytes]:
+        latest = [prefix for prefix, time in self._known.items() if time != NO_PREFIX][-_MOST_SHAPES:]
+        return {form for prefix in latest if (form := shape(COLOUR.sub(b"", prefix)))}
+
+    def learn(self, prefix: bytes) -> None:
+        """Lines of a stack have this before them, so it is no line's text."""
+        if len(prefix) <= LONGEST_PREFIX and len(self._shapes) < _MOST_SHAPES:
+            self._shapes.add(shape(prefix))
+            self._read |= self._shapes_read()
+            self._known.clear()
+
     def _parse(self, prefix: bytes) -> int:
-        match = _PREFIX.fullmatch(prefix)
-        if match is None:
+        if match := _PLAIN.fullmatch(prefix):
+            return self._iso(match)
+        plain = COLOUR.sub(b"", prefix)
+        if _prefix().fullmatch(plain) is None and shape(plain) not in self._shapes:
             return NO_PREFIX
-        if match[1] is None:
-            return NO_TIME
+        if self._calendar.day_first is None and (day_first := day_order(plain)) is not None:
+            self._calendar = Calendar(self._calendar.zone, self._calendar.now, day_first)
+        return self._calendar.read(plain)
+
+    def _iso(self, match: re.Match[bytes]) -> int:
+        """The time of most prefixes, read as fast as may be."""
         try:
-            moment = datetime.fromisoformat((match[1] + (match[2] or b"")).decode())
+            moment = datetime.fromisoformat(match[1].decode())
         except ValueError:
             return NO_TIME
-        return _sane(_ms(moment) - (0 if moment.tzinfo else self._zone))
+        return sane((moment - _EPOCH) // _A_MS - self._calendar.zone)
 
 
-def pino_time(value: Any) -> int:
-    """The time that a pino line has: ms since 1970, or ISO 8601; NO_TIME for anything else."""
-    if isinstance(value, int):
-        return _sane(value)
-    try:
-        return _sane(_ms(datetime.fromisoformat(value)))
-    except (ValueError, TypeError):
-        return NO_TIME
+@cache
+def _prefix() -> "re.Pattern[bytes]":
+    """Compiled where it is needed, as that takes longer than reading most logs."""
+    return re.compile(_PREFIX)
+
+
+def shape(prefix: bytes) -> bytes:
+    """What of a prefix is the same before all lines: its times and numbers are left out."""
+    return _VARIES.sub(b"0", prefix.strip())
+
+
+def behind(prefix: bytes) -> Callable[[bytes], "re.Match[bytes] | None"]:
+    """What finds the end of a prefix of the same shape."""
+    blanks = len(prefix) - len(prefix.rstrip()) if prefix.strip() else 0
+    return _finder(shape(prefix), blanks)
+
+
+@lru_cache(maxsize=64)
+def _finder(prefix_shape: bytes, blanks: int) -> Callable[[bytes], "re.Match[bytes] | None"]:
+    parts = (re.escape(part) for part in prefix_shape.split(b"0"))
+    return re.compile(rb"(?:\d+|[A-Z][a-z]{2})".join(parts) + rb"[ \t]{0,%d}" % blanks).match
 
 
 def zone_of(start: bytes) -> int | None:
@@ -71,32 +143,13 @@ def zone_of(start: bytes) -> int | None:
     if match is None:
         return None
     try:
-        written = _ms(datetime.fromisoformat(match[1].decode()))
-        meant = pino_time(json.loads(match[2]))
+        written = iso(match[1].decode())
+        meant = written_time(json.loads(match[2]))
     except ValueError:
         return None
     return None if meant == NO_TIME else round((written - meant) / _QUARTER) * _QUARTER
 
 
-def unwrapped(lines: bytes) -> bytes:
-    """Whole lines, those that pm2 wrote as JSON (``--log-type json``) as its ``--time`` would have written them."""
-    return _WRAPPED.sub(_text_of, lines)
-
-
-def _text_of(match: re.Match[bytes]) -> bytes:
-    try:
-        entry = json.loads(match[1].decode("utf-8", "surrogateescape"))
-        text, moment = entry["message"], entry["timestamp"]
-        lines = text.removesuffix("\n").split("\n")
-        return "\n".join(f"{moment}: {line}" for line in lines).encode("utf-8", "surrogateescape")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return match[0]
-
-
-def _sane(time: int) -> int:
-    """No log is from before 1970 or from after 2286."""
-    return time if 0 <= time < 10**13 else NO_TIME
-
-
-def _ms(moment: datetime) -> int:
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+def now_in_ms() -> int:
+    """This moment."""
+    return round(datetime.now().astimezone().timestamp() * 1000)

@@ -5,10 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wa_sessions.logs.found import Failures, Found, Kind
-from wa_sessions.logs.lines import NO_TIME
+from wa_sessions.logs.times import NO_TIME
 
 TOGETHER = 5_000
 """ms within which the lines of one message stand in two logs."""
+
+
+_GRAVEST_FIRST = (
+    *(Kind.BAD_MAC, Kind.INVALID_PREKEY, Kind.NO_SESSION, Kind.GROUP, Kind.OTHER),
+    *(Kind.UNDETERMINED, Kind.DUPLICATE, Kind.BAD_DECRYPT, Kind.MISSING_KEY),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +35,13 @@ class Rows:
     kinds: list[int] = field(default_factory=list)
 
 
-def of_senders(files: Sequence[Found]) -> dict[bytes, Messages]:
-    """The messages of every sender, by the name under which libsignal files it."""
+def of_senders(files: Sequence[Found], since: int = NO_TIME) -> dict[bytes, Messages]:
+    """The messages of every sender, by the name under which libsignal files it. ``since``: failed no earlier, in ms."""
     failures = _by_sender([found.failures for found in files])
     console = _by_sender([found.console for found in files])
     none = Rows()
     return {
-        sender: _messages(failures.get(sender, none), console.get(sender, none))
+        sender: _messages(failures.get(sender, none), console.get(sender, none), since)
         for sender in failures.keys() | console.keys()
     }
 
@@ -47,6 +53,63 @@ def told_failures(files: Sequence[Found]) -> dict[bytes, list[tuple[int, int, in
     for sender, rows in _by_sender([found.failures for found in files]).items():
         kinds, _ = _told_why(rows, console.get(sender, none))
         told[sender] = list(zip(rows.times, rows.ids, kinds, strict=True))
+    return told
+
+
+@dataclass(slots=True)
+class Open:
+    """Times of one sender's failures that leave something open: no reason, no message, or one that is not counted.
+
+    ``other``: each message once that failed twice so. ``counted``: those that are of the phone that has the sender.
+    """
+
+    undetermined: list[int] = field(default_factory=list)
+    console: list[int] = field(default_factory=list)
+    other: list[int] = field(default_factory=list)
+    counted: list[int] = field(default_factory=list)
+
+    @property
+    def all(self) -> list[int]:
+        """All of them."""
+        return self.undetermined + self.console + self.other + self.counted
+
+
+def left_open(files: Sequence[Found]) -> dict[bytes, Open]:
+    """What is left open of every sender."""
+    failures = _by_sender([found.failures for found in files])
+    console = _by_sender([found.console for found in files])
+    none = Rows()
+    return {
+        sender: _left_open(failures.get(sender, none), console.get(sender, none), in_group=b"|" in sender)
+        for sender in failures.keys() | console.keys()
+    }
+
+
+def _left_open(failed: Rows, console: Rows, *, in_group: bool) -> Open:
+    """In groups a sender key that is missing is nothing odd; in a chat of two it is."""
+    kinds, alone = _told_why(failed, console)
+    odd = {Kind.OTHER} if in_group else {Kind.OTHER, Kind.GROUP}
+    rows, seen = Open(), Counter[int]()
+    for kind, message, time in zip(kinds, failed.ids, failed.times, strict=True):
+        if kind == Kind.UNDETERMINED:
+            rows.undetermined.append(time)
+        elif kind == Kind.BAD_MAC:
+            rows.counted.append(time)
+        elif kind in odd:
+            seen[message] += 1
+            if seen[message] == 2:
+                rows.other.append(time)
+    rows.console = [console.times[n] for n in sorted(alone) if console.kinds[n] != Kind.DUPLICATE]
+    return rows
+
+
+def told_of_console_alone(files: Sequence[Found]) -> dict[bytes, list[tuple[int, int]]]:
+    """Time and kind of what the console alone tells of, by sender."""
+    failures, none = _by_sender([found.failures for found in files]), Rows()
+    told = {}
+    for sender, rows in _by_sender([found.console for found in files]).items():
+        _, alone = _told_why(failures.get(sender, none), rows)
+        told[sender] = [(rows.times[n], rows.kinds[n]) for n in sorted(alone)]
     return told
 
 
@@ -74,9 +137,13 @@ def _in_order(rows: Rows) -> Rows:
     return Rows(*([column[n] for n in order] for column in (rows.times, rows.ids, rows.kinds)))
 
 
-def _messages(failed: Rows, console: Rows) -> Messages:
+def _messages(failed: Rows, console: Rows, since: int) -> Messages:
     """Count a message once, by its gravest failure; those that the console alone tells of are more."""
     kinds, alone = _told_why(failed, console)
+    if since != NO_TIME:
+        young = [n for n, time in enumerate(failed.times) if time >= since]
+        failed = Rows([failed.times[n] for n in young], [failed.ids[n] for n in young], [])
+        kinds, alone = [kinds[n] for n in young], {n for n in alone if console.times[n] >= since}
     counted = _distinct(failed, kinds)
     times = [time for kind, time in zip(kinds, failed.times, strict=True) if kind == Kind.BAD_MAC]
     for n in alone:
@@ -103,7 +170,7 @@ def _distinct(failed: Rows, kinds: list[int]) -> Counter[Kind]:
         return Counter(map(Kind, kinds))
     gravest: dict[int, int] = {}
     for message, kind in zip(failed.ids, kinds, strict=True):
-        gravest[message] = min(kind, gravest.get(message, kind))
+        gravest[message] = min(kind, gravest.get(message, kind), key=_GRAVEST_FIRST.index)
     return Counter(map(Kind, gravest.values()))
 
 

@@ -4,17 +4,19 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from wa_sessions.logs.counters import counted_messages, last_counter, phones_of_resets, retried
-from wa_sessions.logs.found import Counted, Found, Kind
-from wa_sessions.logs.lines import NO_TIME
+from wa_sessions.logs.found import Counted, Form, Found, Kind
 from wa_sessions.logs.messages import Messages
+from wa_sessions.logs.times import NO_TIME
 
 LIBRARY = (
     *(Kind.BAD_MAC, Kind.BAD_DECRYPT, Kind.MISSING_KEY, Kind.DUPLICATE),
-    *(Kind.NO_SESSION, Kind.INVALID_PREKEY, Kind.GROUP),
+    *(Kind.NO_SESSION, Kind.INVALID_PREKEY, Kind.GROUP, Kind.OTHER),
 )
+
+_Key = TypeVar("_Key")
 
 Retried = Mapping[int, tuple[int, int]]
 
@@ -52,6 +54,7 @@ class PhoneLog:
     """What stands about one phone; ``resets`` is None where a reset's phone id is of nobody known."""
 
     phone: str
+    name: str | None
     bad_mac: Errors
     bad_decrypt: Errors
     resets: int | None
@@ -62,6 +65,7 @@ class PhoneLog:
         """Plain values."""
         return {
             "phone": self.phone,
+            "name": self.name,
             "bad_mac": self.bad_mac.as_dict(),
             "bad_decrypt": self.bad_decrypt.as_dict(),
             "resets": self.resets,
@@ -76,6 +80,7 @@ class LogReport:
 
     ``candidates``: phones that hold the sender's session, and messages. ``unknown_resets``: by phone ids of no known
     phone. ``undetermined``: messages whose reason stands in the other log, which was not read.
+    ``unread``: forms in which the library's words stand that could not be read, how many lines, and an example.
     """
 
     phones: list[PhoneLog]
@@ -85,6 +90,8 @@ class LogReport:
     unknown_resets: dict[int, int]
     undetermined: int
     secrets_seen: int
+    unread: list[tuple[str, int, str]]
+    left_out: list[tuple[str, str]]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values in one object."""
@@ -98,6 +105,8 @@ class LogReport:
             },
             "undetermined": self.undetermined,
             "secrets_seen": self.secrets_seen,
+            "left_out": [{"phone": phone, "reason": reason} for phone, reason in self.left_out],
+            "unread": [dict(zip(("form", "lines", "example"), one, strict=True)) for one in self.unread],
         }
 
 
@@ -107,12 +116,17 @@ def report(
     numbers: Mapping[int, str],
     holders: Mapping[bytes, frozenset[str]],
     only: Collection[str] | None = None,
+    names: Mapping[str, str | None] | None = None,
+    left_out: Sequence[tuple[str, str]] = (),
+    since: int = NO_TIME,
 ) -> LogReport:
     """Put all files together; ``numbers`` by phone id and ``holders`` of a sender's rows are empty without a database.
 
-    ``only``: the phones to tell of; None for all.
+    ``only``: the phones to tell of; None for all. ``names``: what they are called. ``left_out``: phones of which these
+    logs cannot tell, and why. ``since``: only what was written since then counts, in ms; what has no time does not.
     """
     numbers = phones_of_resets(files) | dict(numbers)
+    whole, files = files, [after(found, since) for found in files]
     mine: dict[str, list[Messages]] = {}
     shared: Counter[tuple[str, ...]] = Counter()
     total, left = _collections(files), _collections(files)
@@ -126,13 +140,13 @@ def report(
         if phones:
             shared[tuple(sorted(phones))] += messages.kinds.total()
     known = set(numbers.values())
-    repeated = [retried(found) for found in files]
+    logs = _Logs(files, whole, [retried(found) for found in whole], numbers)
     named = {number for found in files for _, number in found.counters} | {n for f in files for n, _ in f.closes}
     named |= {numbers[phone_id] for found in files for phone_id in found.resets if phone_id in numbers} | mine.keys()
     named &= set(only) if only is not None else named
     return LogReport(
         phones=[
-            _phone(number, files, repeated, numbers, mine.get(number, []), known=number in known)
+            _phone(number, (names or {}).get(number), logs, mine.get(number, []), known=number in known)
             for number in sorted(named)
         ],
         library=_by_name(total),
@@ -140,47 +154,53 @@ def report(
         candidates=sorted(shared.items(), key=lambda item: (-item[1], item[0])),
         unknown_resets=_unknown_resets(files, numbers),
         undetermined=total[Kind.UNDETERMINED],
-        secrets_seen=sum(found.secrets for found in files),
+        secrets_seen=sum(found.secrets for found in whole),
+        unread=unread(whole),
+        left_out=sorted(left_out),
     )
 
 
-def _phone(
-    number: str,
-    files: Sequence[Found],
-    repeated: Sequence[Retried],
-    numbers: Mapping[int, str],
-    messages: list[Messages],
-    *,
-    known: bool,
-) -> PhoneLog:
-    ids = [phone_id for phone_id, owner in numbers.items() if owner == number]
-    unknown = bool(_unknown_resets(files, numbers)) and not known
+@dataclass(frozen=True, slots=True)
+class _Logs:
+    """All files, and ``young``: what of them is to be told."""
+
+    young: Sequence[Found]
+    whole: Sequence[Found]
+    repeated: Sequence[Retried]
+    numbers: Mapping[int, str]
+
+    def resets(self, files: Sequence[Found], number: str) -> list[Counted | None]:
+        """The resets of a phone in each of some files."""
+        ids = [phone_id for phone_id, owner in self.numbers.items() if owner == number]
+        return [_joined([rows for phone_id in ids if (rows := found.resets.get(phone_id))]) for found in files]
+
+    def standing(self, kind: Kind, number: str) -> int | None:
+        """What a phone's counter stands at in the end, whenever that was written."""
+        counted = [found.counters.get((kind, number)) for found in self.whole]
+        return last_counter(counted, self.resets(self.whole, number))
+
+
+def _phone(number: str, name: str | None, logs: _Logs, messages: list[Messages], *, known: bool) -> PhoneLog:
+    unknown = bool(_unknown_resets(logs.whole, logs.numbers)) and not known
     closes: Counter[str] = Counter()
-    for found in files:
+    for found in logs.young:
         closes.update({reason: len(rows.places) for (owner, reason), rows in found.closes.items() if owner == number})
-    resets = [_joined([rows for phone_id in ids if (rows := found.resets.get(phone_id))]) for found in files]
+    resets = logs.resets(logs.young, number)
     kinds = sum((one.kinds for one in messages), Counter[Kind]())
-    counted = {
-        kind: [found.counters.get((kind, number)) for found in files] for kind in (Kind.BAD_MAC, Kind.BAD_DECRYPT)
-    }
     return PhoneLog(
         phone=number,
-        bad_mac=_errors(counted[Kind.BAD_MAC], repeated, resets, messages, unknown=unknown),
-        bad_decrypt=_errors(counted[Kind.BAD_DECRYPT], [{}] * len(files), resets, [], unknown=unknown),
+        name=name,
+        bad_mac=_errors(Kind.BAD_MAC, number, logs, messages, unknown=unknown),
+        bad_decrypt=_errors(Kind.BAD_DECRYPT, number, logs, [], unknown=unknown),
         resets=None if unknown else sum(len(rows.places) for rows in resets if rows),
         closes=dict(closes.most_common()),
         library=_by_name(kinds),
     )
 
 
-def _errors(
-    counted: list[Counted | None],
-    repeated: Sequence[Retried],
-    resets: list[Counted | None],
-    messages: list[Messages],
-    *,
-    unknown: bool,
-) -> Errors:
+def _errors(kind: Kind, number: str, logs: _Logs, messages: list[Messages], *, unknown: bool) -> Errors:
+    counted = [found.counters.get((kind, number)) for found in logs.young]
+    repeated = logs.repeated if kind is Kind.BAD_MAC else [{}] * len(counted)
     rows = [one for one in counted if one]
     lines = sum(len(one.places) for one in rows)
     times = [time for one in rows for time in one.times if time != NO_TIME]
@@ -189,7 +209,7 @@ def _errors(
     return Errors(
         counter_lines=lines,
         max_counter=max((max(one.numbers) for one in rows), default=0),
-        last_counter=None if unknown and lines else last_counter(counted, resets),
+        last_counter=None if unknown and lines else logs.standing(kind, number),
         messages=about if lines else sum(one.kinds[Kind.BAD_MAC] for one in messages),
         first_at=_moment(min(times, default=None)),
         last_at=_moment(max(times, default=None)),
@@ -204,6 +224,34 @@ def _joined(rows: list[Counted]) -> Counted | None:
     for place, time in sorted((p, t) for one in rows for p, t in zip(one.places, one.times, strict=True)):
         both.add(place, time, 0)
     return both
+
+
+def after(found: Found, since: int) -> Found:
+    """What of a file was written since a time (ms); all of it for NO_TIME."""
+    if since == NO_TIME:
+        return found
+    young = Found(collected=found.collected.since(since))
+    young.counters = _since(found.counters, since)
+    young.resets = _since(found.resets, since)
+    young.closes = _since(found.closes, since)
+    return young
+
+
+def _since(rows: Mapping[_Key, Counted], since: int) -> dict[_Key, Counted]:
+    return {name: young for name, one in rows.items() if (young := one.since(since)).places}
+
+
+def unread(files: Sequence[Found]) -> list[tuple[str, int, str]]:
+    """What could not be read of all files: forms, how many lines, and one of them; the most frequent first."""
+    whole = Found()
+    for found in files:
+        whole.prefixes |= found.prefixes
+        for key, rows in found.unread.items():
+            whole.not_read(*key, rows.example, rows.lines)
+    every: dict[str, Form] = {}
+    for form, rows in whole.not_understood():
+        every.setdefault(form, Form(0, rows.example)).lines += rows.lines
+    return sorted(((form, rows.lines, rows.example) for form, rows in every.items()), key=lambda row: (-row[1], row[0]))
 
 
 def _collections(files: Sequence[Found]) -> Counter[Kind]:

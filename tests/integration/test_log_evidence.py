@@ -1,0 +1,110 @@
+"""``logs --record``: a phone is healthy where its logs were understood, and unknown with a reason elsewhere."""
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support import corpus, log_cases
+from support.fleet import Fleet
+
+NEWEST = datetime(2026, 11, 27, 2, 0, 30, tzinfo=UTC)
+STAMP = re.compile(r"2026-11-27T\d\d:\d\d:\d\d")
+MILLISECONDS = re.compile(r'"time":(\d{13})')
+
+
+@pytest.fixture
+def watched(fleet: Fleet) -> Fleet:
+    """The first phone of the corpus, whose session with the sender of the cases is there, was connected long ago."""
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "lastConnectedAt" = now() - interval '2 days'""")
+    return fleet
+
+
+def recent(folder: Path, *cases: str, minutes: int = 10) -> list[str]:
+    """Logs of the cases as they would have been written so many minutes ago."""
+    shift = timedelta(seconds=time.time() - NEWEST.timestamp() - 60 * minutes)
+
+    def stamp(match: re.Match[str]) -> str:
+        return (datetime.fromisoformat(match[0]) + shift).strftime("%Y-%m-%dT%H:%M:%S")
+
+    def milliseconds(match: re.Match[str]) -> str:
+        return f'"time":{int(match[1]) + round(shift.total_seconds() * 1000)}'
+
+    names = []
+    for case in cases:
+        text = (log_cases.FOLDER / "record" / f"{case}.log").read_text(encoding="utf-8")
+        path = folder / f"{case}.log"
+        path.write_text(MILLISECONDS.sub(milliseconds, STAMP.sub(stamp, text)), encoding="utf-8")
+        names.append(str(path))
+    return names
+
+
+def doubt(fleet: Fleet) -> str | None:
+    [row] = fleet.sql("SELECT doubt FROM wa_sessions.log_watch WHERE phone_id = 1")
+    return None if row["doubt"] is None else str(row["doubt"])
+
+
+@pytest.mark.parametrize("case", ["good", "colonspace", "compose", "node16"])
+def test_both_logs_give_what_they_hold(watched: Fleet, tmp_path: Path, case: str) -> None:
+    watched("logs", *recent(tmp_path, f"{case}-out", f"{case}-err"), "--record")
+    stats = watched.json("stats", corpus.BUFFERS)
+    assert (stats["severity"], stats["bad_mac_errors"]) == ("critical", 6)
+    assert watched("check", corpus.BUFFERS).code == 2
+
+
+@pytest.mark.parametrize(
+    ("cases", "reason"),
+    [
+        (["over2000-out", "over2000-err"], "6 failed messages twice for a reason that no counter knows"),
+        (["skrec-out", "skrec-err"], "6 failed messages twice for a reason that no counter knows"),
+        (["skrec-out"], "6 failed messages twice for a reason that no counter knows"),
+        (["good-err"], "18 failed messages of which only libsignal's log tells, as the other one is not read"),
+        (["good-out"], "18 failed messages of which only the other log says why"),
+        (["noise-out"], "one of the backend's two logs is not read: noise-error.log"),
+    ],
+)
+def test_what_was_not_understood_is_never_health(watched: Fleet, tmp_path: Path, cases: list[str], reason: str) -> None:
+    shown = watched("logs", *recent(tmp_path, *cases), "--record")
+    assert shown.code == 0
+    assert reason.split()[0] in shown.out
+    stats = watched.json("stats", corpus.BUFFERS)
+    assert (stats["severity"], stats["unknown_because"], doubt(watched)) == ("unknown", "logs", reason)
+    assert watched("check", corpus.BUFFERS).code == 3
+    watched("logs", *recent(tmp_path, *cases), "--record")
+    assert watched.json("stats", corpus.BUFFERS)["severity"] == "unknown", "the next run of cron forgets nothing"
+
+
+def test_no_line_was_recognized(watched: Fleet, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text("[Prisma] Query 38ms\n" * 50)
+    watched("logs", str(log), "--record")
+    assert doubt(watched) == "its logs are read, and no line in them is known to be the backend's or its library's"
+    with log.open("a") as file:
+        file.write("shop backend says: Session error:Error: Bad MAC Error: Bad MAC\n" * 3 + "…\n")
+    shown = watched("logs", str(log), "--record")
+    assert doubt(watched) == "3 lines with the library's words behind a prefix or in a form that is not known"
+    assert "3 lines" in shown.err
+    now = round(time.time() * 1000)
+    with log.open("a") as file:
+        file.write(f'{{"level":30,"time":{now - 18 * 60_000},"msg":"synced regular to v5"}}\n')
+    watched("logs", str(log), "--record")
+    assert doubt(watched) == "nothing of the backend or its library was logged for 18 min"
+    with log.open("a") as file:
+        file.write(f'{{"level":30,"time":{now},"msg":"synced regular to v5"}}\n')
+    watched("logs", str(log), "--record")
+    assert (doubt(watched), watched.json("stats", corpus.BUFFERS)["severity"]) == (None, "ok")
+
+
+def test_a_doubt_stands_for_a_while_and_errors_before_it(watched: Fleet, tmp_path: Path) -> None:
+    watched("logs", *recent(tmp_path, "over2000-out", "over2000-err", minutes=20), "--record")
+    assert doubt(watched) == "nothing of the backend or its library was logged for 20 min"
+
+
+def test_collections_name_no_phone(watched: Fleet, tmp_path: Path) -> None:
+    now = round(time.time() * 1000)
+    line = {"level": 30, "time": now, "name": "regular", "error": "Error: Invalid patch mac"}
+    log = tmp_path / "app.log"
+    log.write_text(f'{str(line)[:-1].replace(chr(39), chr(34))}, "msg": "failed to sync state from version"}}\n')
+    watched("logs", str(log), "--record")
+    assert doubt(watched) == "1 collection that did not decrypt, in lines that name no phone"

@@ -1,0 +1,97 @@
+"""What ``logs`` shows: the worst first, with names; of one phone, of the last hour; one line an event as they come."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support import corpus, log_cases
+from support.fleet import Fleet
+from support.terminal import PROGRAM
+
+
+def own(number: int, phone: str = corpus.BUFFERS, ago: timedelta = timedelta()) -> str:
+    return f"{datetime.now(UTC) - ago:%Y-%m-%dT%H:%M:%SZ}: ⚠️ Bad MAC error #{number} для {phone}@s.whatsapp.net\n"
+
+
+def failed(why: str, ago: timedelta = timedelta()) -> str:
+    line = json.loads((log_cases.FOLDER / "reasons/bad_mac_pkmsg.log").read_text())
+    line["time"] = round((time.time() - ago.total_seconds()) * 1000)
+    line["err"]["message"], line["key"]["id"] = why, why
+    return json.dumps(line) + "\n"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "app.log"
+    path.write_text(
+        own(1, corpus.PAIRED)
+        + own(1, ago=timedelta(hours=3))
+        + own(2, ago=timedelta(hours=2))
+        + failed("No session record", timedelta(hours=2))
+        + failed("Over 2000 messages into the future!")
+    )
+    return path
+
+
+def test_the_worst_stands_first_and_has_its_name(fleet: Fleet, log: Path) -> None:
+    shown = fleet("logs", str(log)).out.splitlines()
+    assert [line.split()[0] for line in shown[1:3]] == [corpus.BUFFERS, corpus.PAIRED]
+    assert ("Отдел" in shown[1], "Shop" in shown[2]) == (True, True)
+    text = "\n".join(shown)
+    assert "1 no session: there was no session with the sender" in text
+    assert "1 other: failed for another reason" in text
+    assert f"left out, as the official API runs it: {corpus.WABA}" in text
+    assert fleet.json("logs", str(log))["left_out"] == [{"phone": corpus.WABA, "reason": "the official API runs it"}]
+
+
+def test_of_one_phone_and_since_then(fleet: Fleet, log: Path) -> None:
+    alone = fleet.json("logs", "+7 705 123 45 67", str(log))
+    assert [phone["phone"] for phone in alone["phones"]] == [corpus.BUFFERS]
+    assert alone["phones"][0]["name"] == "Отдел продаж"
+    hour = fleet.json("logs", str(log), "--since", "1h")
+    [first, second] = hour["phones"]
+    assert (first["phone"], first["bad_mac"]["messages"]) == (corpus.PAIRED, 1)
+    assert (second["bad_mac"]["counter_lines"], second["bad_mac"]["last_counter"]) == (0, 2)
+    assert {kind for kind, count in second["library"].items() if count} == {"other"}
+    assert fleet("logs", "+77051234567", str(log), "--record").code == 2
+    assert fleet("logs", "+77059999999", str(log)).code == 3
+    assert fleet("logs", "+77051234567").code == 2
+
+
+@pytest.fixture
+def following(fleet: Fleet, log: Path) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen(
+        [PROGRAM, "logs", str(log), "--follow"],
+        env=os.environ | {"WA_SESSIONS_DATABASE_URL": fleet.url},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 130
+
+
+def test_followed_it_reads_like_a_log(following: "subprocess.Popen[str]", log: Path) -> None:
+    assert following.stdout
+    while "left out" not in following.stdout.readline():
+        pass
+    with log.open("a") as file:
+        file.write("GET /health\n" + own(2) + failed("No session record"))
+        file.write(f"🚪 Закрытие сессии для {corpus.PAIRED}@s.whatsapp.net. Причина: Слишком много ошибок Bad MAC\n")
+    rows = [following.stdout.readline().rstrip("\n").split("  ") for _ in range(3)]
+    assert sorted(row[1:] for row in rows) == [
+        [corpus.PAIRED, "closed: Слишком много ошибок Bad MAC", 'Shop "24/7"'],
+        [corpus.BUFFERS, "Bad MAC #2", "Отдел продаж"],
+        [corpus.BUFFERS, "a message without a session", "Отдел продаж"],
+    ]
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d", row[0]) for row in rows)

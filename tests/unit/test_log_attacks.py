@@ -1,0 +1,95 @@
+"""What strangers write steers nothing: no line stops the reading, takes long, or makes a phone ill that is not."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wa_sessions.logs.lines import LONGEST_PREFIX, Clock, now_in_ms
+from wa_sessions.logs.scanner import Scanner
+from wa_sessions.logs.words import WORDS
+
+PIECES = st.one_of(
+    st.sampled_from([*WORDS, "{", "}", '"', "\\", "\n", "\r\n", "    at ", " [as awaitable]", ": ", " | ", "[", "]"]),
+    st.sampled_from(['{"level":50,"msg":"', '","key":{"remoteJid":"', '"err":{"message":"', "[18:47:01] ERROR (1): "]),
+    st.text(max_size=20),
+    st.from_regex(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}", fullmatch=True),
+)
+LONG = 200_000
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(PIECES, max_size=40).map("".join), st.integers(0, 400))
+def test_nothing_stops_it_wherever_it_is_cut(text: str, cut: int) -> None:
+    log = text.encode("utf-8", "surrogatepass")
+    whole, parts = Scanner(), Scanner()
+    whole.feed(log)
+    whole.finish().finish()
+    parts.feed(log[:cut])
+    parts.feed(log[cut:])
+    parts.finish().finish()
+    assert whole.found.events == parts.found.events
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize(
+    "before",
+    ["{" * LONG, "[" * LONG, '{"a":' * (LONG // 5), " " * LONG, "1" * LONG, "a" * LONG, "12:12:12 " * (LONG // 9)],
+)
+def test_a_long_line_takes_no_time(word: str, before: str) -> None:
+    began = time.process_time()
+    scanner = Scanner()
+    scanner.feed(f"{before}{word}{before}\n".encode())
+    scanner.finish()
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_many_lines_take_no_more_than_their_share(word: str) -> None:
+    """Each line may look at those around it, and all of them together must not look at everything again and again."""
+    began = time.process_time()
+    scanner = Scanner()
+    scanner.feed(f"shop says: {word}\n".encode() * 20_000)
+    scanner.finish()
+    assert time.process_time() - began < 6
+    assert len(scanner.found.unread) <= 3
+
+
+def test_forms_that_differ_without_end_are_kept_small() -> None:
+    scanner = Scanner()
+    scanner.feed("".join(f"{chr(0x4E00 + n)}x: Session error:Error\n" for n in range(5_000)).encode())
+    scanner.finish()
+    assert len(scanner.found.unread) <= 257
+    assert sum(rows.lines for rows in scanner.found.unread.values()) == 5_000
+
+
+TOKENS = st.sampled_from(
+    [
+        *("2026-11-20", "18:47:01", " ", "-05", "+05:00", ": ", "T", "Z", "UTC", "Nov", "Fri", "20th", "1", "12", "PM"),
+        *(
+            "[",
+            "]",
+            "(",
+            ")",
+            "0|app | ",
+            "api-1  | ",
+            "a.b",
+            "node[1]: ",
+            "ERROR",
+            "INFO ",
+            "- ",
+            "<11>1 ",
+            "x",
+            "[a/b] ",
+        ),
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(TOKENS, min_size=5, max_size=80).map("".join))
+def test_no_prefix_takes_long(prefix: str) -> None:
+    began = time.process_time()
+    Clock(0, now_in_ms()).read(prefix[:LONGEST_PREFIX].encode())
+    assert time.process_time() - began < 0.2

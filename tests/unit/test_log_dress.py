@@ -1,0 +1,179 @@
+"""Whatever a log is wrapped in, it says the same: each prefix and wrapper, over each of the logs that stand bare."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import log_cases
+
+from wa_sessions.logs.scanner import Scanner
+
+MOMENT = datetime(2026, 11, 20, 18, 47, 1, 343_000, tzinfo=UTC)
+OWN = "⚠️ Bad MAC error #2 для 77051234567@s.whatsapp.net"
+ODD = ("grep_A", "emoji_ts", "joined_line", "winpath", "logfmt", "truncated3_then")
+BARE = {
+    case: (log_cases.FOLDER / case).read_text(encoding="utf-8").replace("\r", "").rstrip("\n").split("\n")
+    for case in log_cases.cases()
+    if case.split("/")[0] in ("appstate", "attribution", "console", "reasons", "pretty")
+    and not any(odd in case for odd in ODD)
+    and not any(
+        word in case for word in ("pm2", "compose", "cri", "journald", "dated", "waha_1509", "group.log", "json")
+    )
+}
+
+Dress = Callable[[list[str]], list[str]]
+
+
+def prefixed(prefix: str) -> Dress:
+    return lambda lines: [prefix + line for line in lines]
+
+
+def wrapped(field: str, more: dict[str, Any], end: str = "") -> Dress:
+    return lambda lines: [json.dumps({field: line + end, **more}, ensure_ascii=False) for line in lines]
+
+
+def nested(*dresses: Dress) -> Dress:
+    def dress(lines: list[str]) -> list[str]:
+        for one in dresses:
+            lines = one(lines)
+        return lines
+
+    return dress
+
+
+NAMES = st.from_regex(r"[a-z][a-z0-9_.-]{0,14}[a-z0-9]", fullmatch=True).filter(lambda name: name not in ("am", "pm"))
+DATES = st.sampled_from(
+    [
+        *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d-%m-%Y", "%d/%m/%Y", "%d.%m.%Y", "%m/%d/%Y", "%a %b %d %Y"),
+        *("%b %d %Y", "%d %b %Y", "%d/%b/%Y", "%A, %B %dth %Y", "%m-%d", "%y%m%d", "%d %B", "%j %Y"),
+    ]
+)
+CLOCKS = st.sampled_from(["%H:%M:%S", "%H:%M:%S.343", "%H:%M:%S,343", "%H:%M", "%I:%M:%S %p", "%I:%M %p"])
+ZONES = st.sampled_from(["", "Z", "+00:00", " +0000", " +00:00", " UTC", " GMT"])
+STAMPS = st.one_of(
+    st.builds(
+        lambda date, between, clock, zone: MOMENT.strftime(date + between + clock) + zone,
+        *(DATES, st.sampled_from(["T", " ", ", "]), CLOCKS, ZONES),
+    ),
+    st.sampled_from(["1795200421343", "1795200421", "18:47:01", "18:47:01.343", "Nov 20 18:47:01"]),
+    st.builds(lambda nanoseconds: f"2026-11-20T18:47:01.{nanoseconds:09}Z", st.integers(0, 10**9 - 1)),
+)
+PREFIXES = st.one_of(
+    st.builds(lambda at, end: at + end, STAMPS, st.sampled_from([": ", " ", ", ", " - "])),
+    st.builds("[{}] ".format, STAMPS),
+    st.builds("{}  | ".format, NAMES),
+    st.builds("{}  | {} ".format, NAMES, STAMPS),
+    st.builds("{}|{}  | ".format, st.integers(0, 99), NAMES),
+    st.builds("{}|{}  | {}: ".format, st.integers(0, 99), NAMES, STAMPS),
+    st.builds("{} {}|{}  | ".format, STAMPS, st.integers(0, 99), NAMES),
+    st.builds("PM2 {}|{} | ".format, st.integers(0, 99), NAMES),
+    st.builds("[pod/{}/{}] ".format, NAMES, NAMES),
+    st.builds("Nov 20 18:47:01 {} {}[{}]: ".format, NAMES, NAMES, st.integers(1, 99999)),
+    st.builds("2026-11-20T18:47:01.343Z {} {}[{}]: ".format, NAMES, NAMES, st.integers(1, 99999)),
+    st.builds(
+        "<{}>1 2026-11-20T18:47:01.343Z {} {} {} - - ".format, st.integers(0, 191), NAMES, NAMES, st.integers(1, 9)
+    ),
+    st.builds("2026-11-20T18:47:01.343456+00:00 app[{}.{}]: ".format, NAMES, st.integers(1, 9)),
+    st.builds("2026-11-20T18:47:01Z app[{}] ams [info]".format, st.from_regex(r"[0-9a-f]{6,14}", fullmatch=True)),
+    st.builds("2026-11-20T18:47:01.343456789Z {} F ".format, st.sampled_from(["stdout", "stderr"])),
+    st.builds("{} {} ".format, STAMPS, st.sampled_from(["ERROR", "INFO", "warn", "[ERROR]", "Error:", "DEBUG"])),
+)
+WRAPPERS = st.sampled_from(
+    [
+        wrapped("log", {"stream": "stderr", "time": "2026-11-20T18:47:01.343456789Z"}, "\n"),
+        wrapped("MESSAGE", {"__REALTIME_TIMESTAMP": "1795200421343456", "_PID": "1234"}),
+        wrapped("message", {"attributes": {"level": "error"}, "timestamp": "2026-11-20T18:47:01.343456789Z"}),
+        wrapped("message", {"timestamp": "2026-11-20T18:47:01", "type": "out", "process_id": 0, "app_name": "m"}, "\n"),
+        wrapped("textPayload", {"severity": "ERROR", "timestamp": "2026-11-20T18:47:01.343Z", "labels": {"a": "b"}}),
+        wrapped("anything", {"at": 1795200421343}),
+        nested(wrapped("message", {"level": "error"}), wrapped("log", {"stream": "stdout"}, "\n")),
+        lambda lines: [
+            json.dumps({"jsonPayload": {"message": line}, "timestamp": "2026-11-20T18:47:01Z"}) for line in lines
+        ],
+        lambda lines: [f"\x1b[31m{line}\x1b[0m" for line in lines],
+        lambda lines: [f"{line}\r" for line in lines],
+        prefixed(""),
+    ]
+)
+DRESSES = st.one_of(st.builds(prefixed, PREFIXES), WRAPPERS, st.builds(nested, st.builds(prefixed, PREFIXES), WRAPPERS))
+
+
+def scanned(lines: list[str]) -> Scanner:
+    scanner = Scanner()
+    scanner.feed("\n".join([*lines, ""]).encode())
+    scanner.finish().finish()
+    return scanner
+
+
+def said(lines: list[str]) -> dict[str, Any]:
+    """What a log says, times left out."""
+    found = scanned(lines).found
+    rows = [[(list(one.names)[sender], kind) for sender, kind in zip(one.senders, one.kinds, strict=True)]
+            for one in (found.failures, found.console)]  # fmt: skip
+    return {
+        "rows": rows,
+        "ids": list(found.failures.ids),
+        "collections": found.collections,
+        "counters": {name: list(one.numbers) for name, one in found.counters.items()},
+        "secrets": found.secrets,
+        "unread": [(form, rows.lines) for form, rows in found.not_understood()],
+    }
+
+
+@pytest.mark.parametrize("case", BARE)
+@settings(max_examples=15, deadline=None)
+@given(dress=DRESSES, before=st.booleans())
+def test_in_every_dress_a_log_says_the_same(case: str, dress: Dress, before: bool) -> None:
+    lines = [OWN, *BARE[case]] if before else [*BARE[case], OWN]
+    assert said(dress(lines)) == said(lines)
+
+
+@settings(max_examples=60, deadline=None)
+@given(dress=DRESSES, cut=st.integers(0, 4000), case=st.sampled_from(sorted(BARE)))
+def test_cut_anywhere_it_says_the_same(dress: Dress, cut: int, case: str) -> None:
+    """Fed in two blocks; a log that goes on between two lines of an entry waits for the rest."""
+    lines = dress([OWN, *BARE[case], OWN])
+    log = "\n".join([*lines, ""]).encode()
+    scanner, whole = Scanner(), scanned(lines)
+    scanner.feed(log[: cut % len(log)])
+    scanner.feed(log[cut % len(log) :])
+    scanner.finish().finish()
+    assert scanner.found == whole.found
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    head=st.from_regex(r"[a-z]{2,9} [a-z]{2,9}: ?", fullmatch=True),
+    case=st.sampled_from(["console/ok.log", "console/over2000.log"]),
+)
+def test_an_unknown_prefix_is_learned_from_a_stack(head: str, case: str) -> None:
+    """What stands before the frames of a stack is no text; lines after it are read, too."""
+    lines = [*BARE[case], *BARE[case], OWN, *BARE["reasons/bad_mac_pkmsg.log"]]
+    assert said([head + line for line in lines]) == said(lines)
+
+
+def test_a_prefix_before_all_lines_is_learned() -> None:
+    lines = ["started", *(f"GET /health {n}" for n in range(9)), OWN, *BARE["reasons/bad_mac_pkmsg.log"]]
+    found = said([f"shop backend 7: {line}" for line in lines])
+    assert (found["counters"], found["rows"][0], found["unread"]) == (
+        {(0, "77051234567"): [2]}, [(b"77071003330.0", 0)], [])  # fmt: skip
+
+
+def test_what_could_not_be_read_is_told_without_what_is_anybodys() -> None:
+    found = scanned(["shop Асель 77051234567: Session error:Error: Bad MAC Error: Bad MAC", "ok"]).found
+    [(form, rows)] = found.not_understood()
+    assert form == "libsignal's error, its prefix or form is not known"
+    assert (rows.lines, rows.example) == (1, "xxxx xxxxx 00000000000: Session error:…")
+
+
+@given(quoted=st.sampled_from(["> ", "Асель: ", '✅ Сообщение отправлено: "']), first=st.booleans())
+def test_what_a_customer_quotes_is_text_where_the_prefix_of_the_log_is_known(quoted: str, first: bool) -> None:
+    prefix = "2026-11-20T18:47:01: "
+    lines = [prefix + OWN, f"{prefix}{quoted}{OWN}", f"{prefix}{quoted}Session error:Error: Bad MAC Error: Bad MAC"]
+    found = scanned(lines if first else lines[::-1]).found
+    assert (list(found.not_understood()), list(found.counters[(0, "77051234567")].numbers)) == ([], [2])
+    assert [rows.lines for _, rows in scanned(lines[1:]).found.not_understood()] == [1, 1]

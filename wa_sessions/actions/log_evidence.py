@@ -1,0 +1,77 @@
+"""PURE: whether logs that were read tell how a phone is, from what was recognized in them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+from wa_sessions.db.log_reading import LogWatch
+from wa_sessions.health.observing import Counters
+from wa_sessions.logs.doubts import Doubt, Doubts, doubts, silence, standing
+from wa_sessions.logs.found import Found
+from wa_sessions.logs.report import unread as not_understood
+from wa_sessions.logs.times import NO_TIME
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a run saw: when the newest line was written that was recognized (ms), and how many lines were not.
+
+    ``missing``: the log that the backend writes too, and that is not read.
+    """
+
+    seen: int
+    unread: int
+    doubts: Doubts
+    missing: str | None
+    now: int
+
+    @classmethod
+    def of(
+        cls,
+        found: Sequence[Found],
+        whose: Mapping[bytes, frozenset[str]],
+        untimed: Sequence[datetime],
+        now: datetime,
+        missing: str | None,
+    ) -> Self:
+        """``untimed``: when the lines of each file were written that have no time."""
+        seen = [
+            milliseconds(moment) if one.seen == NO_TIME and one.events else one.seen
+            for one, moment in zip(found, untimed, strict=True)
+        ]
+        unread = sum(lines for _, lines, _ in not_understood(found))
+        otherwise = milliseconds(min(untimed, default=now))
+        return cls(max(seen, default=NO_TIME), unread, doubts(found, whose, otherwise), missing, milliseconds(now))
+
+    def of_phone(
+        self, number: str, counters: Counters, earlier: LogWatch | None
+    ) -> tuple[Doubt | None, datetime | None]:
+        """Why the logs do not tell how a phone is, if they do not; and when the newest recognized line was written.
+
+        Errors that are counted are known, whatever else is not; so are those of a backend that counts by itself.
+        """
+        seen = max(self.seen, milliseconds(earlier.seen_at) if earlier and earlier.seen_at else NO_TIME)
+        counted = bool(counters.bad_mac or counters.bad_decrypt)
+        doubt = None
+        if not counted and counters.own_lines_at is None:
+            doubt = standing(_earlier(earlier), self.doubts.phones.get(number) or self.doubts.everybody, self.now)
+        if doubt is None and self.missing and not counted:
+            doubt = Doubt(f"one of the backend's two logs is not read: {self.missing}")
+        return doubt or silence(seen, self.unread, self.now), moment(seen)
+
+
+def milliseconds(at: datetime) -> int:
+    """ms since 1970."""
+    return round(at.timestamp() * 1000)
+
+
+def moment(time: int | None) -> datetime | None:
+    """The time of a line, if it is known."""
+    return None if time is None or time == NO_TIME else datetime.fromtimestamp(time / 1000, UTC)
+
+
+def _earlier(watch: LogWatch | None) -> Doubt | None:
+    if watch is None or watch.doubt is None or watch.doubt_at is None:
+        return None
+    return Doubt(watch.doubt, milliseconds(watch.doubt_at))

@@ -1,0 +1,51 @@
+"""JSON entries: which of their fields is the log's own line, and when it was written."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from wa_sessions.logs.times import NO_TIME, written_time
+
+DEEPEST = 3
+"""Wrappers around a line: a container's entry around a process manager's around the backend's own."""
+
+_LINES = ("msg", "message", "MESSAGE", "log", "line", "textPayload", "_raw", "Body", "body")
+_TIMES = ("time", "timestamp", "@timestamp", "ts", "__REALTIME_TIMESTAMP", "Timestamp", "datetime")
+
+
+def time_of(entry: Mapping[str, Any], otherwise: int) -> int:
+    """When an entry was written; ``otherwise`` where it does not say."""
+    return next((time for name in _TIMES if (time := written_time(entry.get(name))) != NO_TIME), otherwise)
+
+
+def line_of(entry: Mapping[str, Any]) -> str | None:
+    """The text that an entry was written for, by the name of its field."""
+    return next((value for name in _LINES if isinstance(value := entry.get(name), str)), None)
+
+
+def texts_of(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The texts that stand in it, by name; of an entry that has a line of its own that alone."""
+    line = line_of(entry)
+    for name, value in entry.items():
+        if isinstance(value, str) and (line is None or (name in _LINES and value is line)):
+            yield name, value
+
+
+def inner_entries(entry: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Entries that are fields of it, by name."""
+    return ((name, value) for name, value in entry.items() if isinstance(value, dict))
+
+
+def failed_message(entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The key and the error of a message that failed, where an entry, or one within it, has them."""
+    for one in (entry, *(inner for _, inner in inner_entries(entry))):
+        key = one.get("key")
+        if isinstance(key, dict) and isinstance(key.get("remoteJid"), str) and isinstance(key.get("id"), str):
+            error = one.get("err") or one.get("error")
+            return key, error if isinstance(error, dict) else {"message": error if isinstance(error, str) else ""}
+    return None
+
+
+def error_text(entry: Mapping[str, Any]) -> str:
+    """Why a collection failed."""
+    error = entry.get("error") or entry.get("err")
+    return str(error.get("message") if isinstance(error, dict) else error)
