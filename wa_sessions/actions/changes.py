@@ -1,14 +1,14 @@
 """Changes that operators make to phones and their keys: planned, then made, as one operation that can be undone."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from wa_sessions.actions import counters
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.node_process import NodeProcess, refuse_running, running_in_node
+from wa_sessions.actions.node_process import NodeProcess, refuse_running, running_in_node, while_stopped
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners, named
 from wa_sessions.db import health, operations, phones, quarantine, rights
@@ -17,7 +17,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.quarantine import Taken
-from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError
+from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError, with_words
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import Selection
@@ -32,7 +32,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is done to each phone. ``verb`` is what a worker is asked; None refuses phones that a worker runs."""
+    """What is done to each phone. ``verb`` is what a worker is asked; None refuses phones that a worker runs.
+
+    ``ends_session``: it is only true where nothing runs the session afterwards.
+    """
 
     action: str
     event: str
@@ -43,6 +46,7 @@ class Change:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     clears_counters: bool = False
     removes_phone: bool = False
+    ends_session: bool = False
 
     @property
     def undoable(self) -> bool:
@@ -82,8 +86,13 @@ class Plan:
 
     @property
     def touches_node(self) -> bool:
-        """Whether rows go that a Node process may have in memory."""
-        return any(planned.phone.connection_type == "baileys" and planned.matched for planned in self.phones)
+        """Whether a phone is changed that a Node process may have in memory."""
+        return any(one.phone.connection_type == "baileys" for one in self.beside_node)
+
+    @property
+    def beside_node(self) -> tuple[Planned, ...]:
+        """The phones that may not be changed while a Node process runs them."""
+        return self.phones if self.change.ends_session else tuple(one for one in self.phones if one.matched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +118,14 @@ class Changed:
     """A change that is made, or with ``dry_run`` was rolled back. ``operation`` is what ``restore`` undoes.
 
     Where many phones are meant, those that cannot be changed are in ``failed``; the others are changed all the same.
+    ``down``: why the Node process could not be started again, where it could not.
     """
 
     operation: str | None
     phones: tuple[ChangedPhone, ...]
     failed: tuple[Failed, ...]
     dry_run: bool
+    down: WaSessionsError | None = None
 
     @property
     def taken(self) -> Taken:
@@ -149,9 +160,10 @@ def plan(
         planned = tuple(Planned(phone, _matched(conn, opened, change, phone), owners.get(phone.id)) for phone in found)
         for one in planned:
             _refuse_foreign(conn, opened.backend, change, one.phone, one.owner)
+        whole = Plan(change, planned, who is None, process_stopped)
         if not process_stopped:
-            refuse_running(conn, [one.phone for one in planned if one.matched])
-    return Plan(change, planned, who is None, process_stopped)
+            refuse_running(conn, [one.phone for one in whole.beside_node])
+    return whole
 
 
 def carry_out(
@@ -171,8 +183,9 @@ def carry_out(
     touched, operation = planned.touched, None
     done: list[ChangedPhone] = []
     failed: list[Failed] = []
-    around = node.stopped() if node and planned.touches_node and not dry_run else nullcontext()
-    with around:
+
+    def all_of_them() -> None:
+        nonlocal operation
         for batch in _batches([one for one in touched if one.owner is None or dry_run]):
             operation = _batch(opened, planned, batch, operation, done, failed, dry_run=dry_run)
             progress(len(done) + len(failed), len(touched))
@@ -181,7 +194,15 @@ def carry_out(
                 operation, by_worker = _by_worker(opened, planned, one, operation)
                 done.append(by_worker)
             progress(len(done) + len(failed), len(touched))
-    return Changed(None if dry_run else operation, tuple(done), tuple(failed), dry_run)
+
+    try:
+        ended = while_stopped(node if planned.touches_node and not dry_run else None, all_of_them)
+    except WaSessionsError as error:
+        if operation is None or dry_run:
+            raise
+        undo = f"wa-sessions restore {operation} undoes that"
+        raise with_words(error, f"{len(done)} of {len(touched)} phones were changed all the same: {undo}") from None
+    return Changed(None if dry_run else operation, tuple(done), tuple(failed), dry_run, ended.down)
 
 
 def make(
@@ -199,9 +220,9 @@ def make(
 
 
 def needs_stop(opened: Opened, planned: Plan) -> bool:
-    """Whether rows would go that a Node process, as it runs, would write back."""
+    """Whether a Node process, as it runs, would undo it."""
     with opened.database.transaction() as conn:
-        return bool(running_in_node(conn, [one.phone for one in planned.phones if one.matched]))
+        return bool(running_in_node(conn, [one.phone for one in planned.beside_node]))
 
 
 def _require_rights(conn: Connection, opened: Opened, change: Change, found: list[Phone]) -> None:
@@ -260,7 +281,7 @@ def _batch(
         for one in batch:
             with _each(planned, one.phone, failed), conn.transaction():
                 phone = one.phone if one.owner else keep_workers_off(conn, opened, one.phone.id)
-                if one.matched and not planned.process_stopped:
+                if one in planned.beside_node and not planned.process_stopped:
                     refuse_running(conn, [phone])
                 _refuse_foreign(conn, opened.backend, planned.change, phone, None)
                 operation, part = _apply(

@@ -68,6 +68,7 @@ def fleet(
     ``with_keys`` no key is counted. Raises UsageError for a status that is none and that no phone has, DatabaseError,
     and with ``few_keys`` also PermissionMissing.
     """
+    status = status.lower() if status is not None and status.lower() in set(Status) else status
     with opened.database.transaction() as conn:
         listed = phones.list_phones(conn, opened.backend, organization_id)
         if status is not None and status not in {*Status, *(phone.status for phone in listed)}:

@@ -57,8 +57,7 @@ def perform(opened: "Opened", change: "Change", who: PhoneRef | None, organizati
     _show(changed, change, planned, how)
     if how.dry_run and not stopped and changes.needs_stop(opened, planned):
         terminal.say("while its Node process runs this is refused: add --process-stopped, or its commands")
-    if changed.failed:
-        raise WaSessionsError(_failures(changed))
+    terminal.raise_each(WaSessionsError(_failures(changed)) if changed.failed else None, changed.down)
 
 
 def question(planned: "Plan") -> str:

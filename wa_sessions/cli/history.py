@@ -178,10 +178,14 @@ def restore(
             progress=progress,
         )
     terminal.show(output, _restored(done), _restored_lines(done))
+    failure = None
     if done.failed:
         first, count = done.failed[0], len(done.failed)
         more = f" (and {count - 1} more)" if count > 1 else ""
-        raise WaSessionsError(f"{count} of {count + len(done.phones)} phones were not restored: {first.error}{more}")
+        failure = WaSessionsError(
+            f"{count} of {count + len(done.phones)} phones were not restored: {first.error}{more}"
+        )
+    terminal.raise_each(failure, done.down)
 
 
 @app.command("purge", epilog="Example: wa-sessions quarantine purge --older-than 14d --yes", no_args_is_help=True)

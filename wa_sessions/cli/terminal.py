@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wa_sessions import plain_text
 from wa_sessions.cli.options import Output
-from wa_sessions.errors import NotConfirmed
+from wa_sessions.errors import NotConfirmed, WaSessionsError, with_words
 from wa_sessions.plain_text import cell
 from wa_sessions.plain_text import plain as plain
 
@@ -76,6 +76,14 @@ def progress(what: str, *, wanted: bool = True) -> "Iterator[Callable[[int, int]
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, all_: bar.update(task, completed=done, total=all_)
+
+
+def raise_each(*errors: WaSessionsError | None) -> None:
+    """Raise what went wrong beside a result that was shown: the first error, with the words of all."""
+    raised = [error for error in errors if error is not None]
+    if raised:
+        first, *others = raised
+        raise with_words(first, "; ".join(map(str, others))) if others else first
 
 
 def say(message: str) -> None:

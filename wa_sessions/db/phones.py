@@ -14,6 +14,7 @@ from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import AmbiguousPhone, Conflict, DatabaseError, OwnedByAnother, PhoneNotFound, UsageError
+from wa_sessions.health.reconnect import Status
 from wa_sessions.keys.phone_ref import PhoneRef, device_of, number_of
 
 _SQL = queries("phones")
@@ -169,6 +170,8 @@ def _update(
     backend.require_phones()
     cells: dict[str, Composable] = {name: Placeholder(name) for name in values}
     cells |= {"updatedAt": _NOW_UTC} | ({"lastConnectedAt": _NOW_UTC} if connected_now else {})
+    if "status" in cells:
+        cells["status"] = _SQL.status_as_it_is_spelled
     changes = [
         SQL("{} = {}").format(Identifier(name), cell) for name, cell in cells.items() if name in backend.phone_columns
     ]
@@ -227,12 +230,22 @@ def _phone(row: DictRow, assigned: dict[int, str]) -> Phone:
         phone_jid=jid,
         device=device_of(jid),
         display_name=row.get("displayName"),
-        status=row["status"],
+        status=_status(row["status"]),
         connection_type=row.get("connectionType") or assigned.get(row["id"], "baileys"),
         last_connected_at=_utc(row.get("lastConnectedAt")),
         qr_code=row.get("qrCode"),
         updated_at=_utc(row.get("updatedAt")),
     )
+
+
+def _status(text: str | None) -> str:
+    """The backend's word, in the spelling that we know if it is one of those.
+
+    >>> _status("LOGGED_OUT"), _status("syncing")
+    ('logged_out', 'syncing')
+    """
+    word = text or ""
+    return word.lower() if word.lower() in set(Status) else word
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -24,6 +24,9 @@ WHERE EXISTS (SELECT FROM {auth_table} WHERE "organizationId" = organization.id 
 -- name: insert
 INSERT INTO {phones} ({columns}) VALUES ({values}) RETURNING *;
 
+-- name: status_as_it_is_spelled
+CASE WHEN "status" = upper("status") AND "status" <> lower("status") THEN upper(%(status)s) ELSE %(status)s END
+
 -- name: update
 UPDATE {phones} SET {changes} WHERE "id" = %(phone_id)s RETURNING "id";
 
