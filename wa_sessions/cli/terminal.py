@@ -165,7 +165,22 @@ def colour(text: str, code: str) -> str:
 
 
 def width() -> int:
-    """How wide a table may be: the terminal, or 80 columns where there is none."""
+    """How wide text may be: the terminal, or 80 columns where there is none; ``COLUMNS`` goes first."""
+    return _columns() or USUAL
+
+
+def table_width() -> int:
+    """How wide a table may be: without a terminal as wide as it is, for nobody there misses what was cut."""
+    return _columns() or sys.maxsize
+
+
+def height() -> int | None:
+    """How many lines the terminal has; None where there is none."""
+    return shutil.get_terminal_size((USUAL, 24)).lines if sys.stdout and sys.stdout.isatty() else None
+
+
+def _columns() -> int | None:
     if sys.stdout and sys.stdout.isatty():
         return max(NARROWEST, shutil.get_terminal_size((USUAL, 24)).columns)
-    return USUAL
+    asked = os.environ.get("COLUMNS", "")
+    return max(NARROWEST, int(asked)) if asked.isascii() and asked.isdigit() and int(asked) else None

@@ -41,10 +41,14 @@ class ReadLog:
 
 @dataclass(frozen=True, slots=True)
 class LogWatch:
-    """A phone whose logs are read. ``own_lines_at``: the backend's last counter line of it, while it writes any."""
+    """A phone whose logs are read. ``own_lines_at``: the backend's last counter line of it, while it writes any.
+
+    ``doubt``: why they do not tell how it is, although they were read.
+    """
 
     own_lines_at: datetime | None
     read_at: datetime
+    doubt: str | None = None
 
 
 def positions(conn: Connection, paths: Sequence[str]) -> list[ReadLog]:
@@ -66,15 +70,15 @@ def advance(conn: Connection, log: ReadLog) -> None:
         raise Contended(f"another command records {log.path} at this moment: one is enough")
 
 
-def watch(conn: Connection, phone_id: int, own_lines_at: datetime | None) -> None:
-    """Say that a phone's logs were read up to now."""
-    conn.execute(_SQL.watch, {"phone_id": phone_id, "own_lines_at": own_lines_at})
+def watch(conn: Connection, phone_id: int, own_lines_at: datetime | None, doubt: str | None = None) -> None:
+    """Say that a phone's logs were read up to now, and why they do not tell how it is, if they do not."""
+    conn.execute(_SQL.watch, {"phone_id": phone_id, "own_lines_at": own_lines_at, "doubt": doubt})
 
 
 def watches(conn: Connection, phone_id: int | None = None) -> dict[int, LogWatch]:
     """The phones whose logs are, or were, read, by phone id."""
     rows = conn.execute(_SQL.watches, {"phone_id": phone_id})
-    return {row["phone_id"]: LogWatch(row["own_lines_at"], row["read_at"]) for row in rows}
+    return {row["phone_id"]: LogWatch(row["own_lines_at"], row["read_at"], row["doubt"]) for row in rows}
 
 
 def failures(conn: Connection, phone_id: int, messages: Collection[int]) -> dict[int, bool]:

@@ -216,6 +216,11 @@ class Later:
     action: str
 
 
+def closes(conn: Connection, phone_id: int | None = None) -> dict[int, str]:
+    """The operation that closed each phone's session last and has its keys, while they can come back, by phone id."""
+    return {row["phone_id"]: row["operation_id"] for row in conn.execute(_SQL.closes, {"phone_id": phone_id})}
+
+
 def went_on(conn: Connection, done: Operation, number: str, pairings: Iterable[str]) -> Later | None:
     """The last operation after ``done``, and not undone, that met or made one of these pairings of a number.
 

@@ -23,12 +23,16 @@ WHERE host = %(before)s AND path = %(path)s AND scope = %(scope)s AND version = 
 RETURNING version;
 
 -- name: watch
-INSERT INTO wa_sessions.log_watch (phone_id, own_lines_at, read_at)
-VALUES (%(phone_id)s, %(own_lines_at)s, clock_timestamp())
-ON CONFLICT (phone_id) DO UPDATE SET own_lines_at = excluded.own_lines_at, read_at = excluded.read_at;
+INSERT INTO wa_sessions.log_watch (phone_id, own_lines_at, read_at, doubt)
+VALUES (%(phone_id)s, %(own_lines_at)s, clock_timestamp(), %(doubt)s)
+ON CONFLICT (phone_id) DO UPDATE SET
+    own_lines_at = excluded.own_lines_at,
+    read_at = excluded.read_at,
+    doubt = excluded.doubt;
 
 -- name: watches
-SELECT phone_id, own_lines_at, read_at FROM wa_sessions.log_watch WHERE %(phone_id)s::int IS NULL OR phone_id = %(phone_id)s;
+SELECT phone_id, own_lines_at, read_at, doubt FROM wa_sessions.log_watch
+WHERE %(phone_id)s::int IS NULL OR phone_id = %(phone_id)s;
 
 -- name: failures
 SELECT message, counted FROM wa_sessions.log_failure WHERE phone_id = %(phone_id)s AND message = ANY(%(messages)s);
