@@ -28,7 +28,7 @@ STATS = (
     *("last_error_at", "last_error_kind"),
     *("messages_recovered", "messages_lost", "messages_pending", "inbox_waiting", "inbox_dead"),
     *("inbox_oldest_seconds", "last_connected_at", "worker", "logs_read_at", "qr_waits", "closed_by"),
-    "observed",
+    *("closed_in_logs_at", "observed"),
 )
 
 

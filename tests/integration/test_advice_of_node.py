@@ -96,3 +96,29 @@ def test_why_a_phone_is_unknown_is_told_by_all_three(fleet: Fleet) -> None:
         listed = {one["phone"]: one for one in fleet.json("sessions")["sessions"]}
         assert (listed[number]["severity"], listed[number]["unknown_reason"]) == ("unknown", reason)
         assert reason in " ".join(fleet("sessions").out.split())
+
+
+def test_a_close_that_its_own_log_tells_of_is_told_and_its_qr_is_counted(fleet: Fleet) -> None:
+    fleet.sql("INSERT INTO wa_sessions.log_watch (phone_id, read_at) VALUES (1, now())")
+    fleet.sql(
+        """INSERT INTO wa_sessions.health (phone_id, organization_id, bad_mac_errors, bad_decrypt_errors,
+               counted_senders, last_error_at, messages_recovered, messages_lost, state, state_since, max_bad_mac,
+               max_bad_decrypt, version, updated_at)
+           VALUES (1, 1, 3, 0, '{}', now() - interval '1 min', 0, 0, 'idle', now(), 3, 5, 0, now())"""
+    )
+    fleet.sql(
+        """INSERT INTO wa_sessions.event (at, phone_id, organization_id, kind, detail)
+           VALUES (now() - interval '1 min', 1, 1, 'session_closed',
+                   '{"error_kind": "bad_mac", "count": 3, "limit": 3, "source": "logs"}'),
+                  (now() - interval '2 days', 1, 1, 'backend_closed', '{"reason": "by hand", "source": "logs"}')"""
+    )
+    assert _next(fleet, BUFFERS) == (
+        "Bad MAC 3 of 3: the backend closed it, as its log says, and a new QR is needed: "
+        f"wa-sessions qr {BUFFERS} --watch"
+    )
+    assert "the backend closed it, as its log says" in fleet("check", BUFFERS).out
+    [one] = fleet.json("report", BUFFERS, "--since", "24h")["phones"]
+    assert (one["closes"]["bad_mac"], one["pairings"]["needed"]) == (1, 1)
+    assert fleet.json("report", BUFFERS, "--since", "7d")["total"]["pairings"]["needed"] == 2
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "lastConnectedAt" = now() WHERE id = 1""")
+    assert fleet.json("stats", BUFFERS)["closed_in_logs_at"] is None

@@ -37,6 +37,7 @@ def phone(**known: Any) -> SessionErrorStats:
         "logs_read_at": None,
         "qr_waits": False,
         "closed_by": None,
+        "closed_in_logs_at": None,
         "observed": True,
     }
     counters = (

@@ -76,9 +76,10 @@ def _all() -> Iterator[tuple[SessionErrorStats, Watch]]:
             rows += [replace(ROW, state=state, retry_at=NOW + timedelta(minutes=30))]
         logs_of = LOGS if kind == "baileys" and owner is None else LOGS[:1]
         codes = QRS if status in ("pending", "logged_out", "connected") else QRS[:1]
-        for row, logs, code, closed in itertools.product(rows, logs_of, codes, (None, OPERATION)):
+        closed_at = (None, NOW) if kind == "baileys" and owner is None else (None,)
+        for row, logs, code, closed, at in itertools.product(rows, logs_of, codes, (None, OPERATION), closed_at):
             phone = replace(PHONE, connection_type=kind, status=status, qr_code=code)
-            watch = Watch(row, owner, 0, None, logs, closed_by=closed)
+            watch = Watch(row, owner, 0, None, logs, closed_by=closed, closed_in_logs_at=at)
             yield judge(phone, watch, Limits()), watch
     for kind, status, code in itertools.product(TYPES, STATUSES, QRS):
         for missing in (Because.NO_SCHEMA, Because.NO_PERMISSION):

@@ -69,6 +69,7 @@ def case_of(stats: SessionErrorStats) -> Case:
         comes_back=stats.retry_at is not None,
         set_aside=_is_set_aside(stats),
         owned=stats.worker is not None,
+        closed_in_logs=stats.closed_in_logs_at is not None,
     )
 
 

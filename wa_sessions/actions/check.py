@@ -65,4 +65,5 @@ def known_of(stats: SessionErrorStats, age: timedelta | None, key_count: int | N
         inbox_age=None if stats.inbox_oldest_seconds is None else timedelta(seconds=stats.inbox_oldest_seconds),
         inbox_dead=stats.inbox_dead,
         inbox_waiting=stats.inbox_waiting,
+        closed_in_logs=stats.closed_in_logs_at is not None,
     )

@@ -55,8 +55,9 @@ class SessionErrorStats:
     on, None when unknown. ``state`` is what a worker wrote last, at an earlier time where ``observed`` is False. A
     phone of the Node backend has none; it is observed through the backend's logs, last read at ``logs_read_at``.
     ``qr_waits``: a QR stands there to be scanned, as text. ``closed_by``: the operation that closed the session and
-    has its keys, while ``restore`` can bring them back. ``inbox_waiting`` messages wait for their handler, the oldest
-    for ``inbox_oldest_seconds``; ``inbox_dead`` are set aside.
+    has its keys, while ``restore`` can bring them back. ``closed_in_logs_at``: when the Node backend's logs said that
+    it closed the session at a limit, if it has not connected since. ``inbox_waiting`` messages wait for their handler,
+    the oldest for ``inbox_oldest_seconds``; ``inbox_dead`` are set aside.
     """
 
     phone_id: int
@@ -90,6 +91,7 @@ class SessionErrorStats:
     logs_read_at: datetime | None
     qr_waits: bool
     closed_by: str | None
+    closed_in_logs_at: datetime | None
     observed: bool
 
     def as_dict(self) -> dict[str, Any]:
@@ -112,6 +114,7 @@ class Watch:
     logs: LogWatch | None = None
     inbox: Depth = field(default_factory=Depth)
     closed_by: str | None = None
+    closed_in_logs_at: datetime | None = None
 
     @property
     def logs_age(self) -> timedelta | None:
@@ -175,7 +178,15 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
         logs_read_at=watch.logs.read_at if watch.logs else None,
         qr_waits=phone.status != Status.CONNECTED and is_scannable(phone.qr_code),
         closed_by=watch.closed_by,
+        closed_in_logs_at=_closed_in_logs(phone, watch),
         observed=because in (None, Because.NOT_CONNECTED),
+    )
+
+
+def _closed_in_logs(phone: Phone, watch: Watch) -> datetime | None:
+    closed, connected = watch.closed_in_logs_at, phone.last_connected_at
+    return (
+        closed if closed and phone.connection_type == "baileys" and (connected is None or connected < closed) else None
     )
 
 
@@ -196,7 +207,8 @@ def _watch(opened: Opened, phone_id: int) -> Watch:
             depth = inbox.depths(conn, phone_id).get(phone_id, Depth())
             closed_by = operations.closes(conn, phone_id).get(phone_id)
             row, owner = health.load(conn, phone_id), live_owner(conn, phone_id)
-            return Watch(row, owner, pending, logs=logs, inbox=depth, closed_by=closed_by)
+            closed_at = health.closed_in_logs(conn, phone_id).get(phone_id)
+            return Watch(row, owner, pending, None, logs, depth, closed_by, closed_at)
     except SchemaMissing:
         return Watch(missing=Because.NO_SCHEMA)
     except PermissionMissing:

@@ -87,11 +87,11 @@ def sessions(
     \f
     The worst stand first; below the table is how many stand how, who needs somebody, and why the others are not known.
     HEALTH is the severity, or `down` where no message can come through: by its status, or without a worker that has it
-    connected. Counters of a phone that nobody observes are `–`. Filters narrow together. `--unhealthy` are, as with `u`
-    in `top`, those that are down, `warning` or `critical`, and those of which a message is set aside or has waited for
-    its handler for 5 minutes. `--few-keys` leaves out `waba` phones, which have none. A terminal that is wide enough
-    shows store and worker too; one below 80 columns leaves columns out, and a pipe gets all, whole, unless `COLUMNS` says
-    how wide it is.
+    connected. Counters of a phone that nobody observes are a dash. Filters narrow together. `--unhealthy` are, as with
+    `u` in `top`, those that are down, `warning` or `critical`, and those of which a message is set aside or has waited
+    for its handler for 5 minutes. `--few-keys` leaves out `waba` phones, which have none. A terminal that is wide
+    enough shows store and worker too; one below 80 columns leaves columns out, and a pipe gets all, whole, unless
+    `COLUMNS` says how wide it is.
 
     JSON: `sessions`, a list; each has [the fields of `stats`](sessions.md#the-fields-of-stats-and-sessions), then
     `store` (`baileys`, `whatsmeow`, null), `keys` and `keys_by_type`, as in `keys`; these two are null for `waba`

@@ -11,6 +11,7 @@ from wa_sessions.health.advice_cases import (
     Row,
     at_limit,
     because_of,
+    closed_in_logs,
     down,
     keys_in_quarantine,
     owned,
@@ -54,6 +55,11 @@ _NODE = (
     Row(
         (strange_status,),
         "the backend gave it a status that is not known here; its log may say more: wa-sessions logs --pm2 NAME",
+    ),
+    Row(
+        (at_limit, closed_in_logs),
+        "{at_limit}: the backend closed it, as its log says, and a new QR is needed: wa-sessions qr {phone} --watch",
+        urgent=True,
     ),
     Row(
         (at_limit,),

@@ -15,7 +15,7 @@ class Case:
     ``at_limit``: a counter that has reached its limit, in words. ``qr``: a QR waits that can be drawn. ``closed_by``:
     the operation that has its keys, if ``restore`` brings them back. ``comes_back``: a time is set at which it connects
     by itself. ``set_aside``: its process ended again and again, so that its worker leaves it alone for long. ``owned``:
-    a worker of ours has it.
+    a worker of ours has it. ``closed_in_logs``: the Node backend's logs say that it closed it at the limit.
     """
 
     phone: str
@@ -31,6 +31,7 @@ class Case:
     comes_back: bool
     set_aside: bool
     owned: bool
+    closed_in_logs: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,11 @@ def set_aside(case: Case) -> bool:
 def owned(case: Case) -> bool:
     """A worker of ours has it."""
     return case.owned
+
+
+def closed_in_logs(case: Case) -> bool:
+    """The Node backend's logs say that it closed it at the limit."""
+    return case.closed_in_logs
 
 
 def down(case: Case) -> bool:

@@ -37,7 +37,8 @@ class Known:
 
     ``age``: how long ago its observer gave a sign of life; None where that is not known. ``keys``: how many auth keys
     there are; None where nobody asked, or where there are none to have. ``inbox_age``: how long the oldest message has
-    waited for its handler, of ``inbox_waiting``; ``inbox_dead``: messages that are set aside.
+    waited for its handler, of ``inbox_waiting``; ``inbox_dead``: messages that are set aside. ``closed_in_logs``: the
+    Node backend's logs say that it closed the session at the limit.
     """
 
     phone: str
@@ -57,6 +58,7 @@ class Known:
     inbox_age: timedelta | None = None
     inbox_dead: int = 0
     inbox_waiting: int = 0
+    closed_in_logs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,9 @@ def _counted(known: Known) -> Judged:
 def _what_follows(known: Known) -> str:
     if known.bad_mac < known.limits.bad_mac and known.bad_decrypt < known.limits.bad_decrypt:
         return "the next error closes it"
-    return "the backend should have closed it" if known.connection_type == "baileys" else "it is being closed"
+    if known.connection_type != "baileys":
+        return "it is being closed"
+    return "the backend closed it, as its log says" if known.closed_in_logs else "the backend should have closed it"
 
 
 def _waits(known: Known) -> str:
