@@ -18,6 +18,7 @@ from wa_sessions.errors import PermissionMissing, SchemaMissing, UsageError
 from wa_sessions.health.limits import Limits
 from wa_sessions.health.reconnect import Status
 from wa_sessions.health.unknown import Because
+from wa_sessions.keys.same_number import spellings
 
 
 class Standing(StrEnum):
@@ -146,7 +147,8 @@ def _in_whatsmeow(
     conn: Connection, _backend: Backend, members: list[Phone], _organization_id: int | None
 ) -> dict[int, dict[str, int]]:
     counted = whatsmeow.counts_by_number(conn)
-    return {phone.id: in_order(counted.get(phone.number, {})) for phone in members}
+    found = {phone.id: [counted[one] for one in spellings(phone.number) if one in counted] for phone in members}
+    return {phone.id: in_order(found[phone.id][0] if found[phone.id] else {}) for phone in members}
 
 
 def _watches(opened: Opened) -> tuple[dict[int, Watch], Watch]:

@@ -16,7 +16,7 @@ _SQL = queries("quarantine")
 def completed(conn: Connection, backend: Backend, phone: Phone, peer: Peer) -> Peer:
     """The peer with its number and its LID, as far as the phone's key store maps one to the other."""
     for user in peer.users():
-        if peer.number == user and (lid := _lid_of(conn, backend, phone, user)):
+        if user in peer.numbers() and (lid := _lid_of(conn, backend, phone, user)):
             return replace(peer, lid=lid)
         if peer.lid == user and (number := _number_of(conn, backend, phone, user)):
             return replace(peer, number=number)

@@ -1,5 +1,6 @@
 """Phones: rows of the backend's "OrganizationPhone", found by exact number and changed as Prisma would."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -16,6 +17,7 @@ from wa_sessions.db.sql import queries
 from wa_sessions.errors import AmbiguousPhone, Conflict, DatabaseError, OwnedByAnother, PhoneNotFound, UsageError
 from wa_sessions.health.reconnect import Status
 from wa_sessions.keys.phone_ref import PhoneRef, device_of, number_of
+from wa_sessions.keys.same_number import nearest, spellings
 
 _SQL = queries("phones")
 _NOW_UTC = SQL("(clock_timestamp() AT TIME ZONE 'UTC')::timestamp(3)")
@@ -62,10 +64,13 @@ def find(conn: Connection, backend: Backend, ref: PhoneRef, organization_id: int
         keyed: set[int] = set()
     else:
         rows = _rows_of(conn, backend, ref.digits)
-        keyed = organizations_with_keys(conn, backend, ref.digits)
+        number = number_of(rows[0]["phoneJid"]) if rows else ref.digits
+        keyed = organizations_with_keys(conn, backend, number)
     matching = [row for row in rows if organization_id in (None, row["organizationId"])]
     if not matching:
-        raise PhoneNotFound(_not_found(ref, organization_id, {row["organizationId"] for row in rows}, keyed))
+        elsewhere = {row["organizationId"] for row in rows}
+        near = [] if elsewhere or ref.digits is None else _near(conn, backend, ref.digits)
+        raise PhoneNotFound(_not_found(ref, organization_id, elsewhere, keyed, near))
     organizations = {row["organizationId"] for row in matching} | (keyed if organization_id is None else set())
     if len(organizations) > 1:
         raise AmbiguousPhone(_ambiguous(ref, {row["organizationId"] for row in matching}, keyed))
@@ -77,7 +82,7 @@ def find(conn: Connection, backend: Backend, ref: PhoneRef, organization_id: int
 
 def require_alone(conn: Connection, backend: Backend, phone: Phone) -> None:
     """Raise OwnedByAnother where another row of the number is a ``neonize`` phone: the store knows only the number."""
-    rows = _rows_of(conn, backend, phone.number)
+    rows = _rows_of_account(conn, backend, phone.number)
     for other in _phones(conn, backend, rows):
         if other.id != phone.id and other.connection_type == "neonize":
             raise OwnedByAnother(
@@ -94,7 +99,9 @@ def add(
     backend.require_phones()
     if present := _rows_of(conn, backend, number):
         row = present[0]
-        raise UsageError(f"{number} is already phone #{row['id']} of organization {row['organizationId']}")
+        written = number_of(row["phoneJid"])
+        known_as = f", written {written}: WhatsApp knows both as one account" if written != number else ""
+        raise UsageError(f"{number} is already phone #{row['id']} of organization {row['organizationId']}{known_as}")
     values: dict[str, Any] = {
         "organizationId": organization_id,
         "phoneJid": f"{number}@s.whatsapp.net",
@@ -161,7 +168,14 @@ def referring_tables(conn: Connection, backend: Backend) -> list[str]:
 
 
 def _rows_of(conn: Connection, backend: Backend, number: str) -> list[DictRow]:
-    return conn.execute(_SQL.by_number.format(phones=backend.phones), {"number": number}).fetchall()
+    """The rows of a number; where there are none, those of the same account under its other spelling."""
+    rows = _rows_of_account(conn, backend, number)
+    return [row for row in rows if number_of(row["phoneJid"]) == number] or rows
+
+
+def _rows_of_account(conn: Connection, backend: Backend, number: str) -> list[DictRow]:
+    values = {"numbers": list(spellings(number))}
+    return conn.execute(_SQL.by_number.format(phones=backend.phones), values).fetchall()
 
 
 def _update(
@@ -255,7 +269,15 @@ def _utc(moment: datetime | None) -> datetime | None:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _not_found(ref: PhoneRef, organization_id: int | None, elsewhere: set[int], keyed: set[int]) -> str:
+def _near(conn: Connection, backend: Backend, digits: str) -> list[str]:
+    """Numbers of phones that may have been meant."""
+    rows = conn.execute(_SQL.jids.format(phones=backend.phones))
+    return nearest(digits, (number_of(row["jid"]) for row in rows))
+
+
+def _not_found(
+    ref: PhoneRef, organization_id: int | None, elsewhere: set[int], keyed: set[int], near: Sequence[str]
+) -> str:
     where = f" in organization {organization_id}" if organization_id is not None else ""
     if elsewhere:
         return f"no phone {ref}{where}: it is in organization {_listed(elsewhere)}"
@@ -263,7 +285,10 @@ def _not_found(ref: PhoneRef, organization_id: int | None, elsewhere: set[int], 
         return f"no phone has the id {ref}{where}: wa-sessions sessions lists all"
     org = organization_id if organization_id is not None else "N"
     keys = f" (auth keys of it stand in organization {_listed(keyed)})" if keyed else ""
-    return f"no phone {ref}{where}{keys}: add it with wa-sessions add {ref} --org {org}"
+    meant = f"did you mean {' or '.join(near)}? All phones" if near else "all phones"
+    return (
+        f"no phone {ref}{where}{keys}: {meant}: wa-sessions sessions; or add it with wa-sessions add {ref} --org {org}"
+    )
 
 
 def _ambiguous(ref: PhoneRef, organizations: set[int], keyed: set[int]) -> str:

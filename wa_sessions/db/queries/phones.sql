@@ -5,8 +5,11 @@ ORDER BY "organizationId", "id";
 
 -- name: by_number
 SELECT * FROM {phones}
-WHERE split_part(split_part("phoneJid", '@', 1), ':', 1) = %(number)s
+WHERE split_part(split_part("phoneJid", '@', 1), ':', 1) = ANY(%(numbers)s::text[])
 ORDER BY "organizationId", "id";
+
+-- name: jids
+SELECT "phoneJid" AS jid FROM {phones} WHERE "phoneJid" IS NOT NULL;
 
 -- name: by_id
 SELECT * FROM {phones} WHERE "id" = %(phone_id)s;
