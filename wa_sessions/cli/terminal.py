@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from wa_sessions import plain_text
 from wa_sessions.cli.options import Output
@@ -174,9 +174,15 @@ def table_width() -> int:
     return _columns() or sys.maxsize
 
 
-def height() -> int | None:
-    """How many lines the terminal has; None where there is none."""
-    return shutil.get_terminal_size((USUAL, 24)).lines if sys.stdout and sys.stdout.isatty() else None
+def room(stream: TextIO | None) -> tuple[int, int] | None:
+    """How many lines and columns the terminal has that a stream leads to; None where there is none."""
+    if stream is None or not stream.isatty():
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        size = os.get_terminal_size(stream.fileno())
+        if size.lines > 0 and size.columns > 0:
+            return size.lines, size.columns
+    return None
 
 
 def _columns() -> int | None:
