@@ -29,6 +29,8 @@ def opened(database_url: str | None, *, may_make: bool = False) -> "Iterator[Ope
     with open_database(database_url, embedded="create" if may_make else "existing") as found:
         if found.made_in:
             say(f"no database was configured: made an embedded one in {found.made_in}")
+        elif found.database.target.folder:
+            say(f"the database is the embedded one in {found.database.target.folder}")
         if found.database.target.shows_password:
             instead = "set WA_SESSIONS_DATABASE_URL, or leave it out and keep it in ~/.pgpass"
             say_password_is_shown("--database-url", instead)
