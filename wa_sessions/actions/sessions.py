@@ -114,6 +114,12 @@ def fleet(
     return [session for session in sessions if _asked_for(session, few_keys, unhealthy=unhealthy)]
 
 
+def left_out(opened: Opened) -> list[str]:
+    """What to tell of phones that no list has, as their rows are of a shape that is not supported."""
+    with opened.database.transaction() as conn:
+        return phones.left_out(conn, opened.backend)
+
+
 def _asked_for(session: Session, few_keys: int | None, *, unhealthy: bool) -> bool:
     few = few_keys is None or (session.keys is not None and session.keys < few_keys)
     return few and (session.unhealthy or not unhealthy)

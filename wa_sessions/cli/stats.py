@@ -105,10 +105,12 @@ def sessions(
     keys; with `--few-keys`, looking for phones that have suspiciously few.
     """
     output = chosen(output, json=json)
-    from wa_sessions.actions.sessions import fleet
+    from wa_sessions.actions.sessions import fleet, left_out
 
     with terminal.opened(database_url) as opened:
         listed = fleet(opened, organization_id=org, status=status, unhealthy=unhealthy, few_keys=few_keys)
+        for words in left_out(opened):
+            terminal.say(words)
     match output:
         case Output.JSON:
             terminal.write(terminal.as_json({"sessions": [found.as_dict() for found in listed]}))

@@ -124,7 +124,7 @@ def add_phone(
         "phone_id": phone.id,
         "organization_id": phone.organization_id,
         "number": phone.number,
-        "phone_jid": phone.phone_jid,
+        "phone_jid": phone.phone_jid or None,
         "status": phone.status,
         "status_after": status_after,
         "pairing": pairing,

@@ -40,6 +40,6 @@ def _mapped(conn: Connection, backend: Backend, phone: Phone, key: str) -> str |
     if backend.auth is None:
         return None
     statement = _SQL.lid_mapping.format(auth_table=backend.auth.identifier)
-    values = {"organization_id": phone.organization_id, "number": phone.number, "key": key}
+    values = {"organization_id": str(phone.organization_id), "number": phone.number, "key": key}
     row = conn.execute(statement, values).fetchone()
     return plain_text(row["value"]) if row else None

@@ -11,7 +11,7 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
 
 from wa_sessions.db import leases
-from wa_sessions.db.backend import Backend
+from wa_sessions.db.backend import Backend, as_stored, organization_of
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import AmbiguousPhone, Conflict, DatabaseError, OwnedByAnother, PhoneNotFound, UsageError
@@ -34,7 +34,10 @@ KEEP: Final = Keep.KEEP
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """A phone of an organization; ``number`` is the digits of ``phone_jid``, ``device`` its device once paired."""
+    """A phone of an organization; ``number`` is the digits of ``phone_jid``, ``device`` its device once paired.
+
+    Where the backend has not written its JID yet, that is empty, and ``number`` is ``#`` and the row's id.
+    """
 
     id: int
     organization_id: int
@@ -52,8 +55,18 @@ class Phone:
 def list_phones(conn: Connection, backend: Backend, organization_id: int | None = None) -> list[Phone]:
     """All phones, or those of one organization, in order of organization and id."""
     backend.require_phones()
-    rows = conn.execute(_SQL.all.format(phones=backend.phones), {"organization_id": organization_id}).fetchall()
-    return _phones(conn, backend, rows)
+    values = {"organization_id": as_stored(organization_id)}
+    rows = conn.execute(_SQL.all.format(phones=backend.phones), values).fetchall()
+    if rows and not (readable := [row for row in rows if organization_of(row["organizationId"]) is not None]):
+        raise DatabaseError(_no_organization(rows[0]))
+    return _phones(conn, backend, readable if rows else [])
+
+
+def left_out(conn: Connection, backend: Backend) -> list[str]:
+    """What to tell of the rows that ``list_phones`` cannot list, each in a line."""
+    backend.require_phones()
+    rows = conn.execute(_SQL.all.format(phones=backend.phones), {"organization_id": None})
+    return [_no_organization(row) for row in rows if organization_of(row["organizationId"]) is None]
 
 
 def find(conn: Connection, backend: Backend, ref: PhoneRef, organization_id: int | None = None) -> Phone:
@@ -66,6 +79,10 @@ def find(conn: Connection, backend: Backend, ref: PhoneRef, organization_id: int
         rows = _rows_of(conn, backend, ref.digits)
         number = number_of(rows[0]["phoneJid"]) if rows else ref.digits
         keyed = organizations_with_keys(conn, backend, number)
+    for row in rows:
+        if organization_of(row["organizationId"]) is None:
+            raise DatabaseError(_no_organization(row))
+        row["organizationId"] = organization_of(row["organizationId"])
     matching = [row for row in rows if organization_id in (None, row["organizationId"])]
     if not matching:
         elsewhere = {row["organizationId"] for row in rows}
@@ -103,11 +120,11 @@ def add(
         known_as = f", written {written}: WhatsApp knows both as one account" if written != number else ""
         raise UsageError(f"{number} is already phone #{row['id']} of organization {row['organizationId']}{known_as}")
     values: dict[str, Any] = {
-        "organizationId": organization_id,
+        "organizationId": str(organization_id),
         "phoneJid": f"{number}@s.whatsapp.net",
         "displayName": display_name,
-        "status": "disconnected",
-        "connectionType": "neonize",
+        "status": backend.word("status", "disconnected"),
+        "connectionType": backend.word("connectionType", "neonize"),
     }
     values = {name: value for name, value in values.items() if name in backend.phone_columns}
     cells: dict[str, Composable] = {name: Placeholder(name) for name in values}
@@ -132,7 +149,7 @@ def assign(conn: Connection, backend: Backend, phone: Phone, connection_type: st
     if phone.connection_type == "waba":
         raise UsageError(f"{phone.number} is a waba phone (the official API): it has no keys and cannot be assigned")
     if backend.has_connection_type:
-        _update(conn, backend, phone.id, {"connectionType": connection_type})
+        _update(conn, backend, phone.id, {"connectionType": backend.word("connectionType", connection_type)})
     else:
         conn.execute(_SQL.assign, {"phone_id": phone.id, "connection_type": connection_type})
     leases.announce(conn)
@@ -184,7 +201,9 @@ def _update(
     backend.require_phones()
     cells: dict[str, Composable] = {name: Placeholder(name) for name in values}
     cells |= {"updatedAt": _NOW_UTC} | ({"lastConnectedAt": _NOW_UTC} if connected_now else {})
-    if "status" in cells:
+    if "status" in backend.enums and "status" in values:
+        values = values | {"status": backend.word("status", values["status"])}
+    elif "status" in cells:
         cells["status"] = _SQL.status_as_it_is_spelled
     changes = [
         SQL("{} = {}").format(Identifier(name), cell) for name, cell in cells.items() if name in backend.phone_columns
@@ -220,7 +239,8 @@ def organizations_with_keys(conn: Connection, backend: Backend, number: str) -> 
     if backend.auth is None:
         return set()
     statement = _SQL.organizations_with_keys.format(auth_table=backend.auth.identifier)
-    return {row["id"] for row in conn.execute(statement, {"number": number})}
+    found = (organization_of(row["id"]) for row in conn.execute(statement, {"number": number}))
+    return {organization for organization in found if organization is not None}
 
 
 def _phones(conn: Connection, backend: Backend, rows: list[DictRow]) -> list[Phone]:
@@ -236,11 +256,11 @@ def _assignments(conn: Connection) -> dict[int, str]:
 
 
 def _phone(row: DictRow, assigned: dict[int, str]) -> Phone:
-    jid = row["phoneJid"]
+    jid = row["phoneJid"] or ""
     return Phone(
         id=row["id"],
-        organization_id=row["organizationId"],
-        number=number_of(jid),
+        organization_id=int(row["organizationId"]),
+        number=number_of(jid) or f"#{row['id']}",
         phone_jid=jid,
         device=device_of(jid),
         display_name=row.get("displayName"),
@@ -249,6 +269,14 @@ def _phone(row: DictRow, assigned: dict[int, str]) -> Phone:
         last_connected_at=_utc(row.get("lastConnectedAt")),
         qr_code=row.get("qrCode"),
         updated_at=_utc(row.get("updatedAt")),
+    )
+
+
+def _no_organization(row: DictRow) -> str:
+    value = str(row["organizationId"])[:40]
+    return (
+        f'phone #{row["id"]} is left out: its "organizationId" is {value!r}, and supported are whole numbers, which '
+        "may be text"
     )
 
 

@@ -1,6 +1,6 @@
 -- name: all
 SELECT * FROM {phones}
-WHERE %(organization_id)s::int IS NULL OR "organizationId" = %(organization_id)s
+WHERE coalesce("organizationId" = %(organization_id)s, TRUE)
 ORDER BY "organizationId", "id";
 
 -- name: by_number
