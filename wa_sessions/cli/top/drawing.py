@@ -13,7 +13,7 @@ from wa_sessions.actions.sessions import Standing
 from wa_sessions.actions.stats import SessionErrorStats
 from wa_sessions.actions.top import MINUTES, Row
 from wa_sessions.cli import terminal
-from wa_sessions.cli.stats import KINDS, NOT_KNOWN, doing, inbox_words, place
+from wa_sessions.cli.stats import KINDS, doing, inbox_words, place
 from wa_sessions.cli.table import cut
 from wa_sessions.cli.times import short, when
 from wa_sessions.cli.top.sparkline import sparkline
@@ -28,6 +28,7 @@ STYLES = {
     Standing.OK: "green",
 }
 _SHORT_KINDS = {"bad_mac": "MAC", "bad_decrypt": "DEC"}
+_NOT_KNOWN = "-"  # silence is not health
 _NAME, _NAME_AT_MOST = 8, 32
 _INBOX = 9  # 12345 59m
 _LATE = Thresholds(timedelta()).inbox_warning  # what ``check`` says by default
@@ -215,7 +216,7 @@ def _bad_decrypt(row: Row, _width: int, _moment: Moment) -> Shown:
 def _pending_lost(row: Row, _width: int, _moment: Moment) -> Shown:
     pending, lost = row.stats.messages_pending, row.stats.messages_lost
     if not (row.stats.observed or pending or lost):
-        return NOT_KNOWN, "dim"
+        return _NOT_KNOWN, "dim"
     return f"{pending}/{lost}", "yellow" if pending else "" if lost else "dim"
 
 
@@ -260,6 +261,6 @@ def _name_of(row: Row) -> str:
 
 def _counted(row: Row, count: int, limit: int) -> Shown:
     if not row.stats.observed:
-        return NOT_KNOWN, "dim"
+        return _NOT_KNOWN, "dim"
     style = "dim" if not count else "bold red" if count >= limit - 1 else "bold yellow"
     return f"{count}/{limit}", style
