@@ -101,9 +101,10 @@ def force_close_session(
     The WebSocket is closed, the counters are cleared, the status is ``disconnected``; ``logout`` also puts all keys
     into quarantine (status ``logged_out``), which ``restore_operation(result.operation)`` undoes.
 
-    Raises PhoneNotFound; OwnedByAnother for keys of a connected Baileys phone unless ``process_stopped`` says that its
-    Node process is stopped; UsageError for a phone of the official API; SchemaMissing; PermissionMissing;
-    DatabaseError; WaSessionsError where the worker does not answer within 30 s.
+    Raises PhoneNotFound; OwnedByAnother for a Baileys phone that its Node process runs (it does for all that is known,
+    unless the status is ``disconnected``, ``logged_out`` or ``pending``), but where ``process_stopped`` says that it is
+    stopped; UsageError for a phone of the official API; SchemaMissing; PermissionMissing; DatabaseError;
+    WaSessionsError where the worker does not answer within 30 s.
     """
     from wa_sessions.actions import force_close
 

@@ -82,3 +82,9 @@ class NotConfirmed(WaSessionsError):
 
 class Conflict(WaSessionsError):
     """An undo would overwrite something newer."""
+
+
+def with_words(error: WaSessionsError, words: str) -> WaSessionsError:
+    """The same error, which says more."""
+    error.args = (f"{error}; {words}",)
+    return error

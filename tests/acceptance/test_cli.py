@@ -24,9 +24,11 @@ ALICE, BOB = "77051234567", "77057654321"
 STATS = (
     *("phone_id", "phone", "organization_id", "display_name", "connection_type", "status", "state", "state_detail"),
     *("state_since", "retry_at", "bad_mac_errors", "bad_decrypt_errors", "max_bad_mac_errors"),
-    *("max_bad_decrypt_errors", "is_healthy", "severity", "unknown_because", "last_error_at", "last_error_kind"),
+    *("max_bad_decrypt_errors", "is_healthy", "severity", "unknown_because", "unknown_reason"),
+    *("last_error_at", "last_error_kind"),
     *("messages_recovered", "messages_lost", "messages_pending", "inbox_waiting", "inbox_dead"),
-    *("inbox_oldest_seconds", "last_connected_at", "worker", "logs_read_at", "observed"),
+    *("inbox_oldest_seconds", "last_connected_at", "worker", "logs_read_at", "qr_waits", "closed_by"),
+    *("closed_in_logs_at", "observed"),
 )
 
 
@@ -235,7 +237,7 @@ def test_stats_of_a_phone_that_nobody_watches(terminal: Terminal, database: Data
 
 
 def test_stats_of_a_phone_with_a_worker(terminal: Terminal, database: Database) -> None:
-    phone_id = make_phone(database)
+    phone_id = make_phone(database, status="connected")
     observe(database, phone_id)
     found = terminal("stats", ALICE, "--json").json
     assert (found["severity"], found["is_healthy"], found["observed"]) == ("ok", True, True)
@@ -252,7 +254,7 @@ def test_stats_of_a_phone_with_a_worker(terminal: Terminal, database: Database) 
 
 
 def test_limits_are_those_of_the_worker_else_of_the_environment(terminal: Terminal, database: Database) -> None:
-    phone_id = make_phone(database)
+    phone_id = make_phone(database, status="connected")
     assert terminal("stats", ALICE, "--json", WA_SESSIONS_MAX_BAD_MAC="9").json["max_bad_mac_errors"] == 9
     assert terminal("stats", ALICE, WA_SESSIONS_MAX_BAD_MAC="many").code == 2
     observe(database, phone_id, bad_mac_errors=2, max_bad_mac=7)
@@ -271,7 +273,7 @@ def test_the_fleet(terminal: Terminal, database: Database) -> None:
     found = terminal("stats", ALICE, "--json").json
     differs = {"store": "whatsmeow", "keys": 0, "keys_by_type": {}, "worker": found["worker"]}  # how long it was silent
     assert listed[0] | {"worker": found["worker"]} == found | differs
-    shown = terminal("sessions").out
+    shown = terminal("sessions", COLUMNS="80").out
     assert all(len(line) <= 80 for line in shown.splitlines())
     assert "\x1b" not in shown
     assert f"{ALICE}: another program uses these keys" in shown
@@ -378,11 +380,15 @@ def test_a_connected_baileys_phone_is_refused(terminal: Terminal, database: Data
     assert terminal("stats", ALICE, "--json").json["status"] == "connected"
 
 
-def test_a_connected_baileys_phone_can_be_closed_in_the_database(terminal: Terminal, database: Database) -> None:
+def test_a_baileys_phone_is_closed_in_the_database_while_its_process_is_stopped(
+    terminal: Terminal, database: Database
+) -> None:
     make_phone(database, kind="baileys", status="connected")
     with database.transaction() as conn:
         keys = make_baileys_keys(conn, ALICE)
-    closed = terminal("force-close", ALICE, "--yes", "--json")
+    refused = terminal("force-close", ALICE, "--yes")
+    assert (refused.code, refused.out) == (5, "")
+    closed = terminal("force-close", ALICE, "--yes", "--json", "--process-stopped")
     assert (closed.json["status"], closed.json["quarantined"], closed.json["undo"]) == ("disconnected", 0, None)
     assert "Node process" in closed.err
     with database.transaction() as conn:

@@ -142,6 +142,32 @@ def test_a_qr_scanned_by_another_number_leaves_nothing_behind(house: House) -> N
     worker.expect("connected", ALICE)
 
 
+def test_an_account_that_is_written_the_short_way_is_the_same(house: House) -> None:
+    """Brazil's accounts of before the ninth digit have none at WhatsApp."""
+    number, account = "5511987654321", "551187654321"
+    house.add(number)
+    owner = house.emu.add_phone(account, "Owner")
+    worker = house.run(number)
+    worker.expect("qr", number)
+    device = house.emu.scan(house.row(number)["qrCode"], owner)
+    worker.expect("connected", number)
+    assert not device.removed
+    assert "wrong_number" not in worker.events(number)
+    [row] = house.sql("""SELECT "status", "phoneJid" FROM public."OrganizationPhone" """)
+    assert (row["status"], row["phoneJid"].partition(":")[0]) == ("connected", account)
+    since = worker.mark()
+    house.emu.drop(device)
+    worker.expect("connected", number, since=since)
+    for spelling in (number, account):
+        assert house.json("stats", spelling)["phone"] == account
+        since = worker.mark()
+        house.json("restart", spelling)
+        worker.expect("connected", number, since=since)
+    assert "let_go" not in worker.events(number)
+    assert worker.stop() == 0
+    house.run(account).expect("connected", account)
+
+
 def test_dropped_connections_come_back_without_a_new_process(house: House, peers: Standin) -> None:
     worker = house.paired(ALICE)
     hosts, device = worker.hosts(), house.devices[ALICE]

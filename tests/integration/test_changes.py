@@ -449,17 +449,10 @@ def test_quarantine_is_purged_for_one_organization_alone(fleet: Fleet) -> None:
 
 
 def test_a_status_of_ours_does_not_hide_the_node_process(fleet: Fleet) -> None:
-    for change in (("force-close", BUFFERS), ("reset-status", BUFFERS, "disconnected"), ("force-close", BUFFERS)):
-        assert fleet(*change, "--yes").code == 0
-        assert fleet("clean-sessions", BUFFERS, "--yes").code == 5
-    fleet.sql('UPDATE public."OrganizationPhone" SET "status" = \'reconnecting\' WHERE id = 1')
+    fleet.json("reset-status", BUFFERS, "disconnected", "--yes")
+    for refused in (("clean-sessions", BUFFERS), ("force-close", BUFFERS), ("clean-sessions", BUFFERS)):
+        assert fleet(*refused, "--yes").code == 5
+    fleet.sql('UPDATE public."OrganizationPhone" SET "status" = \'logged_out\' WHERE id = 1')
     assert fleet("clean-app-state", BUFFERS, "--yes").code == 0
     fleet.json("force-close", PAIRED, "--logout", "--process-stopped", "--yes")
     assert fleet("clean-app-state", PAIRED, "--yes").code == 0
-
-
-def test_the_commands_of_the_node_process_are_not_run_for_a_status(fleet: Fleet) -> None:
-    commands = ("--stop-command", "exit 9", "--start-command", "exit 9")
-    closed = fleet("force-close", BUFFERS, "--yes", *commands)
-    assert closed.code == 0
-    assert "restart the Node process" in closed.err

@@ -36,7 +36,8 @@ def opened(emptied: Database) -> Opened:
         return Opened(emptied, backend.detect(conn))
 
 
-def test_what_is_shown(opened: Opened, emptied_url: str, capsys: Capture) -> None:
+def test_what_is_shown(opened: Opened, emptied_url: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     assert cli.execute(["errors", "--since", "7d", "--database-url", emptied_url]) == 0
     shown = capsys.readouterr().out
     assert all(len(line) <= 80 for line in shown.splitlines())

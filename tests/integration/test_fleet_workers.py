@@ -190,11 +190,10 @@ def test_phones_that_come_are_taken_up_and_those_that_leave_are_let_go(fleet: Wo
             theirs = 'SELECT status FROM public."OrganizationPhone" WHERE id = %s'
             assert fleet.rows(theirs, away.id) == [{"status": "theirs"}]
             assert fleet.rows(stopped, moved.id) == [{"why": "it is in organization 2 by now"}]
-            assign(Opened(fleet.database, fleet.backend), PhoneRef(phone_id=away.id), "neonize")
+            opened = Opened(fleet.database, fleet.backend)
+            assign(opened, PhoneRef(phone_id=away.id), "neonize", process_stopped=True)
             await until(lambda: worker.phones == {*left, away.id})
-            await asyncio.to_thread(
-                assign, Opened(fleet.database, fleet.backend), PhoneRef(phone_id=away.id), "baileys"
-            )
+            await asyncio.to_thread(assign, opened, PhoneRef(phone_id=away.id), "baileys")
             await until(lambda: worker.phones == left)
             all_of_them = fleet.begin()
             await until(lambda: all_of_them.phones == {other.id, moved.id})

@@ -70,24 +70,28 @@ def test_the_table_fits_80_columns_and_keeps_what_chat_and_id_need(
         ids = inbox.write(conn, [message, replace(message, message_id="ABCDEF13")])
         key = RowKey(first.id, chat, ids[message.identity])
         inbox.fail(conn, [Failure(key, "ABCDEF12", 1, "json.decoder.JSONDecodeError", 600.0, dead=False)])
+    monkeypatch.setenv("COLUMNS", "80")
     header, *rows, _ = fleet("inbox").out.splitlines()
     assert max(map(len, (header, *rows))) <= 80
     assert "KIND" not in header
     assert all(chat in row for row in rows)
     assert [message_id in row for row, message_id in zip(rows, ("ABCDEF12", "ABCDEF13"), strict=True)] == [True, True]
-    monkeypatch.setattr("wa_sessions.cli.terminal.width", lambda: 160)
+    monkeypatch.setenv("COLUMNS", "160")
     wide = fleet("inbox").out
     assert kind in wide
     assert "json.decoder.JSONDecodeError" in wide
 
 
-def test_80_columns_have_room_for_why_messages_of_a_phone_were_set_aside(fleet: Fleet, database: Database) -> None:
+def test_80_columns_have_room_for_why_messages_of_a_phone_were_set_aside(
+    fleet: Fleet, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = phones_of(database)[0]
     chat, id_ = "77050000001@s.whatsapp.net", "3EB0C431C26A1916E07E"
     message = InboxMessage(first.id, chat, "s@lid", id_, None, False, False, 1, "extendedTextMessage", "", b"")
     with database.transaction() as conn:
         ids = inbox.write(conn, [message])
         inbox.fail(conn, [Failure(RowKey(first.id, chat, ids[message.identity]), id_, 5, "ValueError", 0.0, dead=True)])
+    monkeypatch.setenv("COLUMNS", "80")
     header, row, _ = fleet("inbox", NUMBERS[0], "--dead").out.splitlines()
     assert header.split() == ["CAME", "CHAT", "MESSAGE", "TRIED", "ERROR"]
     assert row.split()[-4:] == [chat, id_, "5", "ValueError"]
@@ -223,6 +227,8 @@ def test_stats_and_sessions_name_what_check_warns_of(fleet: Fleet, database: Dat
     assert f"1 message is set aside: wa-sessions inbox {NUMBERS[0]} --dead" in " ".join(
         fleet("stats", NUMBERS[0]).out.split()
     )
+    with database.transaction() as conn:
+        conn.execute("""UPDATE public."OrganizationPhone" SET "connectionType" = 'baileys', "status" = 'connected'""")
     unhealthy = [session["phone"] for session in fleet.json("sessions", "--unhealthy")["sessions"]]
     assert NUMBERS[0] in unhealthy
     assert NUMBERS[1] not in unhealthy

@@ -192,7 +192,10 @@ def test_a_node_phone_whose_logs_are_read_is_observed(
     fleet.sql("UPDATE wa_sessions.log_watch SET read_at = read_at - interval '10 minutes'")
     found = fleet("check", corpus.BUFFERS)
     assert found.code == (2 if status == "logged_out" else 3)
-    assert ("last observed 60" in found.out) is (code == 0)
+    unread = "nobody has read the logs for 10 min"
+    assert (unread in found.out) is (status != "logged_out")
+    assert unread in fleet("stats", corpus.BUFFERS).out
+    assert fleet.json("stats", corpus.BUFFERS)["severity"] == "unknown"
     fleet.sql("UPDATE wa_sessions.log_watch SET read_at = read_at - interval '10 minutes'")
     assert fleet.json("stats", corpus.BUFFERS)["unknown_because"] == "baileys"
 

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.terminal import Terminal
 
 from wa_sessions import cli
 from wa_sessions.cli import qr
@@ -68,6 +69,23 @@ def test_the_qr_is_drawn(phone_id: int, capsys: Capture) -> None:
     assert len(lines) > 20
     assert max(map(len, lines)) <= 80
     assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "columns", "border", "told"),
+    [(60, 120, 2, False), (32, 80, 1, False), (24, 80, 2, True), (60, 50, 2, True)],
+)
+def test_a_terminal_that_is_too_small_is_told_what_the_qr_needs(
+    phone_id: int, lines: int, columns: int, border: int, *, told: bool
+) -> None:
+    shown = Terminal({}).on_screen(lines, columns, "qr", NUMBER)
+    assert shown.code == 0
+    text = re.sub("\x1b\\[[0-9;]*m", "", shown.out)
+    drawn = [line for line in text.splitlines() if line and not line.strip(" ▀▄█")]
+    assert (len(drawn[0]), len(drawn)) == ((57 + 2 * border), (57 + 2 * border + 1) // 2)
+    needs = f"needs 32 lines and 59 columns, and the terminal has {lines} and {columns}"
+    assert (needs in " ".join(text.split())) is told
+    assert (f"wa-sessions qr {NUMBER} --png FILE" in text) is told
 
 
 def test_its_json(phone_id: int, capsys: Capture, tmp_path: Path) -> None:

@@ -102,7 +102,8 @@ def test_a_connection_from_before_the_window_goes_on_in_it(told: Fleet) -> None:
     assert phone["up_seconds"] == pytest.approx(1_800, abs=60)
 
 
-def test_for_people(told: Fleet) -> None:
+def test_for_people(told: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     shown = told("report", "--since", "8h").out
     assert all(len(line) <= 80 and (line.isprintable() or not line) for line in shown.splitlines())
     assert re.search(r"^  up +66\.\d\d %  of the 4\.\d\d % of the time that a worker observed$", shown, re.MULTILINE)

@@ -13,6 +13,8 @@ from support.store import fill_device
 from wa_sessions import cli
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.sessions import fleet
+from wa_sessions.actions.top import snapshot
+from wa_sessions.cli.top.arrange import Order, arranged
 from wa_sessions.db import backend, health
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow
@@ -84,17 +86,19 @@ def test_filters_narrow_together(opened: Opened) -> None:
 
 
 def test_the_unhealthy(opened: Opened) -> None:
-    """Counted errors, or a person is needed; nobody observes phones of Node, so there the status has to do."""
-    assert numbers(opened, unhealthy=True) == {corpus.LOGGED_OUT}
+    """Counted errors, or it is down; nobody observes phones of Node, so there the status has to do."""
+    assert numbers(opened, unhealthy=True) == {corpus.LOGGED_OUT, corpus.PENDING}
     change(opened, """UPDATE public."OrganizationPhone" SET "connectionType" = 'neonize' WHERE "organizationId" = 1""")
     watched(opened, 1, bad_mac_errors=1)
     watched(opened, 3)
-    assert numbers(opened, unhealthy=True) == {corpus.LOGGED_OUT, corpus.BUFFERS}
+    assert numbers(opened, unhealthy=True) == {corpus.LOGGED_OUT, corpus.PENDING, corpus.BUFFERS}
     with opened.database.transaction() as conn:
         health.save(conn, replace(CONNECTED, phone_id=3, state="replaced"))
     assert numbers(opened, unhealthy=True, organization_id=1) == {corpus.BUFFERS, corpus.PAIRED}
     change(opened, """UPDATE public."OrganizationPhone" SET "status" = 'logged_out' WHERE "connectionType" = 'waba'""")
     assert corpus.WABA not in numbers(opened, unhealthy=True)
+    rows = snapshot(opened)
+    assert {row.stats.phone for row in arranged(rows, Order.HEALTH, unhealthy=True)} == numbers(opened, unhealthy=True)
 
 
 def test_a_status_of_the_backends_own(opened: Opened) -> None:
@@ -140,15 +144,17 @@ def test_the_command(
     change(
         opened, """UPDATE public."OrganizationPhone" SET "displayName" = 'a name that is too long to be shown whole'"""
     )
+    monkeypatch.setenv("COLUMNS", "80")
     assert cli.execute(["sessions"]) == 0
     shown = capsys.readouterr().out
     assert all(len(line) <= 80 for line in shown.splitlines())
-    header, first, *_ = shown.splitlines()
+    header, *rows = shown.splitlines()
     assert header.split() == ["PHONE", "ORG", "NAME", "STATUS", "HEALTH", "MAC", "DEC", "KEYS", "CONNECTED"]
-    assert " 187 " in first
-    monkeypatch.setattr("wa_sessions.cli.terminal.USUAL", 160)
+    assert " 187 " in next(row for row in rows if row.startswith(corpus.BUFFERS))
+    monkeypatch.delenv("COLUMNS")
     assert cli.execute(["sessions", "--few-keys", "2"]) == 0
-    header, row = capsys.readouterr().out.splitlines()
+    header, row, *advice = capsys.readouterr().out.splitlines()
+    assert f"wa-sessions qr {corpus.PENDING}" in " ".join(advice)
     assert header.split()[-2:] == ["STORE", "WORKER"]
     assert row.split()[0] == corpus.PENDING
     assert cli.execute(["sessions", "-o", "tsv", "--status", "pending"]) == 0
@@ -156,5 +162,6 @@ def test_the_command(
     assert header.endswith("\tstore\tkeys\tkeys_by_type")
     assert row.endswith("\tbaileys\t1\tcreds=1")
     assert cli.execute(["sessions", "--json", "--unhealthy", "--org", "2"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)["sessions"]
+    found, waits = json.loads(capsys.readouterr().out)["sessions"]
+    assert waits["phone"] == corpus.PENDING
     assert (found["phone"], found["keys"], found["store"]) == (corpus.LOGGED_OUT, 152, "baileys")

@@ -18,6 +18,7 @@ from psycopg.sql import SQL, Identifier
 from support.relay import Relay
 from support.store import DATA
 
+from wa_sessions import cli
 from wa_sessions.db import backend, whatsmeow
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Connection, Database
@@ -61,6 +62,41 @@ def test_an_empty_variable_is_not_set_but_an_empty_option_is_a_mistake(monkeypat
     assert resolve().source == "DATABASE_URL"
     with pytest.raises(DatabaseError, match="--database-url is empty"):
         resolve("")
+
+
+def test_an_empty_variable_is_named_where_nothing_else_is_configured(
+    monkeypatch: pytest.MonkeyPatch, open_folder: Path
+) -> None:
+    monkeypatch.setenv("WA_SESSIONS_DATA_DIR", str(open_folder / "never"))
+    monkeypatch.setenv("WA_SESSIONS_DATABASE_URL", "")
+    monkeypatch.setenv("DATABASE_URL", " ")
+    with pytest.raises(DatabaseError, match=r"WA_SESSIONS_DATABASE_URL, DATABASE_URL are set, but empty"):
+        resolve()
+
+
+def test_an_embedded_database_is_taken_without_a_terminal_only_if_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, server: EmbeddedServer
+) -> None:
+    monkeypatch.setattr("wa_sessions.db.embedded.default_data_dir", lambda: server.data_dir)
+    with pytest.raises(DatabaseError, match="not taken without a terminal unless it is named: --database-url embedded"):
+        resolve()
+    assert resolve("embedded").folder == server.data_dir
+    monkeypatch.setenv("DATABASE_URL", "embedded")
+    assert resolve().embedded
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.setenv("WA_SESSIONS_DATA_DIR", str(server.data_dir))
+    assert resolve().embedded
+    monkeypatch.delenv("WA_SESSIONS_DATA_DIR")
+    monkeypatch.setattr("wa_sessions.db.settings._at_terminal", lambda: True)
+    assert resolve().embedded
+
+
+def test_a_line_says_which_embedded_database_is_used(
+    monkeypatch: pytest.MonkeyPatch, server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WA_SESSIONS_DATA_DIR", str(server.data_dir))
+    assert cli.execute(["db", "status"]) == 0
+    assert f"the database is the embedded one in {server.data_dir}\n" in capsys.readouterr().err
 
 
 def test_with_nothing_configured_nothing_is_made(monkeypatch: pytest.MonkeyPatch, open_folder: Path) -> None:

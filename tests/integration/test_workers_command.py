@@ -101,7 +101,8 @@ def test_a_phone_that_no_worker_would_take(fleet: Fleet, make: Make, ids: list[i
     assert " ".join(shown.split()).endswith(f"3 phones have no worker ({ONE}, {TWO}, {THREE}): wa-sessions run")
 
 
-def test_it_fits_80_columns(fleet: Fleet, make: Make) -> None:
+def test_it_fits_80_columns(fleet: Fleet, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     make("a-host-with-a-name-that-goes-on-and-on.example.org", 4_194_304)
     make("messenger-backend-2", 123_456, scope="org:1234").silent(300)
     shown = fleet("workers").out

@@ -1,10 +1,13 @@
 """The installed command as an operator or a cron job starts it."""
 
+import fcntl
 import json
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +56,18 @@ class Terminal:
         shown = _all(ours)
         os.close(ours)
         return Ended(process.returncode, out.decode(), shown)
+
+    def on_screen(self, lines: int, columns: int, *arguments: str) -> Ended:
+        """Run a command that writes to a terminal of that size, stderr too; what it shows is in ``out``."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        process = subprocess.Popen(
+            [PROGRAM, *arguments], env=self.environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+        shown = _all(ours)
+        os.close(ours)
+        return Ended(process.wait(60), shown.replace("\r\n", "\n"), "")
 
 
 def _all(terminal: int) -> str:

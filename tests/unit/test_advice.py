@@ -29,11 +29,15 @@ def phone(**known: Any) -> SessionErrorStats:
         "is_healthy": None,
         "severity": "unknown",
         "unknown_because": "not_connected",
+        "unknown_reason": "not connected",
         "last_error_at": None,
         "last_error_kind": None,
         "last_connected_at": None,
         "worker": None,
         "logs_read_at": None,
+        "qr_waits": False,
+        "closed_by": None,
+        "closed_in_logs_at": None,
         "observed": True,
     }
     counters = (
@@ -53,7 +57,8 @@ def test_a_session_that_crashed_once_needs_nobody_and_is_not_the_networks_fault(
     found = phone(state="crashed", retry_at=NOW + timedelta(seconds=40))
     assert not needs_operator(found)
     assert next_step(found) == (
-        "wait: it connects again by itself in a new process; if that goes on, the worker's log says why"
+        "wait: it connects again by itself in a new process; if that goes on, the worker's log says why; how often: "
+        f"wa-sessions timeline {NUMBER}"
     )
 
 
@@ -81,10 +86,12 @@ def test_a_session_that_hangs_is_named() -> None:
     [({}, "relink"), ({"unknown_because": "no_worker", "observed": False}, "run")],
 )
 def test_keys_in_quarantine_come_back_by_commands_that_can_be_typed(where: dict[str, Any], command: str) -> None:
-    advice = str(next_step(phone(state="force_closed", status="logged_out", **where)))
-    assert f"wa-sessions operations {NUMBER} " in advice
+    known = {"state": "force_closed", "status": "logged_out", "closed_by": "op-20260115-7f3k9q"}
+    advice = str(next_step(phone(**known, **where)))
+    assert "wa-sessions restore op-20260115-7f3k9q;" in advice
     assert advice.endswith(f"wa-sessions {command} {NUMBER}")
-    assert "OPERATION" not in advice
+    gone = next_step(phone(**known | {"closed_by": None}, **where))
+    assert gone == f"link it again by QR: wa-sessions {command} {NUMBER}"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +131,8 @@ def test_what_the_session_needs_comes_before_its_messages() -> None:
 
 def test_lines_fit_and_no_command_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    lines = wrapped(f"next: {next_step(phone(state='force_closed', status='logged_out'))}")
+    known = {"state": "force_closed", "status": "logged_out", "closed_by": "op-20260115-7f3k9q"}
+    lines = wrapped(f"next: {next_step(phone(**known))}")
     assert max(map(len, lines)) <= 80
-    for command in (f"wa-sessions operations {NUMBER}", f"wa-sessions relink {NUMBER}"):
+    for command in ("wa-sessions restore op-20260115-7f3k9q", f"wa-sessions relink {NUMBER}"):
         assert any(command in line for line in lines)

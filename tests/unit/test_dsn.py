@@ -52,6 +52,11 @@ def test_a_prisma_url_needs_no_editing() -> None:
             {"user": "u", "host": "h", "dbname": "d", "sslrootcert": "ca.pem", "sslmode": "verify-full"},
         ),
         ("host=h dbname=d user=u", {"user": "u", "host": "h", "dbname": "d"}),
+        ("DATABASE_URL=postgresql://u@h/d", {"user": "u", "host": "h", "dbname": "d"}),
+        ('DATABASE_URL="postgresql://u@h/d?schema=public"', {"user": "u", "host": "h", "dbname": "d"}),
+        ("export DATABASE_URL='postgres://u@h/d';", {"user": "u", "host": "h", "dbname": "d"}),
+        ("DATABASE_URL: postgres://u@h/d", {"user": "u", "host": "h", "dbname": "d"}),
+        ("postgresql://u@h/d?sslmode=no-verify", {"user": "u", "host": "h", "dbname": "d", "sslmode": "require"}),
         ("service=backend", {"service": "backend"}),
     ],
 )

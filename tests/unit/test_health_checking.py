@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from wa_sessions.health.checking import Known, Thresholds, Verdict, fleet_line, fleet_verdict, judge, line, told
 from wa_sessions.health.limits import Limits, Severity, severity
+from wa_sessions.health.unknown import reason
 
 PAGE = (Path(__file__).parents[2] / "docs" / "monitoring" / "README.md").read_text(encoding="utf-8")
 PLAIN = Thresholds(timedelta(minutes=5))
@@ -21,6 +22,7 @@ CONNECTED = Known(
     state="connected",
     severity=Severity.OK,
     unknown_because=None,
+    unknown_reason=None,
     bad_mac=0,
     bad_decrypt=0,
     limits=Limits(),
@@ -30,6 +32,18 @@ CONNECTED = Known(
     keys=None,
 )
 UNKNOWN = {"severity": Severity.UNKNOWN}
+
+
+def _known(**fields: Any) -> Known:
+    """A phone, with the reason in words that its stats would have."""
+    known = replace(CONNECTED, **fields)
+    if known.unknown_because is None:
+        return known
+    kind, status, state = known.connection_type, known.status, known.state
+    words = reason(known.unknown_because, connection_type=kind, status=status, state=state)
+    return replace(known, unknown_reason=words)
+
+
 STATES: list[tuple[dict[str, Any], int, str]] = [
     ({}, 0, "WA-SESSIONS OK - 77051234567: connected, Bad MAC 0 of 3, Bad Decrypt 0 of 5"),
     (
@@ -46,6 +60,11 @@ STATES: list[tuple[dict[str, Any], int, str]] = [
         {"severity": Severity.CRITICAL, "bad_mac": 2},
         2,
         "WA-SESSIONS CRITICAL - 77051234567: Bad MAC 2 of 3, Bad Decrypt 0 of 5: the next error closes it",
+    ),
+    (
+        {"severity": Severity.CRITICAL, "bad_mac": 3, "connection_type": "baileys", "state": None},
+        2,
+        "WA-SESSIONS CRITICAL - 77051234567: Bad MAC 3 of 3, Bad Decrypt 0 of 5: the backend should have closed it",
     ),
     (
         {**UNKNOWN, "unknown_because": "not_connected", "status": "logged_out", "state": "pairing_expired"},
@@ -99,7 +118,7 @@ STATES: list[tuple[dict[str, Any], int, str]] = [
 @pytest.mark.parametrize(("fields", "code", "shown"), STATES, ids=[shown.partition(": ")[2] for _, _, shown in STATES])
 def test_a_state_has_its_documented_line_and_code(fields: dict[str, Any], code: int, shown: str) -> None:
     thresholds = replace(PLAIN, few_keys=10 if "keys" in fields else None)
-    judged = judge(replace(CONNECTED, **fields), thresholds)
+    judged = judge(_known(**fields), thresholds)
     assert judged.verdict == code
     assert line(judged, thresholds).partition(" | ")[0] == shown
     assert f"| {code} | `{shown}` |" in PAGE
@@ -112,7 +131,7 @@ def test_figures() -> None:
         " inbox=0;;;0 inbox_dead=0;;;0 inbox_oldest=0s;300;1800;0"
     )
     few = Thresholds(timedelta(minutes=5), few_keys=10)
-    gone = judge(replace(CONNECTED, **UNKNOWN, unknown_because="no_worker", keys=185), few)
+    gone = judge(_known(**UNKNOWN, unknown_because="no_worker", keys=185), few)
     assert line(gone, few).partition(" | ")[2].startswith("bad_mac=U;0;1;0;3 bad_decrypt=U;0;3;0;5")
     assert line(gone, few).endswith(" keys=185;;10:;0")
 
@@ -144,8 +163,8 @@ def test_what_stands_in_the_tables_needs_no_observer() -> None:
 
 def test_a_fleet_has_the_worst_verdict_and_names_it() -> None:
     warned = replace(CONNECTED, phone="77010000001", severity=Severity.WARNING, bad_decrypt=1)
-    gone = replace(CONNECTED, phone="77010000002", severity=Severity.UNKNOWN, unknown_because="no_worker", lost=4)
-    node = replace(CONNECTED, phone="77010000003", severity=Severity.UNKNOWN, unknown_because="baileys")
+    gone = _known(phone="77010000002", severity=Severity.UNKNOWN, unknown_because="no_worker", lost=4)
+    node = _known(phone="77010000003", severity=Severity.UNKNOWN, unknown_because="baileys")
     waba = replace(CONNECTED, connection_type="waba", severity=Severity.UNKNOWN, unknown_because="waba")
     fleet = [judge(known, PLAIN) for known in (CONNECTED, warned, gone, node, waba)]
     assert fleet_verdict(fleet) is Verdict.CRITICAL

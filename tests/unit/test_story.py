@@ -146,13 +146,13 @@ def test_days_gaps_and_undoing_stand_between_the_lines() -> None:
         Line(START + timedelta(days=1), START + timedelta(days=1), "x " * 50, undo="op-1"),
     ]
     assert list(shown(lines, START + timedelta(days=1, hours=5), 60)) == [
-        "Thursday 15 January 2026",
+        "Thursday 15 January 2026 (UTC)",
         "  03:00:00  connected",
         "  … quiet for 3 h",
         "  06:00:00  12 messages lost, within 2 min",
         "  … quiet for 20 h",
         "",
-        "Friday 16 January 2026",
+        "Friday 16 January 2026 (UTC)",
         "  03:00:00  " + "x " * 23 + "x",
         "            " + "x " * 23 + "x",
         "            x x",

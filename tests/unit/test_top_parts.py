@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from support.watched import WORKER
 
-from wa_sessions.actions.sessions import Session
+from wa_sessions.actions.sessions import Session, Standing
 from wa_sessions.actions.stats import Watch, judge
-from wa_sessions.actions.top import MINUTES, Row, Standing
+from wa_sessions.actions.top import MINUTES, Row
 from wa_sessions.cli.top.arrange import Order, arranged
 from wa_sessions.cli.top.drawing import GAP, Moment, cells, columns, details, errors_line, headline, summary
 from wa_sessions.cli.top.sparkline import BARS, sparkline

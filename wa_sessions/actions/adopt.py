@@ -78,7 +78,7 @@ def require_stopped(opened: Opened, who: PhoneRef | None, organization_id: int |
     """Raise OwnedByAnother where, by their status, the Node process runs one of the phones that are meant."""
     found = _meant(opened, who, organization_id)
     with opened.database.transaction() as conn:
-        refuse_running(conn, found, moves=True)
+        refuse_running(conn, found)
 
 
 def make_store(opened: Opened, store_url: str | None, *, dry_run: bool = False) -> None:
@@ -128,7 +128,7 @@ def _adopt(
     phone = keep_workers_off(conn, opened, phone.id)
     _require_baileys(phone)
     if not stopped:
-        refuse_running(conn, [phone], moves=True)
+        refuse_running(conn, [phone])
     phones.require_alone(conn, opened.backend, phone)
     part = quarantine.begin(
         conn,

@@ -10,7 +10,7 @@ from wa_sessions.actions.give_back import give_back
 from wa_sessions.actions.node_process import NodeProcess, ending_raises, undisturbed
 from wa_sessions.actions.restore import restore
 from wa_sessions.actions.run import RunOptions, run
-from wa_sessions.actions.takeover import Moved
+from wa_sessions.actions.takeover import Moved, moved_all_the_same
 from wa_sessions.errors import Conflict, WaSessionsError
 from wa_sessions.health.classify import Cause
 from wa_sessions.health.reconnect import State
@@ -84,6 +84,8 @@ def adopt_and_run(
     how |= {"reserve": RESERVED}  # else a worker that shares all phones would have it first
     moved = adopt(opened, phone, organization_id, node=node, store_url=options.store_url, **how)
     [ours] = moved.phones
+    if moved.down:
+        raise moved_all_the_same(moved.down, [ours.phone.number], str(moved.operation))
     ref = PhoneRef(phone_id=ours.phone.id)
     try:
         with ending_raises():
@@ -133,8 +135,9 @@ def _gone_back(opened: Opened, moved: Moved, ref: PhoneRef, node: NodeProcess | 
 def _undo(opened: Opened, moved: Moved, phone: PhoneRef, node: NodeProcess | None) -> str:
     assert moved.operation
     try:
-        restore(opened, moved.operation, process_stopped=node is None, node=node)
+        down = restore(opened, moved.operation, process_stopped=node is None, node=node).down
+        how = "its old keys restored"
     except Conflict:
-        give_back(opened, phone, node=node, reason="the takeover failed")
-        return "its keys as they are now, converted back"
-    return "its old keys restored"
+        down = give_back(opened, phone, node=node, reason="the takeover failed").down
+        how = "its keys as they are now, converted back"
+    return f"{how}; {down}" if down else how

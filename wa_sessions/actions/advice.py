@@ -1,36 +1,15 @@
-"""PURE: what an operator should do about a session, if anything."""
+"""PURE: what to do about a phone, if anything: about its session, and about what waits for a handler."""
 
 from datetime import timedelta
 
 from wa_sessions.actions.stats import SessionErrorStats
+from wa_sessions.health import advice
+from wa_sessions.health.advice_cases import Advice, Case
 from wa_sessions.health.checking import WAITS_LONG
-from wa_sessions.health.limits import Severity
-from wa_sessions.health.reconnect import State, Status
+from wa_sessions.health.limits import ErrorKind, Limits
+from wa_sessions.health.reconnect import State
 from wa_sessions.health.sentences import counted
 
-_UNKNOWN = {
-    "waba": "the official API runs it: there are no keys that could break",
-    "baileys": "the Node backend runs it and nobody reads its logs here: wa-sessions logs --pm2 NAME --record",
-    "logs": "its logs are read and do not tell how it is: wa-sessions logs --pm2 NAME",
-    "no_worker": "no worker runs it: wa-sessions run {phone}",
-    "no_sign_of_life": "its session hangs in its worker: see the worker's log, then stop it and start it again",
-    "no_schema": "no errors are recorded in this database yet: wa-sessions db upgrade",
-    "no_permission": "this database role may not read the schema wa_sessions: GRANT it USAGE and SELECT",
-}
-_NODE_LOGGED_OUT = "start the Node backend again and scan its QR"
-_BY_STATE = {
-    State.REPLACED: "another program uses these keys: stop it, then wa-sessions restart {phone}",
-    State.LOGGED_OUT: "link it again by QR: wa-sessions relink {phone}",
-    State.PAIRING: "scan the QR on the phone: WhatsApp, Linked devices, Link a device",
-    State.PAIRING_EXPIRED: "nobody scanned the QR; show a new one: wa-sessions relink {phone}",
-    State.OUTDATED: "WhatsApp refuses this version: upgrade neonize, then stop the worker and start it again",
-    State.LOGIN_REFUSED: "look into the account on the phone, then wa-sessions restart {phone}",
-    State.FORCE_CLOSED: "it was closed on purpose; to connect: wa-sessions restart {phone}",
-    State.WAITING_FOR_STORE: "the worker cannot reach its database; it comes back by itself once that answers",
-    State.STOPPED: "its worker is ending; start another: wa-sessions run {phone}",
-}
-_NEEDS_OPERATOR = _BY_STATE.keys() - {State.WAITING_FOR_STORE, State.STOPPED}
-_COMING_BACK = {State.RECONNECTING, State.NO_ANSWER, State.UNREACHABLE, State.CRASHED}
 _AT_ONCE = timedelta(minutes=5)
 """What crashed is tried again within this time; later, if its process ended again and again."""
 
@@ -40,44 +19,70 @@ def next_step(stats: SessionErrorStats) -> str | None:
     session = session_step(stats)
     if stats.inbox_dead:
         are = "is" if stats.inbox_dead == 1 else "are"
-        dead = f"{counted(stats.inbox_dead, 'message')} {are} set aside: wa-sessions inbox {stats.phone} --dead"
+        dead = f"{counted(stats.inbox_dead, 'message')} {are} set aside: wa-sessions inbox {typed(stats)} --dead"
         return f"{session}; {dead}" if session else dead
     if session is None and (waited := _waited_long(stats)):
         minutes = waited // timedelta(minutes=1)
-        return f"a message has waited {minutes} min for its handler: wa-sessions inbox {stats.phone}"
+        return f"a message has waited {minutes} min for its handler: wa-sessions inbox {typed(stats)}"
     return session
 
 
 def session_step(stats: SessionErrorStats) -> str | None:
     """The same of its session alone, whatever waits for a handler."""
-    if not stats.observed:
-        return _unwatched(stats)
-    if stats.connection_type == "baileys" and stats.status == Status.LOGGED_OUT:
-        return _NODE_LOGGED_OUT
-    if stats.state == State.BANNED:
-        return _banned(stats)
-    if stats.state == State.FORCE_CLOSED and stats.status == Status.LOGGED_OUT:
-        return _in_quarantine(stats, "relink")
-    if stats.state in _BY_STATE:
-        return _BY_STATE[State(stats.state)].format(phone=stats.phone)
-    if stats.state in _COMING_BACK:
-        return _coming_back(stats)
-    if stats.severity == Severity.CRITICAL:
-        return "one more such error closes it and asks for a new QR: keep the phone at hand"
-    if stats.severity == Severity.WARNING:
-        return "wait: the damage mends itself, and the counter resets when something decrypts again"
-    return None
+    told = _advice(stats)
+    return told.text if told else None
 
 
 def needs_operator(stats: SessionErrorStats) -> bool:
     """Whether nothing gets better until somebody acts, or soon gets much worse; or messages are set aside or stuck."""
-    if stats.inbox_dead or _waited_long(stats):
-        return True
-    if not stats.observed:
-        return _is_faulted(stats) or stats.unknown_because == "no_sign_of_life"
-    node_down = stats.connection_type == "baileys" and stats.status == Status.LOGGED_OUT
-    down = node_down or stats.state in _NEEDS_OPERATOR or (stats.state == State.BANNED and stats.retry_at is None)
-    return down or _is_set_aside(stats) or stats.severity == Severity.CRITICAL
+    told = _advice(stats)
+    return messages_stuck(stats) or bool(told and told.urgent)
+
+
+def messages_stuck(stats: SessionErrorStats) -> bool:
+    """Whether messages are set aside, or one has waited long for its handler."""
+    return bool(stats.inbox_dead or _waited_long(stats))
+
+
+def typed(stats: SessionErrorStats) -> str:
+    """The phone as it is typed in a command; a shell takes what follows a bare # for a comment."""
+    return f"'{stats.phone}'" if stats.phone.startswith("#") else stats.phone
+
+
+def _advice(stats: SessionErrorStats) -> Advice | None:
+    return advice.advice(case_of(stats))
+
+
+def case_of(stats: SessionErrorStats) -> Case:
+    """What of a phone's stats the advice depends on."""
+    return Case(
+        phone=typed(stats),
+        connection_type=stats.connection_type,
+        status=stats.status,
+        state=stats.state,
+        severity=stats.severity,
+        because=stats.unknown_because,
+        reason=stats.unknown_reason,
+        at_limit=at_limit(stats),
+        qr=stats.qr_waits,
+        closed_by=stats.closed_by,
+        comes_back=stats.retry_at is not None,
+        set_aside=_is_set_aside(stats),
+        owned=stats.worker is not None,
+        closed_in_logs=stats.closed_in_logs_at is not None,
+    )
+
+
+def at_limit(stats: SessionErrorStats) -> str | None:
+    """A counter that has reached its limit, in words; None where none has, or nobody observes the phone."""
+    if stats.unknown_because is not None:
+        return None
+    counts = {ErrorKind.BAD_MAC: stats.bad_mac_errors, ErrorKind.BAD_DECRYPT: stats.bad_decrypt_errors}
+    limits = Limits(stats.max_bad_mac_errors, stats.max_bad_decrypt_errors)
+    reached = (
+        f"{kind.label} {count} of {limits.of(kind)}" for kind, count in counts.items() if count >= limits.of(kind)
+    )
+    return next(reached, None)
 
 
 def _waited_long(stats: SessionErrorStats) -> timedelta | None:
@@ -85,51 +90,8 @@ def _waited_long(stats: SessionErrorStats) -> timedelta | None:
     return waited if waited >= WAITS_LONG else None
 
 
-def _unwatched(stats: SessionErrorStats) -> str:
-    if stats.unknown_because == "baileys" and stats.status == Status.LOGGED_OUT:
-        return _NODE_LOGGED_OUT
-    if stats.unknown_because == "no_worker" and stats.state == State.LOGGED_OUT:
-        return f"link it again by QR: wa-sessions run {stats.phone}"
-    if stats.unknown_because == "no_worker" and stats.state == State.FORCE_CLOSED and stats.status == Status.LOGGED_OUT:
-        return _in_quarantine(stats, "run")
-    if _is_faulted(stats):
-        return (
-            "wa-sessions itself failed with it five times: report the worker's log to its developers; "
-            f"to try again: wa-sessions run {stats.phone}"
-        )
-    return _UNKNOWN[stats.unknown_because or "no_worker"].format(phone=stats.phone)
-
-
-def _coming_back(stats: SessionErrorStats) -> str:
-    if _is_set_aside(stats):
-        return (
-            "its process ends again and again: look in the worker's log for why; "
-            f"to try before its next attempt: wa-sessions restart {stats.phone}"
-        )
-    if stats.state == State.CRASHED:
-        return "wait: it connects again by itself in a new process; if that goes on, the worker's log says why"
-    return "wait: it connects again by itself; if that goes on, look at the network and the worker's log"
-
-
-def _in_quarantine(stats: SessionErrorStats, pairing: str) -> str:
-    return (
-        "its keys are in quarantine; back without a QR: restore the operation that "
-        f"wa-sessions operations {stats.phone} names; with a new QR: wa-sessions {pairing} {stats.phone}"
-    )
-
-
-def _is_faulted(stats: SessionErrorStats) -> bool:
-    return stats.unknown_because == "no_worker" and stats.state == State.FAULTED
-
-
 def _is_set_aside(stats: SessionErrorStats) -> bool:
     """Its process crashed again and again, so that its worker leaves it alone for long."""
     if stats.state != State.CRASHED or stats.retry_at is None or stats.state_since is None:
         return False
     return stats.retry_at - stats.state_since > _AT_ONCE
-
-
-def _banned(stats: SessionErrorStats) -> str:
-    if stats.retry_at is not None:
-        return "WhatsApp has banned it for a time; it connects again by itself when that is over"
-    return "WhatsApp has banned it and told no end: look at the account on the phone"

@@ -5,7 +5,7 @@ from typing import Final
 
 from wa_sessions.actions.changes import ANSWER_TIMEOUT
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.node_process import running_or_trying
+from wa_sessions.actions.node_process import running_in_node
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import alone, ask, find
 from wa_sessions.db import health, phones, quarantine
@@ -53,7 +53,7 @@ def assign(
     with alone(opened, found.id) as (conn, current):
         if connection_type == "neonize":
             phones.require_alone(conn, opened.backend, current)
-            if not process_stopped and running_or_trying(conn, [current]):
+            if not process_stopped and running_in_node(conn, [current]):
                 raise OwnedByAnother(
                     f"{current.number} is a baileys phone that the Node process runs: take it over without a QR with "
                     f"wa-sessions adopt {current.number}, or stop that process and say --process-stopped"

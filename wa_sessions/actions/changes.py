@@ -1,14 +1,19 @@
 """Changes that operators make to phones and their keys: planned, then made, as one operation that can be undone."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
-from uuid import UUID
 
 from wa_sessions.actions import counters
+from wa_sessions.actions.change_plan import Change as Change
+from wa_sessions.actions.change_plan import Changed as Changed
+from wa_sessions.actions.change_plan import ChangedPhone as ChangedPhone
+from wa_sessions.actions.change_plan import Failed as Failed
+from wa_sessions.actions.change_plan import Plan as Plan
+from wa_sessions.actions.change_plan import Planned as Planned
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.node_process import NodeProcess, refuse_running, running_in_node
+from wa_sessions.actions.node_process import NodeProcess, refuse_running, running_in_node, while_stopped
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners, named
 from wa_sessions.db import health, operations, phones, quarantine, rights
@@ -17,10 +22,9 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.quarantine import Taken
-from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError
+from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError, with_words
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.phone_ref import PhoneRef
-from wa_sessions.keys.selection import Selection
 
 ANSWER_TIMEOUT = 30.0  # seconds for a worker to close its WebSocket and write everything down
 LONGEST_REASON = 500
@@ -28,98 +32,6 @@ MOST_PHONES, MOST_KEYS = 100, 50_000
 """How much is changed in one transaction, where many phones are meant."""
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What is done to each phone. ``verb`` is what a worker is asked; None refuses phones that a worker runs."""
-
-    action: str
-    event: str
-    reason: str
-    selection: Selection | None = None
-    status: str | None = None
-    verb: str | None = None
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    clears_counters: bool = False
-    removes_phone: bool = False
-
-    @property
-    def undoable(self) -> bool:
-        """Whether the history keeps it as an operation."""
-        return self.selection is not None or self.action == "reset_status"
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A phone that is to be changed: how many of its keys are selected, by type, and the worker that would do it."""
-
-    phone: Phone
-    matched: dict[str, int]
-    owner: WorkerInfo | None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A change and the phones that it is for. ``everyone`` says that it is for all phones and not for one."""
-
-    change: Change
-    phones: tuple[Planned, ...]
-    everyone: bool
-    process_stopped: bool
-
-    @property
-    def keys(self) -> int:
-        """How many keys are selected."""
-        return sum(sum(planned.matched.values()) for planned in self.phones)
-
-    @property
-    def touched(self) -> tuple[Planned, ...]:
-        """The phones at which there is something to do."""
-        if not self.everyone or self.change.status is not None or self.change.removes_phone:
-            return self.phones
-        return tuple(planned for planned in self.phones if planned.matched)
-
-    @property
-    def touches_node(self) -> bool:
-        """Whether rows go that a Node process may have in memory."""
-        return any(planned.phone.connection_type == "baileys" and planned.matched for planned in self.phones)
-
-
-@dataclass(frozen=True, slots=True)
-class ChangedPhone:
-    """What was done at one phone; ``status`` is its status now, ``worker_id`` who did it (None: we)."""
-
-    phone: Phone
-    taken: Taken
-    status: str
-    worker_id: UUID | None
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A phone that was left as it was, and why."""
-
-    phone: Phone
-    error: WaSessionsError
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A change that is made, or with ``dry_run`` was rolled back. ``operation`` is what ``restore`` undoes.
-
-    Where many phones are meant, those that cannot be changed are in ``failed``; the others are changed all the same.
-    """
-
-    operation: str | None
-    phones: tuple[ChangedPhone, ...]
-    failed: tuple[Failed, ...]
-    dry_run: bool
-
-    @property
-    def taken(self) -> Taken:
-        """What was taken at all phones together."""
-        return quarantine.together(changed.taken for changed in self.phones)
 
 
 def plan(
@@ -149,9 +61,10 @@ def plan(
         planned = tuple(Planned(phone, _matched(conn, opened, change, phone), owners.get(phone.id)) for phone in found)
         for one in planned:
             _refuse_foreign(conn, opened.backend, change, one.phone, one.owner)
+        whole = Plan(change, planned, who is None, process_stopped)
         if not process_stopped:
-            refuse_running(conn, [one.phone for one in planned if one.matched])
-    return Plan(change, planned, who is None, process_stopped)
+            refuse_running(conn, [one.phone for one in whole.beside_node])
+    return whole
 
 
 def carry_out(
@@ -171,8 +84,9 @@ def carry_out(
     touched, operation = planned.touched, None
     done: list[ChangedPhone] = []
     failed: list[Failed] = []
-    around = node.stopped() if node and planned.touches_node and not dry_run else nullcontext()
-    with around:
+
+    def all_of_them() -> None:
+        nonlocal operation
         for batch in _batches([one for one in touched if one.owner is None or dry_run]):
             operation = _batch(opened, planned, batch, operation, done, failed, dry_run=dry_run)
             progress(len(done) + len(failed), len(touched))
@@ -181,7 +95,15 @@ def carry_out(
                 operation, by_worker = _by_worker(opened, planned, one, operation)
                 done.append(by_worker)
             progress(len(done) + len(failed), len(touched))
-    return Changed(None if dry_run else operation, tuple(done), tuple(failed), dry_run)
+
+    try:
+        ended = while_stopped(node if planned.touches_node and not dry_run else None, all_of_them)
+    except WaSessionsError as error:
+        if operation is None or dry_run:
+            raise
+        undo = f"wa-sessions restore {operation} undoes that"
+        raise with_words(error, f"{len(done)} of {len(touched)} phones were changed all the same: {undo}") from None
+    return Changed(None if dry_run else operation, tuple(done), tuple(failed), dry_run, ended.down)
 
 
 def make(
@@ -199,9 +121,9 @@ def make(
 
 
 def needs_stop(opened: Opened, planned: Plan) -> bool:
-    """Whether rows would go that a Node process, as it runs, would write back."""
+    """Whether a Node process, as it runs, would undo it."""
     with opened.database.transaction() as conn:
-        return bool(running_in_node(conn, [one.phone for one in planned.phones if one.matched]))
+        return bool(running_in_node(conn, [one.phone for one in planned.beside_node]))
 
 
 def _require_rights(conn: Connection, opened: Opened, change: Change, found: list[Phone]) -> None:
@@ -260,7 +182,7 @@ def _batch(
         for one in batch:
             with _each(planned, one.phone, failed), conn.transaction():
                 phone = one.phone if one.owner else keep_workers_off(conn, opened, one.phone.id)
-                if one.matched and not planned.process_stopped:
+                if one in planned.beside_node and not planned.process_stopped:
                     refuse_running(conn, [phone])
                 _refuse_foreign(conn, opened.backend, planned.change, phone, None)
                 operation, part = _apply(

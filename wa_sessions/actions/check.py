@@ -21,7 +21,7 @@ def check(opened: Opened, phone: PhoneRef, organization_id: int | None, threshol
     if thresholds.few_keys is not None and keys.store_of(stats.connection_type) is not None:
         count = keys.keys(opened, PhoneRef(phone_id=stats.phone_id)).total
     age = _ages(opened, stats.phone_id).get(stats.phone_id)
-    return checking.judge(_known(stats, age, count), thresholds)
+    return checking.judge(known_of(stats, age, count), thresholds)
 
 
 def check_fleet(opened: Opened, organization_id: int | None, thresholds: Thresholds) -> list[Judged]:
@@ -34,7 +34,7 @@ def check_fleet(opened: Opened, organization_id: int | None, thresholds: Thresho
             "store, or leave --few-keys out"
         )
     ages = _ages(opened, None)
-    return [checking.judge(_known(one.stats, ages.get(one.stats.phone_id), one.keys), thresholds) for one in listed]
+    return [checking.judge(known_of(one.stats, ages.get(one.stats.phone_id), one.keys), thresholds) for one in listed]
 
 
 def _ages(opened: Opened, phone_id: int | None) -> dict[int, timedelta]:
@@ -46,7 +46,7 @@ def _ages(opened: Opened, phone_id: int | None) -> dict[int, timedelta]:
         return {}
 
 
-def _known(stats: SessionErrorStats, age: timedelta | None, key_count: int | None) -> Known:
+def known_of(stats: SessionErrorStats, age: timedelta | None, key_count: int | None) -> Known:
     return Known(
         phone=stats.phone,
         connection_type=stats.connection_type,
@@ -54,6 +54,7 @@ def _known(stats: SessionErrorStats, age: timedelta | None, key_count: int | Non
         state=stats.state,
         severity=Severity(stats.severity),
         unknown_because=stats.unknown_because,
+        unknown_reason=stats.unknown_reason,
         bad_mac=stats.bad_mac_errors,
         bad_decrypt=stats.bad_decrypt_errors,
         limits=Limits(stats.max_bad_mac_errors, stats.max_bad_decrypt_errors),
@@ -64,4 +65,5 @@ def _known(stats: SessionErrorStats, age: timedelta | None, key_count: int | Non
         inbox_age=None if stats.inbox_oldest_seconds is None else timedelta(seconds=stats.inbox_oldest_seconds),
         inbox_dead=stats.inbox_dead,
         inbox_waiting=stats.inbox_waiting,
+        closed_in_logs=stats.closed_in_logs_at is not None,
     )

@@ -1,7 +1,6 @@
 """``export``: a phone leaves this machine as a file; its keys go into quarantine here only once that file is whole."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,17 +9,16 @@ from wa_sessions.actions import counters
 from wa_sessions.actions.backup import BackedUp, place_of, written
 from wa_sessions.actions.changes import ANSWER_TIMEOUT
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.node_process import NodeProcess, refuse_running
+from wa_sessions.actions.node_process import NodeProcess, refuse_running, while_stopped
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owner
-from wa_sessions.actions.takeover import moved_all_the_same, with_words
 from wa_sessions.db import health, leases, phones, quarantine, rights, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.operations import EXPORT
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.quarantine import Taken
-from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, WaSessionsError
+from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, WaSessionsError, with_words
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
@@ -33,13 +31,17 @@ STORES = ("baileys", "neonize")
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A phone that left, or with ``dry_run`` would. ``saved`` is its file, None for a dry run."""
+    """A phone that left, or with ``dry_run`` would. ``saved`` is its file, None for a dry run.
+
+    ``down``: why the Node process could not be started again, where it could not.
+    """
 
     operation: str | None
     phone: Phone
     taken: Taken
     saved: BackedUp | None
     dry_run: bool
+    down: WaSessionsError | None = None
 
 
 def export_phone(
@@ -72,15 +74,11 @@ def export_phone(
     place_of(file, force=force)
     how: dict[str, Any] = {"recipients": recipients, "plain": plain, "force": force, "progress": progress}
     stopped = process_stopped or node is not None
-    done: Exported | None = None
-    try:
-        with node.stopped() if node and phone.connection_type == "baileys" else nullcontext():
-            done = _leave(opened, phone, owner, file, reason, how, stopped=stopped)
-    except WaSessionsError as error:
-        if done is None or done.operation is None:
-            raise
-        raise moved_all_the_same(error, [phone.number], f"{done.operation} --overwrite") from None
-    return done
+    ended = while_stopped(
+        node if phone.connection_type == "baileys" else None,
+        lambda: _leave(opened, phone, owner, file, reason, how, stopped=stopped),
+    )
+    return replace(ended.result, down=ended.down)
 
 
 def _leave(
@@ -101,7 +99,7 @@ def _leave(
         with opened.database.transaction() as conn:
             if not stopped:
                 found = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
-                refuse_running(conn, [found], moves=True)
+                refuse_running(conn, [found])
             done = _let_go(conn, opened, phone, file, reason)
             with written(opened, PhoneRef(phone_id=phone.id), file, **how) as saved:
                 if saved.keys != done.taken.quarantined:
@@ -130,7 +128,7 @@ def _meant(
         if not any(_count(conn, opened, phone, store) for store in STORES):
             raise WaSessionsError(f"{phone.number} has no keys: there is nothing to export")
         if not stopped:
-            refuse_running(conn, [phone], moves=True)
+            refuse_running(conn, [phone])
         return phone, live_owner(conn, phone.id)
 
 

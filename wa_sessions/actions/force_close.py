@@ -10,7 +10,8 @@ DEFAULT_REASON = "closed by an operator"
 def change(*, reason: str = DEFAULT_REASON, logout: bool = False) -> Change:
     """Close the session: WebSocket closed, counters cleared, status ``disconnected``, keys kept.
 
-    With ``logout`` all its keys go into quarantine and the status is ``logged_out``.
+    A phone of the Node backend only while that is stopped, as nobody else can close its WebSocket. With ``logout`` all
+    its keys go into quarantine and the status is ``logged_out``.
     """
     return Change(
         "force_close",
@@ -21,4 +22,5 @@ def change(*, reason: str = DEFAULT_REASON, logout: bool = False) -> Change:
         verb="force_close",
         arguments={"logout": logout},
         clears_counters=True,
+        ends_session=True,
     )

@@ -11,13 +11,13 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.node_process import NodeProcess
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners
-from wa_sessions.actions.takeover import Moved, MovedPhone, Refused, each, with_words
+from wa_sessions.actions.takeover import Moved, MovedPhone, Refused, each
 from wa_sessions.db import auth_keys, health, phones, quarantine, rights, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.operations import RETURN
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import Conflict, OwnedByAnother, UsageError, WaSessionsError
+from wa_sessions.errors import Conflict, OwnedByAnother, UsageError, WaSessionsError, with_words
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.baileys.rows import BaileysPhone
 from wa_sessions.keys.key_types import key_type

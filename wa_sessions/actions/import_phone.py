@@ -4,7 +4,6 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -13,10 +12,10 @@ from wa_sessions.actions import counters
 from wa_sessions.actions.adopt import make_store
 from wa_sessions.actions.backup_contents import Contents, Saved, contents, read_again
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.node_process import NodeProcess, refuse_running
+from wa_sessions.actions.node_process import NodeProcess, refuse_running, while_stopped
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off
-from wa_sessions.actions.takeover import Moved, MovedPhone, Refused, moved_all_the_same
+from wa_sessions.actions.takeover import Moved, MovedPhone, Refused
 from wa_sessions.db import health, phones, quarantine, restoring_file, rights, takeover
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import IMPORT
@@ -123,21 +122,17 @@ def import_phone(
     if target == "neonize":
         make_store(opened, store_url, dry_run=dry_run)
     stopped = process_stopped or node is not None or dry_run
-    done: Moved | None = None
-    try:
-        with node.stopped() if node and target == "baileys" and not dry_run else nullcontext():
-            with opened.database.transaction() as conn:
-                operation, moved = _bring_in(
-                    conn, opened, read, target, organization_id, major, reason, stopped=stopped
-                )
-                if dry_run:
-                    conn.rollback()
-            done = Moved(None if dry_run else operation, (moved,), (), dry_run)
-    except WaSessionsError as error:
-        if done is None:
-            raise
-        raise moved_all_the_same(error, [moved.phone.number], operation) from None
-    return done
+
+    def bring_in() -> tuple[str, MovedPhone]:
+        with opened.database.transaction() as conn:
+            moved = _bring_in(conn, opened, read, target, organization_id, major, reason, stopped=stopped)
+            if dry_run:
+                conn.rollback()
+        return moved
+
+    ended = while_stopped(node if target == "baileys" and not dry_run else None, bring_in)
+    operation, moved = ended.result
+    return Moved(None if dry_run else operation, (moved,), (), dry_run, ended.down)
 
 
 def _read(file: Path, identities: "Sequence[Identity]", who: PhoneRef | None) -> _Read:
@@ -179,7 +174,7 @@ def _bring_in(
 ) -> tuple[str, MovedPhone]:
     phone = _row(conn, opened, read, organization_id)
     if not stopped:
-        refuse_running(conn, [phone], moves=True)
+        refuse_running(conn, [phone])
     if target == "neonize":
         phones.require_alone(conn, opened.backend, phone)
     _refuse_paired(conn, opened, phone)

@@ -2,22 +2,39 @@
 
 import contextlib
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import Final, Self
+from typing import Final, Generic, Self, TypeVar
 
 from wa_sessions.db import health
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import OwnedByAnother, UsageError, WaSessionsError
+from wa_sessions.errors import OwnedByAnother, UsageError, WaSessionsError, with_words
 from wa_sessions.health.reconnect import Status
 
 STOP_VARIABLE, START_VARIABLE = "WA_SESSIONS_STOP_COMMAND", "WA_SESSIONS_START_COMMAND"
 
-_TRYING: Final = {Status.RECONNECTING, Status.LOADING}
+_NOT_RUNNING: Final = frozenset({Status.PENDING, Status.DISCONNECTED, Status.LOGGED_OUT})
+"""The statuses of which it is known that the Node process does not run the phone. Any other may mean that it does."""
+
+_NO_PROGRAM = (126, 127)
+"""How a shell ends that cannot run a program, or does not find it."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """What was done while the process was stopped. ``down``: why it could not be started again, where it could not."""
+
+    result: T
+    down: WaSessionsError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,57 +56,97 @@ class NodeProcess:
             raise UsageError(f"{missing} is missing: what is stopped has to be started again, and the other way round")
         return cls(stop, start)
 
-    @contextlib.contextmanager
-    def stopped(self) -> Iterator[None]:
-        """Stop the process, and start it again whatever happens, on Ctrl-C and SIGTERM too.
+    def around(self, work: Callable[[], T]) -> Done[T]:
+        """Do ``work`` while the process is stopped, and start it again whatever happens, on Ctrl-C and SIGTERM too.
 
-        Raises WaSessionsError where the stop fails, before the block is entered, and where the start fails.
+        Raises WaSessionsError where the stop fails, before ``work`` begins, and what ``work`` raises; each says what
+        became of the process.
         """
         with ending_raises():
             try:
-                self._run(self.stop, "the stop command failed, so nothing was changed")
-                yield
-            finally:
-                with undisturbed():
-                    self._run(self.start, "THE NODE PROCESS IS DOWN: the start command failed; start it by hand")
+                self._stop()
+                result = work()
+            except _NotStoppedError:
+                raise
+            except WaSessionsError as error:
+                raise with_words(error, str(self._started() or "the Node process was started again")) from None
+            except BaseException as error:
+                if down := self._started():
+                    raise down from error
+                raise
+            return Done(result, self._started())
 
-    def _run(self, command: str, complaint: str) -> None:
-        """What the command says goes to stderr."""
-        shell = ["/bin/sh", "-c", command]
-        done = subprocess.run(shell, stdin=subprocess.DEVNULL, stdout=2, check=False, start_new_session=True)
-        status = done.returncode
-        if status != 0:
-            raise WaSessionsError(f"{complaint} (exit {status}: {command})")
+    def _stop(self) -> None:
+        status = _run(self.stop)
+        if status == 0:
+            return
+        if missing := _missing(self.stop, status):
+            raise _NotStoppedError(f"nothing was changed, as the Node process could not be stopped: {missing}")
+        raise WaSessionsError(f"nothing was changed, as the stop command failed (exit {status}: {self.stop})")
+
+    def _started(self) -> WaSessionsError | None:
+        """Start it; what is to be told where that fails. No signal ends this."""
+        with undisturbed():
+            status = _run(self.start)
+        if status == 0:
+            return None
+        why = _missing(self.start, status) or f"the start command failed (exit {status}: {self.start})"
+        return WaSessionsError(f"THE NODE PROCESS IS DOWN: {why}; start it by hand")
 
 
-def refuse_running(conn: Connection, found: list[Phone], *, moves: bool = False) -> None:
-    """Raise OwnedByAnother for Baileys phones whose Node process runs: it would write the rows back.
+class _NotStoppedError(WaSessionsError):
+    """The stop command could not even begin: the process runs as before."""
 
-    Where a phone ``moves``, for those too that try to connect.
-    """
-    running = running_or_trying(conn, found) if moves else running_in_node(conn, found)
-    if not running:
-        return
-    status = running[0].status if running[0].status in _TRYING else Status.CONNECTED.value
-    named_phones = running[0].number if len(running) == 1 else f"{len(running)} phones ({running[0].number}, …)"
-    subject = "is a baileys phone and" if len(running) == 1 else "are baileys phones and"
-    raise OwnedByAnother(
-        f"{named_phones} {subject} {status}: the Node process would write the rows back for 300 s; name its commands "
-        "with --stop-command and --start-command, or stop it and say --process-stopped"
+
+def while_stopped(node: NodeProcess | None, work: Callable[[], T]) -> Done[T]:
+    """Do ``work``, with the process stopped meanwhile if its commands are given. Raises as ``NodeProcess.around``."""
+    return node.around(work) if node else Done(work())
+
+
+def _run(command: str) -> int:
+    """The status with which a command ends; what it says goes to stderr."""
+    shell = ["/bin/sh", "-c", command]
+    return subprocess.run(shell, stdin=subprocess.DEVNULL, stdout=2, check=False, start_new_session=True).returncode
+
+
+def _missing(command: str, status: int) -> str | None:
+    """What to tell of a command whose very program was not found; None where the command had begun, or may have."""
+    try:
+        words = [word for word in shlex.split(command) if not re.match(r"\w+=", word)]
+    except ValueError:
+        return None
+    if status not in _NO_PROGRAM or not words or re.search(r"[;&|()`$<>\n]", command) or shutil.which(words[0]):
+        return None
+    return (
+        f"there is no program {words[0]} in PATH (exit {status}: {command}); "
+        "name it with its whole path: cron and sudo have a shorter PATH than a terminal"
     )
 
 
-def running_or_trying(conn: Connection, found: list[Phone]) -> list[Phone]:
-    """The Baileys phones whose Node process runs them, and those that it tries to connect."""
-    trying = [phone for phone in found if phone.connection_type == "baileys" and phone.status in _TRYING]
-    return running_in_node(conn, found) + trying
+def refuse_running(conn: Connection, found: list[Phone]) -> None:
+    """Raise OwnedByAnother for Baileys phones whose Node process runs, or may: it would go on and write rows back."""
+    running = running_in_node(conn, found)
+    if not running:
+        return
+    first = running[0]
+    status = Status.CONNECTED.value if first.status in _NOT_RUNNING else first.status
+    named_phones = first.number if len(running) == 1 else f"{len(running)} phones ({first.number}, …)"
+    subject = "is a baileys phone" if len(running) == 1 else "are baileys phones"
+    state = f"{status!r}, which is not known to mean that it is stopped" if status not in set(Status) else status
+    raise OwnedByAnother(
+        f"{named_phones} {subject} and {state}: the Node process would go on with the session, and write its rows back "
+        "for 300 s; name its commands with --stop-command and --start-command, or stop it and say --process-stopped"
+    )
 
 
 def running_in_node(conn: Connection, found: list[Phone]) -> list[Phone]:
-    """The Baileys phones that are connected, or were when a command of ours gave them the status that they have."""
+    """The Baileys phones that the Node process runs for all that is known.
+
+    That is: those whose status does not mean that they are not run, or was given by a command of ours while they were.
+    """
     baileys = [phone for phone in found if phone.connection_type == "baileys"]
-    given = health.statuses_given(conn, [phone.id for phone in baileys if phone.status != Status.CONNECTED])
-    return [phone for phone in baileys if phone.status == Status.CONNECTED or given.get(phone.id) == phone.status]
+    given = health.statuses_given(conn, [phone.id for phone in baileys if phone.status in _NOT_RUNNING])
+    return [phone for phone in baileys if phone.status not in _NOT_RUNNING or given.get(phone.id) == phone.status]
 
 
 @contextlib.contextmanager

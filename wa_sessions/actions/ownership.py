@@ -100,7 +100,9 @@ def require_owner(phone: Phone, owner: WorkerInfo | None) -> WorkerInfo:
 
 
 def require_neonize(phone: Phone) -> None:
-    """Raise OwnedByAnother unless the phone is one that our worker may run."""
+    """Raise OwnedByAnother unless the phone is one that our worker may run, UsageError for one without a number."""
+    if not phone.phone_jid:
+        raise UsageError(f'phone {phone.number} has no number yet: its "phoneJid" is NULL')
     if phone.connection_type == "waba":
         raise OwnedByAnother(f"{phone.number} is a waba phone (the official API): it has no session to run")
     if phone.connection_type != "neonize":

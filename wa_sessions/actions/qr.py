@@ -1,19 +1,17 @@
 """The QR code that a phone is to scan now."""
 
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from wa_sessions.actions.advice import session_step
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.stats import SessionErrorStats, session_stats
+from wa_sessions.actions.stats import SessionErrorStats, is_scannable, session_stats
 from wa_sessions.db import phones
 from wa_sessions.db.phones import Phone
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.phone_ref import PhoneRef
 
 FRESH = timedelta(seconds=75)  # WhatsApp's first code lasts 60 s, each after it 20 s
-_CODE = re.compile(r"[!-~]{16,1000}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +64,6 @@ def _no_use(phone: Phone) -> str | None:
     code = phone.qr_code
     if code and code.startswith("data:"):
         return f'"qrCode" of {phone.number} holds a picture, not the text of a QR: look at it in the backend'
-    if code and not _CODE.fullmatch(code):
+    if code and not is_scannable(code):
         return f'"qrCode" of {phone.number} holds something that is not the text of a QR'
     return None

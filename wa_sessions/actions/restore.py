@@ -3,14 +3,13 @@
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 from wa_sessions.actions.changes import ANSWER_TIMEOUT, MOST_PHONES, Progress
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.node_process import NodeProcess, refuse_running
+from wa_sessions.actions.node_process import NodeProcess, refuse_running, while_stopped
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners, named
 from wa_sessions.actions.takeover import refuse_exported, sides, unmake
@@ -49,7 +48,8 @@ class FailedPhone:
 @dataclass(frozen=True, slots=True)
 class Restored:
     """An undone operation. ``overwrite`` is the operation that holds what was overwritten, ``already`` that it was
-    undone before and nothing was changed."""
+    undone before and nothing was changed, ``down`` why the Node process could not be started again, where it could not.
+    """
 
     operation: str
     phones: tuple[RestoredPhone, ...]
@@ -57,6 +57,7 @@ class Restored:
     overwrite: str | None
     already: bool
     dry_run: bool
+    down: WaSessionsError | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -103,7 +104,8 @@ def restore(
     baileys = any(part.phone_id in look.in_node for part in look.pending)
     restored: list[RestoredPhone] = []
     failed: list[FailedPhone] = []
-    with node.stopped() if node and baileys and not dry_run else nullcontext():
+
+    def bring_back() -> str | None:
         room = _room(opened, look) if overwrite and not dry_run else None
         try:
             for start in range(0, len(look.pending), MOST_PHONES):
@@ -112,14 +114,17 @@ def restore(
                 progress(len(restored) + len(failed), len(look.pending))
             for part in [] if dry_run else [part for part in look.pending if part.phone_id in look.owners]:
                 with _each(look, part, failed):
-                    restored += _by_worker(opened, look, part, room)
+                    restored.extend(_by_worker(opened, look, part, room))
                 progress(len(restored) + len(failed), len(look.pending))
         finally:
             if room and not any(one.overwritten for one in restored):
                 _forget(opened, room)
                 room = None
+        return room
+
+    ended = while_stopped(node if baileys and not dry_run else None, bring_back)
     already = not restored and not failed
-    return Restored(look.done.id, tuple(restored), tuple(failed), room, already, dry_run)
+    return Restored(look.done.id, tuple(restored), tuple(failed), ended.result, already, dry_run, ended.down)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +174,7 @@ def _look(
         rights.require(conn, opened.backend, stores, keys=on_keys, phones=on_phones)
         if not stopped:
             going = [phone for phone in found.values() if phone.id in changed]
-            refuse_running(conn, going, moves=done.action in MOVES)
+            refuse_running(conn, going)
         owners = {id_: owner for id_, owner in live_owners(conn).items() if id_ in found}
         if done.action in UNDONE:
             raise Conflict(f"{done.id} undid a move: do it again with wa-sessions {UNDONE[done.action]}")
@@ -249,7 +254,7 @@ def _ours(conn: Connection, opened: Opened, look: _Look, part: OperationPhone, r
     if part.phone_id in look.phones and part.phone_id not in look.owners:
         phone = keep_workers_off(conn, opened, part.phone_id)
         if part.phone_id in look.changed and not look.stopped:
-            refuse_running(conn, [phone], moves=done.action in MOVES)
+            refuse_running(conn, [phone])
         if done.action in MOVES and part.restored_at is None:
             unmake(conn, opened, done, phone)
     try:

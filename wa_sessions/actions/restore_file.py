@@ -1,7 +1,6 @@
 """Bringing phones back from a backup: the whole file is read and believed first, then one transaction changes all."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 from wa_sessions.actions.backup_contents import Contents, Saved, contents, read_again
 from wa_sessions.actions.changes import Progress
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.node_process import NodeProcess, refuse_running
+from wa_sessions.actions.node_process import NodeProcess, refuse_running, while_stopped
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off, live_owners, named
 from wa_sessions.db import health, operations, phones, quarantine, restoring, restoring_file, rights, takeover
@@ -71,7 +70,10 @@ class ReturnedPhone:
 
 @dataclass(frozen=True, slots=True)
 class FileRestored:
-    """Phones that are back. ``operation`` holds what was there before; None where there was nothing."""
+    """Phones that are back. ``operation`` holds what was there before; None where there was nothing.
+
+    ``down``: why the Node process could not be started again, where it could not.
+    """
 
     file: Path
     made_at: datetime
@@ -79,6 +81,7 @@ class FileRestored:
     phones: tuple[ReturnedPhone, ...]
     skipped: int
     dry_run: bool
+    down: WaSessionsError | None = None
 
     @property
     def matched(self) -> int:
@@ -160,21 +163,25 @@ def carry_out(
     touches_node = any("baileys" in _stores(one) for one in planned.phones)
     done: list[ReturnedPhone] = []
     operation: str | None = None
-    around = node.stopped() if node and touches_node and not dry_run else nullcontext()
-    with around, opened.database.transaction() as conn:
-        for one in planned.phones:
-            kept, returned = _make_room(conn, opened, planned, one, operation)
-            operation = operation or kept
-            done.append(returned)
-            progress(len(done), len(planned.phones))
-        restoring_file.put_back(conn, opened.backend, _rows_of(planned), binary=planned.contents.header.auth_binary)
-        for one, returned in zip(planned.phones, done, strict=True):
-            _write_down(conn, opened, planned, one, returned, operation)
-        if dry_run:
-            conn.rollback()
+
+    def put_back() -> None:
+        nonlocal operation
+        with opened.database.transaction() as conn:
+            for one in planned.phones:
+                kept, returned = _make_room(conn, opened, planned, one, operation)
+                operation = operation or kept
+                done.append(returned)
+                progress(len(done), len(planned.phones))
+            restoring_file.put_back(conn, opened.backend, _rows_of(planned), binary=planned.contents.header.auth_binary)
+            for one, returned in zip(planned.phones, done, strict=True):
+                _write_down(conn, opened, planned, one, returned, operation)
+            if dry_run:
+                conn.rollback()
+
+    ended = while_stopped(node if touches_node and not dry_run else None, put_back)
     made_at = planned.contents.header.made_at
     kept = None if dry_run else operation
-    return FileRestored(planned.contents.file, made_at, kept, tuple(done), planned.skipped, dry_run)
+    return FileRestored(planned.contents.file, made_at, kept, tuple(done), planned.skipped, dry_run, ended.down)
 
 
 def restore_file(

@@ -1,21 +1,39 @@
 """The fleet: the stats of every phone, and what stands in its key store."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
-from wa_sessions.actions.advice import needs_operator
+from wa_sessions.actions.advice import messages_stuck
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.keys import BAILEYS, WHATSMEOW, in_order, store_of
 from wa_sessions.actions.ownership import live_owners
 from wa_sessions.actions.stats import SessionErrorStats, Watch, judge
-from wa_sessions.db import auth_keys, health, inbox, log_reading, phones, whatsmeow
+from wa_sessions.db import auth_keys, health, inbox, log_reading, operations, phones, whatsmeow
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.inbox import Depth
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import PermissionMissing, SchemaMissing, UsageError
-from wa_sessions.health.limits import Limits, Severity
+from wa_sessions.health.limits import Limits
 from wa_sessions.health.reconnect import Status
+from wa_sessions.health.unknown import Because
+from wa_sessions.keys.same_number import spellings
+
+
+class Standing(StrEnum):
+    """How a phone stands, the worst first: a severity, or ``down``, where no message can come through at all."""
+
+    DOWN = "down"
+    CRITICAL = "critical"
+    WARNING = "warning"
+    UNKNOWN = "unknown"
+    OK = "ok"
+
+
+_UNSEEN = (Because.NOT_CONNECTED, Because.NO_WORKER, Because.NO_SIGN_OF_LIFE)
+_CLOSED = (Status.PENDING, Status.DISCONNECTED, Status.LOGGED_OUT)
+_ILL = (Standing.DOWN, Standing.CRITICAL, Standing.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +53,26 @@ class Session:
         return None if self.keys_by_type is None else sum(self.keys_by_type.values())
 
     @property
-    def unhealthy(self) -> bool:
-        """Whether somebody should look at it.
-
-        That is: counted errors, something that only a person can mend, or messages that are set aside or have waited
-        for ``WAITS_LONG``; of the session of a phone that nobody observes the status alone is known, and it is
-        ``logged_out`` that needs a person.
-        """
+    def standing(self) -> Standing:
+        """Its severity, unless it is known to be down: by its status, or without a worker that has it connected."""
         stats = self.stats
-        errors = stats.severity in (Severity.WARNING, Severity.CRITICAL)
-        logged_out = not stats.observed and stats.status == Status.LOGGED_OUT and self.store is not None
-        return errors or needs_operator(stats) or logged_out
+        closed = stats.status in _CLOSED and self.store is not None
+        return Standing.DOWN if closed or stats.unknown_because in _UNSEEN else Standing(stats.severity)
+
+    @property
+    def unhealthy(self) -> bool:
+        """Whether somebody should look at it: it is down, errors are counted, or messages are set aside or stuck."""
+        return self.standing in _ILL or messages_stuck(self.stats)
+
+    @property
+    def urgency(self) -> tuple[int, float]:
+        """What phones are sorted by, the worst first; among equals the one that is nearer to its limit."""
+        stats = self.stats
+        near = max(
+            stats.bad_mac_errors / max(stats.max_bad_mac_errors, 1),
+            stats.bad_decrypt_errors / max(stats.max_bad_decrypt_errors, 1),
+        )
+        return list(Standing).index(self.standing), -near
 
     def as_dict(self) -> dict[str, Any]:
         """The fields of the stats, then those of the keys; times are ISO 8601 in UTC."""
@@ -68,6 +95,7 @@ def fleet(
     ``with_keys`` no key is counted. Raises UsageError for a status that is none and that no phone has, DatabaseError,
     and with ``few_keys`` also PermissionMissing.
     """
+    status = status.lower() if status is not None and status.lower() in set(Status) else status
     with opened.database.transaction() as conn:
         listed = phones.list_phones(conn, opened.backend, organization_id)
         if status is not None and status not in {*Status, *(phone.status for phone in listed)}:
@@ -84,6 +112,12 @@ def fleet(
         for phone in listed
     ]
     return [session for session in sessions if _asked_for(session, few_keys, unhealthy=unhealthy)]
+
+
+def left_out(opened: Opened) -> list[str]:
+    """What to tell of phones that no list has, as their rows are of a shape that is not supported."""
+    with opened.database.transaction() as conn:
+        return phones.left_out(conn, opened.backend)
 
 
 def _asked_for(session: Session, few_keys: int | None, *, unhealthy: bool) -> bool:
@@ -119,7 +153,8 @@ def _in_whatsmeow(
     conn: Connection, _backend: Backend, members: list[Phone], _organization_id: int | None
 ) -> dict[int, dict[str, int]]:
     counted = whatsmeow.counts_by_number(conn)
-    return {phone.id: in_order(counted.get(phone.number, {})) for phone in members}
+    found = {phone.id: [counted[one] for one in spellings(phone.number) if one in counted] for phone in members}
+    return {phone.id: in_order(found[phone.id][0] if found[phone.id] else {}) for phone in members}
 
 
 def _watches(opened: Opened) -> tuple[dict[int, Watch], Watch]:
@@ -127,15 +162,20 @@ def _watches(opened: Opened) -> tuple[dict[int, Watch], Watch]:
     try:
         with opened.database.transaction() as conn:
             rows, owners, pending = health.load_all(conn), live_owners(conn), health.pending_counts(conn)
-            logs, depths = log_reading.watches(conn), inbox.depths(conn)
+            logs, depths, closes = log_reading.watches(conn), inbox.depths(conn), operations.closes(conn)
+            closed_at = health.closed_in_logs(conn)
     except SchemaMissing:
-        return {}, Watch(missing="no_schema")
+        return {}, Watch(missing=Because.NO_SCHEMA)
     except PermissionMissing:
-        return {}, Watch(missing="no_permission")
-    known = rows.keys() | owners.keys() | logs.keys() | depths.keys()
+        return {}, Watch(missing=Because.NO_PERMISSION)
+    known = rows.keys() | owners.keys() | logs.keys() | depths.keys() | closes.keys()
     return {
         id_: Watch(
-            *(rows.get(id_), owners.get(id_), pending.get(id_, 0)), logs=logs.get(id_), inbox=depths.get(id_, Depth())
+            *(rows.get(id_), owners.get(id_), pending.get(id_, 0)),
+            logs=logs.get(id_),
+            inbox=depths.get(id_, Depth()),
+            closed_by=closes.get(id_),
+            closed_in_logs_at=closed_at.get(id_),
         )
         for id_ in known
     }, Watch()

@@ -1,5 +1,6 @@
 """How healthy a phone's session is."""
 
+import re
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.limits import configured_limits
 from wa_sessions.actions.ownership import live_owner
-from wa_sessions.db import health, inbox, log_reading, phones
+from wa_sessions.db import health, inbox, log_reading, operations, phones
 from wa_sessions.db.health import HealthRow
 from wa_sessions.db.inbox import Depth
 from wa_sessions.db.leases import WorkerInfo
@@ -16,18 +17,18 @@ from wa_sessions.db.phones import Phone
 from wa_sessions.errors import PermissionMissing, SchemaMissing
 from wa_sessions.health.limits import Limits, Severity, severity
 from wa_sessions.health.reconnect import State, Status
+from wa_sessions.health.unknown import FRESH, Because, reason
 from wa_sessions.health.workers import WorkerState
 from wa_sessions.keys.phone_ref import PhoneRef
-
-NOT_CONNECTED = "not_connected"
-LOGS_OBSERVE_FOR = timedelta(minutes=15)
-"""So long after its logs were read a Node backend's phone counts as observed."""
 
 SILENT_AFTER = 20.0
 """So many seconds without a sign of life a session may be; its worker passes one on every 5 s."""
 
 _WATCHING = {State.CONNECTING, State.CONNECTED, State.RECONNECTING, State.NO_ANSWER}
-_NODE_WATCHING = {Status.LOADING, Status.CONNECTED, Status.RECONNECTING}
+_UP = {Status.LOADING, Status.CONNECTED, Status.RECONNECTING}
+"""The statuses of a phone that has a WebSocket, or gets one by itself."""
+
+_SCANNABLE = re.compile(r"[!-~]{16,1000}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,14 @@ class SessionErrorStats:
     """A phone's session: counted errors, their limits, and what is going on.
 
     ``severity`` is ``ok``, ``warning`` (any error), ``critical`` (the next error of that kind closes the session) or
-    ``unknown``, where nobody sees its messages; ``unknown_because`` then says why (``waba``, ``baileys``,
-    ``logs``, ``no_worker``, ``no_sign_of_life``, ``not_connected``, ``no_schema``, ``no_permission``). ``is_healthy``
-    is False from critical on, None when unknown. ``state`` is what a worker wrote last, at an earlier time where
-    ``observed`` is False. A phone of the Node backend has none; it is observed through the backend's logs, last read at
-    ``logs_read_at``. ``inbox_waiting`` messages wait for their handler, the oldest for ``inbox_oldest_seconds``;
-    ``inbox_dead`` are set aside.
+    ``unknown``, where nobody sees its messages; ``unknown_because`` then says why in a word
+    (``wa_sessions.health.unknown.Because``), and ``unknown_reason`` for people. ``is_healthy`` is False from critical
+    on, None when unknown. ``state`` is what a worker wrote last, at an earlier time where ``observed`` is False. A
+    phone of the Node backend has none; it is observed through the backend's logs, last read at ``logs_read_at``.
+    ``qr_waits``: a QR stands there to be scanned, as text. ``closed_by``: the operation that closed the session and
+    has its keys, while ``restore`` can bring them back. ``closed_in_logs_at``: when the Node backend's logs said that
+    it closed the session at a limit, if it has not connected since. ``inbox_waiting`` messages wait for their handler,
+    the oldest for ``inbox_oldest_seconds``; ``inbox_dead`` are set aside.
     """
 
     phone_id: int
@@ -74,6 +77,7 @@ class SessionErrorStats:
     is_healthy: bool | None
     severity: str
     unknown_because: str | None
+    unknown_reason: str | None
     last_error_at: datetime | None
     last_error_kind: str | None
     messages_recovered: int
@@ -85,6 +89,9 @@ class SessionErrorStats:
     last_connected_at: datetime | None
     worker: Worker | None
     logs_read_at: datetime | None
+    qr_waits: bool
+    closed_by: str | None
+    closed_in_logs_at: datetime | None
     observed: bool
 
     def as_dict(self) -> dict[str, Any]:
@@ -103,14 +110,16 @@ class Watch:
     health: HealthRow | None = None
     owner: WorkerInfo | None = None
     pending: int = 0
-    missing: str | None = None
+    missing: Because | None = None
     logs: LogWatch | None = None
     inbox: Depth = field(default_factory=Depth)
+    closed_by: str | None = None
+    closed_in_logs_at: datetime | None = None
 
     @property
-    def through_logs(self) -> bool:
-        """Whether somebody reads the logs of the Node backend, which has no other observer."""
-        return self.logs is not None and datetime.now(UTC) - self.logs.read_at < LOGS_OBSERVE_FOR
+    def logs_age(self) -> timedelta | None:
+        """How long ago the logs of the Node backend were read, which has no other observer."""
+        return max(datetime.now(UTC) - self.logs.read_at, timedelta()) if self.logs else None
 
 
 def session_stats(
@@ -134,8 +143,8 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
     if limits is None:
         limits = Limits(row.max_bad_mac, row.max_bad_decrypt) if row and owner else configured_limits()
     bad_mac, bad_decrypt = (row.bad_mac_errors, row.bad_decrypt_errors) if row else (0, 0)
-    unknown_because = _unknown_because(phone, watch)
-    level = Severity.UNKNOWN if unknown_because else severity(bad_mac, bad_decrypt, limits)
+    because = _unknown_because(phone, watch)
+    level = Severity.UNKNOWN if because else severity(bad_mac, bad_decrypt, limits)
     state = None if phone.connection_type == "baileys" and watch.logs else row
     return SessionErrorStats(
         phone_id=phone.id,
@@ -154,7 +163,8 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
         max_bad_decrypt_errors=limits.bad_decrypt,
         is_healthy=None if level is Severity.UNKNOWN else level is not Severity.CRITICAL,
         severity=level.value,
-        unknown_because=unknown_because,
+        unknown_because=because.value if because else None,
+        unknown_reason=_reason(because, phone, watch) if because else None,
         last_error_at=row.last_error_at if row else None,
         last_error_kind=row.last_error_kind if row else None,
         messages_recovered=row.messages_recovered if row else 0,
@@ -166,8 +176,23 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
         last_connected_at=phone.last_connected_at,
         worker=_worker(owner) if owner else None,
         logs_read_at=watch.logs.read_at if watch.logs else None,
-        observed=unknown_because in (None, NOT_CONNECTED),
+        qr_waits=phone.status != Status.CONNECTED and is_scannable(phone.qr_code),
+        closed_by=watch.closed_by,
+        closed_in_logs_at=_closed_in_logs(phone, watch),
+        observed=because in (None, Because.NOT_CONNECTED),
     )
+
+
+def _closed_in_logs(phone: Phone, watch: Watch) -> datetime | None:
+    closed, connected = watch.closed_in_logs_at, phone.last_connected_at
+    return (
+        closed if closed and phone.connection_type == "baileys" and (connected is None or connected < closed) else None
+    )
+
+
+def is_scannable(code: str | None) -> bool:
+    """Whether the backend's column holds the text of a QR, and not a picture of one or something else."""
+    return bool(code and not code.startswith("data:") and _SCANNABLE.fullmatch(code))
 
 
 def _worker(owner: WorkerInfo) -> Worker:
@@ -180,27 +205,49 @@ def _watch(opened: Opened, phone_id: int) -> Watch:
             pending = len(health.pending_messages(conn, phone_id))
             logs = log_reading.watches(conn, phone_id).get(phone_id)
             depth = inbox.depths(conn, phone_id).get(phone_id, Depth())
-            return Watch(health.load(conn, phone_id), live_owner(conn, phone_id), pending, logs=logs, inbox=depth)
+            closed_by = operations.closes(conn, phone_id).get(phone_id)
+            row, owner = health.load(conn, phone_id), live_owner(conn, phone_id)
+            closed_at = health.closed_in_logs(conn, phone_id).get(phone_id)
+            return Watch(row, owner, pending, None, logs, depth, closed_by, closed_at)
     except SchemaMissing:
-        return Watch(missing="no_schema")
+        return Watch(missing=Because.NO_SCHEMA)
     except PermissionMissing:
-        return Watch(missing="no_permission")
+        return Watch(missing=Because.NO_PERMISSION)
 
 
-def _unknown_because(phone: Phone, watch: Watch) -> str | None:
+def _unknown_because(phone: Phone, watch: Watch) -> Because | None:
     if phone.connection_type == "waba":
-        return "waba"
+        return Because.WABA
+    if phone.connection_type not in ("baileys", "neonize"):
+        return Because.FOREIGN
+    if watch.missing is not None:
+        return watch.missing
     if watch.owner is not None:
-        if watch.owner.silent_for is not None and watch.owner.silent_for > SILENT_AFTER:
-            return "no_sign_of_life"
-        return None if watch.health and watch.health.state in _WATCHING else NOT_CONNECTED
-    if phone.connection_type == "baileys":
-        if not watch.through_logs:
-            return "baileys"
-        if phone.status not in _NODE_WATCHING:
-            return NOT_CONNECTED
-        return "logs" if watch.logs and watch.logs.doubt else None
-    return watch.missing or "no_worker"
+        return _of_worker(phone, watch.owner, watch.health)
+    if phone.connection_type == "neonize":
+        return Because.NO_WORKER
+    if watch.logs is None or watch.logs_age is None or watch.logs_age >= FRESH:
+        return Because.NODE
+    if phone.status not in _UP:
+        return Because.NOT_CONNECTED
+    return Because.LOGS if watch.logs.doubt else None
+
+
+def _of_worker(phone: Phone, owner: WorkerInfo, row: HealthRow | None) -> Because | None:
+    if owner.silent_for is not None and owner.silent_for > SILENT_AFTER:
+        return Because.NO_SIGN_OF_LIFE
+    return None if row and row.state in _WATCHING and phone.status in _UP else Because.NOT_CONNECTED
+
+
+def _reason(because: Because, phone: Phone, watch: Watch) -> str:
+    return reason(
+        because,
+        connection_type=phone.connection_type,
+        status=phone.status,
+        state=watch.health.state if watch.health else None,
+        logs_age=watch.logs_age,
+        doubt=watch.logs.doubt if watch.logs else None,
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -1,19 +1,18 @@
 """What ``adopt``, ``return`` and ``import`` have in common: what is told of a phone that moves, and undoing it."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
 from wa_sessions.actions.changes import Progress
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.node_process import NodeProcess
+from wa_sessions.actions.node_process import NodeProcess, while_stopped
 from wa_sessions.actions.operator import operator
 from wa_sessions.db import phones, quarantine, takeover
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import ADOPT, EXPORT, RETURN, Operation, way_on
 from wa_sessions.db.phones import KEEP, Phone
-from wa_sessions.errors import Conflict, DatabaseError, WaSessionsError
+from wa_sessions.errors import Conflict, DatabaseError, WaSessionsError, with_words
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.takeover.remarks import Remark
@@ -61,12 +60,16 @@ class NotMoved:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Phones that were moved, as one operation that ``restore`` undoes while nobody has used the keys since."""
+    """Phones that were moved, as one operation that ``restore`` undoes while nobody has used the keys since.
+
+    ``down``: why the Node process could not be started again, where it could not.
+    """
 
     operation: str | None
     phones: tuple[MovedPhone, ...]
     failed: tuple[NotMoved, ...]
     dry_run: bool
+    down: WaSessionsError | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -96,28 +99,26 @@ def each(
     operation: str | None = None
     done: list[MovedPhone] = []
     failed: list[NotMoved] = []
+
+    def all_of_them() -> None:
+        nonlocal operation
+        for number, phone in enumerate(found, 1):
+            try:
+                operation, moved = move(phone, operation)
+                done.append(moved)
+            except WaSessionsError as error:
+                if alone or isinstance(error, DatabaseError):
+                    raise
+                failed.append(NotMoved(phone, error))
+            progress(number, len(found))
+
     try:
-        with node.stopped() if node and not dry_run else nullcontext():
-            for number, phone in enumerate(found, 1):
-                try:
-                    operation, moved = move(phone, operation)
-                    done.append(moved)
-                except WaSessionsError as error:
-                    if alone or isinstance(error, DatabaseError):
-                        raise
-                    failed.append(NotMoved(phone, error))
-                progress(number, len(found))
+        ended = while_stopped(None if dry_run else node, all_of_them)
     except WaSessionsError as error:
         if operation is None or dry_run:
             raise
         raise moved_all_the_same(error, [moved.phone.number for moved in done], operation) from None
-    return Moved(None if dry_run else operation, tuple(done), tuple(failed), dry_run)
-
-
-def with_words(error: WaSessionsError, words: str) -> WaSessionsError:
-    """The same error, which says more."""
-    error.args = (f"{error}; {words}",)
-    return error
+    return Moved(None if dry_run else operation, tuple(done), tuple(failed), dry_run, ended.down)
 
 
 def moved_all_the_same(error: WaSessionsError, numbers: Sequence[str], operation: str) -> WaSessionsError:

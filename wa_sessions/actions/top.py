@@ -1,11 +1,10 @@
 """The fleet as it is this moment, for a view that is drawn again and again."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.sessions import Session, fleet
-from wa_sessions.actions.stats import NOT_CONNECTED, SessionErrorStats
+from wa_sessions.actions.sessions import Session, Standing, fleet
+from wa_sessions.actions.stats import SessionErrorStats
 from wa_sessions.db import health, monitoring
 from wa_sessions.db.health import Event
 from wa_sessions.errors import PermissionMissing, SchemaMissing
@@ -15,16 +14,6 @@ MINUTES = 30
 """How far back errors a minute go."""
 
 MOST_ENTRIES = 500
-
-
-class Standing(StrEnum):
-    """How a phone stands, the worst first: a severity, or ``down``, where no message can come through at all."""
-
-    DOWN = "down"
-    CRITICAL = "critical"
-    WARNING = "warning"
-    UNKNOWN = "unknown"
-    OK = "ok"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +30,8 @@ class Row:
 
     @property
     def standing(self) -> Standing:
-        """Its severity, unless it is known to be down: logged out, without a worker, or with one but not connected."""
-        stats = self.stats
-        logged_out = stats.status == Status.LOGGED_OUT and self.session.store is not None
-        down = logged_out or stats.unknown_because in (NOT_CONNECTED, "no_worker", "no_sign_of_life")
-        return Standing.DOWN if down else Standing(stats.severity)
+        """How the phone stands."""
+        return self.session.standing
 
     @property
     def condition(self) -> str:

@@ -1,6 +1,6 @@
 """``alerts``: the outbox, sending from cron, and a test of the targets."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,7 +8,7 @@ import typer
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen
 from wa_sessions.cli.table import Column, table
-from wa_sessions.cli.times import iso, when
+from wa_sessions.cli.times import in_column, iso
 from wa_sessions.errors import WaSessionsError
 from wa_sessions.keys.phone_ref import parse_phone
 
@@ -25,11 +25,11 @@ app = typer.Typer(
 )
 
 _COLUMNS = (
-    Column("ALERT", right=True),
-    Column("WHEN"),
+    Column("ALERT", right=True, drops=2),
+    Column("WHEN (UTC)", drops=3),
     Column("PHONE"),
     Column("WHAT"),
-    Column("SENT"),
+    Column("SENT", drops=1),
     Column("TEXT", flexible=True),
 )
 _NAMES = ("id", "at", "phone_id", "phone", "organization_id", "type", "severity", "text", "sent", "waiting")
@@ -94,7 +94,7 @@ def listing(
         case Output.TSV:
             terminal.write(*terminal.tsv([_row(alert) for alert in outbox.alerts], _NAMES))
         case Output.TABLE:
-            terminal.write(*_lines(outbox, datetime.now().astimezone()))
+            terminal.write(*_lines(outbox, datetime.now(UTC)))
 
 
 @app.command("send", epilog="Example: wa-sessions alerts send --json")
@@ -205,9 +205,9 @@ def _lines(outbox: "Outbox", now: datetime) -> list[str]:
     for alert in outbox.alerts:
         row = _row(alert)
         sent = f"{row['sent']}+{row['waiting']}" if row["waiting"] else str(row["sent"])
-        cells = (alert.id, when(alert.at, now), row["phone"] or "", alert.kind, sent, row["text"] or "")
+        cells = (alert.id, in_column(alert.at, now), row["phone"] or "", alert.kind, sent, row["text"] or "")
         rows.append([terminal.plain(str(cell)) for cell in cells])
-    listed = table(_COLUMNS, rows, terminal.width(), [None] * len(_COLUMNS)) if rows else ["no alerts"]
+    listed = table(_COLUMNS, rows, terminal.table_width(), [None] * len(_COLUMNS)) if rows else ["no alerts"]
     waiting = [
         f"{_count(target.waiting, 'alert')} for {target.name} waiting: {_why(target)}"
         for target in outbox.targets

@@ -197,6 +197,7 @@ def bring_back(
         with terminal.progress("phones") as progress:
             done = carry_out(opened, planned, node=node, dry_run=dry_run, progress=progress)
     _show_restored(done, output)
+    terminal.raise_each(done.down)
 
 
 def identities_of(files: list[str]) -> "list[Identity]":

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     Column("PHONE"),
-    Column("ORG", right=True),
+    Column("ORG", right=True, drops=1),
     Column("STATUS"),
-    Column("MATCHED", right=True),
+    Column("MATCHED", right=True, drops=2),
     Column("QUARANTINED", right=True),
     Column("LEFT", right=True),
 )
@@ -57,8 +57,7 @@ def perform(opened: "Opened", change: "Change", who: PhoneRef | None, organizati
     _show(changed, change, planned, how)
     if how.dry_run and not stopped and changes.needs_stop(opened, planned):
         terminal.say("while its Node process runs this is refused: add --process-stopped, or its commands")
-    if changed.failed:
-        raise WaSessionsError(_failures(changed))
+    terminal.raise_each(WaSessionsError(_failures(changed)) if changed.failed else None, changed.down)
 
 
 def question(planned: "Plan") -> str:
@@ -165,7 +164,7 @@ def _lines(changed: "Changed", change: "Change", planned: "Plan", undo: str | No
             for p in changed.phones
         ]
         if rows:
-            yield from table(_COLUMNS, rows, terminal.width(), [None] * len(_COLUMNS))
+            yield from table(_COLUMNS, rows, terminal.table_width(), [None] * len(_COLUMNS))
         yield f"{len(rows)} phones: {_told(change, changed.taken, dry=dry)}"
     else:
         for part in changed.phones:

@@ -69,6 +69,7 @@ def check(
         raise UsageError("name a phone, or --all, or --org N")
     ref = parse_phone(phone) if phone else None
     from wa_sessions.actions import check as action
+    from wa_sessions.actions.sessions import left_out
     from wa_sessions.health import checking
 
     thresholds = checking.Thresholds(freshness, few_keys, inbox_warning, inbox_critical)
@@ -78,6 +79,8 @@ def check(
             judged, verdict, line = [one], one.verdict, checking.line(one, thresholds)
         else:
             judged = action.check_fleet(opened, org, thresholds)
+            for words in left_out(opened):
+                terminal.say(words)
             verdict, line = checking.fleet_verdict(judged), checking.fleet_line(judged, thresholds)
     rows = [_row(one) for one in judged]
     match output:

@@ -61,4 +61,4 @@ def _table(steps: "list[Step]") -> list[str]:
     columns = [Column("step", flexible=True), Column("result"), Column("seconds", right=True)]
     rows = [[step.name, "ok" if step.ok else "FAILED", f"{step.seconds:.1f}"] for step in steps]
     paint = [None, lambda text: terminal.colour(text, "32" if text.strip() == "ok" else "31"), None]
-    return table(columns, rows, terminal.width(), paint)
+    return table(columns, rows, terminal.table_width(), paint)

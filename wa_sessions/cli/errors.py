@@ -8,7 +8,7 @@ import typer
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, long_ago
 from wa_sessions.cli.table import Column, table
-from wa_sessions.cli.times import iso, when
+from wa_sessions.cli.times import in_column, iso
 from wa_sessions.health.sentences import sentence
 from wa_sessions.keys.phone_ref import parse_phone
 
@@ -37,10 +37,10 @@ _COLUMNS = (
     Column("HEALTH"),
     Column("MAC"),
     Column("DEC"),
-    Column("RECOVERED", right=True),
-    Column("LOST", right=True),
-    Column("WAITING", right=True),
-    Column("LAST ERROR", flexible=True),
+    Column("RECOVERED", right=True, drops=1),
+    Column("LOST", right=True, drops=3),
+    Column("WAITING", right=True, drops=2),
+    Column("LAST ERROR (UTC)", flexible=True, drops=4),
 )
 _HISTORY = (Column("AT (UTC)"), Column("PHONE"), Column("WHAT", flexible=True))
 
@@ -97,15 +97,15 @@ def errors(
 
 
 def _shown(found: "Errors", since: str) -> list[str]:
-    now = datetime.now().astimezone()
+    now = datetime.now(UTC)
     lines = ["no errors now"]
     if found.phones:
         rows = [_counters(one, now) for one in found.phones]
-        lines = table(_COLUMNS, rows, terminal.width(), [None] * len(_COLUMNS))
+        lines = table(_COLUMNS, rows, terminal.table_width(), [None] * len(_COLUMNS))
     if not found.history:
         return [*lines, "", f"no error within {since}; all that happened: wa-sessions timeline <phone>"]
     rows = [_line(entry) for entry in found.history]
-    return [*lines, "", *table(_HISTORY, rows, terminal.width(), [None] * len(_HISTORY))]
+    return [*lines, "", *table(_HISTORY, rows, terminal.table_width(), [None] * len(_HISTORY))]
 
 
 def _counters(one: "SessionErrorStats", now: datetime) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ def _counters(one: "SessionErrorStats", now: datetime) -> tuple[str, ...]:
         str(one.messages_recovered),
         str(one.messages_lost),
         str(one.messages_pending),
-        when(one.last_error_at, now),
+        in_column(one.last_error_at, now),
     )
 
 

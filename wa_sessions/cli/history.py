@@ -24,7 +24,7 @@ from wa_sessions.cli.options import (
     chosen,
 )
 from wa_sessions.cli.table import Column, table
-from wa_sessions.cli.times import iso, when
+from wa_sessions.cli.times import in_column, iso
 from wa_sessions.cli.workers import short_name
 from wa_sessions.errors import UsageError, WaSessionsError
 from wa_sessions.keys.phone_ref import parse_phone
@@ -43,12 +43,12 @@ app = typer.Typer(
 
 _COLUMNS = (
     Column("OPERATION"),
-    Column("WHEN"),
+    Column("WHEN (UTC)", drops=4),
     Column("WHAT"),
     Column("PHONE"),
-    Column("KEYS", right=True),
-    Column("BY", flexible=True),
-    Column("UNDO"),
+    Column("KEYS", right=True, drops=2),
+    Column("BY", flexible=True, drops=1),
+    Column("UNDO", drops=3),
 )
 
 
@@ -87,7 +87,7 @@ def operations(
         case Output.TSV:
             terminal.write(*terminal.tsv([_row(one) for one in listed.operations], _NAMES))
         case Output.TABLE:
-            terminal.write(*_listed(listed, datetime.now().astimezone()))
+            terminal.write(*_listed(listed, datetime.now(UTC)))
 
 
 def restore(
@@ -178,10 +178,14 @@ def restore(
             progress=progress,
         )
     terminal.show(output, _restored(done), _restored_lines(done))
+    failure = None
     if done.failed:
         first, count = done.failed[0], len(done.failed)
         more = f" (and {count - 1} more)" if count > 1 else ""
-        raise WaSessionsError(f"{count} of {count + len(done.phones)} phones were not restored: {first.error}{more}")
+        failure = WaSessionsError(
+            f"{count} of {count + len(done.phones)} phones were not restored: {first.error}{more}"
+        )
+    terminal.raise_each(failure, done.down)
 
 
 @app.command("purge", epilog="Example: wa-sessions quarantine purge --older-than 14d --yes", no_args_is_help=True)
@@ -282,7 +286,7 @@ def _listed(listed: "OperationList", now: datetime) -> list[str]:
     rows = [
         (
             one.id,
-            when(one.at, now),
+            in_column(one.at, now),
             one.action.replace("_", " "),
             _subject(one),
             str(one.keys),
@@ -291,7 +295,7 @@ def _listed(listed: "OperationList", now: datetime) -> list[str]:
         )
         for one in listed.operations
     ]
-    return table(_COLUMNS, rows, terminal.width(), [None] * len(_COLUMNS))
+    return table(_COLUMNS, rows, terminal.table_width(), [None] * len(_COLUMNS))
 
 
 def _subject(one: "Operation") -> str:

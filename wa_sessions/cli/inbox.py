@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,7 +23,7 @@ from wa_sessions.cli.options import (
     phone_or_all,
 )
 from wa_sessions.cli.table import Column, table
-from wa_sessions.cli.times import due, iso, when
+from wa_sessions.cli.times import due, in_column, iso
 
 if TYPE_CHECKING:
     from wa_sessions.actions.inbox import InboxChange, InboxListing
@@ -52,10 +52,10 @@ _COLUMNS = (
     Column("CAME"),
     Column("CHAT", flexible=True),
     Column("MESSAGE", flexible=True),
-    Column("TRIED", right=True),
-    Column("NEXT"),
-    Column("ERROR", flexible=True),
-    Column("KIND", flexible=True),
+    Column("TRIED", right=True, drops=3),
+    Column("NEXT", drops=4),
+    Column("ERROR", flexible=True, drops=2),
+    Column("KIND", flexible=True, drops=1),
 )
 _NAMES = (
     *("phone_id", "phone", "chat", "sender", "message_id", "kind", "received_at", "attempts", "next_at", "error"),
@@ -244,19 +244,19 @@ def _data(found: "InboxListing", row: "Listed") -> dict[str, Any]:
 
 def _lines(found: "InboxListing", known: set[str]) -> Iterator[str]:
     """The table without the columns that say the same of every row, as it was asked for."""
-    totals, now = _totals(found), datetime.now().astimezone()
+    totals, now = _totals(found), datetime.now(UTC)
     if found.rows:
         rows = [
             (
-                *(found.phones[row.phone_id].number, when(row.received_at, now), row.chat, row.message_id),
+                *(found.phones[row.phone_id].number, in_column(row.received_at, now), row.chat, row.message_id),
                 *(str(row.attempts), _next(row, now), row.error or "", row.kind),
             )
             for row in found.rows
         ]
         shown = [n for n, column in enumerate(_COLUMNS) if column.title not in known]
         cells = [[row[n] for n in shown] for row in rows]
-        yield from table([_COLUMNS[n] for n in shown], cells, terminal.width(), [None] * len(shown))
-    yield f"{_counted(totals['waiting'])} waiting, {totals['dead']} set aside"
+        yield from table([_COLUMNS[n] for n in shown], cells, terminal.table_width(), [None] * len(shown))
+    yield f"{_counted(totals['waiting'])} waiting, {totals['dead']} set aside{' (times are UTC)' if found.rows else ''}"
 
 
 def _next(row: "Listed", now: datetime) -> str:

@@ -77,7 +77,7 @@ def _card(found: "Keys") -> list[str]:
     size = f"{found.bytes / 1000:.0f} kB" if found.bytes >= 1000 else f"{found.bytes} bytes"
     summary = f"  {found.total} keys in the {holder.store} store, {size}"
     rows = [(name, str(count)) for name, count in found.by_type.items()]
-    return [_title(holder), summary, "", *table(_COLUMNS, rows, terminal.width(), [None, None])]
+    return [_title(holder), summary, "", *table(_COLUMNS, rows, terminal.table_width(), [None, None])]
 
 
 def _title(holder: "Holder") -> str:

@@ -41,7 +41,8 @@ def qr(
     """Show the QR that a phone is to scan now. Whoever scans it links a device: show it to nobody else.
     \f
     It needs no right but SELECT on the backend's tables. The file has mode 0600 and is replaced whole. A code that is
-    older than WhatsApp lets one live is shown with a warning on stderr. `--watch` looks once a second.
+    older than WhatsApp lets one live is shown with a warning on stderr, and so is one that does not fit the terminal,
+    with the lines and columns that it needs. `--watch` looks once a second.
 
     JSON: `phone_id`, `phone`, `organization_id`, `status`, `qr` (the raw text, null if there is none), `updated_at`,
     `file` (null without `--png` or `--svg`). With `--watch` one object a line, whenever the QR or the status changes.
@@ -103,8 +104,17 @@ def _show(
             terminal.write(*terminal.tsv([data], list(data))[1 if again else 0 :])
         case Output.TABLE if found.code:
             terminal.write(*_lines(found.phone.number, found.code, file, again=again))
+            _say_where_it_does_not_fit(found, file)
     if sys.stdout:
         sys.stdout.flush()
+
+
+def _say_where_it_does_not_fit(found: "CurrentQr", file: Path | None) -> None:
+    from wa_sessions.cli.qr_code import too_large
+
+    if found.code and file is None and (words := too_large(found.code, terminal.room(sys.stdout))):
+        sys.stdout.flush()
+        terminal.say(words.replace("PHONE", found.phone.number))
 
 
 def _lines(number: str, code: str, file: Path | None, *, again: bool) -> list[str]:
@@ -114,7 +124,8 @@ def _lines(number: str, code: str, file: Path | None, *, again: bool) -> list[st
 
     screen = bool(sys.stdout and sys.stdout.isatty())
     clear = terminal.ours(_CLEAR) if again and screen and os.environ.get("TERM") != "dumb" else ""
-    return [f"{clear}{number}: {_SCAN}", terminal.ours(drawn(code, terminal=screen))]
+    room = terminal.room(sys.stdout)
+    return [f"{clear}{number}: {_SCAN}", terminal.ours(drawn(code, terminal=screen, room=room))]
 
 
 def _data(found: "CurrentQr", file: Path | None) -> dict[str, Any]:

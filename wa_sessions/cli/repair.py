@@ -47,8 +47,9 @@ def clean_app_state(
 ) -> None:
     """Mend Bad Decrypt: the app state syncs anew. Its versions go to quarantine.
     \f
-    The sync keys stay. A worker that runs the phone closes its connection, takes the versions and connects again; a
-    connected `baileys` phone needs its Node process stopped meanwhile.
+    The sync keys stay. A worker that runs the phone closes its connection, takes the versions and connects again. A
+    `baileys` phone needs its Node process stopped meanwhile, unless its status is known to mean that nothing runs it
+    (`disconnected`, `logged_out`, `pending`).
 
     JSON: `operation` (null where nothing was taken), `matched` (rows selected before), `quarantined`, `left` (selected
     rows that are still there), `by_type`, `dry_run`, `undo` (the command), `phones` (for each `phone_id`, `phone`,
@@ -56,8 +57,9 @@ def clean_app_state(
     for one phone its fields stand beside these too. Of many phones those that cannot be changed are left as they are,
     and the exit code is 1.
 
-    Exit: 0 (also where there was nothing to take), 1 (no schema, a right is missing, a stop or start command failed, no
-    answer from the worker in 30 s), 2 (two organizations, a `waba` phone), 3, 4, 5 (a connected `baileys` phone), 6.
+    Exit: 0 (also where there was nothing to take), 1 (no schema, a right is missing, the stop command failed, or the
+    start command did, after the result; no answer from the worker in 30 s), 2 (two organizations, a `waba` phone), 3,
+    4, 5 (a connected `baileys` phone), 6.
 
     Replaces: `node scripts/clean-app-state.js <number> <orgId>`, which took the sync keys too.
     """
@@ -143,12 +145,13 @@ def force_close(
     """Close a session until run or restart. Its WebSocket is closed, counters are cleared, keys are kept.
     \f
     Status `disconnected`; with `--logout` `logged_out`, and nothing is unlinked at WhatsApp. Its worker does it; where
-    none runs the phone, the database part is done here: the Node process of a `baileys` phone has to be restarted.
+    none runs the phone, the database part is done here. Nobody but the Node process can close the session of a
+    `baileys` phone, so that has to be stopped meanwhile.
 
     JSON: as of `clean-app-state`, and of each phone `keys`, which is `quarantined`. `operation` is null without
     `--logout`; `undo` then is the command that connects again.
 
-    Exit: as of `clean-app-state`; 5 for a connected `baileys` phone with `--logout` alone.
+    Exit: as of `clean-app-state`.
 
     Replaces: `DELETE FROM "BaileysAuth" WHERE "phoneJid" = '<number>'` and `UPDATE "OrganizationPhone" SET status =
     'logged_out' WHERE "phoneJid" LIKE '<number>%'` (with `--logout`), and `forceCloseSession`.

@@ -1,7 +1,7 @@
 """``report``: the figures of a week, in the terminal or as one HTML page."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     Column("PHONE"),
-    Column("NAME", flexible=True),
+    Column("NAME", flexible=True, drops=9),
     Column("UP", right=True),
-    Column("SEEN", right=True),
-    Column("MAC", right=True),
-    Column("DEC", right=True),
-    Column("REPAIRS", right=True),
-    Column("CLOSES", right=True),
-    Column("QR", right=True),
-    Column("LOST", right=True),
-    Column("ENDS", right=True),
+    Column("SEEN", right=True, drops=5),
+    Column("MAC", right=True, drops=8),
+    Column("DEC", right=True, drops=7),
+    Column("REPAIRS", right=True, drops=4),
+    Column("CLOSES", right=True, drops=6),
+    Column("QR", right=True, drops=3),
+    Column("LOST", right=True, drops=2),
+    Column("ENDS", right=True, drops=1),
 )
 _PHONE = ("phone_id", "phone", "organization_id", "display_name")
 _FIGURES = ("availability", "observed_seconds", "up_seconds", "errors", "repairs", "closes", "pairings", "messages")
@@ -83,9 +83,9 @@ def report(
         if str(html) == "-":
             raise UsageError("a page is written whole, which stdout cannot be: name a file")
         whole_file.target(html, force=force)
-    now = datetime.now().astimezone()
+    now = datetime.now(UTC)
     with terminal.opened(database_url) as opened:
-        found = action.report(opened, ref, org, since=oldest.astimezone(now.tzinfo), until=now)
+        found = action.report(opened, ref, org, since=oldest.astimezone(UTC), until=now)
     if html:
         from wa_sessions.cli.report_page import page
 
@@ -163,7 +163,7 @@ def _shown(found: "Report", since: str) -> Iterable[str]:
         yield f"{margin}each column {each_step(found)}"
     yield ""
     rows = [_row(one) for one in found.phones]
-    yield from table(_COLUMNS, rows, wide, [None] * len(_COLUMNS)) if rows else ["no phones"]
+    yield from table(_COLUMNS, rows, terminal.table_width(), [None] * len(_COLUMNS)) if rows else ["no phones"]
     for note in notes(found):
         yield from ["", *wrap(note, wide)]
 

@@ -254,7 +254,10 @@ def _nothing(_number: str, _code: str) -> None:
 
 
 def _draw(number: str, code: str) -> None:
-    from wa_sessions.cli.qr_code import drawn
+    from wa_sessions.cli.qr_code import drawn, too_large
 
+    room = terminal.room(sys.stderr)
     head = f"{number}: scan this with WhatsApp on the phone, under Linked devices (it is renewed by itself)"
-    terminal.narrate(f"{head}\n{terminal.ours(drawn(code, terminal=sys.stderr.isatty()))}")
+    terminal.narrate(f"{head}\n{terminal.ours(drawn(code, terminal=sys.stderr.isatty(), room=room))}")
+    if words := too_large(code, room):
+        terminal.say(words.replace("PHONE", number))

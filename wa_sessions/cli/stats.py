@@ -2,15 +2,18 @@
 
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, PhoneArgument, chosen
-from wa_sessions.cli.times import due, short, when
+from wa_sessions.cli.table import Column
+from wa_sessions.cli.times import due, in_column, short, when
+from wa_sessions.health.sentences import counted
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
@@ -20,10 +23,24 @@ if TYPE_CHECKING:
 MOST_ADVICE = 10
 _WORKER = ("id", "host", "pid", "since", "state")
 _KEYS = ("store", "keys", "keys_by_type")
-_COLOURS = {"ok": "32", "warning": "33", "critical": "1;31", "unknown": "2"}
+_COLOURS = {"ok": "32", "warning": "33", "critical": "1;31", "unknown": "2", "down": "1;31"}
+NOT_KNOWN = "\u2013"
+_COLUMNS = (
+    Column("PHONE"),
+    Column("ORG", right=True, drops=4),
+    Column("NAME", flexible=True, drops=8),
+    Column("STATUS"),
+    Column("HEALTH"),
+    Column("MAC", drops=7),
+    Column("DEC", drops=6),
+    Column("KEYS", right=True, drops=5),
+    Column("CONNECTED", drops=3),
+    Column("STORE", flexible=True, drops=2),
+    Column("WORKER", flexible=True, drops=1),
+)
 KINDS = {"bad_mac": "Bad MAC", "bad_decrypt": "Bad Decrypt"}
 _LABEL = 13
-_COMMAND = re.compile(r"wa-sessions [a-z][a-z-]*(?: (?:--[a-z0-9-]+|[A-Z]+|[0-9]+|op-\S*[a-z0-9]))*")
+_COMMAND = re.compile(r"wa-sessions [a-z][a-z-]*(?: (?:--[a-z0-9-]+|[A-Z]+|[0-9]+|op-\S*[a-z0-9]|'#[0-9]+'))*")
 _HARD_SPACE = "\xa0"
 
 
@@ -49,7 +66,7 @@ def stats(
     with terminal.opened(database_url) as opened:
         found = session_stats(opened, ref, org)
     data = found.as_dict() if output is Output.JSON else _flat(found)
-    terminal.show(output, data, _card(found, datetime.now().astimezone()))
+    terminal.show(output, data, _card(found, datetime.now(UTC)))
 
 
 def sessions(
@@ -68,10 +85,13 @@ def sessions(
 ) -> None:
     """List all phones. With the health of their sessions, and how many keys they have.
     \f
-    Below the table stand those that need somebody. Filters narrow together. `--unhealthy` are those with severity
-    `warning` or `critical`, those that only a person can mend, those of which a message is set aside or has waited
-    for its handler for 5 minutes, and, where nobody observes a phone, those with status `logged_out`. `--few-keys`
-    leaves out `waba` phones, which have none. A terminal that is wide enough shows store and worker too.
+    The worst stand first; below the table is how many stand how, who needs somebody, and why the others are not known.
+    HEALTH is the severity, or `down` where no message can come through: by its status, or without a worker that has it
+    connected. Counters of a phone that nobody observes are a dash. Filters narrow together. `--unhealthy` are, as with
+    `u` in `top`, those that are down, `warning` or `critical`, and those of which a message is set aside or has waited
+    for its handler for 5 minutes. `--few-keys` leaves out `waba` phones, which have none. A terminal that is wide
+    enough shows store and worker too; one below 80 columns leaves columns out, and a pipe gets all, whole, unless
+    `COLUMNS` says how wide it is.
 
     JSON: `sessions`, a list; each has [the fields of `stats`](sessions.md#the-fields-of-stats-and-sessions), then
     `store` (`baileys`, `whatsmeow`, null), `keys` and `keys_by_type`, as in `keys`; these two are null for `waba`
@@ -85,10 +105,12 @@ def sessions(
     keys; with `--few-keys`, looking for phones that have suspiciously few.
     """
     output = chosen(output, json=json)
-    from wa_sessions.actions.sessions import fleet
+    from wa_sessions.actions.sessions import fleet, left_out
 
     with terminal.opened(database_url) as opened:
         listed = fleet(opened, organization_id=org, status=status, unhealthy=unhealthy, few_keys=few_keys)
+        for words in left_out(opened):
+            terminal.say(words)
     match output:
         case Output.JSON:
             terminal.write(terminal.as_json({"sessions": [found.as_dict() for found in listed]}))
@@ -96,7 +118,7 @@ def sessions(
             rows = [_flat(found.stats) | _keys(found) for found in listed]
             terminal.write(*terminal.tsv(rows, [*_names(), *_KEYS]))
         case Output.TABLE:
-            terminal.write(*_fleet(listed, datetime.now().astimezone()))
+            terminal.write(*_fleet(listed, datetime.now(UTC)))
 
 
 def _flat(found: "SessionErrorStats") -> dict[str, Any]:
@@ -134,9 +156,9 @@ def _card(found: "SessionErrorStats", now: datetime) -> list[str]:
 
 
 def _facts(found: "SessionErrorStats", now: datetime) -> Iterator[tuple[str, str]]:
-    yield "health", found.severity
-    yield "Bad MAC", f"{found.bad_mac_errors} of {found.max_bad_mac_errors}"
-    yield "Bad Decrypt", f"{found.bad_decrypt_errors} of {found.max_bad_decrypt_errors}"
+    yield "health", found.severity + (f": {found.unknown_reason}" if found.unknown_reason else "")
+    yield "Bad MAC", _counted(found, found.bad_mac_errors, found.max_bad_mac_errors)
+    yield "Bad Decrypt", _counted(found, found.bad_decrypt_errors, found.max_bad_decrypt_errors)
     if found.last_error_at:
         kind = KINDS.get(found.last_error_kind or "", found.last_error_kind or "")
         yield "last error", f"{kind}, {when(found.last_error_at, now)}"
@@ -154,6 +176,12 @@ def _facts(found: "SessionErrorStats", now: datetime) -> Iterator[tuple[str, str
         yield "inbox", words
     yield "worker", _worker(found, now)
     yield "phone", f"#{found.phone_id}, organization {found.organization_id}, {found.connection_type}"
+
+
+def _counted(found: "SessionErrorStats", count: int, limit: int) -> str:
+    if found.observed:
+        return f"{count} of {limit}"
+    return f"{NOT_KNOWN} of {limit}" + (f" ({count} when last seen)" if count else "")
 
 
 def doing(found: "SessionErrorStats", now: datetime) -> str:
@@ -193,24 +221,22 @@ def place(worker: "Worker") -> str:
 def _fleet(listed: "list[Session]", now: datetime) -> list[str]:
     if not listed:
         return ["no phones"]
-    from wa_sessions.cli.table import Column, table
+    from wa_sessions.cli.table import table
 
-    columns = (
-        Column("PHONE"),
-        Column("ORG", right=True),
-        Column("NAME", flexible=True),
-        Column("STATUS"),
-        Column("HEALTH"),
-        Column("MAC"),
-        Column("DEC"),
-        Column("KEYS", right=True),
-        Column("CONNECTED"),
-        Column("STORE", flexible=True),
-        Column("WORKER", flexible=True),
-    )
+    worst_first = sorted(listed, key=lambda found: found.urgency)
     paint = [None] * 4 + [lambda text: terminal.colour(text, _COLOURS[text])] + [None] * 6
-    rows = [_row(found, now) for found in listed]
-    return table(columns, rows, terminal.width(), paint) + _advice([found.stats for found in listed])
+    rows = [_row(found, now) for found in worst_first]
+    shown = table(_COLUMNS, rows, terminal.table_width(), paint)
+    return [*shown, "", *wrapped(_summary(listed)), *_advice([found.stats for found in worst_first])]
+
+
+def _summary(listed: "list[Session]") -> str:
+    """How many phones stand how, the worst first; times in the table are named for their zone here."""
+    from wa_sessions.actions.sessions import Standing
+
+    counts = Counter(found.standing for found in listed)
+    stand = ", ".join(f"{counts[standing]} {standing}" for standing in Standing if counts[standing])
+    return f"{counted(len(listed), 'phone')}: {stand} (times are UTC)"
 
 
 def _row(found: "Session", now: datetime) -> tuple[str, ...]:
@@ -220,18 +246,23 @@ def _row(found: "Session", now: datetime) -> tuple[str, ...]:
         str(stats.organization_id),
         terminal.plain(stats.display_name or ""),
         terminal.plain(stats.status),
-        stats.severity,
-        f"{stats.bad_mac_errors}/{stats.max_bad_mac_errors}",
-        f"{stats.bad_decrypt_errors}/{stats.max_bad_decrypt_errors}",
+        found.standing,
+        counter(stats, stats.bad_mac_errors, stats.max_bad_mac_errors),
+        counter(stats, stats.bad_decrypt_errors, stats.max_bad_decrypt_errors),
         "-" if found.keys is None else str(found.keys),
-        when(stats.last_connected_at, now),
+        in_column(stats.last_connected_at, now),
         found.store or "",
         place(stats.worker) if stats.worker else "",
     )
 
 
+def counter(stats: "SessionErrorStats", count: int, limit: int) -> str:
+    """A counter and its limit; silence is not health, so nothing is said of a phone that nobody observes."""
+    return f"{count}/{limit}" if stats.observed else NOT_KNOWN
+
+
 def _advice(listed: "list[SessionErrorStats]") -> list[str]:
-    """Whom to look at first, below the table."""
+    """Whom to look at first, below the table, and why the others are not known."""
     from wa_sessions.actions.advice import needs_operator, next_step
 
     lines: list[str] = []
@@ -240,13 +271,24 @@ def _advice(listed: "list[SessionErrorStats]") -> list[str]:
         lines += wrapped(f"{found.phone}: {next_step(found)}")
     if len(urgent) > MOST_ADVICE:
         lines.append(f"… and {len(urgent) - MOST_ADVICE} more need somebody")
-    alone = sum(found.unknown_because == "no_worker" for found in listed)
-    if alone:
-        lines += wrapped(f"no worker runs {alone} of the neonize phones: wa-sessions run")
-    if any(found.unknown_because in ("no_schema", "no_permission") for found in listed):
-        odd = next(found for found in listed if found.unknown_because in ("no_schema", "no_permission"))
-        lines += wrapped(next_step(odd) or "")
-    return ["", *lines] if lines else []
+    groups: dict[str, list[SessionErrorStats]] = {}
+    for found in listed:
+        if found.unknown_because not in (None, "waba", "not_connected") and found not in urgent:
+            groups.setdefault(str(found.unknown_reason), []).append(found)
+    for reason, found_so in groups.items():
+        lines += wrapped(_of_group(reason, found_so))
+    return lines
+
+
+def _of_group(reason: str, found: "list[SessionErrorStats]") -> str:
+    from wa_sessions.actions.advice import next_step
+
+    first = found[0]
+    if first.unknown_because == "no_worker" and len(found) > 1:
+        return f"no worker runs {len(found)} of the neonize phones: wa-sessions run"
+    who = first.phone if len(found) == 1 else f"{first.phone} and {len(found) - 1} more"
+    command = _COMMAND.search(next_step(first) or "")
+    return f"{who}: {reason}" + (f": {command[0]}" if command and command[0] not in reason else "")
 
 
 def wrapped(text: str) -> list[str]:

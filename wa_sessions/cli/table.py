@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from wa_sessions.plain_text import plain
 
 GAP = "  "
+NARROW, READABLE = 80, 12
 Paint = Callable[[str], str]
 
 
@@ -13,12 +14,14 @@ Paint = Callable[[str], str]
 class Column:
     """A column; ``flexible`` gives way where the table is too wide, and goes where nothing readable is left of it.
 
-    Of several the last gives way first.
+    Of several the last gives way first. On a narrow terminal whole columns go before any is cut: those with ``drops``,
+    in that order, 1 first.
     """
 
     title: str
     right: bool = False
     flexible: bool = False
+    drops: int = 0
 
 
 def table(
@@ -46,14 +49,30 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
     from rich.cells import cell_len
 
     widths = [max(map(cell_len, (column.title, *(row[n] for row in rows)))) for n, column in enumerate(columns)]
-    excess = sum(widths) + len(GAP) * (len(columns) - 1) - width
+    if width < NARROW:
+        _drop(columns, widths, width)
+    excess = _total(widths) - width
     for n, column in reversed(list(enumerate(columns))):
-        if column.flexible and excess > 0:
+        if column.flexible and excess > 0 and widths[n]:
             kept = max(widths[n] - excess, 0)
             kept = kept if kept >= cell_len(column.title) else 0
             excess -= widths[n] - kept + (len(GAP) if kept == 0 else 0)
             widths[n] = kept
     return widths
+
+
+def _drop(columns: Sequence[Column], widths: list[int], width: int) -> None:
+    """Leave whole columns out until what is left fits, a flexible one with as much as can be read of it."""
+    for _, n in sorted((column.drops, n) for n, column in enumerate(columns) if column.drops):
+        least = [min(wide, READABLE) if columns[at].flexible else wide for at, wide in enumerate(widths)]
+        if _total(least) <= width:
+            return
+        widths[n] = 0
+
+
+def _total(widths: Sequence[int]) -> int:
+    shown = [width for width in widths if width]
+    return sum(shown) + len(GAP) * (len(shown) - 1)
 
 
 def _line(

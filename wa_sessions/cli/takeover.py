@@ -323,7 +323,11 @@ def _say_next(moved: "Moved", *, seen: bool, stopped: bool) -> None:
 
 
 def _raise_failures(moved: "Moved") -> None:
+    failure = None
     if moved.failed:
         first, count = moved.failed[0], len(moved.failed)
         more = f" (and {count - 1} more)" if count > 1 else ""
-        raise WaSessionsError(f"{count} of {count + len(moved.phones)} phones stay as they are: {first.error}{more}")
+        failure = WaSessionsError(
+            f"{count} of {count + len(moved.phones)} phones stay as they are: {first.error}{more}"
+        )
+    terminal.raise_each(failure, moved.down)

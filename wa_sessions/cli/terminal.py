@@ -6,11 +6,11 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from wa_sessions import plain_text
 from wa_sessions.cli.options import Output
-from wa_sessions.errors import NotConfirmed
+from wa_sessions.errors import NotConfirmed, WaSessionsError, with_words
 from wa_sessions.plain_text import cell
 from wa_sessions.plain_text import plain as plain
 
@@ -29,6 +29,8 @@ def opened(database_url: str | None, *, may_make: bool = False) -> "Iterator[Ope
     with open_database(database_url, embedded="create" if may_make else "existing") as found:
         if found.made_in:
             say(f"no database was configured: made an embedded one in {found.made_in}")
+        elif found.database.target.folder:
+            say(f"the database is the embedded one in {found.database.target.folder}")
         if found.database.target.shows_password:
             instead = "set WA_SESSIONS_DATABASE_URL, or leave it out and keep it in ~/.pgpass"
             say_password_is_shown("--database-url", instead)
@@ -76,6 +78,14 @@ def progress(what: str, *, wanted: bool = True) -> "Iterator[Callable[[int, int]
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, all_: bar.update(task, completed=done, total=all_)
+
+
+def raise_each(*errors: WaSessionsError | None) -> None:
+    """Raise what went wrong beside a result that was shown: the first error, with the words of all."""
+    raised = [error for error in errors if error is not None]
+    if raised:
+        first, *others = raised
+        raise with_words(first, "; ".join(map(str, others))) if others else first
 
 
 def say(message: str) -> None:
@@ -157,7 +167,28 @@ def colour(text: str, code: str) -> str:
 
 
 def width() -> int:
-    """How wide a table may be: the terminal, or 80 columns where there is none."""
+    """How wide text may be: the terminal, or 80 columns where there is none; ``COLUMNS`` goes first."""
+    return _columns() or USUAL
+
+
+def table_width() -> int:
+    """How wide a table may be: without a terminal as wide as it is, for nobody there misses what was cut."""
+    return _columns() or sys.maxsize
+
+
+def room(stream: TextIO | None) -> tuple[int, int] | None:
+    """How many lines and columns the terminal has that a stream leads to; None where there is none."""
+    if stream is None or not stream.isatty():
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        size = os.get_terminal_size(stream.fileno())
+        if size.lines > 0 and size.columns > 0:
+            return size.lines, size.columns
+    return None
+
+
+def _columns() -> int | None:
     if sys.stdout and sys.stdout.isatty():
         return max(NARROWEST, shutil.get_terminal_size((USUAL, 24)).columns)
-    return USUAL
+    asked = os.environ.get("COLUMNS", "")
+    return max(NARROWEST, int(asked)) if asked.isascii() and asked.isdigit() and int(asked) else None

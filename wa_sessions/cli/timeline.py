@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -78,7 +78,7 @@ def timeline(
         case Output.TSV:
             terminal.write(*terminal.tsv(rows, _ENTRY))
         case Output.TABLE:
-            now = datetime.now().astimezone()
+            now = datetime.now(UTC)
             left_out = [f"earlier entries are left out: --limit {limit}"] if len(rows) == limit else []
             lines = list(story.story(_happened(entry, found.undo(entry), now) for entry in found.entries))
             told = shown(lines, now, terminal.width()) if lines else [f"nothing happened within {since}"]
@@ -90,7 +90,7 @@ def _coming(entries: "Iterable[Entry]", width: int) -> Iterator[tuple[dict[str, 
     before: Line | None = None
     for entry in entries:
         undo = story.undo(entry.event.kind, entry.event.operation_id)
-        (line,) = story.story([_happened(entry, undo, datetime.now().astimezone())])
+        (line,) = story.story([_happened(entry, undo, datetime.now(UTC))])
         yield _row(entry, undo), list(_one(line, before, width))
         before = line
 
@@ -111,7 +111,7 @@ def _one(line: Line, before: Line | None, width: int) -> Iterator[str]:
         yield f"  … quiet for {_lasted(line.at - before.until)}"
     if before is None or before.at.date() != line.at.date():
         yield from [""] * (before is not None)
-        yield f"{line.at:%A} {line.at.day} {line.at:%B %Y}"
+        yield f"{line.at:%A} {line.at.day} {line.at:%B %Y} ({line.at:%Z})"
     long = line.until - line.at >= timedelta(seconds=1)
     within = f", within {_lasted(line.until - line.at)}" if long else ""
     text = terminal.plain(line.text + within)

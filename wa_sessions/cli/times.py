@@ -7,13 +7,23 @@ _UNITS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minute
 
 
 def when(moment: datetime | None, now: datetime) -> str:
-    """A moment as seen from ``now``, both with a zone; days and clock times in the zone of ``now``.
+    """A moment as seen from ``now``, both with a zone; days and clock times in UTC, as everywhere.
 
     >>> now = datetime(2026, 1, 15, 18, 0, tzinfo=UTC)
     >>> [when(now - timedelta(**ago), now) for ago in ({"seconds": 40}, {"minutes": 3}, {"hours": 2}, {"days": 30})]
-    ['40 s ago', '3 min ago', 'today 16:00', '16 Dec 2025']
+    ['40 s ago', '3 min ago', 'today 16:00 UTC', '16 Dec 2025']
     >>> when(now + timedelta(minutes=3), now)
     'in 3 min'
+    """
+    text = in_column(moment, now)
+    return f"{text} UTC" if ":" in text else text
+
+
+def in_column(moment: datetime | None, now: datetime) -> str:
+    """The same where the zone stands at the head of the table.
+
+    >>> in_column(datetime(2026, 1, 15, 16, 0, tzinfo=UTC), datetime(2026, 1, 15, 18, 0, tzinfo=UTC))
+    'today 16:00'
     """
     if moment is None:
         return "never"
@@ -24,7 +34,7 @@ def when(moment: datetime | None, now: datetime) -> str:
         seconds = int(distance.total_seconds())
         near = f"{seconds} s" if seconds < 60 else f"{seconds // 60} min"
         return f"{near} ago" if moment < now else f"in {near}"
-    return _on_a_day(moment.astimezone(now.tzinfo), now)
+    return _on_a_day(moment.astimezone(UTC), now.astimezone(UTC))
 
 
 def due(moment: datetime | None, now: datetime) -> str:
@@ -50,9 +60,9 @@ def day(moment: datetime) -> str:
     """A moment in its own zone, for a headline.
 
     >>> day(datetime(2026, 1, 5, 8, 30, tzinfo=UTC))
-    '5 Jan 2026 08:30'
+    '5 Jan 2026 08:30 UTC'
     """
-    return f"{moment.day} {moment:%b %Y %H:%M}"
+    return f"{moment.day} {moment:%b %Y %H:%M %Z}"
 
 
 def iso(moment: datetime | None) -> str | None:

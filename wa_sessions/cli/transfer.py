@@ -117,6 +117,7 @@ def export(
             with terminal.progress("saving") as progress:
                 done = export_phone(opened, ref, file, org, progress=progress, **where, **how)
     _show_exported(done, output)
+    terminal.raise_each(done.down)
 
 
 def import_(
@@ -188,6 +189,7 @@ def import_(
     show_moved(moved, output, "imported", everyone=False)
     if not dry_run:
         _say_next(moved, seen=opened.backend.has_connection_type, started=node is not None)
+    terminal.raise_each(moved.down)
 
 
 def _show_copy(done: "BackedUp", output: Output) -> None:

@@ -1,7 +1,7 @@
 """``workers``, ``drain`` and ``move``: who runs which phones, and having that changed."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     Column("WORKER"),
-    Column("SCOPE"),
+    Column("SCOPE", drops=5),
     Column("CONNECTED", right=True),
     Column("STATE"),
-    Column("SEEN", right=True),
-    Column("UP", right=True),
-    Column("VERSION", flexible=True),
-    Column("HOSTS", right=True, flexible=True),
+    Column("SEEN", right=True, drops=4),
+    Column("UP", right=True, drops=3),
+    Column("VERSION", flexible=True, drops=2),
+    Column("HOSTS", right=True, flexible=True, drops=1),
 )
 _NAMES = (
     *("id", "worker", "host", "pid", "version", "scope", "state", "draining", "phones", "connected", "hosts"),
@@ -90,7 +90,7 @@ def workers(
         case Output.TSV:
             terminal.write(*terminal.tsv([one.as_dict() for one in found.workers], _NAMES))
         case Output.TABLE:
-            terminal.write(*_listed(found, datetime.now().astimezone()))
+            terminal.write(*_listed(found, datetime.now(UTC)))
 
 
 def drain(
@@ -190,7 +190,7 @@ def _listed(found: "WorkerList", now: datetime) -> list[str]:
     rows = [_row(one, now) for one in found.workers]
     paint = [None] * 3 + [_painted] + [None] * 4
     notes = [*_notes(found), *_alone(found)]
-    lines = table(_COLUMNS, rows, terminal.width(), paint)
+    lines = table(_COLUMNS, rows, terminal.table_width(), paint)
     return [*lines, "", *notes] if notes else lines
 
 

@@ -40,7 +40,8 @@ def table(backend: Backend) -> AuthTable:
 
 def sums(conn: Connection, backend: Backend, organization_id: int, number: str) -> Sums:
     """Number by type and size of a phone's keys, read through the primary key."""
-    values = {"organization_id": organization_id, "number": number}
+    values = {"organization_id": str(organization_id), "number": number}
+    table(backend).require_readable()
     return Sums.of(conn.execute(_on(_SQL.sums, backend), values))
 
 
@@ -48,8 +49,11 @@ def counts(
     conn: Connection, backend: Backend, organization_id: int | None = None
 ) -> dict[tuple[int, str], dict[str, int]]:
     """Keys by type of all numbers that have any, by organization and number."""
-    rows = conn.execute(_on(_SQL.counts, backend), {"organization_id": organization_id})
-    return {(row["organization_id"], row["number"]): row["by_type"] for row in rows}
+    scope = _SQL.everybody if organization_id is None else _SQL.of_organization
+    statement = _SQL.counts.format(auth_table=table(backend).identifier, key_type=_SQL.key_type, scope=scope)
+    found = conn.execute(statement, {"organization_id": str(organization_id)})
+    rows = [row for row in found if str(row["organization_id"]).isdigit()]
+    return {(int(row["organization_id"]), row["number"]): row["by_type"] for row in rows}
 
 
 def names(
@@ -63,7 +67,13 @@ def names(
     limit: int,
 ) -> list[str]:
     """The names of a phone's keys in the database's order, those after a name, at most ``limit``."""
-    values = {"organization_id": organization_id, "number": number, "type": key_type, "after": after, "limit": limit}
+    values = {
+        "organization_id": str(organization_id),
+        "number": number,
+        "type": key_type,
+        "after": after,
+        "limit": limit,
+    }
     return [row["name"] for row in conn.execute(_on(_SQL.names, backend), values)]
 
 

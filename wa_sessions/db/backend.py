@@ -1,6 +1,8 @@
 """The Node backend's tables, found by name in the schemas of the search path. They are never altered."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from psycopg.sql import Identifier
 
@@ -10,16 +12,40 @@ from wa_sessions.errors import DatabaseError
 
 PHONES = "OrganizationPhone"
 NEWEST, OLDER = "baileys_auth", "BaileysAuth"
+BYTES = "bytea"
 
 
 @dataclass(frozen=True, slots=True)
 class AuthTable:
-    """Where the backend keeps auth keys; the older shape has an ``id`` and a ``bytea`` value."""
+    """Where the backend keeps auth keys; the older shape has an ``id`` and a ``bytea`` value.
+
+    ``value_type``: of the values, as Postgres calls it.
+    """
 
     schema: str
     name: str
     columns: frozenset[str]
-    binary: bool
+    value_type: str
+
+    @property
+    def binary(self) -> bool:
+        """Whether the values are bytes."""
+        return self.value_type == BYTES
+
+    @property
+    def unreadable(self) -> str | None:
+        """What to tell of values that are JSON to Postgres, so that none comes back byte for byte; None elsewhere."""
+        if self.value_type not in ("json", "jsonb"):
+            return None
+        return (
+            f'"value" of "{self.name}" is of the type {self.value_type}: supported are text and bytea, so its keys '
+            "cannot be read or moved; nothing was changed"
+        )
+
+    def require_readable(self) -> None:
+        """Raise DatabaseError where the values are of a type that is not supported."""
+        if self.unreadable:
+            raise DatabaseError(self.unreadable)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -34,11 +60,15 @@ class AuthTable:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """What the backend's schema has: ``auth`` is None and ``phone_columns`` empty where a table is absent."""
+    """What the backend's schema has: ``auth`` is None and ``phone_columns`` empty where a table is absent.
+
+    ``enums``: the columns of phones that take certain words alone: the type's name and those words.
+    """
 
     auth: AuthTable | None
     phone_columns: frozenset[str]
     phone_schema: str
+    enums: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
 
     @property
     def has_phones(self) -> bool:
@@ -55,6 +85,17 @@ class Backend:
         """The name of the table of phones for SQL."""
         return Identifier(self.phone_schema, PHONES)
 
+    def word(self, column: str, word: str) -> str:
+        """The word as the column spells it. Raises DatabaseError where the column's type does not have it."""
+        kind, words = self.enums.get(column, ("", ()))
+        found = next((one for one in words if one.casefold() == word.casefold()), None)
+        if not words or found is not None:
+            return found or word
+        raise DatabaseError(
+            f'"{column}" of "{PHONES}" is the enum {kind}, which has no {word!r} but {", ".join(words)}; nothing was '
+            f"changed. Add it, in the backend's own schema too: ALTER TYPE {kind} ADD VALUE '{word}'"
+        )
+
     def require_phones(self) -> None:
         """Raise DatabaseError where there is no table of phones."""
         if not self.has_phones:
@@ -68,6 +109,18 @@ class _Table:
     schema: str
     owner: int
     columns: dict[str, str]
+    enums: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+
+
+def as_stored(organization_id: int | None) -> str | None:
+    """An organization for a query: Postgres then takes it for whatever the backend's column is."""
+    return None if organization_id is None else str(organization_id)
+
+
+def organization_of(value: Any) -> int | None:
+    """An organization as the backend has it, if that is a whole number, also one that is written as text."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def detect(conn: Connection) -> Backend:
@@ -82,7 +135,7 @@ def detect(conn: Connection) -> Backend:
     found = [auth for auth in found if tables[auth.name].owner == phones.owner] or found
     if len(found) == 2 and not _has_rows(conn, found[0]):
         found.reverse()
-    return Backend(found[0] if found else None, frozenset(phones.columns), phones.schema)
+    return Backend(found[0] if found else None, frozenset(phones.columns), phones.schema, dict(phones.enums))
 
 
 def create_tables(conn: Connection) -> Backend:
@@ -100,13 +153,15 @@ def _tables(conn: Connection) -> dict[str, _Table]:
         table = tables.setdefault(row["table"], _Table(row["schema"], row["owner"], {}))
         if table.schema == row["schema"]:
             table.columns[row["name"]] = row["type"]
+            if row["words"]:
+                table.enums[row["name"]] = row["type"], tuple(row["words"])
     return tables
 
 
 def _auth_table(name: str, table: _Table | None) -> AuthTable | None:
     if table is None or not table.columns.keys() >= {"organizationId", "phoneJid", "key", "value"}:
         return None
-    return AuthTable(table.schema, name, frozenset(table.columns), table.columns["value"] == "bytea")
+    return AuthTable(table.schema, name, frozenset(table.columns), table.columns["value"])
 
 
 def _has_rows(conn: Connection, table: AuthTable) -> bool:

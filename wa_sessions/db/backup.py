@@ -66,7 +66,7 @@ def keys(conn: Connection, backend: Backend, found: Source, phone: Phone) -> Ite
     if not parts:
         return
     values = {
-        "organization_id": phone.organization_id,
+        "organization_id": str(phone.organization_id),
         "number": phone.number,
         "devices": found.devices.get(phone.number, []),
     }
@@ -91,6 +91,7 @@ def keys_without_phone(conn: Connection, backend: Backend, phones: Sequence[Phon
 def _auth_part(backend: Backend) -> list[Composed]:
     if backend.auth is None:
         return []
+    backend.auth.require_readable()
     return [_SQL.auth_rows.format(name=Literal(backend.auth.name), table=backend.auth.identifier)]
 
 

@@ -18,8 +18,12 @@ FOREIGN = frozenset(
 )  # fmt: skip
 """What Prisma adds to a URL and no driver beneath it knows (its ``sslpassword`` opens its ``sslidentity``)."""
 
+NO_VERIFY = "no-verify"
+"""How node-postgres calls TLS without a look at the certificate; libpq's ``require``."""
+
 _POSTGRES = re.compile(r"postgres(?:ql)?(?:\+\w+)?://", re.IGNORECASE)
 _SCHEME = re.compile(r"([a-zA-Z][\w+.-]*)://")
+_ASSIGNMENT = re.compile(r"""(?:export\s+)?[A-Z][A-Z0-9_]*\s*[=:]\s*(?=["']?postgres)""")
 URL_HINT = "special characters of a password must be percent-encoded"
 WORDS_HINT = "a value with spaces must be quoted, as in password='…'"
 
@@ -99,6 +103,8 @@ def _for_libpq(query: Mapping[str, str], source: str) -> dict[str, str]:
     for name in query:
         if name.startswith("ssl") and name not in kept and name not in FOREIGN:
             raise DatabaseError(f"{source} has a parameter {name!r}, which libpq does not know: is it sslmode?")
+    if kept.get("sslmode") == NO_VERIFY:
+        kept["sslmode"] = "require"
     if "sslcert" in kept and "sslkey" not in kept:  # Prisma's sslcert is the authority's certificate
         authority = kept.pop("sslcert")
         if query.get("sslaccept") == "strict":
@@ -125,6 +131,9 @@ def _checked(text: str, source: str) -> str:
 
 
 def _unquoted(text: str) -> str:
+    """What stands in quotes, or behind a variable's name where a line of an env file was pasted whole."""
+    if assigned := _ASSIGNMENT.match(text):
+        text = text[assigned.end() :].rstrip("; ")
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
     return text[1:-1].strip() if quoted else text
 

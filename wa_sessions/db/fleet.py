@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
-from wa_sessions.db.backend import Backend
+from wa_sessions.db.backend import Backend, as_stored, organization_of
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import OPERATOR
 from wa_sessions.db.sql import queries
@@ -48,13 +48,13 @@ def phones(
     values = {
         "me": me,
         "renewed": list(renewed),
-        "organization_id": organization_id,
+        "organization_id": as_stored(organization_id),
         "phone_ids": None if phone_ids is None else list(phone_ids),
     }
     return [
         PhoneRow(
             row["id"],
-            row["organization_id"],
+            organization_of(row["organization_id"]),
             None if row["jid"] is None else number_of(row["jid"]),
             row["connection_type"],
             row["owner"],

@@ -119,6 +119,12 @@ def statuses_given(conn: Connection, phone_ids: list[int]) -> dict[int, str]:
     return {row["phone_id"]: row["status"] for row in rows}
 
 
+def closed_in_logs(conn: Connection, phone_id: int | None = None) -> dict[int, datetime]:
+    """When the Node backend's logs said that it closed a session, of phones whose counters stand at a limit since."""
+    rows = conn.execute(_SQL.closed_in_logs, {"phone_id": phone_id})
+    return {row["phone_id"]: row["at"] for row in rows}
+
+
 def record_event(
     conn: Connection,
     phone_id: int,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from wa_sessions.db.backend import Backend
+from wa_sessions.db.backend import Backend, as_stored
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 
@@ -20,7 +20,7 @@ def of_keys(
     statement = _SQL.of_keys.format(auth_table=backend.auth.identifier)
     listed = sorted(set(names))
     for begin in range(0, len(listed), _AT_ONCE):
-        values = {"names": listed[begin : begin + _AT_ONCE], "organization_id": organization_id}
+        values = {"names": listed[begin : begin + _AT_ONCE], "organization_id": as_stored(organization_id)}
         for row in conn.execute(statement, values):
             found.setdefault(row["name"], set()).add(row["number"])
     return found

@@ -124,7 +124,7 @@ def add_phone(
         "phone_id": phone.id,
         "organization_id": phone.organization_id,
         "number": phone.number,
-        "phone_jid": phone.phone_jid,
+        "phone_jid": phone.phone_jid or None,
         "status": phone.status,
         "status_after": status_after,
         "pairing": pairing,
@@ -214,6 +214,11 @@ class Later:
 
     id: str
     action: str
+
+
+def closes(conn: Connection, phone_id: int | None = None) -> dict[int, str]:
+    """The operation that closed each phone's session last and has its keys, while they can come back, by phone id."""
+    return {row["phone_id"]: row["operation_id"] for row in conn.execute(_SQL.closes, {"phone_id": phone_id})}
 
 
 def went_on(conn: Connection, done: Operation, number: str, pairings: Iterable[str]) -> Later | None:

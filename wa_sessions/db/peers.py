@@ -16,7 +16,7 @@ _SQL = queries("quarantine")
 def completed(conn: Connection, backend: Backend, phone: Phone, peer: Peer) -> Peer:
     """The peer with its number and its LID, as far as the phone's key store maps one to the other."""
     for user in peer.users():
-        if peer.number == user and (lid := _lid_of(conn, backend, phone, user)):
+        if user in peer.numbers() and (lid := _lid_of(conn, backend, phone, user)):
             return replace(peer, lid=lid)
         if peer.lid == user and (number := _number_of(conn, backend, phone, user)):
             return replace(peer, number=number)
@@ -40,6 +40,6 @@ def _mapped(conn: Connection, backend: Backend, phone: Phone, key: str) -> str |
     if backend.auth is None:
         return None
     statement = _SQL.lid_mapping.format(auth_table=backend.auth.identifier)
-    values = {"organization_id": phone.organization_id, "number": phone.number, "key": key}
+    values = {"organization_id": str(phone.organization_id), "number": phone.number, "key": key}
     row = conn.execute(statement, values).fetchone()
     return plain_text(row["value"]) if row else None

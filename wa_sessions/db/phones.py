@@ -1,5 +1,6 @@
 """Phones: rows of the backend's "OrganizationPhone", found by exact number and changed as Prisma would."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -10,11 +11,13 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
 
 from wa_sessions.db import leases
-from wa_sessions.db.backend import Backend
+from wa_sessions.db.backend import Backend, as_stored, organization_of
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import AmbiguousPhone, Conflict, DatabaseError, OwnedByAnother, PhoneNotFound, UsageError
+from wa_sessions.health.reconnect import Status
 from wa_sessions.keys.phone_ref import PhoneRef, device_of, number_of
+from wa_sessions.keys.same_number import nearest, spellings
 
 _SQL = queries("phones")
 _NOW_UTC = SQL("(clock_timestamp() AT TIME ZONE 'UTC')::timestamp(3)")
@@ -31,7 +34,10 @@ KEEP: Final = Keep.KEEP
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """A phone of an organization; ``number`` is the digits of ``phone_jid``, ``device`` its device once paired."""
+    """A phone of an organization; ``number`` is the digits of ``phone_jid``, ``device`` its device once paired.
+
+    Where the backend has not written its JID yet, that is empty, and ``number`` is ``#`` and the row's id.
+    """
 
     id: int
     organization_id: int
@@ -49,8 +55,18 @@ class Phone:
 def list_phones(conn: Connection, backend: Backend, organization_id: int | None = None) -> list[Phone]:
     """All phones, or those of one organization, in order of organization and id."""
     backend.require_phones()
-    rows = conn.execute(_SQL.all.format(phones=backend.phones), {"organization_id": organization_id}).fetchall()
-    return _phones(conn, backend, rows)
+    values = {"organization_id": as_stored(organization_id)}
+    rows = conn.execute(_SQL.all.format(phones=backend.phones), values).fetchall()
+    if rows and not (readable := [row for row in rows if organization_of(row["organizationId"]) is not None]):
+        raise DatabaseError(_no_organization(rows[0]))
+    return _phones(conn, backend, readable if rows else [])
+
+
+def left_out(conn: Connection, backend: Backend) -> list[str]:
+    """What to tell of the rows that ``list_phones`` cannot list, each in a line."""
+    backend.require_phones()
+    rows = conn.execute(_SQL.all.format(phones=backend.phones), {"organization_id": None})
+    return [_no_organization(row) for row in rows if organization_of(row["organizationId"]) is None]
 
 
 def find(conn: Connection, backend: Backend, ref: PhoneRef, organization_id: int | None = None) -> Phone:
@@ -61,10 +77,17 @@ def find(conn: Connection, backend: Backend, ref: PhoneRef, organization_id: int
         keyed: set[int] = set()
     else:
         rows = _rows_of(conn, backend, ref.digits)
-        keyed = organizations_with_keys(conn, backend, ref.digits)
+        number = number_of(rows[0]["phoneJid"]) if rows else ref.digits
+        keyed = organizations_with_keys(conn, backend, number)
+    for row in rows:
+        if organization_of(row["organizationId"]) is None:
+            raise DatabaseError(_no_organization(row))
+        row["organizationId"] = organization_of(row["organizationId"])
     matching = [row for row in rows if organization_id in (None, row["organizationId"])]
     if not matching:
-        raise PhoneNotFound(_not_found(ref, organization_id, {row["organizationId"] for row in rows}, keyed))
+        elsewhere = {row["organizationId"] for row in rows}
+        near = [] if elsewhere or ref.digits is None else _near(conn, backend, ref.digits)
+        raise PhoneNotFound(_not_found(ref, organization_id, elsewhere, keyed, near))
     organizations = {row["organizationId"] for row in matching} | (keyed if organization_id is None else set())
     if len(organizations) > 1:
         raise AmbiguousPhone(_ambiguous(ref, {row["organizationId"] for row in matching}, keyed))
@@ -76,7 +99,7 @@ def find(conn: Connection, backend: Backend, ref: PhoneRef, organization_id: int
 
 def require_alone(conn: Connection, backend: Backend, phone: Phone) -> None:
     """Raise OwnedByAnother where another row of the number is a ``neonize`` phone: the store knows only the number."""
-    rows = _rows_of(conn, backend, phone.number)
+    rows = _rows_of_account(conn, backend, phone.number)
     for other in _phones(conn, backend, rows):
         if other.id != phone.id and other.connection_type == "neonize":
             raise OwnedByAnother(
@@ -93,13 +116,15 @@ def add(
     backend.require_phones()
     if present := _rows_of(conn, backend, number):
         row = present[0]
-        raise UsageError(f"{number} is already phone #{row['id']} of organization {row['organizationId']}")
+        written = number_of(row["phoneJid"])
+        known_as = f", written {written}: WhatsApp knows both as one account" if written != number else ""
+        raise UsageError(f"{number} is already phone #{row['id']} of organization {row['organizationId']}{known_as}")
     values: dict[str, Any] = {
-        "organizationId": organization_id,
+        "organizationId": str(organization_id),
         "phoneJid": f"{number}@s.whatsapp.net",
         "displayName": display_name,
-        "status": "disconnected",
-        "connectionType": "neonize",
+        "status": backend.word("status", "disconnected"),
+        "connectionType": backend.word("connectionType", "neonize"),
     }
     values = {name: value for name, value in values.items() if name in backend.phone_columns}
     cells: dict[str, Composable] = {name: Placeholder(name) for name in values}
@@ -124,7 +149,7 @@ def assign(conn: Connection, backend: Backend, phone: Phone, connection_type: st
     if phone.connection_type == "waba":
         raise UsageError(f"{phone.number} is a waba phone (the official API): it has no keys and cannot be assigned")
     if backend.has_connection_type:
-        _update(conn, backend, phone.id, {"connectionType": connection_type})
+        _update(conn, backend, phone.id, {"connectionType": backend.word("connectionType", connection_type)})
     else:
         conn.execute(_SQL.assign, {"phone_id": phone.id, "connection_type": connection_type})
     leases.announce(conn)
@@ -160,7 +185,14 @@ def referring_tables(conn: Connection, backend: Backend) -> list[str]:
 
 
 def _rows_of(conn: Connection, backend: Backend, number: str) -> list[DictRow]:
-    return conn.execute(_SQL.by_number.format(phones=backend.phones), {"number": number}).fetchall()
+    """The rows of a number; where there are none, those of the same account under its other spelling."""
+    rows = _rows_of_account(conn, backend, number)
+    return [row for row in rows if number_of(row["phoneJid"]) == number] or rows
+
+
+def _rows_of_account(conn: Connection, backend: Backend, number: str) -> list[DictRow]:
+    values = {"numbers": list(spellings(number))}
+    return conn.execute(_SQL.by_number.format(phones=backend.phones), values).fetchall()
 
 
 def _update(
@@ -169,6 +201,10 @@ def _update(
     backend.require_phones()
     cells: dict[str, Composable] = {name: Placeholder(name) for name in values}
     cells |= {"updatedAt": _NOW_UTC} | ({"lastConnectedAt": _NOW_UTC} if connected_now else {})
+    if "status" in backend.enums and "status" in values:
+        values = values | {"status": backend.word("status", values["status"])}
+    elif "status" in cells:
+        cells["status"] = _SQL.status_as_it_is_spelled
     changes = [
         SQL("{} = {}").format(Identifier(name), cell) for name, cell in cells.items() if name in backend.phone_columns
     ]
@@ -203,7 +239,8 @@ def organizations_with_keys(conn: Connection, backend: Backend, number: str) -> 
     if backend.auth is None:
         return set()
     statement = _SQL.organizations_with_keys.format(auth_table=backend.auth.identifier)
-    return {row["id"] for row in conn.execute(statement, {"number": number})}
+    found = (organization_of(row["id"]) for row in conn.execute(statement, {"number": number}))
+    return {organization for organization in found if organization is not None}
 
 
 def _phones(conn: Connection, backend: Backend, rows: list[DictRow]) -> list[Phone]:
@@ -219,20 +256,38 @@ def _assignments(conn: Connection) -> dict[int, str]:
 
 
 def _phone(row: DictRow, assigned: dict[int, str]) -> Phone:
-    jid = row["phoneJid"]
+    jid = row["phoneJid"] or ""
     return Phone(
         id=row["id"],
-        organization_id=row["organizationId"],
-        number=number_of(jid),
+        organization_id=int(row["organizationId"]),
+        number=number_of(jid) or f"#{row['id']}",
         phone_jid=jid,
         device=device_of(jid),
         display_name=row.get("displayName"),
-        status=row["status"],
+        status=_status(row["status"]),
         connection_type=row.get("connectionType") or assigned.get(row["id"], "baileys"),
         last_connected_at=_utc(row.get("lastConnectedAt")),
         qr_code=row.get("qrCode"),
         updated_at=_utc(row.get("updatedAt")),
     )
+
+
+def _no_organization(row: DictRow) -> str:
+    value = str(row["organizationId"])[:40]
+    return (
+        f'phone #{row["id"]} is left out: its "organizationId" is {value!r}, and supported are whole numbers, which '
+        "may be text"
+    )
+
+
+def _status(text: str | None) -> str:
+    """The backend's word, in the spelling that we know if it is one of those.
+
+    >>> _status("LOGGED_OUT"), _status("syncing")
+    ('logged_out', 'syncing')
+    """
+    word = text or ""
+    return word.lower() if word.lower() in set(Status) else word
 
 
 def _utc(moment: datetime | None) -> datetime | None:
@@ -242,7 +297,15 @@ def _utc(moment: datetime | None) -> datetime | None:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _not_found(ref: PhoneRef, organization_id: int | None, elsewhere: set[int], keyed: set[int]) -> str:
+def _near(conn: Connection, backend: Backend, digits: str) -> list[str]:
+    """Numbers of phones that may have been meant."""
+    rows = conn.execute(_SQL.jids.format(phones=backend.phones))
+    return nearest(digits, (number_of(row["jid"]) for row in rows))
+
+
+def _not_found(
+    ref: PhoneRef, organization_id: int | None, elsewhere: set[int], keyed: set[int], near: Sequence[str]
+) -> str:
     where = f" in organization {organization_id}" if organization_id is not None else ""
     if elsewhere:
         return f"no phone {ref}{where}: it is in organization {_listed(elsewhere)}"
@@ -250,7 +313,10 @@ def _not_found(ref: PhoneRef, organization_id: int | None, elsewhere: set[int], 
         return f"no phone has the id {ref}{where}: wa-sessions sessions lists all"
     org = organization_id if organization_id is not None else "N"
     keys = f" (auth keys of it stand in organization {_listed(keyed)})" if keyed else ""
-    return f"no phone {ref}{where}{keys}: add it with wa-sessions add {ref} --org {org}"
+    meant = f"did you mean {' or '.join(near)}? All phones" if near else "all phones"
+    return (
+        f"no phone {ref}{where}{keys}: {meant}: wa-sessions sessions; or add it with wa-sessions add {ref} --org {org}"
+    )
 
 
 def _ambiguous(ref: PhoneRef, organizations: set[int], keyed: set[int]) -> str:

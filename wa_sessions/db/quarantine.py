@@ -84,7 +84,8 @@ def pairing_of(conn: Connection, backend: Backend, phone: Phone) -> str | None:
         return ",".join(whatsmeow.device_of(conn, phone.number)) or None
     if backend.auth is None:
         return None
-    values = {"organization_id": phone.organization_id, "number": phone.number}
+    backend.auth.require_readable()
+    values = {"organization_id": str(phone.organization_id), "number": phone.number}
     row = conn.execute(_SQL.creds.format(auth_table=backend.auth.identifier), values).fetchone()
     return pairing_mark(row["value"]) if row else None
 
@@ -203,7 +204,7 @@ def _selected(conn: Connection, backend: Backend, phone: Phone, selection: Selec
                     yield _of_device(table, jid, names)
     elif phone.connection_type == "baileys" and backend.auth is not None:
         values = {
-            "organization_id": phone.organization_id,
+            "organization_id": str(phone.organization_id),
             "number": phone.number,
             "types": sorted(selection.types) if selection.types is not None else None,
             "names": names,

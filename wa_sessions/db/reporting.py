@@ -8,7 +8,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.health.availability import Change
 from wa_sessions.health.entry_kinds import DOWN, UNSEEN, UP
-from wa_sessions.health.figures import COUNTED, Window
+from wa_sessions.health.figures import COUNTED, NODE_QR, Window
 
 _SQL = queries("reporting")
 _CHANGES = [str(kind) for kind in (*UP, *DOWN, *UNSEEN)]
@@ -33,6 +33,7 @@ def counts(conn: Connection, over: Window, *, phone_id: int | None, organization
         "since": over.since,
         "until": over.until,
         "kinds": _KINDS,
+        "node_qr": NODE_QR,
         "phone_id": phone_id,
         "organization_id": organization_id,
     }

@@ -3,6 +3,7 @@
 import os
 import socket
 import struct
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from wa_sessions.db.gateway import Connection
 
 OPTION = "--database-url"
+EMBEDDED = "embedded"
+DATA_DIR_VARIABLE = "WA_SESSIONS_DATA_DIR"
 URL_VARIABLES = ("WA_SESSIONS_DATABASE_URL", "DATABASE_URL")
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 STORE_SCHEMA = "whatsmeow"
@@ -36,13 +39,17 @@ _TLS_FILES = ("sslrootcert", "sslcert", "sslkey")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A database to connect to, and where its address came from; ``made_in``: the folder of one that is new."""
+    """A database to connect to, and where its address came from.
+
+    ``folder``: of an embedded one; ``made_in``: of one that is new.
+    """
 
     conninfo: str = field(repr=False)
     search_path: str | None
     source: str
     embedded: bool = False
     made_in: "Path | None" = None
+    folder: "Path | None" = None
 
     @property
     def masked(self) -> str:
@@ -67,31 +74,51 @@ def resolve(
 ) -> Target:
     """The database that is meant: option, environment, libpq's own settings, else the embedded one.
 
-    Starts the embedded server where that is the answer, but with ``"running"``; makes one only with ``"create"``.
-    Raises DatabaseError.
+    The embedded one is taken where a person sits at a terminal, or where it is named: by the word ``embedded`` instead
+    of a URL, or by its folder. Starts its server where that is the answer, but with ``"running"``; makes one only with
+    ``"create"``. Raises DatabaseError.
     """
-    if database_url is not None:
-        return _target(database_url, OPTION)
-    for name in URL_VARIABLES:
-        if value := os.environ.get(name, "").strip():
-            return _target(value, name)
+    given = [(OPTION, database_url)] if database_url is not None else []
+    given += [(name, os.environ[name]) for name in URL_VARIABLES if name in os.environ]
+    for source, value in given:
+        if value.strip().lower() == EMBEDDED:
+            return _embedded(allow_embedded, named=True, empty=[])
+        if value.strip() or source == OPTION:
+            return _target(value, source)
     if named := [name for name in LIBPQ_VARIABLES if os.environ.get(name)]:
         return Target("", None, ", ".join(named))
+    return _embedded(allow_embedded, named=DATA_DIR_VARIABLE in os.environ, empty=[name for name, _ in given])
+
+
+def _embedded(allow: Literal["running", "existing", "create"], *, named: bool, empty: "list[str]") -> Target:
+    """The embedded database, if it may be taken; ``empty`` are variables that are set to nothing."""
     from wa_sessions.db.embedded import EmbeddedServer, default_data_dir
 
     server = EmbeddedServer(default_data_dir())
-    if allow_embedded == "create" or (server.running() if allow_embedded == "running" else server.exists()):
+    there = server.running() if allow == "running" else server.exists()
+    if allow == "create" or (there and (named or allow == "running" or _at_terminal())):
         return embedded_target(server)
+    why = f" ({', '.join(empty)} {'is' if len(empty) == 1 else 'are'} set, but empty)" if empty else ""
+    instead = "an embedded database is made by: wa-sessions add PHONE --org N --embedded"
+    if there:
+        instead = (
+            f"the embedded one in {server.data_dir} is not taken without a terminal unless it is named: "
+            f"--database-url {EMBEDDED}, or {DATA_DIR_VARIABLE}"
+        )
     raise DatabaseError(
-        "no database is configured: give --database-url, or set WA_SESSIONS_DATABASE_URL, DATABASE_URL or libpq's PG* "
-        "variables (an embedded database is made by: wa-sessions add PHONE --org N --embedded)"
+        f"no database is configured{why}: give --database-url, or set WA_SESSIONS_DATABASE_URL, DATABASE_URL or "
+        f"libpq's PG* variables ({instead})"
     )
+
+
+def _at_terminal() -> bool:
+    return bool(sys.stdin and sys.stdin.isatty())
 
 
 def embedded_target(server: "EmbeddedServer") -> Target:
     """The database of an embedded server, which is started if it does not run."""
     made_in = None if server.exists() else server.data_dir
-    return Target(server.ensure_running(), None, "embedded", embedded=True, made_in=made_in)
+    return Target(server.ensure_running(), None, EMBEDDED, embedded=True, made_in=made_in, folder=server.data_dir)
 
 
 def store_url(conn: "Connection", target: Target, override: str | None = None) -> str:
@@ -167,6 +194,8 @@ def _mended(override: str) -> str:
     parts = conninfo_to_dict(dsn.read_dsn(text, "WA_SESSIONS_STORE_URL")[0])
     base, query = dsn.split_query(text)
     query = {name: value for name, value in query.items() if name not in dsn.FOREIGN}
+    if query.get("sslmode") == dsn.NO_VERIFY:
+        query["sslmode"] = "require"
     if query.get("sslmode", "prefer") in {"prefer", "allow"}:
         query["sslmode"] = (
             "require" if any(_offers_tls(host, port) for host, port in servers.listed(parts)) else "disable"

@@ -28,7 +28,7 @@ def hurried(target: Target) -> Iterator[Connection]:
 def phones(conn: Connection, typed: str, organization_id: int | None) -> list[tuple[str, str]]:
     """Numbers that begin with ``typed``, each once, and whose they are."""
     found: dict[str, list[str]] = {}
-    values = {"typed": typed, "organization_id": organization_id}
+    values = {"typed": typed, "organization_id": backend.as_stored(organization_id)}
     for row in conn.execute(_SQL.phones.format(phones=backend.detect(conn).phones), values):
         name = f"{row['displayName']}, " if row.get("displayName") else ""
         found.setdefault(number_of(row["phoneJid"]), []).append(f"{name}organization {row['organizationId']}")

@@ -64,12 +64,12 @@ def kept_rows(conn: Connection, operation_id: str, phone: Phone) -> list[Row]:
 
 def devices_in_node(conn: Connection, backend: Backend, number: str) -> set[str]:
     """The JIDs of the devices of a number whose ``creds`` stand, readable, in the Node backend's table."""
-    if backend.auth is None or "type" not in backend.auth.columns:
+    if backend.auth is None or "type" not in backend.auth.columns or backend.auth.unreadable:
         return set()
     statement = _SQL.creds.format(auth_table=backend.auth.identifier)
     found = set()
     for organization in phones.organizations_with_keys(conn, backend, number):
-        values = {"organization_id": organization, "number": number}
+        values = {"organization_id": str(organization), "number": number}
         for row in conn.execute(statement, values):
             with contextlib.suppress(BadKey):
                 creds = decode(_row(row))
@@ -81,7 +81,7 @@ def devices_in_node(conn: Connection, backend: Backend, number: str) -> set[str]
 def uses_seven(conn: Connection, backend: Backend, organization_id: int) -> bool:
     """Whether some phone of the organization has keys of a kind that Baileys 6 does not know."""
     statement = _SQL.uses_seven.format(auth_table=auth_keys.table(backend).identifier)
-    row = conn.execute(statement, {"organization_id": organization_id}).fetchone()
+    row = conn.execute(statement, {"organization_id": str(organization_id)}).fetchone()
     return bool(row and row["present"])
 
 
@@ -124,7 +124,7 @@ def put_device(conn: Connection, tables: Mapping[str, Sequence[Mapping[str, Any]
 def put_auth_keys(conn: Connection, backend: Backend, phone: Phone, rows: Iterable[Row]) -> None:
     """Put auth keys into the Node backend's table, in its shape. Raises Conflict where some stand there."""
     table = _auth_table(backend)
-    owner = {"organizationId": phone.organization_id, "phoneJid": phone.number}
+    owner = {"organizationId": str(phone.organization_id), "phoneJid": phone.number}
     given = [
         owner
         | {"key": row.key, "value": _as_bytes(row.value) if table.binary else row.value, "type": row.type}
@@ -171,6 +171,7 @@ def _auth_table(backend: Backend) -> AuthTable:
     table = auth_keys.table(backend)
     if "type" not in table.columns:
         raise DatabaseError(f'"{table.name}" has no column "type": it is of no shape whose keys can be moved')
+    table.require_readable()
     return table
 
 
@@ -215,4 +216,4 @@ def _as_bytes(value: str | bytes) -> bytes:
 
 
 def _of(phone: Phone) -> dict[str, Any]:
-    return {"organization_id": phone.organization_id, "number": phone.number}
+    return {"organization_id": str(phone.organization_id), "number": phone.number}

@@ -13,6 +13,7 @@ from wa_sessions.db.settings import Target
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import DatabaseError
 from wa_sessions.keys import phone_ref, session_record
+from wa_sessions.keys.same_number import spellings
 from wa_sessions.keys.signal_address import is_lid, signal_address, twin, user_of
 from wa_sessions.keys.whatsmeow_tables import TABLES, StoreTable
 
@@ -73,10 +74,10 @@ def existing_tables(conn: Connection) -> tuple[StoreTable, ...]:
 
 
 def device_of(conn: Connection, number: str) -> list[str]:
-    """The JIDs of the devices paired under exactly that number; empty where there is no store yet."""
+    """The JIDs of the devices that are that number's account; empty where there is no store yet."""
     if not existing_tables(conn):
         return []
-    return [row["jid"] for row in conn.execute(_SQL.devices, {"number": number})]
+    return [row["jid"] for row in conn.execute(_SQL.devices, {"numbers": list(spellings(number))})]
 
 
 def lid_of(conn: Connection, number: str) -> str | None:

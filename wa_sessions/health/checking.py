@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from wa_sessions.health.limits import Limits, Severity
 from wa_sessions.health.reconnect import Status
+from wa_sessions.health.unknown import Because
 
 MOST_NAMED = 5  # phones that the line of a fleet names
 NAME = "WA-SESSIONS"
@@ -26,18 +27,8 @@ class Verdict(IntEnum):
 
 
 _WORST_FIRST = (Verdict.CRITICAL, Verdict.WARNING, Verdict.UNKNOWN, Verdict.OK)
-_NOBODY_RUNS_IT = {
-    "no_worker": "no worker runs it",
-    "no_sign_of_life": "its session gives no sign of life, though its worker does",
-}
-_UNREADABLE = ("no_schema", "no_permission")
-_UNOBSERVED = {
-    "waba": "nobody observes it: the official API runs it",
-    "baileys": "nobody observes it: the Node backend runs it and its logs are not read",
-    "logs": "its logs do not tell how it is",
-    "no_schema": "nobody observes it: run wa-sessions db upgrade",
-    "no_permission": "the database role may not read the schema wa_sessions",
-}
+_NOBODY_RUNS_IT = (Because.NO_WORKER, Because.NO_SIGN_OF_LIFE)
+_UNREADABLE = (Because.NO_SCHEMA, Because.NO_PERMISSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +37,8 @@ class Known:
 
     ``age``: how long ago its observer gave a sign of life; None where that is not known. ``keys``: how many auth keys
     there are; None where nobody asked, or where there are none to have. ``inbox_age``: how long the oldest message has
-    waited for its handler, of ``inbox_waiting``; ``inbox_dead``: messages that are set aside.
+    waited for its handler, of ``inbox_waiting``; ``inbox_dead``: messages that are set aside. ``closed_in_logs``: the
+    Node backend's logs say that it closed the session at the limit.
     """
 
     phone: str
@@ -55,6 +47,7 @@ class Known:
     state: str | None
     severity: Severity
     unknown_because: str | None
+    unknown_reason: str | None
     bad_mac: int
     bad_decrypt: int
     limits: Limits
@@ -65,6 +58,7 @@ class Known:
     inbox_age: timedelta | None = None
     inbox_dead: int = 0
     inbox_waiting: int = 0
+    closed_in_logs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +104,7 @@ def _of_session(known: Known, thresholds: Thresholds) -> Judged:
     if known.status == Status.LOGGED_OUT:
         reasons.append("logged out")
     if known.unknown_because in _NOBODY_RUNS_IT:
-        reasons.append(_NOBODY_RUNS_IT[known.unknown_because])
+        reasons.append(_unobserved(known))
     if _few(known, thresholds):
         reasons.append(f"{known.keys} {'key' if known.keys == 1 else 'keys'}, fewer than {thresholds.few_keys}")
     if known.inbox_age is not None and known.inbox_age >= thresholds.inbox_critical:
@@ -182,11 +176,19 @@ def _counted(known: Known) -> Judged:
     )
     match known.severity:
         case Severity.CRITICAL:
-            return Judged(known, Verdict.CRITICAL, f"{counts}: the next error closes it", observed=True)
+            return Judged(known, Verdict.CRITICAL, f"{counts}: {_what_follows(known)}", observed=True)
         case Severity.WARNING:
             return Judged(known, Verdict.WARNING, counts, observed=True)
         case _:
             return Judged(known, Verdict.OK, f"{(known.state or known.status).replace('_', ' ')}, {counts}", True)
+
+
+def _what_follows(known: Known) -> str:
+    if known.bad_mac < known.limits.bad_mac and known.bad_decrypt < known.limits.bad_decrypt:
+        return "the next error closes it"
+    if known.connection_type != "baileys":
+        return "it is being closed"
+    return "the backend closed it, as its log says" if known.closed_in_logs else "the backend should have closed it"
 
 
 def _waits(known: Known) -> str:
@@ -206,10 +208,7 @@ def _few(known: Known, thresholds: Thresholds) -> bool:
 
 
 def _unobserved(known: Known) -> str:
-    if known.unknown_because == "not_connected":
-        state = known.status if known.connection_type == "baileys" else known.state or "not begun"
-        return f"not connected ({state.replace('_', ' ')})"
-    return _UNOBSERVED.get(known.unknown_because or "", "nobody observes it")
+    return known.unknown_reason or "nobody observes it"
 
 
 def _stale(known: Known, thresholds: Thresholds) -> str:

@@ -13,6 +13,8 @@ from wa_sessions.health.entry_kinds import CLOSES, ENDS, REPAIRED
 from wa_sessions.health.limits import ErrorKind
 
 MOST_STEPS = 50
+NODE_QR = "node_qr"
+"""A close of which the Node backend's logs told: that shows its QR itself, and nobody here sees it scanned."""
 _PAIRINGS = {"pairing_started": "needed", "paired": "scanned", "pairing_expired": "expired"}
 _MESSAGES = {"message_recovered": "recovered", "message_lost": "lost"}
 _ERRORS = {f"error_counted.{kind.value}": kind.value for kind in ErrorKind}
@@ -69,8 +71,9 @@ class Figures:
 
     @property
     def pairings(self) -> dict[str, int]:
-        """How often a QR was needed, was scanned, and waited in vain."""
-        return self._by(_PAIRINGS)
+        """How often a QR was needed, also after a close of the Node backend, was scanned, and waited in vain."""
+        counted = self._by(_PAIRINGS)
+        return counted | {"needed": counted["needed"] + self.times.get(NODE_QR, 0)}
 
     @property
     def messages(self) -> dict[str, int]:

@@ -16,6 +16,9 @@ SILENT_AFTER = timedelta(minutes=1)
 """A message that fails so long after the last counter line shows that the backend writes none any more."""
 
 
+_RESET = 2
+
+
 @dataclass(frozen=True, slots=True)
 class CounterLine:
     """The backend says that its counter stands at ``number``; 0 is a reset."""
@@ -111,12 +114,34 @@ def observe(
             if counted is False and not stale:
                 counters = _count(counters, copy, limits, entries)
             messages[copy.message] = copy, counted is not None
-    return Observed(counters, tuple(sorted(entries, key=_order)), messages)
+    return Observed(counters, tuple(_in_order(entries, before)), messages)
 
 
-def _order(entry: Entry) -> tuple[datetime, bool]:
-    """At one time a close stands before the reset that it brings."""
-    return entry.at, entry.kind == "counter_reset"
+def _in_order(entries: Iterable[Entry], before: Counters) -> list[Entry]:
+    """Causes before what they bring: an error, the close at its limit, the reset.
+
+    A line whose time has no fraction may have been written at any moment of that second: what an error of the same
+    second has brought is then given the error's time.
+    """
+    causes = [before.last_error_at] if before.last_error_at else []
+    timed: list[Entry] = []
+    for entry in sorted(entries, key=_rank):
+        at = entry.at if entry.kind == "error_counted" else _after(causes, entry.at)
+        timed.append(replace(entry, at=at))
+        if _rank(entry) < _RESET:
+            causes.append(at)
+    return sorted(timed, key=lambda entry: (entry.at, _rank(entry)))
+
+
+def _rank(entry: Entry) -> int:
+    """At one time: errors, then closes, then the resets that they bring."""
+    return {"error_counted": 0, "counter_reset": _RESET}.get(entry.kind, 1)
+
+
+def _after(causes: Iterable[datetime], at: datetime) -> datetime:
+    if at.microsecond:
+        return at
+    return max((cause for cause in causes if at <= cause < at + timedelta(seconds=1)), default=at)
 
 
 def _told(counters: Counters, line: CounterLine, limits: Limits, entries: list[Entry]) -> Counters:

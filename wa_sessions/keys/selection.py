@@ -6,6 +6,7 @@ from typing import Any, Final, Self
 
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import parse_phone
+from wa_sessions.keys.same_number import spellings
 from wa_sessions.keys.signal_address import user_of
 
 _LID_SERVERS = ("lid", "hosted.lid")
@@ -21,12 +22,16 @@ class Peer:
 
     def names(self) -> list[str]:
         """The names under which Signal libraries file this peer's devices (hosted ones too)."""
-        of_number = [self.number + agent for agent in _AGENTS_OF_NUMBERS] if self.number else []
+        of_number = [number + agent for number in self.numbers() for agent in _AGENTS_OF_NUMBERS]
         return of_number + ([self.lid + agent for agent in _AGENTS_OF_LIDS] if self.lid else [])
+
+    def numbers(self) -> tuple[str, ...]:
+        """The number in each way in which WhatsApp may have written it."""
+        return spellings(self.number) if self.number else ()
 
     def users(self) -> list[str]:
         """What maps of LIDs to numbers may know this peer as."""
-        return [user for user in dict.fromkeys((self.number, self.lid)) if user]
+        return [user for user in dict.fromkeys((*self.numbers(), self.lid)) if user]
 
 
 @dataclass(frozen=True, slots=True)

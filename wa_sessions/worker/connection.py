@@ -8,6 +8,7 @@ from wa_sessions.health.classify import Cause
 from wa_sessions.health.decide import decide
 from wa_sessions.health.reconnect import ComeBack, End, State, Status, StayDown, after
 from wa_sessions.keys.phone_ref import number_of
+from wa_sessions.keys.same_number import same_account
 from wa_sessions.worker.effects import (
     NO_EFFECTS,
     CloseClient,
@@ -74,7 +75,7 @@ def react(session: Session, event: Event, now: datetime) -> Step:
 def react_while_ending(session: Session, event: Event, now: datetime) -> Step:
     """What holds though the login is ended on purpose: that there is none any more, or that a stranger has paired."""
     match event:
-        case protocol.Paired(jid=jid) if number_of(jid) != session.number:
+        case protocol.Paired(jid=jid) if not same_account(number_of(jid), session.number):
             return replace(session, wrong_device=jid, unlinked=False), NO_EFFECTS
         case _ if not isinstance(event, _FINAL) or not session.online or session.wrong_device is not None:
             return session, NO_EFFECTS

@@ -13,6 +13,7 @@ from wa_sessions.db.leases import FREE_AFTER, HURRY
 from wa_sessions.db.workers import WorkerRow
 from wa_sessions.errors import DatabaseError, OwnedByAnother
 from wa_sessions.health.reconnect import State
+from wa_sessions.keys.same_number import same_account
 from wa_sessions.worker import log
 from wa_sessions.worker.fleet import Candidate, Holder, Peer, Plan, Scope, View, decide, lacks_handler
 from wa_sessions.worker.hosts.deadline import now
@@ -284,7 +285,7 @@ class FleetWatch:
             return "its row is gone"
         if row.connection_type != "neonize":
             return f"it is a {row.connection_type} phone by now"
-        if self._sessions.tasks[row.id].session.number != row.number:
+        if row.number is None or not same_account(self._sessions.tasks[row.id].session.number, row.number):
             return f"it has the number {row.number} by now"
         if scope is not None and scope.organization_id not in (None, row.organization_id):
             return f"it is in organization {row.organization_id} by now"

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.phone_ref import number_of
+from wa_sessions.keys.same_number import same_account
 from wa_sessions.worker import connection
 from wa_sessions.worker.effects import (
     NO_EFFECTS,
@@ -55,7 +56,7 @@ def react(session: Session, event: Event, now: datetime) -> Step:
             session = replace(session, deadline=now + session.settings.answer_timeout)
             say = LogLine("qr", 'a QR to scan is in "OrganizationPhone"."qrCode"', "info")
             return session, Effects((SetStatus(Status.PENDING, qr_code=code),), (say, ShowQr(code)))
-        case protocol.Paired(jid=jid) if number_of(jid) == session.number:
+        case protocol.Paired(jid=jid) if same_account(number_of(jid), session.number):
             until = now + session.settings.answer_timeout
             session = session.towards(State.CONNECTING, device=jid, deadline=until, round_at=None)
             return session, Effects((Note("paired", f"paired as {jid}"),))

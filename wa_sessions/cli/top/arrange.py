@@ -5,12 +5,10 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any
 
-from wa_sessions.actions.top import Row, Standing
+from wa_sessions.actions.top import Row
 from wa_sessions.cli.stats import place
 
 _ORGANIZATION = re.compile(r"\borg *([0-9]{1,10})\b", re.IGNORECASE)
-_WORST = list(Standing)
-_ILL = frozenset({Standing.DOWN, Standing.CRITICAL, Standing.WARNING})
 
 
 class Order(StrEnum):
@@ -37,14 +35,14 @@ def arranged(
     """The rows that are asked for, sorted; equal ones by organization and number.
 
     Every one of ``words`` has to stand somewhere in a row, in either case; ``org 7`` is that organization alone.
-    ``unhealthy``: only those that are down, critical or warning.
+    ``unhealthy``: only those at which somebody should look, as ``sessions --unhealthy`` has them.
     """
     organizations = {int(number) for number in _ORGANIZATION.findall(words)}
     wanted = _ORGANIZATION.sub(" ", words).casefold().split()
     kept = [
         row
         for row in rows
-        if (not unhealthy or row.standing in _ILL)
+        if (row.session.unhealthy or not unhealthy)
         and (not organizations or row.stats.organization_id in organizations)
         and _has(row, wanted)
     ]
@@ -70,12 +68,7 @@ def _has(row: Row, wanted: list[str]) -> bool:
 
 def _health(row: Row) -> Any:
     """The worst first; among equals who is nearer to the limit, and where more goes wrong."""
-    stats = row.stats
-    near = max(
-        stats.bad_mac_errors / max(stats.max_bad_mac_errors, 1),
-        stats.bad_decrypt_errors / max(stats.max_bad_decrypt_errors, 1),
-    )
-    return _WORST.index(row.standing), -near, -sum(row.errors)
+    return *row.session.urgency, -sum(row.errors)
 
 
 def _errors(row: Row) -> Any:

@@ -16,13 +16,14 @@ HELP = f"""\
   Enter     the phone's history, live; Esc goes back
   s, S      sort by the next thing; turn the order round
   /         filter by words of a row (number, name, status, org 7, …)
-  u         only phones that are down, critical or warning
+  u         only phones that are down, critical or warning,
+            or whose messages are stuck
   Esc       all phones again
   r         relink: a QR for a phone that has no keys any more
   c         close the session, its keys are kept; both ask first
   q         quit
 [b]Health[/b]
-  down      logged out, no worker, or its worker cannot connect it
+  down      by its status, no worker, or it cannot connect it
   critical  the next error of that kind closes the session
   warning   an error was counted
   unknown   nobody observes it

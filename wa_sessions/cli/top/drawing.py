@@ -9,8 +9,9 @@ from rich.cells import cell_len
 from rich.text import Span, Text
 
 from wa_sessions.actions.advice import next_step
+from wa_sessions.actions.sessions import Standing
 from wa_sessions.actions.stats import SessionErrorStats
-from wa_sessions.actions.top import MINUTES, Row, Standing
+from wa_sessions.actions.top import MINUTES, Row
 from wa_sessions.cli import terminal
 from wa_sessions.cli.stats import KINDS, doing, inbox_words, place
 from wa_sessions.cli.table import cut
@@ -259,7 +260,7 @@ def _name_of(row: Row) -> str:
 
 
 def _counted(row: Row, count: int, limit: int) -> Shown:
-    if not (row.stats.observed or count):
+    if not row.stats.observed:
         return _NOT_KNOWN, "dim"
     style = "dim" if not count else "bold red" if count >= limit - 1 else "bold yellow"
     return f"{count}/{limit}", style

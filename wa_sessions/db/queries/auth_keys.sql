@@ -26,12 +26,18 @@ FROM {auth_table}
 WHERE "organizationId" = %(organization_id)s AND "phoneJid" = %(number)s
 GROUP BY 1;
 
+-- name: everybody
+TRUE
+
+-- name: of_organization
+"organizationId" = %(organization_id)s
+
 -- name: counts
 SELECT organization_id, number, jsonb_object_agg(type, rows) AS by_type
 FROM (
     SELECT "organizationId" AS organization_id, "phoneJid" AS number, {key_type} AS type, count(*) AS rows
     FROM {auth_table}
-    WHERE %(organization_id)s::int IS NULL OR "organizationId" = %(organization_id)s
+    WHERE {scope}
     GROUP BY 1, 2, 3
 ) AS counted
 GROUP BY 1, 2;

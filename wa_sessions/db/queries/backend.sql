@@ -1,6 +1,8 @@
 -- name: columns
 SELECT n.nspname AS schema, c.relname AS table, c.relowner AS owner, a.attname AS name,
-       format_type(a.atttypid, a.atttypmod) AS type
+       format_type(a.atttypid, a.atttypmod) AS type,
+       (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder)
+        FROM pg_catalog.pg_enum AS e WHERE e.enumtypid = a.atttypid) AS words
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid

@@ -18,7 +18,7 @@ SELECT {name}::text AS table_name, to_jsonb(kept)::text AS row FROM {table} AS k
 SELECT count(*) AS keys FROM {table} AS kept
 WHERE NOT EXISTS (
     SELECT FROM unnest(%(organizations)s::int[], %(numbers)s::text[]) AS phone (organization_id, number)
-    WHERE phone.organization_id = kept."organizationId" AND phone.number = kept."phoneJid"
+    WHERE phone.organization_id::text = kept."organizationId"::text AND phone.number = kept."phoneJid"
 );
 
 -- name: devices_now

@@ -79,6 +79,15 @@ SELECT phone_id, detail ->> 'status' AS status FROM (
 ) AS last
 WHERE (detail ->> 'node_runs')::boolean;
 
+-- name: closed_in_logs
+SELECT event.phone_id, max(event.at) AS at
+FROM wa_sessions.event JOIN wa_sessions.health USING (phone_id)
+WHERE event.kind IN ('session_closed', 'backend_closed') AND event.detail ->> 'source' = 'logs'
+  AND (%(phone_id)s::int IS NULL OR event.phone_id = %(phone_id)s)
+  AND (health.bad_mac_errors >= health.max_bad_mac OR health.bad_decrypt_errors >= health.max_bad_decrypt)
+  AND event.at >= health.last_error_at
+GROUP BY event.phone_id;
+
 -- name: events
 SELECT * FROM wa_sessions.event
 WHERE phone_id = %(phone_id)s AND id > %(since_id)s

@@ -75,6 +75,16 @@ WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s;
 UPDATE wa_sessions.operation_phone SET purged_at = clock_timestamp(), purged_by = %(actor)s
 WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s;
 
+-- name: closes
+SELECT phone_id, operation_id FROM (
+    SELECT DISTINCT ON (part.phone_id) part.*
+    FROM wa_sessions.operation_phone AS part JOIN wa_sessions.operation ON operation.id = part.operation_id
+    WHERE operation.action IN ('force_close', 'close') AND part.keys > 0
+      AND (%(phone_id)s::int IS NULL OR part.phone_id = %(phone_id)s)
+    ORDER BY part.phone_id, operation.at DESC
+) AS last
+WHERE restored_at IS NULL AND unlinked_at IS NULL AND purged_at IS NULL;
+
 -- name: purgeable
 SELECT part.operation_id AS id, count(*) AS keys
 FROM wa_sessions.operation

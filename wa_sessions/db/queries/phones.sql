@@ -1,12 +1,15 @@
 -- name: all
 SELECT * FROM {phones}
-WHERE %(organization_id)s::int IS NULL OR "organizationId" = %(organization_id)s
+WHERE coalesce("organizationId" = %(organization_id)s, TRUE)
 ORDER BY "organizationId", "id";
 
 -- name: by_number
 SELECT * FROM {phones}
-WHERE split_part(split_part("phoneJid", '@', 1), ':', 1) = %(number)s
+WHERE split_part(split_part("phoneJid", '@', 1), ':', 1) = ANY(%(numbers)s::text[])
 ORDER BY "organizationId", "id";
+
+-- name: jids
+SELECT "phoneJid" AS jid FROM {phones} WHERE "phoneJid" IS NOT NULL;
 
 -- name: by_id
 SELECT * FROM {phones} WHERE "id" = %(phone_id)s;
@@ -23,6 +26,9 @@ WHERE EXISTS (SELECT FROM {auth_table} WHERE "organizationId" = organization.id 
 
 -- name: insert
 INSERT INTO {phones} ({columns}) VALUES ({values}) RETURNING *;
+
+-- name: status_as_it_is_spelled
+CASE WHEN "status" = upper("status") AND "status" <> lower("status") THEN upper(%(status)s) ELSE %(status)s END
 
 -- name: update
 UPDATE {phones} SET {changes} WHERE "id" = %(phone_id)s RETURNING "id";

@@ -6,7 +6,14 @@ FROM wa_sessions.event
 WHERE at >= %(since)s AND at < %(until)s AND kind = ANY(%(kinds)s)
   AND (%(phone_id)s::int IS NULL OR phone_id = %(phone_id)s)
   AND (%(organization_id)s::int IS NULL OR organization_id = %(organization_id)s)
-GROUP BY phone_id, step, 4;
+GROUP BY phone_id, step, 4
+UNION ALL
+SELECT phone_id, max(organization_id), width_bucket(at, %(starts)s::timestamptz[]) - 1, %(node_qr)s::text, count(*)
+FROM wa_sessions.event
+WHERE at >= %(since)s AND at < %(until)s AND kind IN ('session_closed', 'backend_closed') AND detail ->> 'source' = 'logs'
+  AND (%(phone_id)s::int IS NULL OR phone_id = %(phone_id)s)
+  AND (%(organization_id)s::int IS NULL OR organization_id = %(organization_id)s)
+GROUP BY 1, 3;
 
 -- name: changes
 WITH earlier AS MATERIALIZED (SELECT max(id) AS last FROM wa_sessions.event WHERE at < %(since)s)

@@ -4,7 +4,7 @@ SET LOCAL statement_timeout = '1500ms';
 -- name: phones
 SELECT * FROM {phones}
 WHERE starts_with("phoneJid", %(typed)s)
-  AND (%(organization_id)s::int IS NULL OR "organizationId" = %(organization_id)s)
+  AND coalesce("organizationId" = %(organization_id)s, TRUE)
 ORDER BY "organizationId", "id" LIMIT 500;
 
 -- name: operations

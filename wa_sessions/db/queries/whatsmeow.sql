@@ -11,7 +11,7 @@ WHERE n.nspname = 'whatsmeow' AND c.relkind IN ('r', 'p');
 
 -- name: devices
 SELECT jid FROM whatsmeow.whatsmeow_device
-WHERE split_part(split_part(split_part(jid, '@', 1), ':', 1), '.', 1) = %(number)s
+WHERE split_part(split_part(split_part(jid, '@', 1), ':', 1), '.', 1) = ANY(%(numbers)s::text[])
 ORDER BY jid;
 
 -- name: lid_of

@@ -7,6 +7,7 @@ from wa_sessions.keys.baileys.creds import Account, Creds, KeyPair
 from wa_sessions.keys.baileys.peers import PreKey
 from wa_sessions.keys.baileys.rows import BaileysPhone
 from wa_sessions.keys.phone_ref import number_of
+from wa_sessions.keys.same_number import same_account
 from wa_sessions.keys.takeover.crypto import DJB_TYPE, bare, is_signed, public_half
 from wa_sessions.keys.takeover.remarks import Remark
 from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
@@ -30,7 +31,7 @@ def refusals(phone: BaileysPhone, number: str | None = None) -> tuple[Remark, ..
     if creds.me is None or creds.account is None:
         return (Remark(Creds.key, "the phone was never paired: there is nothing to take over"),)
     found = []
-    if number is not None and (other := number_of(creds.me.jid)) != number:
+    if number is not None and not same_account(other := number_of(creds.me.jid), number):
         found.append(Remark(Creds.key, f"its keys are those of another number ({other})"))
     if not _LINKED.fullmatch(creds.me.jid):
         found.append(Remark(Creds.key, "me.id is not the JID of a linked device, as in 77051234567:12@s.whatsapp.net"))

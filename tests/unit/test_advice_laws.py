@@ -1,0 +1,217 @@
+"""Whatever is known of a phone: every state has its advice, no sentence contradicts another, and commands work."""
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+import typer.main
+
+from wa_sessions.actions.advice import case_of, needs_operator, next_step
+from wa_sessions.actions.check import known_of
+from wa_sessions.actions.sessions import Session, Standing
+from wa_sessions.actions.stats import SessionErrorStats, Watch, judge
+from wa_sessions.actions.top import Row
+from wa_sessions.cli.app import tree
+from wa_sessions.db.health import HealthRow
+from wa_sessions.db.leases import WorkerInfo
+from wa_sessions.db.log_reading import LogWatch
+from wa_sessions.db.phones import Phone
+from wa_sessions.health import checking
+from wa_sessions.health.advice import row_of
+from wa_sessions.health.checking import Thresholds, Verdict
+from wa_sessions.health.limits import Limits
+from wa_sessions.health.reconnect import State, Status
+from wa_sessions.health.unknown import FRESH, Because
+
+NUMBER, OPERATION = "77051234567", "op-20260115-7f3k9q"
+NOW = datetime.now(UTC)
+TYPES = ("neonize", "baileys", "waba", "cloud")
+STATUSES = (*Status, "open", "")
+STATES = (None, *State, "closing")
+COUNTERS = ((0, 0), (1, 0), (2, 0), (3, 0), (0, 4), (0, 5), (7, 0))
+PHONE = Phone(1, 1, NUMBER, f"{NUMBER}@s.whatsapp.net", None, None, "connected", "neonize", None, None, None)
+ROW = HealthRow(1, 1, 0, 0, (), None, None, 0, 0, "connected", None, NOW, None, None)
+OWNER = WorkerInfo(1, uuid4(), 1, NOW + timedelta(hours=1), "wa1", 4711, "1.0", NOW, NOW)
+OWNERS = (None, OWNER, replace(OWNER, silent_for=60.0))
+LOGS = (
+    None,
+    LogWatch(None, NOW - timedelta(hours=2)),
+    LogWatch(None, NOW),
+    LogWatch(None, NOW, "412 lines have the library's words behind a prefix that is not known"),
+)
+QRS = (None, "2@abcdefghijklmnop", "data:image/png;base64,iVBORw0KGgo")
+ONLY_OURS = {"adopt", "assign", "restart", "relink", "send", "run"}
+COMMAND = re.compile(r"wa-sessions ([^,;:)]+)")
+MAY_NOT_STAND_TOGETHER = (
+    (r"all is well", r"WARNING|CRITICAL|UNKNOWN|\bdown\b|warning|critical|unknown|logged out|pending|disconnected"),
+    (r"one more such error|next error", r"3 of 3|5 of 5|7 of 3|logged out|no worker"),
+    (r"\bscan\b", r"status connected|no QR"),
+    (r"no worker runs it", r"wait:|its worker|connects again by itself"),
+    (r"nobody reads its logs|nobody has read the logs", r"its worker|the counter resets|should have closed"),
+    (r"connects again by itself", r"wa-sessions (restart|relink|run) "),
+    (r"mends itself", r"closes it|not connected"),
+    (
+        r"WA-SESSIONS OK",
+        r"not connected|down|logged out|pending|disconnected|\bscan\b|wa-sessions (run|relink|restart)",
+    ),
+    (r"the Node backend", r"no worker runs it|its worker"),
+    (r"the official API", r"the Node backend|its worker|no worker"),
+    (r"nothing to do", r"logged out|pending|disconnected|critical|warning"),
+    (r"closed on purpose", r"logged out|link it again|all is well"),
+    (r"its keys are in quarantine", r"WA-SESSIONS OK|all is well|status connected"),
+)
+
+
+def _all() -> Iterator[tuple[SessionErrorStats, Watch]]:
+    """Every phone that there can be, as the database would tell it."""
+    for kind, status, state, owner in itertools.product(TYPES, STATUSES, STATES, OWNERS):
+        rows = [replace(ROW, state=state)] if state else [None]
+        if state in ("connected", None):
+            rows += [replace(ROW, state="connected", bad_mac_errors=a, bad_decrypt_errors=b) for a, b in COUNTERS]
+        if state in ("banned", "crashed"):
+            rows += [replace(ROW, state=state, retry_at=NOW + timedelta(minutes=30))]
+        logs_of = LOGS if kind == "baileys" and owner is None else LOGS[:1]
+        codes = QRS if status in ("pending", "logged_out", "connected") else QRS[:1]
+        closed_at = (None, NOW) if kind == "baileys" and owner is None else (None,)
+        for row, logs, code, closed, at in itertools.product(rows, logs_of, codes, (None, OPERATION), closed_at):
+            phone = replace(PHONE, connection_type=kind, status=status, qr_code=code)
+            watch = Watch(row, owner, 0, None, logs, closed_by=closed, closed_in_logs_at=at)
+            yield judge(phone, watch, Limits()), watch
+    for kind, status, code in itertools.product(TYPES, STATUSES, QRS):
+        for missing in (Because.NO_SCHEMA, Because.NO_PERMISSION):
+            watch = Watch(missing=missing)
+            yield judge(replace(PHONE, connection_type=kind, status=status, qr_code=code), watch, Limits()), watch
+
+
+@pytest.fixture(scope="module")
+def every() -> list[tuple[SessionErrorStats, Watch]]:
+    seen = {}
+    for stats, watch in _all():
+        seen.setdefault((case_of(stats), stats.observed), (stats, watch))
+    assert len(seen) > 1000
+    return list(seen.values())
+
+
+def _verdict(stats: SessionErrorStats) -> tuple[Verdict, str]:
+    thresholds = Thresholds(FRESH)
+    judged = checking.judge(known_of(stats, None, None), thresholds)
+    return judged.verdict, checking.line(judged, thresholds).partition(" | ")[0]
+
+
+def _told(stats: SessionErrorStats) -> str:
+    """All that any command says of how the phone is."""
+    row = Row(Session(stats, None if stats.connection_type == "waba" else "baileys", None))
+    health = f"{stats.severity}: {stats.unknown_reason}" if stats.unknown_reason else stats.severity
+    status = f"status {stats.status.replace('_', ' ')}"
+    advice = next_step(stats) or "all is well"
+    return "\n".join((health, status, row.standing, row.condition, _verdict(stats)[1], advice))
+
+
+def test_no_sentence_contradicts_another(every: list[tuple[SessionErrorStats, Watch]]) -> None:
+    wrong = {}
+    for stats, _ in every:
+        text = _told(stats)
+        for one, other in MAY_NOT_STAND_TOGETHER:
+            if re.search(one, text) and re.search(other, text):
+                wrong.setdefault((one, other), text)
+    assert not wrong
+
+
+def test_every_phone_that_is_not_well_is_given_something_to_do(every: list[tuple[SessionErrorStats, Watch]]) -> None:
+    for stats, _ in every:
+        row_of(case_of(stats))
+        advice = next_step(stats)
+        if stats.severity in ("unknown", "critical") and stats.connection_type != "waba":
+            assert advice
+            assert COMMAND.search(advice), (advice, stats)
+        elif stats.severity != "ok":
+            assert advice, stats
+        if stats.severity == "critical":
+            assert needs_operator(stats)
+
+
+def test_a_phone_that_node_runs_is_sent_to_nothing_that_our_worker_alone_does(
+    every: list[tuple[SessionErrorStats, Watch]],
+) -> None:
+    for stats, _ in every:
+        advice = next_step(stats) or ""
+        named = {words.split()[0] for words in COMMAND.findall(advice)}
+        if stats.connection_type != "neonize":
+            assert not named & ONLY_OURS, (advice, stats)
+        if stats.connection_type == "baileys" and stats.qr_waits and stats.status == "pending":
+            assert f"wa-sessions qr {NUMBER}" in advice
+
+
+def test_every_command_parses_and_would_not_be_refused(every: list[tuple[SessionErrorStats, Watch]]) -> None:
+    parsed = set()
+    for stats, watch in every:
+        for words in COMMAND.findall(next_step(stats) or ""):
+            if words not in parsed:
+                _parse(words.split())
+                parsed.add(words)
+            assert _is_taken(words.split(), stats, watch), (words, stats)
+    assert len(parsed) > 8
+
+
+def _parse(words: list[str]) -> None:
+    """Have click read the words as it does before a command begins; raises where it does not take them."""
+    command = typer.main.get_command(tree(words))
+    context = command.make_context("wa-sessions", list(words))
+    while hasattr(command, "resolve_command"):
+        name, command, words = command.resolve_command(context, [*words])
+        context = command.make_context(name, list(words), parent=context)
+
+
+def _is_taken(words: list[str], stats: SessionErrorStats, watch: Watch) -> bool:
+    """Whether the command does what it is for on this phone, by its own rules."""
+    verb = words[0]
+    if verb in ("restart", "relink"):
+        faulted = stats.state == State.FAULTED
+        return stats.connection_type == "neonize" and (watch.owner is not None or faulted)
+    if verb == "run":
+        return stats.connection_type == "neonize" and (watch.owner is None or stats.state == State.STOPPED)
+    if verb == "qr" and "--watch" not in words:
+        return stats.qr_waits
+    if verb == "restore":
+        return words[1] == stats.closed_by == OPERATION
+    if verb == "db":
+        return watch.missing is Because.NO_SCHEMA
+    if verb in ("errors", "timeline", "inbox", "workers") or "--record" in words:
+        return watch.missing is None
+    return verb in ("stats", "qr", "logs", "sessions")
+
+
+def test_check_says_what_stats_says(every: list[tuple[SessionErrorStats, Watch]]) -> None:
+    for stats, watch in every:
+        verdict, line = _verdict(stats)
+        if stats.status == Status.LOGGED_OUT:
+            assert verdict is Verdict.CRITICAL
+            continue
+        match stats.severity:
+            case "ok" | "warning" | "critical":
+                assert verdict.name == stats.severity.upper(), (line, stats)
+            case _ if watch.owner is None and stats.unknown_because == "no_worker":
+                assert verdict is Verdict.CRITICAL
+            case _:
+                assert verdict in (Verdict.UNKNOWN, Verdict.CRITICAL)
+                assert str(stats.unknown_reason) in line
+
+
+def test_what_is_not_known_to_be_up_is_never_ok(every: list[tuple[SessionErrorStats, Watch]]) -> None:
+    for stats, _ in every:
+        if stats.status not in (Status.CONNECTED, Status.LOADING, Status.RECONNECTING):
+            assert stats.severity == "unknown", stats
+        if stats.severity == "ok":
+            assert Row(Session(stats, "baileys", None)).standing is Standing.OK
+        assert (stats.severity == "unknown") == (stats.unknown_reason is not None) == (stats.is_healthy is None)
+
+
+def test_all_is_well_is_said_of_nothing_else(every: list[tuple[SessionErrorStats, Watch]]) -> None:
+    for stats, _ in every:
+        if next_step(stats) is None:
+            assert (stats.severity, stats.status in ("connected", "loading", "reconnecting")) == ("ok", True)
+            assert _verdict(stats)[0] is Verdict.OK
