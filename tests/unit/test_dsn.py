@@ -115,6 +115,7 @@ def test_a_password_among_keywords_is_masked(password: str) -> None:
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=8, max_size=20))
+@example("secret%80")
 def test_a_raw_password_is_read_right_or_refused_and_never_shown(password: str) -> None:
     url = f"postgres://app:{password}@db.local:5432/app"
     conninfo = _read(url)

@@ -119,6 +119,8 @@ def _checked(text: str, source: str) -> str:
         reason = re.sub(r'".*"', '"…"', " ".join(str(error).split()))
         hint = URL_HINT if is_postgres_url(text) else WORDS_HINT
         raise DatabaseError(f"{source} is no connection string that libpq understands ({reason}); {hint}") from None
+    except UnicodeDecodeError:  # percent-encoded bytes that are no UTF-8; the error itself would repeat them
+        raise DatabaseError(f"{source} holds characters that no connection string can have; {URL_HINT}") from None
     if not parts:
         raise DatabaseError(f"{source} names no database: give a URL as in postgresql://user@host:5432/name")
     host, port, name = (str(parts.get(key) or "") for key in ("host", "port", "dbname"))
