@@ -107,7 +107,7 @@ def _lines(told: "LogReport", now: datetime) -> Iterator[str]:
     )
     rows = [_row(phone, now) for phone in sorted(told.phones, key=_worst_first)]
     if rows:
-        yield from table(columns, rows, terminal.width(), [None] * len(columns))
+        yield from table(columns, rows, terminal.table_width(), [None] * len(columns))
     else:
         yield "no line names a phone"
     yield ""
