@@ -5,7 +5,7 @@
 A private embedded database, the emulator, one ``wa-sessions run`` and real neonize clients that write to its phones.
 Connections, session hosts, handlers and the database are lost meanwhile. What is damaged in every copy may be lost, and
 what a killed host had not told the worker or a killed handler had in hand; everything else has to arrive, or the worker
-has to record it as lost. Exit status 1 if something else was lost, if something of the worker grows, or if it did not end
+to record it as lost. Exit status 1 if something else was lost, if something of the worker grows, or if it did not end
 in good order.
 """
 
