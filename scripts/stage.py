@@ -184,6 +184,7 @@ class Worker(Program):
         launcher: Sequence[str] = (),
     ) -> None:
         self.handled: Counter[str] = Counter()
+        self.recorded_lost: set[str] = set()
         command = ["-m", "wa_sessions", "run", *arguments, "--log-format", "json", "--on-message", handler]
         super().__init__(command, environment, launcher)
 
@@ -200,6 +201,8 @@ class Worker(Program):
         super()._count(line)
         if line.get("event") == "output" and str(line["message"]).startswith("received: "):
             self.handled[f"{line['phone']}: {line['message'].removeprefix('received: ')}"] += 1
+        elif line.get("event") == "message_lost":
+            self.recorded_lost.add(str(line["message_id"]))
 
 
 @dataclass(frozen=True)
@@ -243,9 +246,9 @@ class Peers:
             connected.wait()
         return Peer(name, phone, device)
 
-    def send(self, peer: Peer, to: str, text: str) -> None:
-        """Until WhatsApp has taken the message. Raises WaSessionsError if it does not."""
-        self._do("send", peer.name, to=to, text=text)
+    def send(self, peer: Peer, to: str, text: str) -> str:
+        """Until WhatsApp has taken the message; its id. Raises WaSessionsError if it does not."""
+        return str(self._do("send", peer.name, to=to, text=text))
 
     def receiving(self, peer: Peer, text: str) -> contextlib.AbstractContextManager[Expectation]:
         """Wait for a text that one of our phones sends."""

@@ -420,7 +420,7 @@ def test_a_worn_out_host_is_emptied_one_session_at_a_time(
     ours = paired(emu, store, 2, tmp_path)
     clients = hosts.start(*ours)
     old = hosts.pid_of(ours[0])
-    monkeypatch.setattr(host, "STARTS_LIMIT", 1)
+    monkeypatch.setattr(host, "STARTS_LIMIT", -1)
     hosts.until(lambda: any(one.retiring for one in hosts.call(lambda: list(hosts.pool._hosts.values()))))
     monkeypatch.undo()
     use_environment(monkeypatch, emu)

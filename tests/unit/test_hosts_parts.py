@@ -14,7 +14,7 @@ from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.client import LINE_SIZE, HostExit, _Lines, host_environment
 from wa_sessions.worker.hosts.failed_copies import FailedCopies
 from wa_sessions.worker.hosts.gate import PATIENCE, MapGate
-from wa_sessions.worker.hosts.host import Client, Host
+from wa_sessions.worker.hosts.host import STARTS_LIMIT, Client, Host
 from wa_sessions.worker.hosts.main import HostProgram
 from wa_sessions.worker.hosts.pool import HostPool, _alone
 from wa_sessions.worker.hosts.sockets import StoreAddress, _address, store_address
@@ -318,6 +318,18 @@ def test_a_host_whose_store_is_on_another_server_by_now_is_replaced() -> None:
     host.clients[1] = Client(1, 7, lambda _: None, "first")
     assert host.worn_out("first") is None
     assert host.worn_out("second") == "the key store is on another server by now"
+
+
+def test_a_host_of_many_sessions_is_not_worn_out_by_their_first_starts() -> None:
+    """One of 150 was replaced as soon as all had begun, and so was the next one, for ever."""
+    host = Host(1, HostPool("store", 150, deliver=False), pairs=False, lease=None)
+    for number in range(150):
+        host.clients[number] = Client(number, number, lambda _: None, "store")
+        host.on_frame(protocol.Starting(number))
+    assert host.worn_out("store") is None
+    for number in range(STARTS_LIMIT + 1):
+        host.on_frame(protocol.Starting(number))
+    assert host.worn_out("store") == "it has started 251 clients"
 
 
 # ----------------------------------------------------------------------------------------------------- requests

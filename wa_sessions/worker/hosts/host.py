@@ -24,7 +24,9 @@ MEMORY_LIMIT = 400 << 20
 """Bytes (RSS) above which a host is replaced; one with 150 busy sessions had 107 MB."""
 
 STARTS_LIMIT = 100
-"""Starts after which a host is replaced: neonize 0.5.2 leaves 2 descriptors and 0.07 MB behind with each."""
+"""Starts, besides the first of each client, after which a host is replaced: neonize 0.5.2 leaves 2 descriptors and 0.07
+MB behind with each.
+"""
 
 FILES_SHARE = 0.8
 """Of the limit of open files, above which a host is replaced."""
@@ -271,4 +273,4 @@ class Host:
             return f"its memory grew to {size.memory >> 20} MB"
         if size and size.files > FILES_SHARE * size.files_limit:
             return f"it has {size.files} files open"
-        return f"it has started {self._starts} clients" if self._starts > STARTS_LIMIT else None
+        return f"it has started {self._starts} clients" if self._starts > STARTS_LIMIT + len(self.clients) else None
