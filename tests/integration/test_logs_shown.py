@@ -65,6 +65,33 @@ def test_of_one_phone_and_since_then(fleet: Fleet, log: Path) -> None:
     assert fleet("logs", "+77051234567").code == 2
 
 
+def test_what_was_not_asked_for_is_not_said_to_be_missing(fleet: Fleet, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    at = f"{datetime.now(UTC) - timedelta(hours=3):%Y-%m-%dT%H:%M:%SZ}: "
+    log.write_text(
+        own(1, corpus.PAIRED, timedelta(hours=3)) + at + "🔄 Счетчики ошибок сброшены для organizationPhoneId: 3\n"
+    )
+    old = fleet("logs", str(log), "--since", "1h").out.splitlines()[0]
+    assert re.fullmatch(r"no line since \d\d \w{3} \d\d:\d\d UTC names a phone", old)
+    other = fleet("logs", corpus.BUFFERS, str(log)).out
+    assert other.startswith("no line names a phone of these\n")
+    assert "of all phones" in other
+    assert "no known phone" not in other, "it is one of those that were not asked for"
+    assert fleet("logs", str(log), "--record").code == 0
+    assert fleet("logs", str(log), "--record").out.startswith("no new line names a phone\n")
+
+
+@pytest.mark.parametrize("columns", [50, 60, 79, 80])
+def test_a_narrow_table_drops_columns_and_names_last(
+    fleet: Fleet, log: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = fleet("logs", str(log)).out.partition("\n\n")[0].splitlines()
+    assert all(len(line) <= columns for line in shown)
+    assert shown[0].split()[-1] == "NAME"
+    assert "Отд" in shown[1]
+
+
 @pytest.fixture
 def following(fleet: Fleet, log: Path) -> Iterator["subprocess.Popen[str]"]:
     with subprocess.Popen(

@@ -65,8 +65,9 @@ def logs(
     sender's session or sender key (or else its LID or device list), if only one does. Only SELECT is needed. Without
     a database everything else is told. A private key that was logged is never shown, only counted.
 
-    A PHONE among the files tells of it alone; `--since` of what was written since then, and lines without a time are
-    left out. The worst phone stands first. Phones of which these logs cannot tell are named with the reason.
+    A PHONE among the files has the table tell of it alone; what stands below is of all phones, as most of the library's
+    lines name none. `--since` tells of what was written since then, and lines without a time are left out. The worst
+    phone stands first. Phones of which these logs cannot tell are named with the reason.
 
     `--follow` tells it all once, and then one line an event: when (UTC), which phone, what, its name. A log may be
     renamed, copied and truncated, or packed meanwhile, as logrotate and pm2-logrotate do it: what of it was not read
@@ -126,7 +127,7 @@ def logs(
     elif follow:
         _follow(names, scope, database_url, output)
     else:
-        show(_told(action.read_logs(names), scope, database_url), output)
+        show(_told(action.read_logs(names), scope, database_url), output, scope)
 
 
 def _phone_of(words: list[str]) -> tuple[PhoneRef | None, list[str]]:
@@ -148,7 +149,7 @@ def _follow(names: list[str], scope: "Scope", database_url: str | None, output: 
 
     if output is not Output.TABLE:
         for number, found in enumerate(action.follow(names)):
-            show(_told(found, scope, database_url, quietly=number > 0), output, indent=None)
+            show(_told(found, scope, database_url, quietly=number > 0), output, scope, indent=None)
             sys.stdout.flush()
         return
     begun = False
@@ -158,7 +159,7 @@ def _follow(names: list[str], scope: "Scope", database_url: str | None, output: 
             for line in _looked_up(database_url, scope, partial(action.happened, found, scope=scope), quietly=True):
                 terminal.write(event_line(line, datetime.now(UTC)))
         else:
-            show(_told(found, scope, database_url), output)
+            show(_told(found, scope, database_url), output, scope)
             begun = True
         sys.stdout.flush()
 
@@ -176,9 +177,9 @@ def _record(names: list[str], scope: "Scope", database_url: str | None, output: 
             for name in recorded.lost:
                 terminal.say(f"{name} was truncated: what stood in it unread is lost")
             if not follow:
-                show(told, output, recorded)
+                show(told, output, scope, recorded)
             elif recorded.entries or told.phones:
-                show(told, output, recorded, indent=None)
+                show(told, output, scope, recorded, indent=None)
             else:
                 warn(told.unread)
             sys.stdout.flush()
