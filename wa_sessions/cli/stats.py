@@ -40,6 +40,7 @@ _COLUMNS = (
 )
 KINDS = {"bad_mac": "Bad MAC", "bad_decrypt": "Bad Decrypt"}
 _LABEL = 13
+_UP = ("connected", "loading", "reconnecting")
 _COMMAND = re.compile(r"wa-sessions [a-z][a-z-]*(?: (?:--[a-z0-9-]+|[A-Z]+|[0-9]+|op-\S*[a-z0-9]|'#[0-9]+'))*")
 _HARD_SPACE = "\xa0"
 
@@ -283,7 +284,7 @@ def _advice(listed: "list[SessionErrorStats]") -> list[str]:
 def _of_group(reason: str, found: "list[SessionErrorStats]") -> str:
     from wa_sessions.actions.advice import next_step
 
-    first = found[0]
+    first = min(found, key=lambda one: one.status not in _UP)  # what is down is told of something else to do
     if first.unknown_because == "no_worker" and len(found) > 1:
         return f"no worker runs {len(found)} of the neonize phones: wa-sessions run"
     who = first.phone if len(found) == 1 else f"{first.phone} and {len(found) - 1} more"
