@@ -81,6 +81,26 @@ def test_what_was_not_asked_for_is_not_said_to_be_missing(fleet: Fleet, tmp_path
     assert fleet("logs", str(log), "--record").out.startswith("no new line names a phone\n")
 
 
+def test_a_log_in_which_nothing_was_understood_is_not_told_as_quiet(fleet: Fleet, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text("listening on :3000\n" * 50)
+    shown = fleet("logs", str(log)).out
+    assert shown.startswith("no line here is known to be the backend's or its library's: are these its logs?\n")
+    assert "no failed message" not in shown
+    log.write_text(f'{{"level":30,"time":{time.time_ns() // 1_000_000},"msg":"resyncing regular_high from v12"}}\n')
+    assert fleet("logs", str(log)).out.startswith("no line names a phone\n")
+
+
+def test_the_name_of_a_log_is_not_broken_at_its_hyphens(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    log = tmp_path / "a-backend-of-messages-out.log"
+    log.write_text(f'{{"level":30,"time":{time.time_ns() // 1_000_000},"msg":"resyncing regular_high from v12"}}\n')
+    assert "a-backend-of-messages-error.log" in fleet("logs", str(log), "--record").out
+    assert "a-backend-of-messages-error.log" in fleet("stats", corpus.BUFFERS).out
+
+
 @pytest.mark.parametrize("columns", [50, 60, 79, 80])
 def test_a_narrow_table_drops_columns_and_names_last(
     fleet: Fleet, log: Path, monkeypatch: pytest.MonkeyPatch, columns: int

@@ -63,7 +63,7 @@ def show(
             columns += ["resets", "closes", "library", "name"]
             terminal.write(*terminal.tsv([_flat(phone) for phone in told.phones], columns))
         case Output.TABLE:
-            nothing = "no new line names a phone" if recorded else _nothing(scope)
+            nothing = "no new line names a phone" if recorded else _nothing(scope, told)
             terminal.write(*_lines(told, datetime.now(UTC), nothing, narrow=scope.narrow))
             if recorded:
                 terminal.write(*_recorded(recorded))
@@ -118,8 +118,10 @@ def _flat(phone: "PhoneLog") -> dict[str, Any]:
     return data
 
 
-def _nothing(scope: "Scope") -> str:
+def _nothing(scope: "Scope", told: "LogReport") -> str:
     """What to say where no phone is told of, without a word about lines that were not asked for."""
+    if not (told.recognized or told.unread or scope.since):
+        return "no line here is known to be the backend's or its library's: are these its logs?"
     whose = " of these" if scope.narrow else ""
     since = f" since {scope.since:%d %b %H:%M} UTC" if scope.since else ""
     return f"no line{since} names a phone{whose}"
@@ -154,6 +156,8 @@ def _lines(told: "LogReport", now: datetime, nothing: str, *, narrow: bool) -> I
 
 def _library(told: "LogReport", whose: str) -> Iterator[str]:
     """Failed messages by the library's own lines: how many, what that means, and how many of them are of nobody."""
+    if not (told.recognized or told.unread):
+        return
     if not any(told.library.values()):
         yield f"the library's own lines tell of no failed message{whose}"
         return
@@ -203,4 +207,6 @@ def _counted(count: int, what: str) -> str:
 
 
 def _wrapped(text: str, indent: str = "    ") -> list[str]:
-    return textwrap.wrap(text, terminal.width(), subsequent_indent=indent, drop_whitespace=True)
+    return textwrap.wrap(
+        text, terminal.width(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

@@ -148,7 +148,8 @@ def _card(found: "SessionErrorStats", now: datetime) -> list[str]:
     title = terminal.plain(found.phone) + (f"  {terminal.plain(found.display_name)}" if found.display_name else "")
     lines = [title]
     for label, value in _facts(found, now):
-        parts = textwrap.wrap(terminal.plain(value), terminal.width() - _LABEL - 2) or [""]
+        wide = terminal.width() - _LABEL - 2
+        parts = textwrap.wrap(terminal.plain(value), wide, break_on_hyphens=False) or [""]
         parts[0] = terminal.colour(parts[0], _COLOURS[found.severity]) if label == "health" else parts[0]
         lines += [f"  {name:<{_LABEL}}{part}" for name, part in zip([label] + [""] * len(parts), parts, strict=False)]
     if advice := next_step(found):
