@@ -184,3 +184,10 @@ def test_what_only_a_worker_does_is_refused_with_what_helps(fleet: Fleet) -> Non
         assert (refused.code, "restart that to connect it again" in refused.err) == (5, True)
     given = fleet("return", BUFFERS, "--dry-run")
     assert (given.code, "version None" in given.err) == (5, False)
+
+
+def test_a_status_that_is_not_known_is_not_said_to_be_unconnected(fleet: Fleet) -> None:
+    fleet.sql("""UPDATE public."OrganizationPhone" SET status = 'open' WHERE id = 1""")
+    fleet.sql("INSERT INTO wa_sessions.log_watch (phone_id, read_at) VALUES (1, now())")
+    assert "its status is none that is known (open)" in fleet("stats", BUFFERS).out
+    assert "its status is none that is known (open)" in fleet("check", BUFFERS).out

@@ -3,6 +3,8 @@
 from datetime import timedelta
 from enum import StrEnum
 
+from wa_sessions.health.reconnect import Status
+
 FRESH = timedelta(minutes=5)
 """What was observed longer ago says nothing about now, unless somebody asks for less."""
 
@@ -47,6 +49,8 @@ def reason(
         doing = status if connection_type == "baileys" else state or "not begun"
         if doing == "connected":
             return f"its worker says connected, its status {_words(status)}"
+        if connection_type == "baileys" and status not in set(Status):
+            return f"its status is none that is known ({_words(status)})"
         return f"not connected ({_words(doing)})"
     if because == Because.NODE and logs_age is not None:
         return f"nobody has read the logs for {in_words(logs_age)}"
