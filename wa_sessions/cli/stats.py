@@ -35,8 +35,8 @@ _COLUMNS = (
     Column("DEC", drops=6),
     Column("KEYS", right=True, drops=5),
     Column("CONNECTED", drops=3),
-    Column("STORE", flexible=True, drops=2),
-    Column("WORKER", flexible=True, drops=1),
+    Column("STORE", flexible=True, whole=True, drops=2),
+    Column("WORKER", flexible=True, whole=True, drops=1),
 )
 KINDS = {"bad_mac": "Bad MAC", "bad_decrypt": "Bad Decrypt"}
 _LABEL = 13
