@@ -91,6 +91,17 @@ def test_a_log_in_which_nothing_was_understood_is_not_told_as_quiet(fleet: Fleet
     assert fleet("logs", str(log)).out.startswith("no line names a phone\n")
 
 
+def test_the_name_of_a_process_is_not_taken_for_a_file(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PM2_HOME", str(tmp_path))
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/backend-out.log").write_text("")
+    assert fleet("logs", "other").code == 1
+    told = fleet("logs", "backend")
+    assert (told.code, "wa-sessions logs --pm2 backend" in told.err) == (1, True)
+
+
 def test_the_name_of_a_log_is_not_broken_at_its_hyphens(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

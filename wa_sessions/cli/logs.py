@@ -1,5 +1,6 @@
 """``logs``: what the Node backend's logs say about its phones."""
 
+import contextlib
 import sys
 from datetime import UTC, datetime
 from functools import partial
@@ -11,7 +12,7 @@ import typer
 from wa_sessions.cli import terminal
 from wa_sessions.cli.logs_shown import event_line, show, show_secrets, warn
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, long_ago
-from wa_sessions.errors import DatabaseError, PermissionMissing, UsageError
+from wa_sessions.errors import DatabaseError, PermissionMissing, UsageError, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ def logs(
     from wa_sessions.actions import logs as action
     from wa_sessions.logs.files import STDIN, of_pm2
 
+    for name in files:
+        _refuse_a_process(name)
     names = list(dict.fromkeys(files or of_pm2(pm2 or "")))
     scope = action.Scope(org, phone, long_ago(since) if since else None)
     if STDIN in names and (follow or record):
@@ -140,6 +143,17 @@ def _phone_of(words: list[str]) -> tuple[PhoneRef | None, list[str]]:
                 continue
             return phone, [one for one in words if one is not word]
     return None, words
+
+
+def _refuse_a_process(name: str) -> None:
+    """Raise WaSessionsError for what is no file, but the name of a process whose logs pm2 keeps."""
+    from wa_sessions.logs.files import STDIN, of_pm2
+
+    if name == STDIN or "/" in name or Path(name).exists():
+        return
+    with contextlib.suppress(UsageError):
+        of_pm2(name)
+        raise WaSessionsError(f"no file is called {name}, but pm2 keeps its logs: wa-sessions logs --pm2 {name}")
 
 
 def _follow(names: list[str], scope: "Scope", database_url: str | None, output: Output) -> None:
