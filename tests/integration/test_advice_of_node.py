@@ -122,3 +122,72 @@ def test_a_close_that_its_own_log_tells_of_is_told_and_its_qr_is_counted(fleet: 
     assert fleet.json("report", BUFFERS, "--since", "7d")["total"]["pairings"]["needed"] == 2
     fleet.sql("""UPDATE public."OrganizationPhone" SET "lastConnectedAt" = now() WHERE id = 1""")
     assert fleet.json("stats", BUFFERS)["closed_in_logs_at"] is None
+
+
+def test_a_close_is_no_health_though_the_backend_then_reset_its_counters(fleet: Fleet) -> None:
+    """It resets them as it closes, and ``connected`` stands until something writes another status."""
+    fleet.sql("INSERT INTO wa_sessions.log_watch (phone_id, read_at) VALUES (1, now())")
+    fleet.sql(
+        """INSERT INTO wa_sessions.event (at, phone_id, organization_id, kind, detail) VALUES
+           (now() - interval '60 s', 1, 1, 'error_counted',
+            '{"error_kind": "bad_mac", "count": 3, "limit": 3, "source": "logs"}'),
+           (now() - interval '60 s', 1, 1, 'session_closed',
+            '{"error_kind": "bad_mac", "count": 3, "limit": 3, "source": "logs"}'),
+           (now() - interval '59 s', 1, 1, 'counter_reset', '{"error_kind": "bad_mac", "source": "logs"}')"""
+    )
+    found = fleet.json("stats", BUFFERS)
+    assert (found["severity"], found["is_healthy"], found["bad_mac_errors"]) == ("critical", False, 0)
+    assert found["closed_in_logs_at"]
+    assert _next(fleet, BUFFERS) == (
+        "the backend closed it, as its log says, and has not connected it since; a new QR is needed: "
+        f"wa-sessions qr {BUFFERS} --watch"
+    )
+    checked = fleet("check", BUFFERS)
+    assert (checked.code, "the backend closed it, as its log says" in checked.out) == (2, True)
+    [listed] = [one for one in fleet.json("sessions", "--unhealthy")["sessions"] if one["phone"] == BUFFERS]
+    assert listed["severity"] == "critical"
+    fleet.sql("UPDATE wa_sessions.log_watch SET doubt = 'nothing was logged for 18 min'")
+    assert fleet("check", BUFFERS).code == 2
+    fleet.sql("UPDATE wa_sessions.log_watch SET doubt = NULL")
+    fleet.sql(
+        """INSERT INTO wa_sessions.event (at, phone_id, organization_id, kind, detail)
+           VALUES (now() - interval '9 s', 1, 1, 'error_counted',
+                   '{"error_kind": "bad_mac", "count": 1, "limit": 3, "source": "logs"}')"""
+    )
+    assert fleet.json("stats", BUFFERS)["closed_in_logs_at"] is None, "what meets errors is connected"
+
+
+def test_counters_are_not_known_where_the_logs_do_not_tell(fleet: Fleet) -> None:
+    fleet.sql("""UPDATE public."OrganizationPhone" SET status = 'disconnected' WHERE id = 1""")
+    fleet.sql("INSERT INTO wa_sessions.log_watch (phone_id, read_at, doubt) VALUES (1, now(), 'nothing was logged')")
+    [row] = [line for line in fleet("sessions").out.splitlines() if line.startswith(BUFFERS)]
+    assert "0/3" not in row
+    assert "Bad MAC      \u2013 of 3" in fleet("stats", BUFFERS).out
+    fleet.sql("UPDATE wa_sessions.log_watch SET doubt = NULL")
+    [row] = [line for line in fleet("sessions").out.splitlines() if line.startswith(BUFFERS)]
+    assert "0/3" in row
+
+
+def test_a_group_is_sent_to_what_makes_it_known(fleet: Fleet) -> None:
+    """What is down is not observed either, and its own advice, to look into the log, changes nothing for the rest."""
+    fleet.sql("""UPDATE public."OrganizationPhone" SET status = 'disconnected' WHERE id = 1""")
+    shown = " ".join(fleet("sessions").out.split())
+    assert re.search(r"its logs are not read: wa-sessions logs --pm2 NAME --record", shown)
+    fleet.sql("DROP SCHEMA wa_sessions CASCADE")
+    shown = " ".join(fleet("sessions").out.split())
+    assert shown.endswith("nobody observes it: run wa-sessions db upgrade")
+
+
+def test_what_only_a_worker_does_is_refused_with_what_helps(fleet: Fleet) -> None:
+    for command in ("restart", "relink"):
+        refused = fleet(command, BUFFERS)
+        assert (refused.code, "restart that to connect it again" in refused.err) == (5, True)
+    given = fleet("return", BUFFERS, "--dry-run")
+    assert (given.code, "version None" in given.err) == (5, False)
+
+
+def test_a_status_that_is_not_known_is_not_said_to_be_unconnected(fleet: Fleet) -> None:
+    fleet.sql("""UPDATE public."OrganizationPhone" SET status = 'open' WHERE id = 1""")
+    fleet.sql("INSERT INTO wa_sessions.log_watch (phone_id, read_at) VALUES (1, now())")
+    assert "its status is none that is known (open)" in fleet("stats", BUFFERS).out
+    assert "its status is none that is known (open)" in fleet("check", BUFFERS).out

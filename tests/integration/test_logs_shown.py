@@ -65,6 +65,64 @@ def test_of_one_phone_and_since_then(fleet: Fleet, log: Path) -> None:
     assert fleet("logs", "+77051234567").code == 2
 
 
+def test_what_was_not_asked_for_is_not_said_to_be_missing(fleet: Fleet, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    at = f"{datetime.now(UTC) - timedelta(hours=3):%Y-%m-%dT%H:%M:%SZ}: "
+    log.write_text(
+        own(1, corpus.PAIRED, timedelta(hours=3)) + at + "🔄 Счетчики ошибок сброшены для organizationPhoneId: 3\n"
+    )
+    old = fleet("logs", str(log), "--since", "1h").out.splitlines()[0]
+    assert re.fullmatch(r"no line since \d\d \w{3} \d\d:\d\d UTC names a phone", old)
+    other = fleet("logs", corpus.BUFFERS, str(log)).out
+    assert other.startswith("no line names a phone of these\n")
+    assert "of all phones" in other
+    assert "no known phone" not in other, "it is one of those that were not asked for"
+    assert fleet("logs", str(log), "--record").code == 0
+    assert fleet("logs", str(log), "--record").out.startswith("no new line names a phone\n")
+
+
+def test_a_log_in_which_nothing_was_understood_is_not_told_as_quiet(fleet: Fleet, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text("listening on :3000\n" * 50)
+    shown = fleet("logs", str(log)).out
+    assert shown.startswith("no line here is known to be the backend's or its library's: are these its logs?\n")
+    assert "no failed message" not in shown
+    log.write_text(f'{{"level":30,"time":{time.time_ns() // 1_000_000},"msg":"resyncing regular_high from v12"}}\n')
+    assert fleet("logs", str(log)).out.startswith("no line names a phone\n")
+
+
+def test_the_name_of_a_process_is_not_taken_for_a_file(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PM2_HOME", str(tmp_path))
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/backend-out.log").write_text("")
+    assert fleet("logs", "other").code == 1
+    told = fleet("logs", "backend")
+    assert (told.code, "wa-sessions logs --pm2 backend" in told.err) == (1, True)
+
+
+def test_the_name_of_a_log_is_not_broken_at_its_hyphens(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    log = tmp_path / "a-backend-of-messages-out.log"
+    log.write_text(f'{{"level":30,"time":{time.time_ns() // 1_000_000},"msg":"resyncing regular_high from v12"}}\n')
+    assert "a-backend-of-messages-error.log" in fleet("logs", str(log), "--record").out
+    assert "a-backend-of-messages-error.log" in fleet("stats", corpus.BUFFERS).out
+
+
+@pytest.mark.parametrize("columns", [50, 60, 79, 80])
+def test_a_narrow_table_drops_columns_and_names_last(
+    fleet: Fleet, log: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = fleet("logs", str(log)).out.partition("\n\n")[0].splitlines()
+    assert all(len(line) <= columns for line in shown)
+    assert shown[0].split()[-1] == "NAME"
+    assert "Отд" in shown[1]
+
+
 @pytest.fixture
 def following(fleet: Fleet, log: Path) -> Iterator["subprocess.Popen[str]"]:
     with subprocess.Popen(

@@ -116,8 +116,22 @@ def test_a_stop_command_that_fails_is_told_and_the_process_is_started_again(flee
     both = fleet(*CLEAN, *_commands("exit 3", "exit 4"))
     assert (both.code, both.out) == (1, "")
     assert "nothing was changed" in both.err
-    assert "THE NODE PROCESS IS DOWN" in both.err
+    assert "THE NODE PROCESS MAY BE DOWN" in both.err, "it may as well run: nobody stopped it"
     assert fleet.everything() == before
+
+
+def test_a_command_named_with_its_whole_path_is_not_looked_for_in_path(fleet: Fleet, tmp_path: Path) -> None:
+    missing = fleet(*CLEAN, *_commands("/no/pm2 stop backend", "true"))
+    assert (missing.code, "/no/pm2 does not exist" in missing.err, "PATH" in missing.err) == (1, True, False)
+    program = tmp_path / "pm2"
+    program.write_text("#!/usr/bin/env no-such-node\n")
+    closed = fleet(*CLEAN, *_commands(f"{program} stop backend", "true"))
+    assert (closed.code, f"{program} cannot be executed" in closed.err) == (1, True)
+    program.chmod(0o700)
+    lost = fleet(*CLEAN, *_commands(f"{program} stop backend", f"{program} start backend"))
+    assert lost.code == 1
+    for words in ("nothing was changed", "a program that it needs is not in PATH", "THE NODE PROCESS MAY BE DOWN"):
+        assert words in lost.err
 
 
 @pytest.mark.parametrize(("start", "words"), [("exit 4", "exit 4"), ("no-such-pm2 start x", "PATH")])

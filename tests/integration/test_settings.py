@@ -298,3 +298,12 @@ def _columns_of_keys(conn: Connection) -> dict[str, tuple[str, set[str]]]:
 
 def _query(query: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(query).items()}
+
+
+def test_no_database_is_made_for_a_number_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WA_SESSIONS_DATABASE_URL", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WA_SESSIONS_DATA_DIR", str(tmp_path / "data"))
+    for wrong in (["8705"], ["87051234567"], ["#7"], ["77051234567", "--name", "x" * 300]):
+        assert cli.execute(["add", *wrong, "--org", "1", "--embedded"]) == 2
+    assert not (tmp_path / "data").exists()

@@ -20,7 +20,8 @@ def _table(shown: str) -> list[str]:
     return shown.partition("\n\n")[0].splitlines()
 
 
-def test_nothing_is_cut_where_no_terminal_is(named: Fleet) -> None:
+def test_nothing_is_cut_where_no_terminal_is(named: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     header, *rows = _table(named("sessions").out)
     assert header.split() == TITLES
     assert len(rows) == 7

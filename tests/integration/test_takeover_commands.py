@@ -319,6 +319,14 @@ def test_without_the_column_the_node_backend_does_not_see_it(fleet: Fleet) -> No
     assert "can be started again" not in said
 
 
+def test_each_phone_that_stays_is_named(fleet: Fleet) -> None:
+    fleet.sql(f"DELETE FROM public.{fleet.auth} WHERE \"phoneJid\" IN ('{corpus.BUFFERS}', '{corpus.PAIRED}')")
+    seen = fleet("adopt", "all", "--dry-run")
+    for number in (corpus.BUFFERS, corpus.PAIRED):
+        assert f"{number} stays as it is: the key 'creds' cannot be read" in " ".join(seen.out.split())
+    assert f"phones stay as they are: {corpus.BUFFERS} stays as it is" in seen.err
+
+
 def test_a_dry_run_refuses_what_the_run_refuses(fleet: Fleet) -> None:
     fleet.sql("UPDATE whatsmeow.whatsmeow_version SET version = 99")
     _refused(fleet, 4, "of version 99", "adopt", PAIRED, "--dry-run")

@@ -65,7 +65,7 @@ def test_following_tells_every_kind_and_each_day_once(fleet: Fleet) -> None:
 
 
 def test_phones_that_are_not_there(fleet: Fleet) -> None:
-    assert fleet("timeline", corpus.PAIRED).out == "nothing happened within 7d\n"
+    assert fleet("timeline", corpus.PAIRED).out == "nothing was recorded within 7d\n"
     assert fleet("timeline", "#99").code == 3
     with fleet.database.transaction() as conn:
         health.record_event(conn, 99, 1, "removed", {"actor": "ops", "keys": 4})

@@ -173,6 +173,13 @@ def test_a_flexible_column_keeps_a_table_within_its_width(rows: list[tuple[str, 
     assert all(cell_len(line) <= width for line in lines)
 
 
+def test_a_column_that_is_whole_goes_rather_than_be_cut() -> None:
+    columns = (Column("NAME", flexible=True), Column("STORE", flexible=True, whole=True))
+    assert table(columns, [("Reception", "whatsmeow")], 100, [None] * 2)[1] == "Reception  whatsmeow"
+    wide = "x" * 75
+    assert table(columns, [(wide, "whatsmeow")], 80, [None] * 2)[1] == wide
+
+
 @given(st.timedeltas(min_value=-timedelta(days=800), max_value=timedelta(days=800)))
 def test_times_are_short(distance: timedelta) -> None:
     now = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)

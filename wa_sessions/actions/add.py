@@ -25,15 +25,20 @@ def add_phone(opened: Opened, number: str, organization_id: int, display_name: s
 
     Raises UsageError (no number, or there already), SchemaMissing, DatabaseError.
     """
-    digits = parse_phone(number).digits
-    if digits is None:
-        raise UsageError(f"{number} is an id that the database gives: add takes a number, as in +7 705 123-45-67")
-    name = tidy_name(display_name or "")
+    digits, name = digits_of(number), tidy_name(display_name or "")
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
         phone = phones.add(conn, opened.backend, digits, organization_id, name)
         health.record_event(conn, phone.id, phone.organization_id, "added", {"actor": operator()})
     return Added(phone, _doubt(digits))
+
+
+def digits_of(number: str) -> str:
+    """The digits of a number that may be added. Raises UsageError for what is none."""
+    digits = parse_phone(number).digits
+    if digits is None:
+        raise UsageError(f"{number} is an id that the database gives: add takes a number, as in +7 705 123-45-67")
+    return digits
 
 
 def tidy_name(text: str) -> str | None:

@@ -51,10 +51,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Phones that have, or had, an error of any kind (a phone that was named always), and the history of it."""
+    """Phones that have, or had, an error of any kind (a phone that was named always), and the history of it.
+
+    ``unseen``: of how many phones, of ``asked`` ones, nobody sees whether they have errors.
+    """
 
     phones: list[SessionErrorStats]
     history: list[Entry]
+    unseen: int
+    asked: int
 
 
 def errors(
@@ -70,12 +75,14 @@ def errors(
             conn, KINDS, since=since, phone_id=phone_id, organization_id=organization_id, limit=limit
         )
     if phone_id is not None:
-        listed = [session_stats(opened, PhoneRef(phone_id=phone_id))]
+        everyone = listed = [session_stats(opened, PhoneRef(phone_id=phone_id))]
     else:
-        everyone = fleet(opened, organization_id=organization_id, with_keys=False)
+        everyone = [one.stats for one in fleet(opened, organization_id=organization_id, with_keys=False)]
         seen = {event.phone_id for event in found}
-        listed = [one.stats for one in everyone if one.stats.phone_id in seen or _any(one.stats)]
-    return Errors(listed, [Entry(event, numbers.get(event.phone_id)) for event in found])
+        listed = [one for one in everyone if one.phone_id in seen or _any(one)]
+    can_fail = [one for one in everyone if one.connection_type != "waba"]
+    unseen = sum(not one.observed for one in can_fail)
+    return Errors(listed, [Entry(event, numbers.get(event.phone_id)) for event in found], unseen, len(can_fail))
 
 
 def follow(

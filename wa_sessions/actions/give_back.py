@@ -79,12 +79,13 @@ def _meant(
         opened.backend.require_phones()
         rights.require(conn, opened.backend, {"neonize"}, keys=("SELECT", "DELETE"), phones=("UPDATE",))
         rights.require(conn, opened.backend, {"baileys"}, keys=("SELECT", "INSERT"))
-        takeover.require_store(conn)
         if who is not None:
             phone = phones.find(conn, opened.backend, who, organization_id)
             _require_neonize(phone)
             found = [phone]
+            takeover.require_store(conn)
         else:
+            takeover.require_store(conn)
             listed = phones.list_phones(conn, opened.backend, organization_id)
             ours = [phone for phone in listed if phone.connection_type == "neonize"]
             found = [phone for phone in ours if whatsmeow.device_of(conn, phone.number)]

@@ -70,6 +70,11 @@ class Scope:
     since: datetime | None = None
 
     @property
+    def narrow(self) -> bool:
+        """Whether it is of some phones only."""
+        return self.phone is not None or self.organization_id is not None
+
+    @property
     def since_ms(self) -> int:
         """The time in ms, or NO_TIME."""
         return NO_TIME if self.since is None else round(self.since.timestamp() * 1000)
@@ -87,10 +92,10 @@ def told(found: Sequence[Found], opened: Opened | None = None, scope: Scope = EV
     senders = of_senders(found, scope.since_ms)
     if opened is None:
         return report(found, senders, {}, {}, only=_without_database(scope.phone), since=scope.since_ms)
-    listed, whose = _looked_up(opened, senders, scope)
-    only = {phone.number for phone in listed} if scope.phone or scope.organization_id is not None else None
+    listed, numbers, whose = _looked_up(opened, senders, scope)
+    only = {phone.number for phone in listed} if scope.narrow else None
     return report(
-        *(found, senders, {phone.id: phone.number for phone in listed}, whose),
+        *(found, senders, numbers, whose),
         only=only,
         names={phone.number: phone.display_name for phone in listed},
         left_out=left_out(listed),
@@ -104,10 +109,9 @@ def happened(found: Sequence[Found], opened: Opened | None = None, scope: Scope 
         numbers, names, whose = dict[int, str](), dict[str, str | None](), dict[bytes, frozenset[str]]()
         only = _without_database(scope.phone)
     else:
-        listed, whose = _looked_up(opened, of_senders(found), scope)
-        numbers = {phone.id: phone.number for phone in listed}
+        listed, numbers, whose = _looked_up(opened, of_senders(found), scope)
         names = {phone.number: phone.display_name for phone in listed}
-        only = set(names) if scope.phone or scope.organization_id is not None else None
+        only = set(names) if scope.narrow else None
     return [
         Line(event, tuple(names.get(phone) for phone in event.phones))
         for event in happenings(found, numbers, whose)
@@ -117,15 +121,16 @@ def happened(found: Sequence[Found], opened: Opened | None = None, scope: Scope 
 
 def _looked_up(
     opened: Opened, senders: Iterable[bytes], scope: Scope
-) -> tuple[list[Phone], dict[bytes, frozenset[str]]]:
+) -> tuple[list[Phone], dict[int, str], dict[bytes, frozenset[str]]]:
+    """The phones that are asked for, the numbers of all by id, and whose the senders are."""
     with opened.database.transaction() as conn:
+        everybody = phones.list_phones(conn, opened.backend) if opened.backend.has_phones else []
         if scope.phone:
             listed = [phones.find(conn, opened.backend, scope.phone, scope.organization_id)]
-        elif opened.backend.has_phones:
-            listed = phones.list_phones(conn, opened.backend, scope.organization_id)
         else:
-            listed = []
-        return listed, holders_of(conn, opened.backend, senders, scope.organization_id)
+            listed = [one for one in everybody if scope.organization_id in (None, one.organization_id)]
+        numbers = {phone.id: phone.number for phone in everybody}
+        return listed, numbers, holders_of(conn, opened.backend, senders, scope.organization_id)
 
 
 def _without_database(phone: PhoneRef | None) -> set[str] | None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Final, Generic, Self, TypeVar
 
@@ -23,7 +24,8 @@ STOP_VARIABLE, START_VARIABLE = "WA_SESSIONS_STOP_COMMAND", "WA_SESSIONS_START_C
 _NOT_RUNNING: Final = frozenset({Status.PENDING, Status.DISCONNECTED, Status.LOGGED_OUT})
 """The statuses of which it is known that the Node process does not run the phone. Any other may mean that it does."""
 
-_NO_PROGRAM = (126, 127)
+_NOT_FOUND = 127
+_NO_PROGRAM = (126, _NOT_FOUND)
 """How a shell ends that cannot run a program, or does not find it."""
 
 T = TypeVar("T")
@@ -69,7 +71,9 @@ class NodeProcess:
             except _NotStoppedError:
                 raise
             except WaSessionsError as error:
-                raise with_words(error, str(self._started() or "the Node process was started again")) from None
+                stopped = not isinstance(error, _StopFailedError)
+                became = self._started(stopped=stopped) or "the Node process was started again"
+                raise with_words(error, str(became)) from None
             except BaseException as error:
                 if down := self._started():
                     raise down from error
@@ -82,20 +86,26 @@ class NodeProcess:
             return
         if missing := _missing(self.stop, status):
             raise _NotStoppedError(f"nothing was changed, as the Node process could not be stopped: {missing}")
-        raise WaSessionsError(f"nothing was changed, as the stop command failed (exit {status}: {self.stop})")
+        raise _StopFailedError(f"nothing was changed, as the stop command {_failed(self.stop, status)}")
 
-    def _started(self) -> WaSessionsError | None:
+    def _started(self, *, stopped: bool = True) -> WaSessionsError | None:
         """Start it; what is to be told where that fails. No signal ends this."""
         with undisturbed():
             status = _run(self.start)
         if status == 0:
             return None
-        why = _missing(self.start, status) or f"the start command failed (exit {status}: {self.start})"
+        why = _missing(self.start, status) or f"the start command {_failed(self.start, status)}"
+        if not stopped:
+            return WaSessionsError(f"THE NODE PROCESS MAY BE DOWN: {why}; look, and start it by hand if it is")
         return WaSessionsError(f"THE NODE PROCESS IS DOWN: {why}; start it by hand")
 
 
 class _NotStoppedError(WaSessionsError):
     """The stop command could not even begin: the process runs as before."""
+
+
+class _StopFailedError(WaSessionsError):
+    """The stop command began and failed: whether the process runs is not known."""
 
 
 def while_stopped(node: NodeProcess | None, work: Callable[[], T]) -> Done[T]:
@@ -117,10 +127,19 @@ def _missing(command: str, status: int) -> str | None:
         return None
     if status not in _NO_PROGRAM or not words or re.search(r"[;&|()`$<>\n]", command) or shutil.which(words[0]):
         return None
+    if "/" in words[0]:
+        what = "cannot be executed" if Path(words[0]).exists() else "does not exist"
+        return f"{words[0]} {what} (exit {status}: {command})"
     return (
         f"there is no program {words[0]} in PATH (exit {status}: {command}); "
         "name it with its whole path: cron and sudo have a shorter PATH than a terminal"
     )
+
+
+def _failed(command: str, status: int) -> str:
+    """How a command ended that had begun, or may have."""
+    hint = "; a program that it needs is not in PATH, which cron and sudo have shorter than a terminal"
+    return f"failed (exit {status}: {command}{hint if status == _NOT_FOUND else ''})"
 
 
 def refuse_running(conn: Connection, found: list[Phone]) -> None:

@@ -107,8 +107,9 @@ def require_neonize(phone: Phone) -> None:
         raise OwnedByAnother(f"{phone.number} is a waba phone (the official API): it has no session to run")
     if phone.connection_type != "neonize":
         raise OwnedByAnother(
-            f"{phone.number} is a {phone.connection_type} phone, which the Node backend runs: take it over with "
-            f"wa-sessions adopt {phone.number} (no QR) or wa-sessions assign {phone.number} neonize (a new QR)"
+            f"{phone.number} is a {phone.connection_type} phone, which the Node backend runs: restart that to connect "
+            f"it again; to have it run here instead: wa-sessions adopt {phone.number} (no QR) or wa-sessions assign "
+            f"{phone.number} neonize (a new QR)"
         )
 
 

@@ -11,6 +11,7 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.limits import configured_limits
 from wa_sessions.actions.log_evidence import Evidence, moment
 from wa_sessions.actions.logs import holders_of
+from wa_sessions.actions.stats import still_closed
 from wa_sessions.db import alerts, health, log_reading, migrate, phones
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.health import HealthRow
@@ -153,6 +154,7 @@ class _Run:
         self._conn, self._found, self._untimed, self._now = conn, found, untimed, now
         self._limits = configured_limits()
         self._rows, self._watches = health.load_all(conn), log_reading.watches(conn)
+        self._closed_at = health.closed_in_logs(conn)
         copies = facts.failed_copies(found, now)
         self._copies: dict[str, list[FailedCopy]] = defaultdict(list)
         whose = holders_of(conn, opened.backend, copies.keys() | left_open(found).keys(), organization_id)
@@ -198,7 +200,8 @@ class _Run:
     def _alert(self, phone: Phone, observed: Observed, *, known_before: bool) -> None:
         """Tell of trouble that stands now, however old its lines are, and of its end."""
         counters = observed.counters
-        closed = any(entry.kind in ("session_closed", "backend_closed") for entry in observed.entries)
+        closed = still_closed(phone, self._closed_at.get(phone.id)) is not None
+        closed = closed or any(entry.kind in ("session_closed", "backend_closed") for entry in observed.entries)
         for kind in ErrorKind:
             if alert := standing_at(kind, counters.errors(kind), self._limits.of(kind)):
                 alerts.leave(self._conn, phone, alert)

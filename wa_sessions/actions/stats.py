@@ -144,7 +144,9 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
         limits = Limits(row.max_bad_mac, row.max_bad_decrypt) if row and owner else configured_limits()
     bad_mac, bad_decrypt = (row.bad_mac_errors, row.bad_decrypt_errors) if row else (0, 0)
     because = _unknown_because(phone, watch)
-    level = Severity.UNKNOWN if because else severity(bad_mac, bad_decrypt, limits)
+    closed = still_closed(phone, watch.closed_in_logs_at)
+    counted = Severity.CRITICAL if closed else severity(bad_mac, bad_decrypt, limits)
+    level = Severity.UNKNOWN if because else counted
     state = None if phone.connection_type == "baileys" and watch.logs else row
     return SessionErrorStats(
         phone_id=phone.id,
@@ -178,16 +180,16 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
         logs_read_at=watch.logs.read_at if watch.logs else None,
         qr_waits=phone.status != Status.CONNECTED and is_scannable(phone.qr_code),
         closed_by=watch.closed_by,
-        closed_in_logs_at=_closed_in_logs(phone, watch),
-        observed=because in (None, Because.NOT_CONNECTED),
+        closed_in_logs_at=closed,
+        observed=because is None or (because is Because.NOT_CONNECTED and not _doubtful(watch)),
     )
 
 
-def _closed_in_logs(phone: Phone, watch: Watch) -> datetime | None:
-    closed, connected = watch.closed_in_logs_at, phone.last_connected_at
-    return (
-        closed if closed and phone.connection_type == "baileys" and (connected is None or connected < closed) else None
-    )
+def still_closed(phone: Phone, closed_at: datetime | None) -> datetime | None:
+    """When the Node backend's logs said that it closed the session, unless it has connected since."""
+    connected = phone.last_connected_at
+    since = closed_at is not None and connected is not None and connected >= closed_at
+    return closed_at if phone.connection_type == "baileys" and not since else None
 
 
 def is_scannable(code: str | None) -> bool:
@@ -230,7 +232,12 @@ def _unknown_because(phone: Phone, watch: Watch) -> Because | None:
         return Because.NODE
     if phone.status not in _UP:
         return Because.NOT_CONNECTED
-    return Because.LOGS if watch.logs.doubt else None
+    return Because.LOGS if watch.logs.doubt and not still_closed(phone, watch.closed_in_logs_at) else None
+
+
+def _doubtful(watch: Watch) -> bool:
+    """Only logs are read, and they do not tell how it is."""
+    return watch.owner is None and watch.logs is not None and watch.logs.doubt is not None
 
 
 def _of_worker(phone: Phone, owner: WorkerInfo, row: HealthRow | None) -> Because | None:

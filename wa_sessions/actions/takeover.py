@@ -53,6 +53,12 @@ class NotMoved:
     phone: Phone
     error: WaSessionsError
 
+    @property
+    def why(self) -> str:
+        """The reason, with the phone's number."""
+        text = str(self.error)
+        return text if self.phone.number in text else f"{self.phone.number} stays as it is: {text}"
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         return {"phone_id": self.phone.id, "phone": self.phone.number, "error": str(self.error)}

@@ -8,6 +8,7 @@ from wa_sessions.cli import terminal
 from wa_sessions.cli.options import Output
 from wa_sessions.cli.table import Column, table
 from wa_sessions.errors import WaSessionsError
+from wa_sessions.health.sentences import counted
 from wa_sessions.keys.phone_ref import PhoneRef
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ def perform(opened: "Opened", change: "Change", who: PhoneRef | None, organizati
         changed = changes.carry_out(opened, planned, node=how.node, dry_run=how.dry_run, progress=progress)
     _show(changed, change, planned, how)
     if how.dry_run and not stopped and changes.needs_stop(opened, planned):
-        terminal.say("while its Node process runs this is refused: add --process-stopped, or its commands")
+        terminal.say(
+            "while its Node process runs this is refused: add --stop-command and --start-command, or stop it and add "
+            "--process-stopped"
+        )
     terminal.raise_each(WaSessionsError(_failures(changed)) if changed.failed else None, changed.down)
 
 
@@ -165,7 +169,7 @@ def _lines(changed: "Changed", change: "Change", planned: "Plan", undo: str | No
         ]
         if rows:
             yield from table(_COLUMNS, rows, terminal.table_width(), [None] * len(_COLUMNS))
-        yield f"{len(rows)} phones: {_told(change, changed.taken, dry=dry)}"
+        yield f"{counted(len(rows), 'phone')}: {_told(change, changed.taken, dry=dry)}"
     else:
         for part in changed.phones:
             status = f"status {'would be ' if dry else ''}{terminal.plain(part.status)}, " if change.status else ""
@@ -198,7 +202,9 @@ def _told(change: "Change", taken: "Taken", *, dry: bool) -> str:
     if not taken.matched:
         return "no keys to take"
     matched, quarantined, left = _counts(taken)
-    return f"{matched} keys matched, {quarantined} {'would go' if dry else 'went'} to quarantine, {left} left"
+    return (
+        f"{counted(matched, 'key')} matched, {quarantined} {'would go' if dry else 'went'} to quarantine, {left} left"
+    )
 
 
 def _counts(taken: "Taken") -> tuple[int, int, int]:

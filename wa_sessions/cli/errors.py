@@ -7,9 +7,10 @@ import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, long_ago
+from wa_sessions.cli.stats import counter, wrapped
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import in_column, iso
-from wa_sessions.health.sentences import sentence
+from wa_sessions.health.sentences import counted, sentence
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
@@ -98,12 +99,15 @@ def errors(
 
 def _shown(found: "Errors", since: str) -> list[str]:
     now = datetime.now(UTC)
-    lines = ["no errors now"]
+    lines = ["no errors known" if found.unseen else "no errors now"]
     if found.phones:
         rows = [_counters(one, now) for one in found.phones]
         lines = table(_COLUMNS, rows, terminal.table_width(), [None] * len(_COLUMNS))
+    if found.unseen and not (found.phones and found.asked == 1):
+        who = f"{found.unseen} of {counted(found.asked, 'phone')}"
+        lines += wrapped(f"nobody observes {who}, so that errors there are not known: wa-sessions sessions")
     if not found.history:
-        return [*lines, "", f"no error within {since}; all that happened: wa-sessions timeline <phone>"]
+        return [*lines, "", f"no error was recorded within {since}; all that happened: wa-sessions timeline <phone>"]
     rows = [_line(entry) for entry in found.history]
     return [*lines, "", *table(_HISTORY, rows, terminal.table_width(), [None] * len(_HISTORY))]
 
@@ -112,8 +116,8 @@ def _counters(one: "SessionErrorStats", now: datetime) -> tuple[str, ...]:
     return (
         one.phone,
         one.severity,
-        f"{one.bad_mac_errors}/{one.max_bad_mac_errors}",
-        f"{one.bad_decrypt_errors}/{one.max_bad_decrypt_errors}",
+        counter(one, one.bad_mac_errors, one.max_bad_mac_errors),
+        counter(one, one.bad_decrypt_errors, one.max_bad_decrypt_errors),
         str(one.messages_recovered),
         str(one.messages_lost),
         str(one.messages_pending),

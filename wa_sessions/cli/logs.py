@@ -1,5 +1,6 @@
 """``logs``: what the Node backend's logs say about its phones."""
 
+import contextlib
 import sys
 from datetime import UTC, datetime
 from functools import partial
@@ -11,7 +12,7 @@ import typer
 from wa_sessions.cli import terminal
 from wa_sessions.cli.logs_shown import event_line, show, show_secrets, warn
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, long_ago
-from wa_sessions.errors import DatabaseError, PermissionMissing, UsageError
+from wa_sessions.errors import DatabaseError, PermissionMissing, UsageError, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ def logs(
     sender's session or sender key (or else its LID or device list), if only one does. Only SELECT is needed. Without
     a database everything else is told. A private key that was logged is never shown, only counted.
 
-    A PHONE among the files tells of it alone; `--since` of what was written since then, and lines without a time are
-    left out. The worst phone stands first. Phones of which these logs cannot tell are named with the reason.
+    A PHONE among the files has the table tell of it alone; what stands below is of all phones, as most of the library's
+    lines name none. `--since` tells of what was written since then, and lines without a time are left out. The worst
+    phone stands first. Phones of which these logs cannot tell are named with the reason.
 
     `--follow` tells it all once, and then one line an event: when (UTC), which phone, what, its name. A log may be
     renamed, copied and truncated, or packed meanwhile, as logrotate and pm2-logrotate do it: what of it was not read
@@ -115,6 +117,8 @@ def logs(
     from wa_sessions.actions import logs as action
     from wa_sessions.logs.files import STDIN, of_pm2
 
+    for name in files:
+        _refuse_a_process(name)
     names = list(dict.fromkeys(files or of_pm2(pm2 or "")))
     scope = action.Scope(org, phone, long_ago(since) if since else None)
     if STDIN in names and (follow or record):
@@ -126,7 +130,7 @@ def logs(
     elif follow:
         _follow(names, scope, database_url, output)
     else:
-        show(_told(action.read_logs(names), scope, database_url), output)
+        show(_told(action.read_logs(names), scope, database_url), output, scope)
 
 
 def _phone_of(words: list[str]) -> tuple[PhoneRef | None, list[str]]:
@@ -141,6 +145,17 @@ def _phone_of(words: list[str]) -> tuple[PhoneRef | None, list[str]]:
     return None, words
 
 
+def _refuse_a_process(name: str) -> None:
+    """Raise WaSessionsError for what is no file, but the name of a process whose logs pm2 keeps."""
+    from wa_sessions.logs.files import STDIN, of_pm2
+
+    if name == STDIN or "/" in name or Path(name).exists():
+        return
+    with contextlib.suppress(UsageError):
+        of_pm2(name)
+        raise WaSessionsError(f"no file is called {name}, but pm2 keeps its logs: wa-sessions logs --pm2 {name}")
+
+
 def _follow(names: list[str], scope: "Scope", database_url: str | None, output: Output) -> None:
     """A table of what there is, then a line an event; as JSON the whole each time."""
     from wa_sessions.actions import logs as action
@@ -148,7 +163,7 @@ def _follow(names: list[str], scope: "Scope", database_url: str | None, output: 
 
     if output is not Output.TABLE:
         for number, found in enumerate(action.follow(names)):
-            show(_told(found, scope, database_url, quietly=number > 0), output, indent=None)
+            show(_told(found, scope, database_url, quietly=number > 0), output, scope, indent=None)
             sys.stdout.flush()
         return
     begun = False
@@ -158,7 +173,7 @@ def _follow(names: list[str], scope: "Scope", database_url: str | None, output: 
             for line in _looked_up(database_url, scope, partial(action.happened, found, scope=scope), quietly=True):
                 terminal.write(event_line(line, datetime.now(UTC)))
         else:
-            show(_told(found, scope, database_url), output)
+            show(_told(found, scope, database_url), output, scope)
             begun = True
         sys.stdout.flush()
 
@@ -176,9 +191,9 @@ def _record(names: list[str], scope: "Scope", database_url: str | None, output: 
             for name in recorded.lost:
                 terminal.say(f"{name} was truncated: what stood in it unread is lost")
             if not follow:
-                show(told, output, recorded)
+                show(told, output, scope, recorded)
             elif recorded.entries or told.phones:
-                show(told, output, recorded, indent=None)
+                show(told, output, scope, recorded, indent=None)
             else:
                 warn(told.unread)
             sys.stdout.flush()

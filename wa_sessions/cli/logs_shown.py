@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import Output
-from wa_sessions.cli.times import when
+from wa_sessions.cli.table import Column
+from wa_sessions.cli.times import in_column
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.logs import Line
+    from wa_sessions.actions.logs import Line, Scope
     from wa_sessions.actions.record_logs import Recorded
     from wa_sessions.logs.found import Found
     from wa_sessions.logs.report import Errors, LogReport, PhoneLog
@@ -28,10 +29,30 @@ _MEANINGS = {
     "other": "failed for another reason",
 }
 _MOST_NAMED = 4
+_COLUMNS = (
+    Column("PHONE"),
+    Column("MAC", right=True),
+    Column("MAX", right=True, drops=1),
+    Column("NOW", right=True),
+    Column("DEC", right=True, drops=7),
+    Column("MAX", right=True, drops=2),
+    Column("NOW", right=True, drops=6),
+    Column("RESETS", right=True, drops=3),
+    Column("CLOSES", right=True, drops=5),
+    Column("LAST (UTC)", drops=4),
+    Column("NAME", flexible=True, drops=8),
+)
 
 
-def show(told: "LogReport", output: Output, recorded: "Recorded | None" = None, *, indent: int | None = 2) -> None:
-    """Write a report; what could not be read is told on stderr too."""
+def show(
+    told: "LogReport",
+    output: Output,
+    scope: "Scope",
+    recorded: "Recorded | None" = None,
+    *,
+    indent: int | None = 2,
+) -> None:
+    """Write a report on what was asked for; what could not be read is told on stderr too."""
     warn(told.unread)
     match output:
         case Output.JSON:
@@ -42,7 +63,8 @@ def show(told: "LogReport", output: Output, recorded: "Recorded | None" = None, 
             columns += ["resets", "closes", "library", "name"]
             terminal.write(*terminal.tsv([_flat(phone) for phone in told.phones], columns))
         case Output.TABLE:
-            terminal.write(*_lines(told, datetime.now().astimezone()))
+            nothing = "no new line names a phone" if recorded else _nothing(scope, told)
+            terminal.write(*_lines(told, datetime.now(UTC), nothing, narrow=scope.narrow))
             if recorded:
                 terminal.write(*_recorded(recorded))
 
@@ -96,30 +118,35 @@ def _flat(phone: "PhoneLog") -> dict[str, Any]:
     return data
 
 
-def _lines(told: "LogReport", now: datetime) -> Iterator[str]:
-    from wa_sessions.cli.table import Column, table
+def _nothing(scope: "Scope", told: "LogReport") -> str:
+    """What to say where no phone is told of, without a word about lines that were not asked for."""
+    if not (told.recognized or told.unread or scope.since):
+        return "no line here is known to be the backend's or its library's: are these its logs?"
+    whose = " of these" if scope.narrow else ""
+    since = f" since {scope.since:%d %b %H:%M} UTC" if scope.since else ""
+    return f"no line{since} names a phone{whose}"
 
-    columns = (
-        Column("PHONE"),
-        *(Column(title, right=True) for title in ("MAC", "MAX", "NOW", "DEC", "MAX", "NOW", "RESETS", "CLOSES")),
-        Column("LAST ERROR"),
-        Column("NAME", flexible=True),
-    )
+
+def _lines(told: "LogReport", now: datetime, nothing: str, *, narrow: bool) -> Iterator[str]:
+    from wa_sessions.cli.table import table
+
     rows = [_row(phone, now) for phone in sorted(told.phones, key=_worst_first)]
     if rows:
-        yield from table(columns, rows, terminal.table_width(), [None] * len(columns))
+        yield from table(_COLUMNS, rows, terminal.table_width(), [None] * len(_COLUMNS))
     else:
-        yield "no line names a phone"
+        yield nothing
     yield ""
-    yield from _library(told)
+    yield from _library(told, " of all phones" if narrow else "")
     for phones, count in told.candidates[:5]:
         yield f"  {count} of {' or '.join(phones[:_MOST_NAMED])}{' or others' if len(phones) > _MOST_NAMED else ''}"
     if told.undetermined:
         yield f"{told.undetermined} more say why only in the other log: give both, out and error"
     for phone_id, count in told.unknown_resets.items():
-        yield f"{count} resets of #{phone_id}, which is no known phone"
+        yield f"{_counted(count, 'reset')} of #{phone_id}, which is no known phone"
     if told.secrets_seen:
-        yield f"private keys were logged {told.secrets_seen} times: logs --find-secrets says where"
+        times = _counted(told.secrets_seen, "time")
+        where = "wa-sessions logs --find-secrets, with the same files or --pm2 NAME"
+        yield from _wrapped(f"private keys were logged {times}; where: {where}")
     for form, lines, example in told.unread:
         yield from _wrapped(
             f"could not be read: {_counted(lines, 'line')} ({form}), such as: {terminal.plain(example)}"
@@ -127,12 +154,14 @@ def _lines(told: "LogReport", now: datetime) -> Iterator[str]:
     yield from _left_out(told)
 
 
-def _library(told: "LogReport") -> Iterator[str]:
+def _library(told: "LogReport", whose: str) -> Iterator[str]:
     """Failed messages by the library's own lines: how many, what that means, and how many of them are of nobody."""
-    if not any(told.library.values()):
-        yield "the library's own lines tell of no failed message"
+    if not (told.recognized or told.unread):
         return
-    yield "by the library's own lines failed:"
+    if not any(told.library.values()):
+        yield f"the library's own lines tell of no failed message{whose}"
+        return
+    yield f"by the library's own lines failed{whose}:"
     for kind, count in told.library.items():
         if count:
             nobody = told.unattributed[kind]
@@ -163,7 +192,7 @@ def _row(phone: "PhoneLog", now: datetime) -> tuple[str, ...]:
         *_cells(phone.bad_decrypt),
         "?" if phone.resets is None else str(phone.resets),
         str(sum(phone.closes.values())),
-        when(last, now) if last else "-",
+        in_column(last, now) if last else "-",
         phone.name or "",
     )
 
@@ -178,4 +207,6 @@ def _counted(count: int, what: str) -> str:
 
 
 def _wrapped(text: str, indent: str = "    ") -> list[str]:
-    return textwrap.wrap(text, terminal.width(), subsequent_indent=indent, drop_whitespace=True)
+    return textwrap.wrap(
+        text, terminal.width(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

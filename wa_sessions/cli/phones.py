@@ -40,8 +40,9 @@ def add(
     Replaces: `INSERT INTO "OrganizationPhone" …` by hand.
     """
     output = chosen(output, json=json)
-    from wa_sessions.actions.add import add_phone
+    from wa_sessions.actions.add import add_phone, digits_of, tidy_name
 
+    digits_of(phone), tidy_name(name or "")  # before a database is made for it
     with terminal.opened(database_url, may_make=embedded or terminal.at_terminal()) as opened:
         added = add_phone(opened, phone, org, name)
     new = added.phone

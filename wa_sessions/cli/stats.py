@@ -35,11 +35,12 @@ _COLUMNS = (
     Column("DEC", drops=6),
     Column("KEYS", right=True, drops=5),
     Column("CONNECTED", drops=3),
-    Column("STORE", flexible=True, drops=2),
-    Column("WORKER", flexible=True, drops=1),
+    Column("STORE", flexible=True, whole=True, drops=2),
+    Column("WORKER", flexible=True, whole=True, drops=1),
 )
 KINDS = {"bad_mac": "Bad MAC", "bad_decrypt": "Bad Decrypt"}
 _LABEL = 13
+_UP = ("connected", "loading", "reconnecting")
 _COMMAND = re.compile(r"wa-sessions [a-z][a-z-]*(?: (?:--[a-z0-9-]+|[A-Z]+|[0-9]+|op-\S*[a-z0-9]|'#[0-9]+'))*")
 _HARD_SPACE = "\xa0"
 
@@ -147,7 +148,8 @@ def _card(found: "SessionErrorStats", now: datetime) -> list[str]:
     title = terminal.plain(found.phone) + (f"  {terminal.plain(found.display_name)}" if found.display_name else "")
     lines = [title]
     for label, value in _facts(found, now):
-        parts = textwrap.wrap(terminal.plain(value), terminal.width() - _LABEL - 2) or [""]
+        wide = terminal.width() - _LABEL - 2
+        parts = textwrap.wrap(terminal.plain(value), wide, break_on_hyphens=False) or [""]
         parts[0] = terminal.colour(parts[0], _COLOURS[found.severity]) if label == "health" else parts[0]
         lines += [f"  {name:<{_LABEL}}{part}" for name, part in zip([label] + [""] * len(parts), parts, strict=False)]
     if advice := next_step(found):
@@ -283,7 +285,7 @@ def _advice(listed: "list[SessionErrorStats]") -> list[str]:
 def _of_group(reason: str, found: "list[SessionErrorStats]") -> str:
     from wa_sessions.actions.advice import next_step
 
-    first = found[0]
+    first = min(found, key=lambda one: one.status not in _UP)  # what is down is told of something else to do
     if first.unknown_because == "no_worker" and len(found) > 1:
         return f"no worker runs {len(found)} of the neonize phones: wa-sessions run"
     who = first.phone if len(found) == 1 else f"{first.phone} and {len(found) - 1} more"

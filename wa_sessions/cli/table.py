@@ -14,14 +14,15 @@ Paint = Callable[[str], str]
 class Column:
     """A column; ``flexible`` gives way where the table is too wide, and goes where nothing readable is left of it.
 
-    Of several the last gives way first. On a narrow terminal whole columns go before any is cut: those with ``drops``,
-    in that order, 1 first.
+    Of several the last gives way first, and one that is ``whole`` goes rather than be cut. On a narrow terminal whole
+    columns go before any is cut: those with ``drops``, in that order, 1 first.
     """
 
     title: str
     right: bool = False
     flexible: bool = False
     drops: int = 0
+    whole: bool = False
 
 
 def table(
@@ -55,7 +56,7 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
     for n, column in reversed(list(enumerate(columns))):
         if column.flexible and excess > 0 and widths[n]:
             kept = max(widths[n] - excess, 0)
-            kept = kept if kept >= cell_len(column.title) else 0
+            kept = kept if kept >= cell_len(column.title) and not column.whole else 0
             excess -= widths[n] - kept + (len(GAP) if kept == 0 else 0)
             widths[n] = kept
     return widths

@@ -281,7 +281,7 @@ def _lines(moved: "Moved", deed: str, *, everyone: bool) -> Iterator[str]:
         if not everyone:
             yield from _detail(phone)
     for failed in moved.failed:
-        yield from _wrapped(str(failed.error), "  ")
+        yield from _wrapped(failed.why, "  ")
     if everyone:
         yield f"{len(moved.phones)} phones {would}{deed}, {len(moved.failed)} stay as they are"
     if moved.dry_run:
@@ -327,7 +327,5 @@ def _raise_failures(moved: "Moved") -> None:
     if moved.failed:
         first, count = moved.failed[0], len(moved.failed)
         more = f" (and {count - 1} more)" if count > 1 else ""
-        failure = WaSessionsError(
-            f"{count} of {count + len(moved.phones)} phones stay as they are: {first.error}{more}"
-        )
+        failure = WaSessionsError(f"{count} of {count + len(moved.phones)} phones stay as they are: {first.why}{more}")
     terminal.raise_each(failure, moved.down)

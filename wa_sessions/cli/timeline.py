@@ -49,9 +49,9 @@ def timeline(
 ) -> None:
     """Tell what happened to a phone, in words. Each day, each gap, and how to undo what was done.
     \f
-    The oldest first, times in the time zone of this machine (`TZ`). Three or more entries in a row that are alike are
-    one line. `undo:` stands under what `restore` can undo now. A phone that was removed is told of by its `'#ID'`.
-    `--follow` shows new entries within a second, each on its own line.
+    The oldest first, times in UTC. Three or more entries in a row that are alike are one line. `undo:` stands under
+    what `restore` can undo now. A phone that was removed is told of by its `'#ID'`. `--follow` shows new entries within
+    a second, each on its own line.
 
     JSON: `phone_id`, `phone` (null if it was removed), `since`, `entries`, each with `at`, `phone_id`, `phone`,
     `organization_id`, `kind`, `detail`, `operation` (as in [the history](history.md#events)), `text` (the sentence) and
@@ -81,7 +81,7 @@ def timeline(
             now = datetime.now(UTC)
             left_out = [f"earlier entries are left out: --limit {limit}"] if len(rows) == limit else []
             lines = list(story.story(_happened(entry, found.undo(entry), now) for entry in found.entries))
-            told = shown(lines, now, terminal.width()) if lines else [f"nothing happened within {since}"]
+            told = shown(lines, now, terminal.width()) if lines else [f"nothing was recorded within {since}"]
             terminal.write(*left_out, *told)
 
 

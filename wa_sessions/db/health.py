@@ -120,7 +120,11 @@ def statuses_given(conn: Connection, phone_ids: list[int]) -> dict[int, str]:
 
 
 def closed_in_logs(conn: Connection, phone_id: int | None = None) -> dict[int, datetime]:
-    """When the Node backend's logs said that it closed a session, of phones whose counters stand at a limit since."""
+    """When the Node backend's logs said that it closed a session, of phones that show no sign of life there since.
+
+    The resets that the close itself brings are none: those of the next 5 seconds. What stands further back than the
+    newest 20 entries is over.
+    """
     rows = conn.execute(_SQL.closed_in_logs, {"phone_id": phone_id})
     return {row["phone_id"]: row["at"] for row in rows}
 

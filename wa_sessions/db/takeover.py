@@ -35,6 +35,8 @@ def store_version(conn: Connection) -> int | None:
 def require_store(conn: Connection) -> None:
     """Raise DatabaseError unless the store's tables are those that the conversion was written for."""
     version = store_version(conn)
+    if version is None:
+        raise DatabaseError("neonize has no tables in this database yet: no phone of ours was ever run here")
     if version != WHATSMEOW_SCHEMA_VERSION:
         raise DatabaseError(
             f"the tables of neonize are of version {version}, keys can be moved into and out of version "

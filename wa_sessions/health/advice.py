@@ -62,6 +62,12 @@ _NODE = (
         urgent=True,
     ),
     Row(
+        (severity_is(Severity.CRITICAL), closed_in_logs),
+        "the backend closed it, as its log says, and has not connected it since; a new QR is needed: "
+        "wa-sessions qr {phone} --watch",
+        urgent=True,
+    ),
+    Row(
         (at_limit,),
         "{at_limit}: the backend should have closed it; look whether it did: wa-sessions logs --pm2 NAME",
         urgent=True,

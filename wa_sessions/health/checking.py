@@ -184,11 +184,13 @@ def _counted(known: Known) -> Judged:
 
 
 def _what_follows(known: Known) -> str:
+    if known.closed_in_logs:
+        return "the backend closed it, as its log says"
     if known.bad_mac < known.limits.bad_mac and known.bad_decrypt < known.limits.bad_decrypt:
         return "the next error closes it"
     if known.connection_type != "baileys":
         return "it is being closed"
-    return "the backend closed it, as its log says" if known.closed_in_logs else "the backend should have closed it"
+    return "the backend should have closed it"
 
 
 def _waits(known: Known) -> str:

@@ -3,6 +3,8 @@
 from datetime import timedelta
 from enum import StrEnum
 
+from wa_sessions.health.reconnect import Status
+
 FRESH = timedelta(minutes=5)
 """What was observed longer ago says nothing about now, unless somebody asks for less."""
 
@@ -47,9 +49,11 @@ def reason(
         doing = status if connection_type == "baileys" else state or "not begun"
         if doing == "connected":
             return f"its worker says connected, its status {_words(status)}"
+        if connection_type == "baileys" and status not in set(Status):
+            return f"its status is none that is known ({_words(status)})"
         return f"not connected ({_words(doing)})"
     if because == Because.NODE and logs_age is not None:
-        return f"nobody has read the logs for {_minutes(logs_age)}"
+        return f"nobody has read the logs for {in_words(logs_age)}"
     if because == Because.LOGS and doubt:
         return doubt
     return _REASONS.get(Because(because), "nobody observes it")
@@ -59,7 +63,12 @@ def _words(text: str) -> str:
     return text.replace("_", " ") or "without a word"
 
 
-def _minutes(age: timedelta) -> str:
+def in_words(age: timedelta) -> str:
+    """How long, in the unit that fits.
+
+    >>> [in_words(timedelta(minutes=minutes)) for minutes in (18, 119, 120, 6_392)]
+    ['18 min', '119 min', '2 h', '4 days']
+    """
     minutes = age // timedelta(minutes=1)
     return (
         f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 2_880 else f"{minutes // 1_440} days"

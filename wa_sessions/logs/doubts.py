@@ -3,8 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import PurePath
 
+from wa_sessions.health.unknown import in_words
 from wa_sessions.logs.found import Found, Kind
 from wa_sessions.logs.messages import Open, left_open
 from wa_sessions.logs.times import NO_TIME
@@ -80,7 +82,8 @@ def silence(seen: int, unread: int, now: int) -> Doubt | None:
         )
     if seen == NO_TIME:
         return Doubt("its logs are read, and no line in them is known to be the backend's or its library's")
-    return Doubt(f"nothing of the backend or its library was logged for {(now - seen) // 60_000} min")
+    age = in_words(timedelta(milliseconds=now - seen))
+    return Doubt(f"nothing of the backend or its library was logged for {age}")
 
 
 def _of_sender(rows: Open, otherwise: int, *, certain: bool) -> Doubt | None:

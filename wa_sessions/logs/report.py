@@ -81,6 +81,7 @@ class LogReport:
     ``candidates``: phones that hold the sender's session, and messages. ``unknown_resets``: by phone ids of no known
     phone. ``undetermined``: messages whose reason stands in the other log, which was not read.
     ``unread``: forms in which the library's words stand that could not be read, how many lines, and an example.
+    ``recognized``: whether any line is known to be the backend's or its library's.
     """
 
     phones: list[PhoneLog]
@@ -92,6 +93,7 @@ class LogReport:
     secrets_seen: int
     unread: list[tuple[str, int, str]]
     left_out: list[tuple[str, str]]
+    recognized: bool
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values in one object."""
@@ -143,6 +145,7 @@ def report(
     logs = _Logs(files, whole, [retried(found) for found in whole], numbers)
     named = {number for found in files for _, number in found.counters} | {n for f in files for n, _ in f.closes}
     named |= {numbers[phone_id] for found in files for phone_id in found.resets if phone_id in numbers} | mine.keys()
+    recognized = bool(named or total or any(found.resets or found.secrets or found.seen != NO_TIME for found in whole))
     named &= set(only) if only is not None else named
     return LogReport(
         phones=[
@@ -157,6 +160,7 @@ def report(
         secrets_seen=sum(found.secrets for found in whole),
         unread=unread(whole),
         left_out=sorted(left_out),
+        recognized=recognized,
     )
 
 

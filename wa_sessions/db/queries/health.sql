@@ -80,13 +80,20 @@ SELECT phone_id, detail ->> 'status' AS status FROM (
 WHERE (detail ->> 'node_runs')::boolean;
 
 -- name: closed_in_logs
-SELECT event.phone_id, max(event.at) AS at
-FROM wa_sessions.event JOIN wa_sessions.health USING (phone_id)
-WHERE event.kind IN ('session_closed', 'backend_closed') AND event.detail ->> 'source' = 'logs'
-  AND (%(phone_id)s::int IS NULL OR event.phone_id = %(phone_id)s)
-  AND (health.bad_mac_errors >= health.max_bad_mac OR health.bad_decrypt_errors >= health.max_bad_decrypt)
-  AND event.at >= health.last_error_at
-GROUP BY event.phone_id;
+SELECT log_watch.phone_id, last.closed_at AS at
+FROM wa_sessions.log_watch CROSS JOIN LATERAL (
+    SELECT max(at) FILTER (
+               WHERE kind IN ('session_closed', 'backend_closed') AND detail ->> 'source' = 'logs'
+           ) AS closed_at,
+           max(at) FILTER (WHERE kind IN ('error_counted', 'counter_reset')) AS alive_at
+    FROM (
+        SELECT at, kind, detail FROM wa_sessions.event
+        WHERE event.phone_id = log_watch.phone_id ORDER BY id DESC LIMIT 20
+    ) AS newest
+) AS last
+WHERE (%(phone_id)s::int IS NULL OR log_watch.phone_id = %(phone_id)s)
+  AND last.closed_at IS NOT NULL
+  AND (last.alive_at IS NULL OR last.alive_at <= last.closed_at + interval '5 s');
 
 -- name: events
 SELECT * FROM wa_sessions.event
