@@ -135,14 +135,17 @@ def session_stats(
 def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionErrorStats:
     """Put together what is known of a phone. Silence is not health: without a live worker severity is unknown.
 
-    The limits are those of the worker that owns the session, else the configured ones.
+    Errors that logs have counted are worse than what those logs leave open. The limits are those of the worker that
+    owns the session, else the configured ones.
     """
     row, owner = watch.health, watch.owner
     if limits is None:
         limits = Limits(row.max_bad_mac, row.max_bad_decrypt) if row and owner else configured_limits()
     bad_mac, bad_decrypt = (row.bad_mac_errors, row.bad_decrypt_errors) if row else (0, 0)
-    because = _unknown_because(phone, watch)
-    level = Severity.UNKNOWN if because else severity(bad_mac, bad_decrypt, limits)
+    level, because = severity(bad_mac, bad_decrypt, limits), _unknown_because(phone, watch)
+    if because is Because.LOGS and level is not Severity.OK:
+        because = None
+    level = Severity.UNKNOWN if because else level
     state = None if phone.connection_type == "baileys" and watch.logs else row
     return SessionErrorStats(
         phone_id=phone.id,
