@@ -1,5 +1,6 @@
 """``logs --record``: a phone is healthy where its logs were understood, and unknown with a reason elsewhere."""
 
+import os
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,11 @@ def recent(folder: Path, *cases: str, minutes: int = 10) -> list[str]:
         path.write_text(MILLISECONDS.sub(milliseconds, STAMP.sub(stamp, text)), encoding="utf-8")
         names.append(str(path))
     return names
+
+
+def alerts_of(fleet: Fleet) -> list[str]:
+    rows = fleet.sql("SELECT payload ->> 'severity' AS severity FROM wa_sessions.alert WHERE phone_id = 1 ORDER BY id")
+    return [row["severity"] for row in rows]
 
 
 def doubt(fleet: Fleet) -> str | None:
@@ -99,6 +105,45 @@ def test_no_line_was_recognized(watched: Fleet, tmp_path: Path) -> None:
 def test_a_doubt_stands_for_a_while_and_errors_before_it(watched: Fleet, tmp_path: Path) -> None:
     watched("logs", *recent(tmp_path, "over2000-out", "over2000-err", minutes=20), "--record")
     assert doubt(watched) == "nothing of the backend or its library was logged for 20 min"
+
+
+def test_errors_that_are_counted_are_worse_than_a_doubt(watched: Fleet, tmp_path: Path) -> None:
+    watched("logs", *recent(tmp_path, "good-out", "good-err", minutes=20), "--record")
+    assert doubt(watched) == "nothing of the backend or its library was logged for 20 min"
+    stats = watched.json("stats", corpus.BUFFERS)
+    assert (stats["severity"], stats["is_healthy"], stats["unknown_because"]) == ("critical", False, None)
+    checked = watched("check", corpus.BUFFERS)
+    assert (checked.code, "Bad MAC 6 of 3" in checked.out) == (2, True)
+    [listed] = [one for one in watched.json("sessions")["sessions"] if one["phone"] == corpus.BUFFERS]
+    assert listed["severity"] == "critical"
+
+
+def test_a_counter_that_resets_leaves_the_doubt(watched: Fleet, tmp_path: Path) -> None:
+    """Nor is it an all-clear, as long as it is not known how the phone is."""
+    watched("logs", *recent(tmp_path, "good-out", "good-err"), "--record")
+    watched("logs", *recent(tmp_path, "over2000-out", "over2000-err", minutes=5), "--record")
+    assert watched.json("stats", corpus.BUFFERS)["severity"] == "critical"
+    watched.sql("""UPDATE public."OrganizationPhone" SET "lastConnectedAt" = now() - interval '1 minute'""")
+    names = recent(tmp_path, "over2000-out", "over2000-err", minutes=5)
+    watched("logs", *names, "--record")
+    stats = watched.json("stats", corpus.BUFFERS)
+    assert (stats["bad_mac_errors"], stats["severity"]) == (0, "unknown")
+    assert alerts_of(watched) == ["critical"]
+    watched.sql("UPDATE wa_sessions.log_watch SET doubt_at = now() - interval '1 hour'")
+    watched("logs", *names, "--record")
+    assert alerts_of(watched) == ["critical", "ok"]
+
+
+def test_a_log_that_nobody_writes_is_read_and_says_nothing(watched: Fleet, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.log"
+    empty.touch()
+    watched("logs", str(empty), "--record")
+    assert doubt(watched) == "its logs are read, and no line in them is known to be the backend's or its library's"
+    old = recent(tmp_path, "good-out", "good-err", minutes=3 * 24 * 60)
+    for name in old:
+        os.utime(name, (time.time() - 3 * 86_400,) * 2)
+    watched("logs", *old, "--record")
+    assert doubt(watched) == "nothing of the backend or its library was logged for 4320 min"
 
 
 def test_collections_name_no_phone(watched: Fleet, tmp_path: Path) -> None:

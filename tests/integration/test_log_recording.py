@@ -1,7 +1,6 @@
 """``logs --record``: a Node backend's logs feed the counters, each line once, however a log is cut and read on."""
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -270,14 +269,14 @@ def test_what_stands_critical_is_told_however_old_its_lines_are(fleet: Fleet, lo
     assert [alert["type"] for alert in fleet.json("alerts", "list")["alerts"]] == ["logged_out", "health_critical"]
 
 
-def test_a_log_that_says_nothing_observes_nobody(fleet: Fleet, logs: Logs) -> None:
-    assert logs.record(fleet)["recorded"]["phones"] == 0
+def test_a_log_that_says_nothing_is_read_and_makes_nobody_healthy(fleet: Fleet, logs: Logs) -> None:
+    assert logs.record(fleet)["recorded"]["phones"] == 6
+    assert fleet.json("stats", corpus.BUFFERS)["unknown_because"] == "logs"
     logs.write("out", b"hello\n")
     assert logs.record(fleet)["recorded"]["phones"] == 6
-    os.utime(logs.names["out"], (1, 1))
-    assert logs.record(fleet)["recorded"]["phones"] == 0
     Path(logs.names["out"]).unlink()
-    assert logs.record(fleet)["recorded"]["phones"] == 0
+    assert logs.record(fleet)["recorded"]["phones"] == 6
+    assert fleet.json("stats", corpus.BUFFERS)["unknown_because"] == "logs"
 
 
 def test_the_last_error_is_the_last_by_time(fleet: Fleet, logs: Logs) -> None:

@@ -45,6 +45,17 @@ def test_a_long_line_takes_no_time(word: str, before: str) -> None:
     assert time.process_time() - began < 1
 
 
+def test_a_message_key_without_an_end_takes_no_time() -> None:
+    """As a stranger may write it, and a backend print it alone on a line."""
+    fields = ',"id":"b"' * (LONG // 10)
+    line = f'{{"level":50,"time":1795200421343,"key":{{"remoteJid":"7"{fields},"msg":"failed to decrypt message"}}\n'
+    began = time.process_time()
+    scanner = Scanner()
+    scanner.feed(line.encode())
+    scanner.finish()
+    assert time.process_time() - began < 1
+
+
 @pytest.mark.parametrize("word", WORDS)
 def test_many_lines_take_no_more_than_their_share(word: str) -> None:
     """Each line may look at those around it, and all of them together must not look at everything again and again."""

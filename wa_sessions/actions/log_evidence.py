@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Self
 
 from wa_sessions.db.log_reading import LogWatch
-from wa_sessions.health.observing import Counters
 from wa_sessions.logs.doubts import Doubt, Doubts, doubts, silence, standing
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.report import unread as not_understood
@@ -44,19 +43,16 @@ class Evidence:
         otherwise = milliseconds(min(untimed, default=now))
         return cls(max(seen, default=NO_TIME), unread, doubts(found, whose, otherwise), missing, milliseconds(now))
 
-    def of_phone(
-        self, number: str, counters: Counters, earlier: LogWatch | None
-    ) -> tuple[Doubt | None, datetime | None]:
+    def of_phone(self, number: str, earlier: LogWatch | None, *, counts: bool) -> tuple[Doubt | None, datetime | None]:
         """Why the logs do not tell how a phone is, if they do not; and when the newest recognized line was written.
 
-        Errors that are counted are known, whatever else is not; so are those of a backend that counts by itself.
+        ``counts``: the backend counts its errors by itself, whatever the library's lines leave open.
         """
         seen = max(self.seen, milliseconds(earlier.seen_at) if earlier and earlier.seen_at else NO_TIME)
-        counted = bool(counters.bad_mac or counters.bad_decrypt)
         doubt = None
-        if not counted and counters.own_lines_at is None:
+        if not counts:
             doubt = standing(_earlier(earlier), self.doubts.phones.get(number) or self.doubts.everybody, self.now)
-        if doubt is None and self.missing and not counted:
+        if doubt is None and self.missing:
             doubt = Doubt(f"one of the backend's two logs is not read: {self.missing}")
         return doubt or silence(seen, self.unread, self.now), moment(seen)
 

@@ -18,10 +18,10 @@ from wa_sessions.logs.found import Found
 from wa_sessions.logs.happenings import Happening, happenings
 from wa_sessions.logs.messages import of_senders
 from wa_sessions.logs.report import LogReport, report
+from wa_sessions.logs.senders import AGENTS
 from wa_sessions.logs.times import NO_TIME
 
 _ADDRESS = re.compile(r"(?P<user>\d+)(?:_\d+)?\.(?P<device>\d+)")
-_AGENTS = {"lid": "_1", "hosted": "_128", "hosted.lid": "_129"}
 _JID = re.compile(r"(?P<user>\d+)(?::(?P<device>\d+))?@(?P<server>[\w.]+)")
 
 
@@ -181,7 +181,7 @@ def key_names(sender: str) -> Names:
     if jid is None:
         return Names((), ())
     user, device = jid["user"], jid["device"] or "0"
-    agent = user + _AGENTS.get(jid["server"], "")
+    agent = user + AGENTS.get(jid["server"].encode(), b"").decode()
     return Names(
         (f"sender-key-{group}::{agent}::{device}",), (f"session-{agent}.{device}", *_of_user(user, f"{agent}.{device}"))
     )

@@ -11,18 +11,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from wa_sessions.db import health
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import OwnedByAnother, UsageError, WaSessionsError, with_words
-from wa_sessions.health.reconnect import Status
+from wa_sessions.health.reconnect import DOWN_STATUSES, Status
 
 STOP_VARIABLE, START_VARIABLE = "WA_SESSIONS_STOP_COMMAND", "WA_SESSIONS_START_COMMAND"
-
-_NOT_RUNNING: Final = frozenset({Status.PENDING, Status.DISCONNECTED, Status.LOGGED_OUT})
-"""The statuses of which it is known that the Node process does not run the phone. Any other may mean that it does."""
 
 _NOT_FOUND = 127
 _NO_PROGRAM = (126, _NOT_FOUND)
@@ -148,7 +145,7 @@ def refuse_running(conn: Connection, found: list[Phone]) -> None:
     if not running:
         return
     first = running[0]
-    status = Status.CONNECTED.value if first.status in _NOT_RUNNING else first.status
+    status = Status.CONNECTED.value if first.status in DOWN_STATUSES else first.status
     named_phones = first.number if len(running) == 1 else f"{len(running)} phones ({first.number}, …)"
     subject = "is a baileys phone" if len(running) == 1 else "are baileys phones"
     state = f"{status!r}, which is not known to mean that it is stopped" if status not in set(Status) else status
@@ -164,8 +161,8 @@ def running_in_node(conn: Connection, found: list[Phone]) -> list[Phone]:
     That is: those whose status does not mean that they are not run, or was given by a command of ours while they were.
     """
     baileys = [phone for phone in found if phone.connection_type == "baileys"]
-    given = health.statuses_given(conn, [phone.id for phone in baileys if phone.status in _NOT_RUNNING])
-    return [phone for phone in baileys if phone.status not in _NOT_RUNNING or given.get(phone.id) == phone.status]
+    given = health.statuses_given(conn, [phone.id for phone in baileys if phone.status in DOWN_STATUSES])
+    return [phone for phone in baileys if phone.status not in DOWN_STATUSES or given.get(phone.id) == phone.status]
 
 
 @contextlib.contextmanager

@@ -24,7 +24,6 @@ from wa_sessions.health.observing import Counters, Entry, FailedCopy, Observed, 
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.logs import facts, files
 from wa_sessions.logs.doubts import missing_stream
-from wa_sessions.logs.files import Step
 from wa_sessions.logs.following import finished, growth
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.messages import left_open
@@ -34,8 +33,6 @@ NEWS = timedelta(hours=1)
 """What happened earlier is worth an entry in the history, but no alert."""
 
 REMEMBERED = timedelta(days=1)
-SILENT = timedelta(days=1)
-"""A log to which nobody has written for so long observes nothing."""
 
 EVERYBODY = 0
 """Logs that are read for all organizations."""
@@ -43,8 +40,8 @@ EVERYBODY = 0
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a run wrote: ``entries`` of the history, by kind, of how many phones; ``doubts``: of how many it is not
-    known how they are, by reason.
+    """What a run wrote: ``entries`` of the history, by kind, of how many phones; ``doubts``: of how many the logs
+    leave open how they are, by reason.
 
     ``lost``: logs that were truncated with something in them that may not have been read.
     """
@@ -88,24 +85,14 @@ def record(opened: Opened, names: Sequence[str], organization_id: int | None = N
         run = _Run(conn, opened, organization_id, whole, untimed, now, missing_stream(list(steps)))
         listed = phones.list_phones(conn, opened.backend, organization_id)
         numbers = Counter(phone.number for phone in listed)
-        if any(_alive(path, step, now) for path, step in steps.items()):
-            for phone in listed:
-                if phone.connection_type == "baileys" and numbers[phone.number] == 1:
-                    run.observe(phone)
+        for phone in listed:
+            if phone.connection_type == "baileys" and numbers[phone.number] == 1:
+                run.observe(phone)
         log_reading.forget_failures(conn, now - REMEMBERED)
     lost = [paths.get(path, path) for path, step in steps.items() if step.lost]
     return Recorded(
         [finished(step.found) for step in steps.values()], run.observed, dict(run.written), lost, run.doubts
     )
-
-
-def _alive(path: str, step: Step, now: datetime) -> bool:
-    """Whether reading this log observes anything: it has ever said something, and not only long ago."""
-    try:
-        written = datetime.fromtimestamp(Path(path).stat().st_mtime, UTC)
-    except OSError:
-        return False
-    return step.position.read_to > 0 and now - written < SILENT
 
 
 def _untimed(path: str, now: datetime, *, first: bool) -> datetime:
@@ -173,7 +160,8 @@ class _Run:
         known = log_reading.failures(self._conn, phone.id, {copy.message for copy in copies}) if copies else {}
         observed = observe(before, lines, copies, known, self._limits, phone.last_connected_at)
         self._save(phone, row, before, observed)
-        self._alert(phone, observed, known_before=row is not None)
+        doubtful = self._watch(phone, observed.counters, watch)
+        self._alert(phone, observed, known_before=row is not None, doubtful=doubtful)
         self.observed += 1
 
     def _save(self, phone: Phone, row: HealthRow | None, before: Counters, observed: Observed) -> None:
@@ -188,16 +176,20 @@ class _Run:
             log_reading.save_failures(self._conn, phone.id, young)
         if replace(counters, own_lines_at=before.own_lines_at) != before:
             health.save(self._conn, _health_row(phone, row, counters, self._limits, self._now))
-        watch = self._watches.get(phone.id)
-        doubt, seen_at = self._evidence.of_phone(phone.number, counters, watch)
+
+    def _watch(self, phone: Phone, counters: Counters, earlier: LogWatch | None) -> bool:
+        """Say that the phone's logs were read; returns whether they leave open how it is."""
+        counts = counters.own_lines_at is not None
+        doubt, seen_at = self._evidence.of_phone(phone.number, earlier, counts=counts)
         self.doubts.update([doubt.reason] if doubt else [])
         log_reading.watch(
             *(self._conn, phone.id, counters.own_lines_at, doubt.reason if doubt else None),
             doubt_at=moment(doubt.at) if doubt else None,
             seen_at=seen_at,
         )
+        return doubt is not None
 
-    def _alert(self, phone: Phone, observed: Observed, *, known_before: bool) -> None:
+    def _alert(self, phone: Phone, observed: Observed, *, known_before: bool, doubtful: bool) -> None:
         """Tell of trouble that stands now, however old its lines are, and of its end."""
         counters = observed.counters
         closed = still_closed(phone, self._closed_at.get(phone.id)) is not None
@@ -207,7 +199,7 @@ class _Run:
                 alerts.leave(self._conn, phone, alert)
         if phone.status == Status.LOGGED_OUT and phone.updated_at and phone.updated_at > self._now - NEWS:
             alerts.leave(self._conn, phone, node_logged_out())
-        healthy = not (counters.bad_mac or counters.bad_decrypt or closed)
+        healthy = not (counters.bad_mac or counters.bad_decrypt or closed or doubtful)
         if known_before and healthy and phone.status == Status.CONNECTED:
             alerts.clear(self._conn, phone)
 

@@ -16,7 +16,7 @@ from wa_sessions.db.inbox import Depth
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import PermissionMissing, SchemaMissing, UsageError
 from wa_sessions.health.limits import Limits
-from wa_sessions.health.reconnect import Status
+from wa_sessions.health.reconnect import DOWN_STATUSES, Status
 from wa_sessions.health.unknown import Because
 from wa_sessions.keys.same_number import spellings
 
@@ -32,7 +32,6 @@ class Standing(StrEnum):
 
 
 _UNSEEN = (Because.NOT_CONNECTED, Because.NO_WORKER, Because.NO_SIGN_OF_LIFE)
-_CLOSED = (Status.PENDING, Status.DISCONNECTED, Status.LOGGED_OUT)
 _ILL = (Standing.DOWN, Standing.CRITICAL, Standing.WARNING)
 
 
@@ -56,7 +55,7 @@ class Session:
     def standing(self) -> Standing:
         """Its severity, unless it is known to be down: by its status, or without a worker that has it connected."""
         stats = self.stats
-        closed = stats.status in _CLOSED and self.store is not None
+        closed = stats.status in DOWN_STATUSES and self.store is not None
         return Standing.DOWN if closed or stats.unknown_because in _UNSEEN else Standing(stats.severity)
 
     @property

@@ -16,7 +16,7 @@ from wa_sessions.db.log_reading import LogWatch
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import PermissionMissing, SchemaMissing
 from wa_sessions.health.limits import Limits, Severity, severity
-from wa_sessions.health.reconnect import State, Status
+from wa_sessions.health.reconnect import UP_STATUSES, State, Status
 from wa_sessions.health.unknown import FRESH, Because, reason
 from wa_sessions.health.workers import WorkerState
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -25,8 +25,6 @@ SILENT_AFTER = 20.0
 """So many seconds without a sign of life a session may be; its worker passes one on every 5 s."""
 
 _WATCHING = {State.CONNECTING, State.CONNECTED, State.RECONNECTING, State.NO_ANSWER}
-_UP = {Status.LOADING, Status.CONNECTED, Status.RECONNECTING}
-"""The statuses of a phone that has a WebSocket, or gets one by itself."""
 
 _SCANNABLE = re.compile(r"[!-~]{16,1000}")
 
@@ -137,15 +135,17 @@ def session_stats(
 def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionErrorStats:
     """Put together what is known of a phone. Silence is not health: without a live worker severity is unknown.
 
-    The limits are those of the worker that owns the session, else the configured ones.
+    Errors that logs have counted are worse than what those logs leave open. The limits are those of the worker that
+    owns the session, else the configured ones.
     """
     row, owner = watch.health, watch.owner
     if limits is None:
         limits = Limits(row.max_bad_mac, row.max_bad_decrypt) if row and owner else configured_limits()
     bad_mac, bad_decrypt = (row.bad_mac_errors, row.bad_decrypt_errors) if row else (0, 0)
-    because = _unknown_because(phone, watch)
-    closed = still_closed(phone, watch.closed_in_logs_at)
+    because, closed = _unknown_because(phone, watch), still_closed(phone, watch.closed_in_logs_at)
     counted = Severity.CRITICAL if closed else severity(bad_mac, bad_decrypt, limits)
+    if because is Because.LOGS and counted is not Severity.OK:
+        because = None
     level = Severity.UNKNOWN if because else counted
     state = None if phone.connection_type == "baileys" and watch.logs else row
     return SessionErrorStats(
@@ -230,9 +230,9 @@ def _unknown_because(phone: Phone, watch: Watch) -> Because | None:
         return Because.NO_WORKER
     if watch.logs is None or watch.logs_age is None or watch.logs_age >= FRESH:
         return Because.NODE
-    if phone.status not in _UP:
+    if phone.status not in UP_STATUSES:
         return Because.NOT_CONNECTED
-    return Because.LOGS if watch.logs.doubt and not still_closed(phone, watch.closed_in_logs_at) else None
+    return Because.LOGS if watch.logs.doubt else None
 
 
 def _doubtful(watch: Watch) -> bool:
@@ -243,7 +243,7 @@ def _doubtful(watch: Watch) -> bool:
 def _of_worker(phone: Phone, owner: WorkerInfo, row: HealthRow | None) -> Because | None:
     if owner.silent_for is not None and owner.silent_for > SILENT_AFTER:
         return Because.NO_SIGN_OF_LIFE
-    return None if row and row.state in _WATCHING and phone.status in _UP else Because.NOT_CONNECTED
+    return None if row and row.state in _WATCHING and phone.status in UP_STATUSES else Because.NOT_CONNECTED
 
 
 def _reason(because: Because, phone: Phone, watch: Watch) -> str:

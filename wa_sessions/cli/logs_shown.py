@@ -108,7 +108,7 @@ def _recorded(recorded: "Recorded") -> Iterator[str]:
     counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(recorded.entries.items()))
     yield from _wrapped(f"recorded of {_counted(recorded.observed, 'phone')}: {counts or 'nothing new'}")
     for reason, phones in recorded.doubts.most_common():
-        yield from _wrapped(f"health of {_counted(phones, 'phone')} not known: {reason}")
+        yield from _wrapped(f"health of {_counted(phones, 'phone')} not fully known: {reason}")
 
 
 def _flat(phone: "PhoneLog") -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wa_sessions.health.limits import Severity
-from wa_sessions.health.reconnect import Status
+from wa_sessions.health.reconnect import UP_STATUSES, Status
 from wa_sessions.health.unknown import Because
 
 
@@ -113,7 +113,7 @@ def closed_in_logs(case: Case) -> bool:
 
 def down(case: Case) -> bool:
     """By its status it has no connection, and gets none by itself."""
-    return case.status not in (Status.CONNECTED, Status.LOADING, Status.RECONNECTING)
+    return case.status not in UP_STATUSES
 
 
 NO_SCHEMA = Row((because_of(Because.NO_SCHEMA),), "nothing is recorded in this database yet: wa-sessions db upgrade")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class End(StrEnum):
@@ -50,6 +51,13 @@ class Status(StrEnum):
     RECONNECTING = "reconnecting"
     DISCONNECTED = "disconnected"
     LOGGED_OUT = "logged_out"
+
+
+UP_STATUSES: Final = frozenset({Status.LOADING, Status.CONNECTED, Status.RECONNECTING})
+"""The statuses of a phone that has a WebSocket, or gets one by itself."""
+
+DOWN_STATUSES: Final = frozenset({Status.PENDING, Status.DISCONNECTED, Status.LOGGED_OUT})
+"""Those of a phone of which it is known that nothing runs it. A status that is in neither may be of one that runs."""
 
 
 @dataclass(frozen=True, slots=True)

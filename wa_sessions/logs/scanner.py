@@ -28,7 +28,7 @@ _STAMP = rb'\{"level":(?P<level>\d+),"time":(?P<time>\d{13}|"[^"\\\n]{20,32}"),'
 _PINO_OWN = re.compile(_STAMP + rb'"msg":"(?P<msg>[^"\\\n]*)"\}\r?')
 _PINO_FAILED = re.compile(
     _STAMP
-    + rb'"key":\{"remoteJid":"(?P<chat>[^"\\\n]*)"(?:,"\w+":(?:true|false|"[^"\\\n]*"))*?,"id":"(?P<id>[^"\\\n]*)"'
+    + rb'"key":\{"remoteJid":"(?P<chat>[^"\\\n]*)"(?:,"\w+":(?:true|false|"[^"\\\n]*")){0,12}?,"id":"(?P<id>[^"\\\n]*)"'
     rb'(?:,"participant":"(?P<who>[^"\\\n]*)")?[^{}\n]*\},"err":\{"type":"[^"\\\n]*","message":"(?P<why>[^"\\\n]*)"'
 )
 _PINO_FAILED_ENDS = (b',"msg":"failed to decrypt message"}', b',"msg":"failed to decrypt message"}\r')

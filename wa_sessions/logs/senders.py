@@ -9,8 +9,10 @@ _PLAIN = re.compile(rb"[0-9]{1,20}(?:_[0-9]{1,4})?\.[0-9]{1,5}")
 _NAME = re.compile(rb"[0-9A-Za-z_.:@|+-]{1,160}")
 _ADDRESS = re.compile(rb"(\d+)(?:_(\d+))?(?::(\d+))?@(.*)")
 _OF_GROUP = re.compile(rb"([0-9-]{1,40}@g\.us|[a-z0-9]{1,40}@broadcast)::(\d+)(?:_(\d+))?::(\d+)")
-_AGENTS = {b"lid": b"_1", b"hosted": b"_128", b"hosted.lid": b"_129"}
-_SERVERS = {b"1": b"lid", b"128": b"hosted", b"129": b"hosted.lid"}
+AGENTS = {b"lid": b"_1", b"hosted": b"_128", b"hosted.lid": b"_129"}
+"""What stands behind the user in libsignal's address, by the JID's server."""
+
+_SERVERS = {agent[1:]: server for server, agent in AGENTS.items()}
 
 
 def checked(name: bytes) -> bytes:
@@ -51,7 +53,7 @@ def of_jid(jid: bytes) -> bytes:
     if match is None:
         return jid
     user, agent, device, server = match.groups()
-    return user + (b"_" + agent if agent else _AGENTS.get(server, b"")) + b"." + (device or b"0")
+    return user + (b"_" + agent if agent else AGENTS.get(server, b"")) + b"." + (device or b"0")
 
 
 def _server(agent: bytes | None) -> bytes:
