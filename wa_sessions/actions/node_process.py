@@ -82,7 +82,7 @@ class NodeProcess:
             return
         if missing := _missing(self.stop, status):
             raise _NotStoppedError(f"nothing was changed, as the Node process could not be stopped: {missing}")
-        raise WaSessionsError(f"nothing was changed, as the stop command failed (exit {status}: {self.stop})")
+        raise WaSessionsError(f"nothing was changed, as the stop command failed ({_ended(self.stop, status)})")
 
     def _started(self) -> WaSessionsError | None:
         """Start it; what is to be told where that fails. No signal ends this."""
@@ -90,7 +90,7 @@ class NodeProcess:
             status = _run(self.start)
         if status == 0:
             return None
-        why = _missing(self.start, status) or f"the start command failed (exit {status}: {self.start})"
+        why = _missing(self.start, status) or f"the start command failed ({_ended(self.start, status)})"
         return WaSessionsError(f"THE NODE PROCESS IS DOWN: {why}; start it by hand")
 
 
@@ -121,6 +121,21 @@ def _missing(command: str, status: int) -> str | None:
         f"there is no program {words[0]} in PATH (exit {status}: {command}); "
         "name it with its whole path: cron and sudo have a shorter PATH than a terminal"
     )
+
+
+def _ended(command: str, status: int) -> str:
+    """How a command ended; a signal has a name, and a program of it may not have been found."""
+    if status < 0:
+        return f"ended by {_signal_name(-status)}: {command}"
+    hint = "; is a program in it that PATH lacks?" if status == _NO_PROGRAM[1] else ""
+    return f"exit {status}: {command}{hint}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def refuse_running(conn: Connection, found: list[Phone]) -> None:
