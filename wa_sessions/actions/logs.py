@@ -17,6 +17,7 @@ from wa_sessions.logs import files, following
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.happenings import Happening, happenings
 from wa_sessions.logs.messages import of_senders
+from wa_sessions.logs.numbers import as_registered, registered
 from wa_sessions.logs.report import LogReport, report
 from wa_sessions.logs.times import NO_TIME
 
@@ -88,6 +89,7 @@ def told(found: Sequence[Found], opened: Opened | None = None, scope: Scope = EV
     if opened is None:
         return report(found, senders, {}, {}, only=_without_database(scope.phone), since=scope.since_ms)
     listed, whose = _looked_up(opened, senders, scope)
+    as_registered(found, {phone.number for phone in listed})
     only = {phone.number for phone in listed} if scope.phone or scope.organization_id is not None else None
     return report(
         *(found, senders, {phone.id: phone.number for phone in listed}, whose),
@@ -106,6 +108,7 @@ def happened(found: Sequence[Found], opened: Opened | None = None, scope: Scope 
     else:
         listed, whose = _looked_up(opened, of_senders(found), scope)
         numbers = {phone.id: phone.number for phone in listed}
+        as_registered(found, numbers.values())
         names = {phone.number: phone.display_name for phone in listed}
         only = set(names) if scope.phone or scope.organization_id is not None else None
     return [
@@ -156,7 +159,10 @@ def holders_of(
     """The numbers of the phones that a sender may have written to, by the rows that they hold."""
     names = {sender: key_names(sender.decode("utf-8", "replace")) for sender in senders}
     wanted = {name for one in names.values() for name in one.all}
-    held = holders.of_keys(conn, backend, wanted, organization_id)
+    rows = holders.of_keys(conn, backend, wanted, organization_id)
+    listed = phones.list_phones(conn, backend, organization_id) if rows and backend.has_phones else []
+    known = {phone.number for phone in listed}
+    held = {name: {registered(number, known) for number in numbers} for name, numbers in rows.items()}
     return {sender: holding(one, held) for sender, one in names.items()}
 
 
