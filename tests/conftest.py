@@ -25,7 +25,7 @@ from wa_sessions.db.settings import LIBPQ_VARIABLES, URL_VARIABLES, Target
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
 TEMPLATE = "wa_template"
-_SETTINGS = (*LIBPQ_VARIABLES, *URL_VARIABLES, "PGPASSWORD", "WA_SESSIONS_DATA_DIR", "WA_SESSIONS_STORE_URL")
+_SETTINGS = (*LIBPQ_VARIABLES, *URL_VARIABLES, "PGPASSWORD", "WA_SESSIONS_DATA_DIR", "WA_SESSIONS_STORE_URL", "COLUMNS")
 _PROGRAMS = ("fish", "ip", "node", "npm", "promtool", "tmux", "zsh")  # those that tests are marked with
 _numbers = itertools.count(1)
 
@@ -60,7 +60,8 @@ def _lacks_program(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def _no_database_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No database that it has, and no width: where tests run side by side, what runs them says how wide it is."""
     for name in _SETTINGS:
         monkeypatch.delenv(name, raising=False)
 

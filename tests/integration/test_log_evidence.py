@@ -91,6 +91,21 @@ def test_no_line_was_recognized(watched: Fleet, tmp_path: Path) -> None:
     shown = watched("logs", str(log), "--record")
     assert doubt(watched) == "3 lines with the library's words behind a prefix or in a form that is not known"
     assert "3 lines" in shown.err
+
+
+def test_what_could_not_be_read_beside_what_could_is_not_health(watched: Fleet, tmp_path: Path) -> None:
+    now, log = round(time.time() * 1000), tmp_path / "app.log"
+    log.write_text(
+        f'{{"level":30,"time":{now},"msg":"synced regular to v5"}}\nshop says: Session error:Error: Bad MAC\nready\n'
+    )
+    for _ in range(2):
+        watched("logs", str(log), "--record")
+        assert doubt(watched) == "1 line with the library's words behind a prefix or in a form that is not known"
+        assert watched.json("stats", corpus.BUFFERS)["severity"] == "unknown"
+
+
+def test_nothing_was_logged_lately(watched: Fleet, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
     now = round(time.time() * 1000)
     with log.open("a") as file:
         file.write(f'{{"level":30,"time":{now - 18 * 60_000},"msg":"synced regular to v5"}}\n')
@@ -153,3 +168,33 @@ def test_collections_name_no_phone(watched: Fleet, tmp_path: Path) -> None:
     log.write_text(f'{str(line)[:-1].replace(chr(39), chr(34))}, "msg": "failed to sync state from version"}}\n')
     watched("logs", str(log), "--record")
     assert doubt(watched) == "1 collection that did not decrypt, in lines that name no phone"
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (["out.log"], "error.log"),
+        (["wa.out.log"], "wa.error.log"),
+        (["stderr.log"], "stdout.log"),
+        (["a/app-out.log", "a/app-error.log", "b/app-out.log"], "app-error.log"),
+        (["out/app-out.log", "err/app-err.log"], None),
+        (["nohup.out"], None),
+    ],
+)
+def test_half_of_what_a_backend_writes_is_never_health(
+    watched: Fleet, tmp_path: Path, names: list[str], missing: str | None
+) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f'{{"level":30,"time":{round(time.time() * 1000)},"msg":"synced {name}"}}\n')
+    assert watched("logs", *(str(tmp_path / name) for name in names), "--record").code == 0
+    assert doubt(watched) == (missing and f"one of the backend's two logs is not read: {missing}")
+
+
+def test_a_time_to_come_tells_of_now_alone(watched: Fleet, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text(f'{{"level":30,"time":{round(time.time() * 1000) + 9 * 86_400_000},"msg":"synced regular to v5"}}\n')
+    watched("logs", str(log), "--record")
+    watched.sql("UPDATE wa_sessions.log_watch SET seen_at = seen_at - interval '18 min'")
+    watched("logs", str(log), "--record")
+    assert doubt(watched) == "nothing of the backend or its library was logged for 18 min"

@@ -182,3 +182,20 @@ def test_statuses_in_capitals_are_the_same_words_and_are_written_so(fleet: Fleet
     assert (done["status"], fleet.sql(status)) == ("logged_out", [{"status": "LOGGED_OUT"}])
     fleet.json("restore", done["operation"])
     assert fleet.sql(status) == [{"status": "CONNECTED"}]
+
+
+@pytest.mark.parametrize(
+    ("stop", "words"),
+    [
+        ("cd / && no-such-pm2 stop app", "PATH"),
+        ("kill -9 $$", "ended by SIGKILL"),
+        ("exit 3", "exit 3"),
+    ],
+)
+def test_how_a_stop_command_ended_is_told(fleet: Fleet, stop: str, words: str) -> None:
+    before = fleet.everything()
+    failed = fleet(*CLOSE, *_commands(stop, "true"))
+    assert (failed.code, failed.out) == (1, "")
+    assert "nothing was changed" in failed.err
+    assert words in failed.err
+    assert fleet.everything() == before

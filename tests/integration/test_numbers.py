@@ -1,12 +1,17 @@
 """Numbers that are not there, and numbers that are written in two ways."""
 
 import base64
+import re
+import time
+from pathlib import Path
 
 import pytest
-from support import corpus
+from support import corpus, log_cases
 from support.corpus import BUFFERS
 from support.fleet import Fleet
 from support.store import fill_device
+
+from wa_sessions.keys.same_number import spellings
 
 LONG, SHORT = "5511987654321", "551187654321"
 
@@ -72,3 +77,20 @@ def test_a_phone_whose_keys_are_written_the_short_way_is_taken_over(fleet: Fleet
     done = fleet.json("adopt", LONG, "--yes")
     assert [one["device"].partition(":")[0] for one in done["phones"]] == [SHORT]
     assert fleet.json("stats", LONG)["connection_type"] == "neonize"
+
+
+@pytest.mark.parametrize("row", ["5511987654321", "5215512345678", "5491123456789"])
+def test_logs_that_write_a_number_the_short_way_are_of_its_phone(fleet: Fleet, tmp_path: Path, row: str) -> None:
+    """The account has the short number, the row the long one: what fails there is not health."""
+    [short] = [one for one in spellings(row) if one != row]
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "phoneJid" = %s WHERE id = 1""", f"{row}@s.whatsapp.net")
+    fleet.sql(f'UPDATE public."{fleet.auth}" SET "phoneJid" = %s WHERE "phoneJid" = %s', short, BUFFERS)
+    moment, log = round(time.time() * 1000), tmp_path / "app.log"
+    case = (log_cases.FOLDER / "reasons" / "bad_mac_pkmsg.log").read_text(encoding="utf-8")
+    failed = re.sub(r'"time":\d+', f'"time":{moment}', case)
+    log.write_text(f"{failed}⚠️ Bad MAC error #3 для {short}@s.whatsapp.net\n", encoding="utf-8")
+    [told] = fleet.json("logs", str(log))["phones"]
+    assert (told["phone"], told["library"]["bad_mac"], told["bad_mac"]["last_counter"]) == (row, 1, 3)
+    fleet("logs", str(log), "--record")
+    assert fleet.json("stats", row)["bad_mac_errors"] == 3
+    assert fleet("check", row).code == 2

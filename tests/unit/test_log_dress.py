@@ -177,3 +177,60 @@ def test_what_a_customer_quotes_is_text_where_the_prefix_of_the_log_is_known(quo
     found = scanned(lines if first else lines[::-1]).found
     assert (list(found.not_understood()), list(found.counters[(0, "77051234567")].numbers)) == ([], [2])
     assert [rows.lines for _, rows in scanned(lines[1:]).found.not_understood()] == [1, 1]
+
+
+UNLISTED = {
+    "logcli": prefixed('2026-11-20T18:47:01Z {app="wa",pod="wa-1"} '),
+    "stern": prefixed("wa-6d5f7 app "),
+    "concurrently": prefixed("[api] "),
+    "awslogs": prefixed("group/app/i-0abc 2026-11-20T18:47:01.343Z "),
+    "klog": prefixed("E1120 18:47:01.343456   12345 node.go:12] "),
+    "grep -Hn": lambda lines: [f"app.log:{n + 10}:{line}" for n, line in enumerate(lines)],
+    "csv": lambda lines: ['"2026-11-20T18:47:01.343Z","api","' + line.replace('"', '""') + '"' for line in lines],
+    "a sign": prefixed("⚠️ "),
+    "the library's words": prefixed("Session error: | "),
+    "blanks behind": lambda lines: [f"{line}  " for line in lines],
+    "a cleared line": lambda lines: [f"\x1b[2K{line}\x1b[0m\x1b[K" for line in lines],
+}
+
+
+@pytest.mark.parametrize("dress", UNLISTED)
+@pytest.mark.parametrize("case", ["console/ok.log", "attribution/heads_three_senders.log", "console/over2000.log"])
+def test_what_stands_before_the_first_stack_is_read_too(dress: str, case: str) -> None:
+    lines = [OWN, *BARE["reasons/bad_mac_pkmsg.log"], *BARE[case], *BARE["pretty/pretty_886.log"], "ready"]
+    found = said(UNLISTED[dress](lines))
+    if dress == "the library's words":
+        assert found.pop("unread"), "each line has them, and it is told of those that say nothing"
+    assert found == {name: told for name, told in said(lines).items() if name in found}
+
+
+@pytest.mark.parametrize("lost", ["the prefix is learned too late", "the entry is cut", "lists", "logfmt"])
+def test_what_is_lost_is_told(lost: str) -> None:
+    [failed], stack = BARE["reasons/bad_mac_pkmsg.log"], BARE["console/ok.log"]
+    logs = {
+        "the prefix is learned too late": ["shop a: " + line for line in (failed, *["ready"] * 99, *stack)],
+        "the entry is cut": ["2026-11-20T18:47:01: " + line for line in (OWN, failed[:-1])],
+        "lists": [json.dumps({"stream": {"app": "x"}, "values": [["1795200421343000000", failed]]})],
+        "logfmt": [f"level=error msg={json.dumps(line)}" for line in (failed, *stack)],
+    }
+    log = "\n".join([*logs[lost], ""]).encode()
+    scanner = Scanner()
+    for line in log.splitlines(keepends=True):
+        scanner.feed(line)
+    scanner.finish().finish()
+    assert [rows.lines for _, rows in scanner.found.not_understood()] == [1]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"key": {"remoteJid": "7@s.whatsapp.net"}, "message": {"conversation": OWN}},
+        {"from": "77010000000@c.us", "body": OWN, "timestamp": 1795200421},
+        {"text": OWN},
+        {"data": {"caption": OWN}},
+    ],
+)
+def test_a_message_that_the_backend_prints_is_no_wrapper_of_its_log(message: dict[str, Any]) -> None:
+    """What a customer writes makes no phone ill."""
+    lines = ['{"level":30,"time":1795200421343,"msg":"ready"}', json.dumps(message, ensure_ascii=False), "got it"]
+    assert said(lines)["counters"] == {}

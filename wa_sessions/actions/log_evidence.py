@@ -1,12 +1,12 @@
 """PURE: whether logs that were read tell how a phone is, from what was recognized in them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Self
 
 from wa_sessions.db.log_reading import LogWatch
-from wa_sessions.logs.doubts import Doubt, Doubts, doubts, silence, standing
+from wa_sessions.logs.doubts import Doubt, Doubts, doubts, not_read, silence, standing
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.report import unread as not_understood
 from wa_sessions.logs.times import NO_TIME
@@ -36,12 +36,15 @@ class Evidence:
     ) -> Self:
         """``untimed``: when the lines of each file were written that have no time."""
         seen = [
-            milliseconds(moment) if one.seen == NO_TIME and one.events else one.seen
+            milliseconds(moment) if one.seen == NO_TIME and one.events else min(one.seen, milliseconds(now))
             for one, moment in zip(found, untimed, strict=True)
         ]
         unread = sum(lines for _, lines, _ in not_understood(found))
         otherwise = milliseconds(min(untimed, default=now))
-        return cls(max(seen, default=NO_TIME), unread, doubts(found, whose, otherwise), missing, milliseconds(now))
+        open_ = doubts(found, whose, otherwise)
+        if unread and open_.everybody is None:
+            open_ = replace(open_, everybody=not_read(unread, milliseconds(now)))
+        return cls(max(seen, default=NO_TIME), unread, open_, missing, milliseconds(now))
 
     def of_phone(self, number: str, earlier: LogWatch | None, *, counts: bool) -> tuple[Doubt | None, datetime | None]:
         """Why the logs do not tell how a phone is, if they do not; and when the newest recognized line was written.

@@ -17,6 +17,7 @@ from wa_sessions.logs import files, following
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.happenings import Happening, happenings
 from wa_sessions.logs.messages import of_senders
+from wa_sessions.logs.numbers import as_registered, registered
 from wa_sessions.logs.report import LogReport, report
 from wa_sessions.logs.senders import AGENTS
 from wa_sessions.logs.times import NO_TIME
@@ -93,6 +94,7 @@ def told(found: Sequence[Found], opened: Opened | None = None, scope: Scope = EV
     if opened is None:
         return report(found, senders, {}, {}, only=_without_database(scope.phone), since=scope.since_ms)
     listed, numbers, whose = _looked_up(opened, senders, scope)
+    as_registered(found, numbers.values())
     only = {phone.number for phone in listed} if scope.narrow else None
     return report(
         *(found, senders, numbers, whose),
@@ -110,6 +112,7 @@ def happened(found: Sequence[Found], opened: Opened | None = None, scope: Scope 
         only = _without_database(scope.phone)
     else:
         listed, numbers, whose = _looked_up(opened, of_senders(found), scope)
+        as_registered(found, numbers.values())
         names = {phone.number: phone.display_name for phone in listed}
         only = set(names) if scope.narrow else None
     return [
@@ -161,7 +164,10 @@ def holders_of(
     """The numbers of the phones that a sender may have written to, by the rows that they hold."""
     names = {sender: key_names(sender.decode("utf-8", "replace")) for sender in senders}
     wanted = {name for one in names.values() for name in one.all}
-    held = holders.of_keys(conn, backend, wanted, organization_id)
+    rows = holders.of_keys(conn, backend, wanted, organization_id)
+    listed = phones.list_phones(conn, backend, organization_id) if rows and backend.has_phones else []
+    known = {phone.number for phone in listed}
+    held = {name: {registered(number, known) for number in numbers} for name, numbers in rows.items()}
     return {sender: holding(one, held) for sender, one in names.items()}
 
 

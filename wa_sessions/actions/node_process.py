@@ -134,9 +134,18 @@ def _missing(command: str, status: int) -> str | None:
 
 
 def _failed(command: str, status: int) -> str:
-    """How a command ended that had begun, or may have."""
+    """How a command ended that had begun, or may have; a signal has a name, and a program of it may be missing."""
+    if status < 0:
+        return f"failed (ended by {_signal_name(-status)}: {command})"
     hint = "; a program that it needs is not in PATH, which cron and sudo have shorter than a terminal"
     return f"failed (exit {status}: {command}{hint if status == _NOT_FOUND else ''})"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def refuse_running(conn: Connection, found: list[Phone]) -> None:

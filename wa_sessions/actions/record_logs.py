@@ -27,6 +27,7 @@ from wa_sessions.logs.doubts import missing_stream
 from wa_sessions.logs.following import finished, growth
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.messages import left_open
+from wa_sessions.logs.numbers import as_registered
 from wa_sessions.logs.positions import Position, holds
 
 NEWS = timedelta(hours=1)
@@ -81,9 +82,10 @@ def record(opened: Opened, names: Sequence[str], organization_id: int | None = N
         waiting = facts.settled(whole, now)
         for (path, step), rest in zip(steps.items(), waiting, strict=True):
             log_reading.advance(conn, _read(path, scope, step.position, known.get(path), rest))
-        untimed = [_untimed(path, now, first=path not in known) for path in steps]
-        run = _Run(conn, opened, organization_id, whole, untimed, now, missing_stream(list(steps)))
         listed = phones.list_phones(conn, opened.backend, organization_id)
+        as_registered(whole, {phone.number for phone in listed})
+        untimed = [_untimed(path, now, first=path not in known) for path in steps]
+        run = _Run(conn, opened, organization_id, whole, untimed, now, missing_stream(list(paths)))
         numbers = Counter(phone.number for phone in listed)
         for phone in listed:
             if phone.connection_type == "baileys" and numbers[phone.number] == 1:

@@ -84,8 +84,8 @@ def logs(
     each organization by itself, not both. It needs `wa-sessions db upgrade`.
 
     What was not understood is never health: a phone is `unknown` where no line of the backend or its library was
-    recognized in the last 15 minutes, where only one of the backend's two logs is read, and where failed messages are
-    left whose reason or phone is not known.
+    recognized in the last 15 minutes, where only one of the backend's two logs is read, where lines could not be read,
+    and where failed messages are left whose reason or phone is not known.
 
     JSON: `phones`, a list: `phone`, `name`, `bad_mac` and `bad_decrypt` (each `counter_lines`, `max_counter`,
     `last_counter`: 0 after a reset; `messages`, `first_at`, `last_at`), `resets`, `closes` (by reason), `library`.

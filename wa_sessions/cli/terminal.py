@@ -191,4 +191,6 @@ def _columns() -> int | None:
     if sys.stdout and sys.stdout.isatty():
         return max(NARROWEST, shutil.get_terminal_size((USUAL, 24)).columns)
     asked = os.environ.get("COLUMNS", "")
-    return max(NARROWEST, int(asked)) if asked.isascii() and asked.isdigit() and int(asked) else None
+    return (
+        max(NARROWEST, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 10 and int(asked) else None
+    )

@@ -1,6 +1,7 @@
 """Why logs that were read do not tell how a phone is: what in them is open, or of nobody, or not there."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,8 +15,8 @@ from wa_sessions.logs.times import NO_TIME
 STANDS = 15 * 60_000
 """ms for which a doubt stands, and for which a line tells that somebody writes the log."""
 
-_STREAMS = re.compile(r"(.*)-(out|err|error)((?:-\d+)?\.log)")
-_OTHER = {"out": ("error", "err"), "err": ("out",), "error": ("out",)}
+_STREAMS = re.compile(r"(|.*[-._])(out|err|error|stdout|stderr)((?:[-._]\d+)?\.(?:log|txt))")
+_OTHER = {"out": ("error", "err"), "err": ("out",), "error": ("out",), "stdout": ("stderr",), "stderr": ("stdout",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,15 @@ def doubts(files: Sequence[Found], whose: Mapping[bytes, frozenset[str]], otherw
 
 
 def missing_stream(names: Sequence[str]) -> str | None:
-    """The other log of a backend that writes two, where only one is read."""
-    known = {PurePath(name).name for name in names}
-    for name in sorted(known):
+    """The other log of a backend that writes two, where only one is read; several may have logs of one name."""
+    logs = Counter(PurePath(name).name for name in names)
+    for name in sorted(logs):
         match = _STREAMS.fullmatch(name)
-        if match and not any(f"{match[1]}-{stream}{match[3]}" in known for stream in _OTHER[match[2]]):
-            return f"{match[1]}-{_OTHER[match[2]][0]}{match[3]}"
+        if match is None:
+            continue
+        others = [f"{match[1]}{stream}{match[3]}" for stream in _OTHER[match[2]]]
+        if sum(logs[other] for other in others) < logs[name]:
+            return others[0]
     return None
 
 
@@ -72,14 +76,19 @@ def standing(earlier: Doubt | None, new: Doubt | None, now: int) -> Doubt | None
     return young[0] if young else None
 
 
+def not_read(lines: int, at: int | None = None) -> Doubt:
+    """Lines that may tell of a failure of any phone."""
+    return Doubt(
+        f"{_counted(lines, 'line')} with the library's words behind a prefix or in a form that is not known", at
+    )
+
+
 def silence(seen: int, unread: int, now: int) -> Doubt | None:
     """Nothing was recognized lately. ``seen``: when the last line was written that was."""
     if seen != NO_TIME and now - seen < STANDS:
         return None
     if unread:
-        return Doubt(
-            f"{_counted(unread, 'line')} with the library's words behind a prefix or in a form that is not known"
-        )
+        return not_read(unread)
     if seen == NO_TIME:
         return Doubt("its logs are read, and no line in them is known to be the backend's or its library's")
     age = in_words(timedelta(milliseconds=now - seen))

@@ -1,37 +1,41 @@
 """Lines that do not stand plainly: in JSON, on several lines, in colours, or behind a prefix that has to be learned."""
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from typing import Any
 
 from wa_sessions.logs import senders
+from wa_sessions.logs.around import SAMPLE, Around
 from wa_sessions.logs.entries import (
     DEEPEST,
     error_text,
     failed_message,
     inner_entries,
+    is_message,
+    is_of_a_log,
     line_of,
     texts_of,
     time_of,
 )
 from wa_sessions.logs.events import OWN_BEGINS, Events
-from wa_sessions.logs.lines import LONGEST_PREFIX, NO_PREFIX, Clock, behind, shape
-from wa_sessions.logs.path import QUOTED, Path, clean, follow, unquoted
+from wa_sessions.logs.lines import LONGEST_PREFIX, NO_PREFIX, Clock, shape
+from wa_sessions.logs.path import QUOTED, Path, clean, entry_at, follow, unquoted
 from wa_sessions.logs.pretty import MIXED_IN, MOST_LINES, as_json, fields, title
 from wa_sessions.logs.reasons import FAILED_MESSAGE, of_collection, of_session
 from wa_sessions.logs.stacks import FARTHEST_FRAME, read_stack
 from wa_sessions.logs.times import NO_TIME
-from wa_sessions.logs.words import DUMP, HEAD, SESSION_ERROR, any_word, example_of, form_of, is_ours, shape_before
+from wa_sessions.logs.words import DUMP, HEAD, SESSION_ERROR, any_word, begin_of, example_of, form_of, is_ours
 
 LONGEST_ENTRY = 2**22
 _DUMP = re.compile(rb"(.*?)(?:[A-Z][a-z]+ [a-z ]{0,40}(?:session|closed):? )?SessionEntry \{", re.DOTALL)
 _IN_LAYOUT = re.compile(rb'(.{0,300}?)[ \t]{1,80}"(?:msg|message)": ?"')
+_ERROR = re.compile(SESSION_ERROR + rb"(?= ?[\w.$]{0,60}(?:Error|Exception)\b)")
+"""What is printed there is always an error; a prefix may have the words, too."""
 KEY = re.compile(rb"privKey: |private: ")
 _NEAR = LONGEST_PREFIX + 100
 """Bytes within which the first words of an entry stand; what has more before it is text."""
-_SAMPLE = 2**16
-_FEWEST = 8
 
 
 class Outcome(Enum):
@@ -49,7 +53,7 @@ class Dressed:
     def __init__(self, events: Events, clock: Clock) -> None:
         self._events, self._clock = events, clock
         self._lines, self._begin, self._next, self._last, self._behind, self._mark = b"", 0, 0, True, b"", 0
-        self._looked_at = set[bytes]()
+        self._around = Around()
 
     def read(self, lines: bytes, span: tuple[int, int], word: int, behind_it: bytes, *, last: bool) -> int | None:
         """Read the line at ``span``, which has one of the words; returns where to read on.
@@ -58,6 +62,7 @@ class Dressed:
         """
         self._lines, (self._begin, end), self._last, self._behind = lines, span, last, behind_it
         self._next, self._mark = end + 1, self._events.taken
+        self._around.lines, self._around.before = lines, behind_it
         if end - self._begin > LONGEST_ENTRY:
             self._events.found.not_read(form_of(word), b"", "…")
             return self._next
@@ -66,12 +71,19 @@ class Dressed:
             case Outcome.GOES_ON:
                 return None
             case Outcome.UNREAD if is_ours(raw, word):
-                self._events.found.not_read(form_of(word), shape_before(raw, word), example_of(raw, word))
+                self._events.found.not_read(form_of(word), self._shape(raw, word), example_of(raw, word))
         return self._next
+
+    def _shape(self, raw: bytes, word: int) -> bytes:
+        """The shape of what stands before the text that has a word, or before the entry that could not be read."""
+        at, brace = begin_of(raw, word), entry_at(raw)
+        if 0 <= brace < at and (as_json(raw[brace:]) is None or self._clock.read(raw[:brace]) == NO_PREFIX):
+            at = brace
+        return shape(raw[: min(at, LONGEST_PREFIX)])
 
     def _line(self, raw: bytes, time: int, path: Path, rest: Sequence[bytes] | None) -> Outcome:
         """One line; ``path`` leads to it in a line of the log, ``rest`` are those below it in the same text."""
-        brace = raw.find(b"{")
+        brace = entry_at(raw)
         if brace >= 0 and raw.endswith(b"}") and isinstance(entry := as_json(raw[brace:]), dict):
             before = self._time(raw[:brace], time)
             if before != NO_PREFIX:
@@ -91,13 +103,22 @@ class Dressed:
             return outcome
         if len(path) > DEEPEST or len(keys) > DEEPEST:
             return Outcome.UNREAD
+        if is_message(entry):
+            return Outcome.SOMETHING_ELSE
         holders = [(name, one) for name, one in texts_of(entry) if any_word(one.encode("utf-8", "replace")) is not None]
         if len(holders) == 1:
             [(name, one)] = holders
-            return self._all_lines(one.encode("utf-8", "replace"), time, (*path, (*keys, name)))
+            inside: Path = (*path, (*keys, name))
+            if not is_of_a_log(entry, name, time) and not (alike := self._around.wrap_alike(inside)):
+                more = alike is None and self._may_go_on(SAMPLE)
+                return Outcome.GOES_ON if more else Outcome.UNREAD
+            return self._all_lines(one.encode("utf-8", "replace"), time, inside)
         if text is None and not holders:
             inner = [self._entry(one, time, path, (*keys, name)) for name, one in inner_entries(entry)]
-            return _first_of(inner)
+            if (outcome := _first_of(inner)) is not Outcome.SOMETHING_ELSE:
+                return outcome
+            listed = json.dumps([one for one in entry.values() if isinstance(one, list)], ensure_ascii=False)
+            return Outcome.SOMETHING_ELSE if any_word(listed.encode("utf-8", "replace")) is None else Outcome.UNREAD
         return Outcome.UNREAD if holders else Outcome.SOMETHING_ELSE
 
     def _library(self, entry: Mapping[str, Any], text: str, time: int) -> Outcome | None:
@@ -136,19 +157,22 @@ class Dressed:
 
     def _text(self, raw: bytes, time: int, path: Path, rest: Sequence[bytes] | None) -> Outcome:
         """A line that is no entry: the console's, or the first of an entry on several lines."""
-        if (at := raw.find(SESSION_ERROR)) >= 0 and HEAD not in raw:
-            return self._error(raw, at, time, path, rest)
+        if (match := _ERROR.search(raw)) and HEAD not in raw:
+            return self._error(raw, match.start(), time, path, rest)
         if (at := raw.find(HEAD)) >= 0:
             return self._head(raw, at, time, path, rest)
-        if match := OWN_BEGINS.search(raw):
-            before = self._time(raw[: match.start()], time)
-            own = before != NO_PREFIX and self._events.own(before, raw[match.start() :])
-            return Outcome.READ if own else Outcome.UNREAD
+        signs = [match.start() for match in OWN_BEGINS.finditer(raw)]
+        if any(self._own(raw, at, time) for at in reversed(signs)):
+            return Outcome.READ
         if DUMP in raw:
             return self._dump(raw)
         if path and KEY.search(raw):
             return Outcome.SOMETHING_ELSE
         return self._on_several_lines(raw, time, path, rest)
+
+    def _own(self, raw: bytes, at: int, time: int) -> bool:
+        before = self._time(raw[:at], time)
+        return before != NO_PREFIX and self._events.own(before, raw[at:])
 
     def _head(self, raw: bytes, at: int, time: int, path: Path, rest: Sequence[bytes] | None) -> Outcome:
         prefix, more = raw[:at], raw[at + len(HEAD) :]
@@ -211,7 +235,9 @@ class Dressed:
             entry = fields(max((block for block, _ in blocks), key=len))
         if not isinstance(entry, dict) or not entry:
             return Outcome.UNREAD
-        return self._library(entry, words.decode("utf-8", "replace"), before) or Outcome.SOMETHING_ELSE
+        outcome = self._library(entry, words.decode("utf-8", "replace"), before)
+        ours = (line_of(entry) or "").encode("utf-8", "replace")
+        return outcome or (Outcome.SOMETHING_ELSE if any_word(ours) is None else Outcome.UNREAD)
 
     def _titled(self, raw: bytes, time: int) -> tuple[tuple[bytes, ...], int, bytes] | None:
         """What may stand before the lines below pino-pretty's title, the entry's time, and its words."""
@@ -235,7 +261,7 @@ class Dressed:
 
     def _laid_out(self, raw: bytes, path: Path) -> dict[str, Any] | None:
         """The object whose text stands on this line."""
-        above = (self._behind + self._lines[max(0, self._begin - _SAMPLE) : self._begin]).split(b"\n")[:-1]
+        above = (self._behind + self._lines[max(0, self._begin - SAMPLE) : self._begin]).split(b"\n")[:-1]
         texts = [raw[len(path[-1] or b"") :]]
         for line in reversed(above[-MOST_LINES:]):
             if (text := follow(clean(line), path)) is None:
@@ -268,21 +294,10 @@ class Dressed:
 
     def _time(self, prefix: bytes, otherwise: int) -> int:
         time = self._clock.read(prefix)
-        if time == NO_PREFIX and self._before_all_lines(prefix):
+        if time == NO_PREFIX and self._around.have_before_them(prefix):
             self._clock.learn(prefix)
             time = self._clock.read(prefix)
         return otherwise if time == NO_TIME else time
-
-    def _before_all_lines(self, prefix: bytes) -> bool:
-        """Whether every line around has such a prefix before it, as no text has."""
-        form = shape(prefix)
-        if form in self._looked_at or len(self._looked_at) > MOST_LINES:
-            return False
-        lines = [line for line in (self._behind + self._lines[:_SAMPLE]).split(b"\n")[1:-1] if line.strip()]
-        if len(lines) < _FEWEST:
-            return False
-        self._looked_at.add(form)
-        return all(behind(prefix)(clean(line)) for line in lines)
 
 
 def _first_of(outcomes: Collection[Outcome]) -> Outcome:

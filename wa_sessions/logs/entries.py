@@ -9,6 +9,10 @@ DEEPEST = 3
 """Wrappers around a line: a container's entry around a process manager's around the backend's own."""
 
 _LINES = ("msg", "message", "MESSAGE", "log", "line", "textPayload", "_raw", "Body", "body")
+_OF_LOGS = frozenset(
+    {"level", "severity", "stream", "type", "PRIORITY", "source", "logStream", "host", "container_name"}
+)
+_OF_MESSAGES = frozenset({"key", "from", "fromMe", "remoteJid", "chatId", "pushName", "notifyName", "author"})
 _TIMES = ("time", "timestamp", "@timestamp", "ts", "__REALTIME_TIMESTAMP", "Timestamp", "datetime")
 
 
@@ -28,6 +32,16 @@ def texts_of(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in entry.items():
         if isinstance(value, str) and (line is None or (name in _LINES and value is line)):
             yield name, value
+
+
+def is_message(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry is a chat's message that somebody printed, whose text is a customer's: it has a sender."""
+    return not _OF_MESSAGES.isdisjoint(entry)
+
+
+def is_of_a_log(entry: Mapping[str, Any], name: str, time: int) -> bool:
+    """Whether a field holds lines of a log for all that its entry shows: it is called so, with a time or a level."""
+    return name in _LINES and (time != NO_TIME or not _OF_LOGS.isdisjoint(entry))
 
 
 def inner_entries(entry: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

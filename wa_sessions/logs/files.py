@@ -132,15 +132,23 @@ def _read_piece(piece: Piece, zone: int, begun: bytes = b"") -> Found:
         for part in _read_all(_split(piece.name, zone, piece.begin, piece.end)):
             whole.extend(part)
         return whole
-    scanner = Scanner(zone)
-    scanner.feed(begun)
     with _whole_gzip(piece.name), gzip.open(piece.name) if piece.packed else Path(piece.name).open("rb") as file:
+        plain = not piece.packed and not begun and not encoding
+        scanner = Scanner(zone, _before(piece.name, piece.begin) if plain else b"")
+        scanner.feed(begun)
         begin = piece.begin & ~1 if encoding else piece.begin
         file.seek(begin)
         blocks = (file.read(min(_BLOCK, piece.end - at)) for at in range(begin, piece.end, _BLOCK))
         for block in utf8(blocks, encoding) if encoding else blocks:
             scanner.feed(block)
     return scanner.finish()
+
+
+def _before(name: str, begin: int) -> bytes:
+    """What stands before a piece, which shows how its lines are written."""
+    with Path(name).open("rb") as file:
+        file.seek(max(0, begin - BEHIND))
+        return file.read(min(begin, BEHIND))
 
 
 def _encoding(name: str) -> str | None:
@@ -182,8 +190,8 @@ def _read_part(part: Part) -> Found:
         return _read_whole(part)
     with Path(part.name).open("rb", buffering=0) as file:
         begin, end = _line_at(file, part.begin), _line_at(file, part.end)
-        file.seek(max(0, begin - BEHIND))
-        scanner = Scanner(part.zone, file.read(min(begin, BEHIND)))
+        scanner = Scanner(part.zone, _before(part.name, begin))
+        file.seek(begin)
         while begin < end and (block := file.read(min(_BLOCK, end - begin))):
             scanner.feed(block)
             begin += len(block)

@@ -20,7 +20,8 @@ _QUARTER = 900_000
 _MOST_KNOWN = 4096
 _MOST_SHAPES = 64
 
-COLOUR = re.compile(rb"\x1b\[[0-9;]{0,20}m")
+COLOUR = re.compile(rb"\x1b(?:\[[0-9;?]{0,20}[A-Za-z]|\][^\x07\x1b\n]{0,200}\x07)")
+"""What steers a terminal: colours, and what clears a line or sets a title."""
 LEVEL = rb"(?:trace|debug|verbose|info|information|notice|log|warn|warning|err|error|fatal|crit|critical|alert)"
 _NAME = rb"[A-Za-z0-9_.@/+-]{1,80}"
 _LEVELS = rb"(?:(?i:\[" + LEVEL + rb"\]|" + LEVEL + rb"|[DEFIW](?= )):?[ \t]{0,8})"

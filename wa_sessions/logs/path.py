@@ -8,7 +8,8 @@ from wa_sessions.logs.pretty import as_json
 Path = tuple[bytes | tuple[str, ...] | None, ...]
 """Steps: a prefix of this shape, the fields of a JSON entry, or None for quotes such as CSV has them."""
 
-QUOTED = re.compile(rb'([^"\n]{0,300},)".*"')
+QUOTED = re.compile(rb'((?:"[^"\n]{0,200}",|[^"\n,]{0,200},){1,20})".*"')
+_ENTRY = re.compile(rb'\{\s{0,8}"')
 
 
 def follow(raw: bytes, path: Path) -> bytes | None:
@@ -37,5 +38,11 @@ def unquoted(raw: bytes) -> bytes:
 
 
 def clean(raw: bytes) -> bytes:
-    """A line without colours, the end that Windows writes, and what a broken disk left before it."""
-    return COLOUR.sub(b"", raw).removeprefix(b"\xef\xbb\xbf").lstrip(b"\0").rstrip(b"\r")
+    """A line without colours, the blanks and the end of Windows behind it, and what a broken disk left before it."""
+    return COLOUR.sub(b"", raw).removeprefix(b"\xef\xbb\xbf").lstrip(b"\0").rstrip(b" \t\r")
+
+
+def entry_at(raw: bytes) -> int:
+    """Where a JSON entry begins in a line, if it has one; what stands before it may have braces too."""
+    match = _ENTRY.search(raw)
+    return match.start() if match else raw.find(b"{")

@@ -5,7 +5,7 @@ from typing import Any
 
 from wa_sessions.logs.entries import DEEPEST, line_of, time_of
 from wa_sessions.logs.lines import NO_PREFIX, Clock
-from wa_sessions.logs.path import clean
+from wa_sessions.logs.path import clean, entry_at
 from wa_sessions.logs.pretty import as_json, title
 from wa_sessions.logs.times import NO_TIME
 
@@ -19,7 +19,7 @@ def newest(lines: bytes, clock: Clock) -> int:
 
 
 def _time(raw: bytes, clock: Clock) -> int:
-    brace = raw.find(b"{")
+    brace = entry_at(raw)
     if brace >= 0 and raw.endswith(b"}") and (before := clock.read(raw[:brace])) != NO_PREFIX:
         entry = as_json(raw[brace:])
         return _of_entry(entry, before) if isinstance(entry, dict) else NO_TIME

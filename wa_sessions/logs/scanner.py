@@ -75,7 +75,9 @@ class Scanner:
         """No more comes; ``ahead``: what stands behind this part, to find the end of its last stack."""
         self._scan(self._waiting + self._unfinished, ahead, last=True)
         self._waiting = self._unfinished = b""
-        self.found.seen = max(self.found.newest(), newest(self._behind, self._clock))
+        self.found.seen = max(
+            self.found.newest(), newest(self._behind[-self._read :], self._clock) if self._read else -1
+        )
         self.found.prefixes = self._clock.shapes_read()
         self.found.keys.size = self._read
         self.found.keys.left = self._read - self._dumped if self._dumped >= 0 else -1

@@ -5,7 +5,6 @@ from enum import IntEnum
 
 import ahocorasick_rs
 
-from wa_sessions.logs.lines import LONGEST_PREFIX, shape
 from wa_sessions.logs.reasons import about_collection
 
 
@@ -24,6 +23,9 @@ class Meaning(IntEnum):
 HEAD = b"Failed to decrypt message with any known session..."
 SESSION_ERROR = b"Session error:"
 DUMP = b"SessionEntry {"
+SIGNS = tuple(sign.encode() for sign in "⚠🔄🚪")
+"""What the backend's own lines begin with."""
+_NEAR_SIGN = 120
 
 _WORDS = {
     "Failed to decrypt message with any known session": Meaning.MESSAGE,
@@ -80,9 +82,11 @@ def is_ours(raw: bytes, word: int) -> bool:
     return MEANINGS[word] != Meaning.COLLECTION or about_collection(raw.decode("utf-8", "replace"))
 
 
-def shape_before(raw: bytes, word: int) -> bytes:
-    """The shape of what stands before a word."""
-    return shape(raw[: min(max(raw.find(WORDS[word].encode()), 0), LONGEST_PREFIX)])
+def begin_of(raw: bytes, word: int) -> int:
+    """Where the text begins that has a word: of the backend's own lines with the sign before it."""
+    at = max(raw.find(WORDS[word].encode()), 0)
+    signs = (raw.rfind(sign, max(0, at - _NEAR_SIGN), at) for sign in SIGNS) if MEANINGS[word] == Meaning.OWN else ()
+    return max((sign for sign in signs if sign >= 0), default=at)
 
 
 def example_of(raw: bytes, word: int) -> str:
