@@ -158,7 +158,7 @@ def test_a_log_that_nobody_writes_is_read_and_says_nothing(watched: Fleet, tmp_p
     for name in old:
         os.utime(name, (time.time() - 3 * 86_400,) * 2)
     watched("logs", *old, "--record")
-    assert doubt(watched) == "nothing of the backend or its library was logged for 4320 min"
+    assert doubt(watched) == "nothing of the backend or its library was logged for 3 days"
 
 
 def test_collections_name_no_phone(watched: Fleet, tmp_path: Path) -> None:
