@@ -49,7 +49,8 @@ def test_in_one_organization(holding: Fleet) -> None:
 
 
 @pytest.mark.parametrize("output", ["table", "tsv"])
-def test_for_people_and_tables(holding: Fleet, output: str) -> None:
+def test_for_people_and_tables(holding: Fleet, output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     shown = holding("logs", *backend_logs.FILES, "-o", output)
     assert shown.code == 0
     assert corpus.BUFFERS in shown.out
