@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -43,11 +44,11 @@ def check(emptied_url: str, capsys: pytest.CaptureFixture[str]) -> Check:
     return run
 
 
-def observed(phones: Database, phone_id: int = 1, *, seconds: float = 0, **fields: object) -> None:
+def observed(phones: Database, phone_id: int = 1, *, seconds: float = 0, **fields: Any) -> None:
     """A worker elsewhere runs a phone, and gave its last sign of life some seconds ago."""
     worker = uuid4()
     with phones.transaction() as conn:
-        health.save(conn, replace(ROW, phone_id=phone_id, **fields))  # type: ignore[arg-type]
+        health.save(conn, replace(ROW, phone_id=phone_id, **fields))
         workers.register(conn, worker, ProcessIdentity("elsewhere", 1), "1.0")
         conn.execute(
             "UPDATE wa_sessions.worker SET heartbeat_at = now() - make_interval(secs => %s) WHERE id = %s",

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -27,7 +28,7 @@ def _ask(database: Database, verb: str = "stop", worker: UUID = WORKER) -> int:
         return commands.ask(conn, 1, worker, verb, {"reason": "test"}, "me@here")
 
 
-def _work(database: Database, verbs: int, **answer: object) -> threading.Thread:
+def _work(database: Database, verbs: int, **answer: Any) -> threading.Thread:
     """A worker on a thread of its own that answers so many requests."""
     ready = threading.Event()
 
@@ -41,7 +42,7 @@ def _work(database: Database, verbs: int, **answer: object) -> threading.Thread:
                     taken = commands.take(conn, WORKER)
                 for command in taken:
                     with database.transaction() as conn:
-                        commands.finish(conn, command.id, **answer)  # type: ignore[arg-type]
+                        commands.finish(conn, command.id, **answer)
                     answered += 1
                 if not taken:
                     await_request(dedicated, WORKER, 60)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -310,7 +311,7 @@ def test_a_faulted_phone_is_left_until_an_operator_says_so_or_a_worker_begins(
             assert client
             fault = protocol.Undecrypted(client, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
             worker.hosts.tell(client, fault)
-            await until(lambda client=client: client not in worker.hosts.clients)  # type: ignore[misc]
+            await until(partial(lambda one: one not in worker.hosts.clients, client))
 
     async def scenario(fleet: WorkerFleet) -> None:
         async with fleet.running(SHARED) as [worker]:

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -262,6 +262,6 @@ def test_a_dedicated_connection_stands_outside(target: Target) -> None:
             assert dedicated.execute("SELECT 1 AS one").fetchone() == {"one": 1}
 
 
-def _with(database: Database, act: object) -> None:
+def _with(database: Database, act: Callable[[Connection], object]) -> None:
     with database.transaction() as conn:
-        act(conn)  # type: ignore[operator]
+        act(conn)
