@@ -113,7 +113,7 @@ def test_what_waits_in_memory_alone_is_handled_before_its_phone_goes(
 
 
 def test_a_worker_that_ends_keeps_a_phone_until_no_handler_has_a_message_of_it(
-    database: Database, server: EmbeddedServer
+    database: Database, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fleet = WorkerFleet(database, server, 2)
 
@@ -126,7 +126,7 @@ def test_a_worker_that_ends_keeps_a_phone_until_no_handler_has_a_message_of_it(
                 if phone_id == in_hand:
                     await done.wait()
 
-            first.worker._handlers.settled = settled  # type: ignore[method-assign]
+            monkeypatch.setattr(first.worker._handlers, "settled", settled)
             second = fleet.begin()
             first.worker.stop()
             await until(lambda: second.phones == {fleet.phones[1].id})

@@ -104,7 +104,9 @@ def test_what_cannot_be_noted_of_one_message_loses_no_other(
     asyncio.run(scenario())
 
 
-def test_a_commit_whose_answer_was_lost_keeps_the_order(database: Database, spec: HandlerSpec) -> None:
+def test_a_commit_whose_answer_was_lost_keeps_the_order(
+    database: Database, spec: HandlerSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scenario() -> None:
         async with inbox_running(database, spec) as bench:
             bench.put("0")
@@ -117,12 +119,12 @@ def test_a_commit_whose_answer_was_lost_keeps_the_order(database: Database, spec
                 with transaction_of() as conn:
                     yield conn
                 if bench.rows():
-                    bench.own.transaction = transaction_of  # type: ignore[method-assign]
+                    monkeypatch.setattr(bench.own, "transaction", transaction_of)
                     bench.put("2", "3")
                     lost.append("1")
                     raise DatabaseError("the connection was lost")
 
-            bench.own.transaction = answer_lost  # type: ignore[method-assign]
+            monkeypatch.setattr(bench.own, "transaction", answer_lost)
             bench.put("1")
             await bench.empty()
             assert lost
