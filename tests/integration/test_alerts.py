@@ -17,8 +17,8 @@ from wa_sessions.db import alerts, phones
 from wa_sessions.db.backend import detect
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
-from wa_sessions.health.alerting import Alert, Pace
 from wa_sessions.health.limits import ErrorKind, Severity
+from wa_sessions.wording.alerting import Alert, Pace
 from wa_sessions.worker.alert_targets import Email, Telegram, Webhook
 from wa_sessions.worker.alerting import LOOK_EVERY, REFUSALS, Senders, send_next
 

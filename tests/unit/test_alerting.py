@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from wa_sessions.errors import UsageError
-from wa_sessions.health import alerting
 from wa_sessions.health.limits import ErrorKind, Severity
 from wa_sessions.health.reconnect import State
+from wa_sessions.wording import alerting
 from wa_sessions.worker import alert_targets
 
 NUMBER = "77051234567"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wa_sessions.health.availability import Change, Seen, Span, seen, spans
 from wa_sessions.health.entry_kinds import DOWN, ENDS, UNSEEN, UP
 from wa_sessions.health.figures import COUNTED, Figures, figures, total, window
-from wa_sessions.health.sentences import KINDS
+from wa_sessions.wording.sentences import KINDS
 
 START = datetime(2026, 1, 15, tzinfo=UTC)
 SECONDS = st.integers(0, 200_000)

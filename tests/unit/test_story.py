@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wa_sessions.cli.timeline import shown
-from wa_sessions.health import sentences, story
-from wa_sessions.health.sentences import KINDS, sentence
-from wa_sessions.health.story import Happened, Line
+from wa_sessions.wording import sentences
+from wa_sessions.wording import timeline as story
+from wa_sessions.wording.sentences import KINDS, sentence
+from wa_sessions.wording.timeline import Happened, Line
 
 HISTORY = Path(__file__).parents[2] / "docs" / "reference" / "history.md"
 START = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ from wa_sessions.health.advice_cases import Advice, Case
 from wa_sessions.health.checking import WAITS_LONG
 from wa_sessions.health.limits import ErrorKind, Limits
 from wa_sessions.health.reconnect import State
-from wa_sessions.health.sentences import counted
+from wa_sessions.wording.sentences import counted
 
 _AT_ONCE = timedelta(minutes=5)
 """What crashed is tried again within this time; later, if its process ended again and again."""

@@ -18,7 +18,6 @@ from wa_sessions.db.health import HealthRow
 from wa_sessions.db.log_reading import LogWatch, ReadLog
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
-from wa_sessions.health.alerting import after_event, node_logged_out, standing_at
 from wa_sessions.health.limits import ErrorKind, Limits
 from wa_sessions.health.observing import Counters, Entry, FailedCopy, Observed, observe
 from wa_sessions.health.reconnect import State, Status
@@ -29,6 +28,7 @@ from wa_sessions.logs.found import Found
 from wa_sessions.logs.messages import left_open
 from wa_sessions.logs.numbers import as_registered
 from wa_sessions.logs.positions import Position, holds
+from wa_sessions.wording.alerting import after_event, node_logged_out, standing_at
 
 NEWS = timedelta(hours=1)
 """What happened earlier is worth an entry in the history, but no alert."""

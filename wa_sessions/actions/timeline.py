@@ -7,8 +7,8 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.errors import Entry
 from wa_sessions.db import migrate, monitoring, operations, phones
 from wa_sessions.errors import PhoneNotFound
-from wa_sessions.health import story
 from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.wording import timeline as story
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from wa_sessions.cli.options import (
     long_ago,
 )
 from wa_sessions.cli.times import iso
-from wa_sessions.health import story
-from wa_sessions.health.sentences import lasted, sentence
-from wa_sessions.health.story import Happened, Line
 from wa_sessions.keys.phone_ref import parse_phone
+from wa_sessions.wording import timeline as story
+from wa_sessions.wording.sentences import lasted, sentence
+from wa_sessions.wording.timeline import Happened, Line
 
 if TYPE_CHECKING:
     from wa_sessions.actions.errors import Entry

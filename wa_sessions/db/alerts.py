@@ -11,7 +11,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.health import storable
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.sql import queries
-from wa_sessions.health.alerting import Alert, all_clear, payload
+from wa_sessions.wording.alerting import Alert, all_clear, payload
 
 LEASE = 120.0  # seconds after which another sender may take over what a killed one had claimed
 LARGEST = 1000  # alerts in one message

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 from wa_sessions.errors import UsageError, WaSessionsError
-from wa_sessions.health import alerting
-from wa_sessions.health.alerting import Pace, Payload
 from wa_sessions.plain_text import can_be_host, is_text
+from wa_sessions.wording import alerting
+from wa_sessions.wording.alerting import Pace, Payload
 
 if TYPE_CHECKING:
     import httpx

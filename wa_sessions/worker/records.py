@@ -13,7 +13,6 @@ from wa_sessions.db.operations import Part
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.settings import Target
 from wa_sessions.errors import DatabaseError, WaSessionsError
-from wa_sessions.health.alerting import after_event
 from wa_sessions.health.model import (
     FailedMessage,
     Outcome,
@@ -28,6 +27,7 @@ from wa_sessions.health.model import (
 from wa_sessions.health.reconnect import Status
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING, Selection
+from wa_sessions.wording.alerting import after_event
 from wa_sessions.worker import log
 from wa_sessions.worker.effects import (
     AnswerCommand,

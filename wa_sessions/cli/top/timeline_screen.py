@@ -17,7 +17,7 @@ from wa_sessions.cli.top import drawing
 from wa_sessions.cli.top.reading import Reading
 from wa_sessions.cli.top.view import View
 from wa_sessions.db.health import Event
-from wa_sessions.health.sentences import sentence
+from wa_sessions.wording.sentences import sentence
 
 _BAD = frozenset({"error_counted", "message_lost", "session_closed", "logged_out", "replaced", "banned"})
 

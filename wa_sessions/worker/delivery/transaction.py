@@ -8,7 +8,7 @@ from wa_sessions.db import alerts, health, inbox
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.inbox import Failure, InboxMessage, InboxRow, RowKey
 from wa_sessions.db.phones import Phone
-from wa_sessions.health.alerting import after_event
+from wa_sessions.wording.alerting import after_event
 from wa_sessions.worker.delivery.retries import PAUSE_MOST
 from wa_sessions.worker.delivery.unwritten import Told
 from wa_sessions.worker.delivery.window import CHAT, CHAT_BYTES, Key, Stored

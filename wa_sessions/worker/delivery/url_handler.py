@@ -12,7 +12,7 @@ import time
 
 import httpx
 
-from wa_sessions.health.alerting import signature
+from wa_sessions.wording.alerting import signature
 from wa_sessions.worker.delivery.frames import Failed, Taken
 from wa_sessions.worker.delivery.serving import die_first, die_with_parent, refuse, serve
 from wa_sessions.worker.delivery.spec import SECRET_VARIABLE, URL_VARIABLE
