@@ -9,6 +9,7 @@ from typing import Any
 import typer.main
 
 from wa_sessions.cli.app import app
+from wa_sessions.cli.commands import COMMANDS, GROUPS
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "commands.md"
 _HEAD = """# Commands
@@ -21,15 +22,16 @@ Made by `make docs` from the commands themselves. What is the same for all of th
 
 def page() -> str:
     """The whole page."""
-    found = dict(commands())
-    contents = [f"- [`{name}`](#{name.replace(' ', '-')}): {_summary(command)}" for name, command in found.items()]
-    sections = [_section(name, command) for name, command in found.items()]
-    return "\n".join([_HEAD, *contents, "", "\n".join(sections)])
+    root = typer.main.get_command(app)
+    groups = {heading: dict(_below(root, "wa-sessions", list(names))) for heading, names in GROUPS.items()}
+    contents = [line for heading, found in groups.items() for line in _contents(heading, found)]
+    sections = [part for heading, found in groups.items() for part in _sections(heading, found)]
+    return "\n".join([_HEAD, *contents, *sections])
 
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Every command and group by its whole name, in the order of the help."""
-    yield from _below(typer.main.get_command(app), "wa-sessions")
+    yield from _below(typer.main.get_command(app), "wa-sessions", list(COMMANDS))
 
 
 def told(command: Any) -> tuple[str, str]:
@@ -38,11 +40,21 @@ def told(command: Any) -> tuple[str, str]:
     return text.strip(), more.strip()
 
 
-def _below(command: Any, name: str) -> Iterator[tuple[str, Any]]:
-    for word, below in command.commands.items():
+def _below(command: Any, name: str, words: list[str]) -> Iterator[tuple[str, Any]]:
+    for word in words:
+        below = command.commands[word]
         yield f"{name} {word}", below
         if hasattr(below, "commands"):
-            yield from _below(below, f"{name} {word}")
+            yield from _below(below, f"{name} {word}", list(below.commands))
+
+
+def _contents(heading: str, found: dict[str, Any]) -> list[str]:
+    links = [f"- [`{name}`](#{name.replace(' ', '-')}): {_summary(command)}" for name, command in found.items()]
+    return [f"**{heading}**", "", *links, ""]
+
+
+def _sections(heading: str, found: dict[str, Any]) -> list[str]:
+    return [f"## {heading}\n", *(_section(name, command) for name, command in found.items())]
 
 
 def _summary(command: Any) -> str:
@@ -51,7 +63,7 @@ def _summary(command: Any) -> str:
 
 def _section(name: str, command: Any) -> str:
     text, more = told(command)
-    parts = [f"## `{name}`", f"```sh\n{_usage(name, command)}\n```", text]
+    parts = [f"### `{name}`", f"```sh\n{_usage(name, command)}\n```", text]
     if not hasattr(command, "commands"):
         rows = [_row(parameter) for parameter in command.params]
         parts.append("\n".join(["| argument or option | default | meaning |", "| --- | --- | --- |", *rows]))

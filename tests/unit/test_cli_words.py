@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from rich.cells import cell_len
 
 from wa_sessions import cli
 from wa_sessions.cli import meant, terminal
+from wa_sessions.cli.commands import GROUPS
 from wa_sessions.cli.qr_code import drawn
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import when
@@ -33,8 +35,22 @@ def test_every_command_has_help_with_an_example(command: str, capsys: Capture) -
 
 def test_the_list_of_commands_cuts_nothing_off(capsys: Capture) -> None:
     cli.execute(["--help"])
-    listed = capsys.readouterr().out.partition("Commands:")[2].split("\n\n")[0]
+    listed = capsys.readouterr().out.partition("Sessions:")[2]
     assert [line.strip() for line in listed.splitlines() if line.endswith("...")] == []
+
+
+def test_the_help_has_every_command_once_under_the_heading_of_its_group(capsys: Capture) -> None:
+    assert cli.execute(["--help"]) == 0
+
+    headed: dict[str, list[str]] = {}
+    for line in capsys.readouterr().out.splitlines():
+        if re.fullmatch(r"[A-Z][a-z]+:", line):
+            headed[line[:-1]] = []
+        elif headed and (command := re.match(r"  ([a-z-]+)  ", line)):
+            headed[list(headed)[-1]].append(command[1])
+    del headed["Options"]
+    assert headed == {heading: list(group) for heading, group in GROUPS.items()}
+    assert list(headed) == ["Sessions", "Watch", "Repair", "Move", "Setup"]
 
 
 @pytest.mark.parametrize(

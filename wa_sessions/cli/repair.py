@@ -213,7 +213,7 @@ def remove(
     json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Take a phone that add made away. Its row and all its keys go to quarantine.
+    """Remove a phone made with add. Its row and all its keys go to quarantine.
     \f
     For databases without the Node backend: phones of the backend are refused, and so are phones that other tables
     refer to. Nothing is unlinked at WhatsApp.
