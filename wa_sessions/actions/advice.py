@@ -6,9 +6,9 @@ from wa_sessions.actions.stats import SessionErrorStats
 from wa_sessions.health import advice
 from wa_sessions.health.advice_cases import Advice, Case
 from wa_sessions.health.checking import WAITS_LONG
-from wa_sessions.health.limits import ErrorKind, Limits
+from wa_sessions.health.limits import ErrorCount, ErrorKind, Limits
 from wa_sessions.health.reconnect import State
-from wa_sessions.wording.sentences import counted
+from wa_sessions.wording.advice import advice_text, messages_set_aside, waits_for_handler
 
 _AT_ONCE = timedelta(minutes=5)
 """What crashed is tried again within this time; later, if its process ended again and again."""
@@ -18,19 +18,17 @@ def next_step(stats: SessionErrorStats) -> str | None:
     """One line for a person; None where all is well. A message waits for what its session needs, too."""
     session = session_step(stats)
     if stats.inbox_dead:
-        are = "is" if stats.inbox_dead == 1 else "are"
-        dead = f"{counted(stats.inbox_dead, 'message')} {are} set aside: wa-sessions inbox {typed(stats)} --dead"
+        dead = messages_set_aside(stats.inbox_dead, typed(stats))
         return f"{session}; {dead}" if session else dead
     if session is None and (waited := _waited_long(stats)):
-        minutes = waited // timedelta(minutes=1)
-        return f"a message has waited {minutes} min for its handler: wa-sessions inbox {typed(stats)}"
+        return waits_for_handler(waited, typed(stats))
     return session
 
 
 def session_step(stats: SessionErrorStats) -> str | None:
     """The same of its session alone, whatever waits for a handler."""
     told = _advice(stats)
-    return told.text if told else None
+    return advice_text(told) if told else None
 
 
 def needs_operator(stats: SessionErrorStats) -> bool:
@@ -73,15 +71,13 @@ def case_of(stats: SessionErrorStats) -> Case:
     )
 
 
-def at_limit(stats: SessionErrorStats) -> str | None:
-    """A counter that has reached its limit, in words; None where none has, or nobody observes the phone."""
+def at_limit(stats: SessionErrorStats) -> ErrorCount | None:
+    """A counter that has reached its limit; None where none has, or nobody observes the phone."""
     if stats.unknown_because is not None:
         return None
     counts = {ErrorKind.BAD_MAC: stats.bad_mac_errors, ErrorKind.BAD_DECRYPT: stats.bad_decrypt_errors}
     limits = Limits(stats.max_bad_mac_errors, stats.max_bad_decrypt_errors)
-    reached = (
-        f"{kind.label} {count} of {limits.of(kind)}" for kind, count in counts.items() if count >= limits.of(kind)
-    )
+    reached = (ErrorCount(kind, count, limits.of(kind)) for kind, count in counts.items() if count >= limits.of(kind))
     return next(reached, None)
 
 

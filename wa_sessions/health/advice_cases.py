@@ -1,9 +1,10 @@
-"""What is known of a phone where advice is looked for, and the rows of the tables that have it."""
+"""What is known of a phone where advice is looked for, what can be advised, and the rows of the tables that choose."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
-from wa_sessions.health.limits import Severity
+from wa_sessions.health.limits import ErrorCount, Severity
 from wa_sessions.health.reconnect import UP_STATUSES, Status
 from wa_sessions.health.unknown import Because
 
@@ -12,7 +13,7 @@ from wa_sessions.health.unknown import Because
 class Case:
     """What is known of a phone. ``phone`` is how it is typed in a command.
 
-    ``at_limit``: a counter that has reached its limit, in words. ``qr``: a QR waits that can be drawn. ``closed_by``:
+    ``at_limit``: a counter that has reached its limit. ``qr``: a QR waits that can be drawn. ``closed_by``:
     the operation that has its keys, if ``restore`` brings them back. ``comes_back``: a time is set at which it connects
     by itself. ``set_aside``: its process ended again and again, so that its worker leaves it alone for long. ``owned``:
     a worker of ours has it. ``closed_in_logs``: the Node backend's logs say that it closed it at the limit.
@@ -25,7 +26,7 @@ class Case:
     severity: str
     because: str | None
     reason: str | None
-    at_limit: str | None
+    at_limit: ErrorCount | None
     qr: bool
     closed_by: str | None
     comes_back: bool
@@ -34,20 +35,79 @@ class Case:
     closed_in_logs: bool
 
 
+class Remedy(StrEnum):
+    """What is to be done, which ``wa_sessions.wording`` says; ``_away``: about a phone that no worker runs."""
+
+    NODE_QR_WAITS = "node_qr_waits"
+    STILL_OWNED = "still_owned"
+    NODE_KEYS_IN_QUARANTINE = "node_keys_in_quarantine"
+    NODE_LOGGED_OUT = "node_logged_out"
+    NODE_PENDING = "node_pending"
+    NODE_DISCONNECTED = "node_disconnected"
+    STRANGE_STATUS = "strange_status"
+    NODE_CLOSED_AT_LIMIT = "node_closed_at_limit"
+    NODE_CLOSED = "node_closed"
+    NODE_AT_LIMIT = "node_at_limit"
+    NODE_CRITICAL = "node_critical"
+    NO_SCHEMA = "no_schema"
+    NO_PERMISSION = "no_permission"
+    LOGS_NOT_READ = "logs_not_read"
+    LOGS_IN_DOUBT = "logs_in_doubt"
+    NODE_CONNECTS = "node_connects"
+    NODE_WARNING = "node_warning"
+    WABA_CONNECTED = "waba_connected"
+    WABA_DOWN = "waba_down"
+    FOREIGN_TYPE = "foreign_type"
+    HANGS = "hangs"
+    FAULTED_AWAY = "faulted_away"
+    KEYS_IN_QUARANTINE_AWAY = "keys_in_quarantine_away"
+    LINKED_BY_RUN = "linked_by_run"
+    CLOSED_AWAY = "closed_away"
+    REPLACED_AWAY = "replaced_away"
+    BANNED_FOR_A_WHILE_AWAY = "banned_for_a_while_away"
+    ACCOUNT_AWAY = "account_away"
+    OUTDATED_AWAY = "outdated_away"
+    NO_WORKER = "no_worker"
+    QR_WAITS = "qr_waits"
+    QR_COMES = "qr_comes"
+    PAIRING_EXPIRED = "pairing_expired"
+    LINKED_BY_RELINK = "linked_by_relink"
+    KEYS_IN_QUARANTINE = "keys_in_quarantine"
+    CLOSED = "closed"
+    REPLACED = "replaced"
+    LOGIN_REFUSED = "login_refused"
+    OUTDATED = "outdated"
+    BANNED_FOR_A_WHILE = "banned_for_a_while"
+    BANNED = "banned"
+    FAULTED = "faulted"
+    WAITING_FOR_STORE = "waiting_for_store"
+    STOPPED = "stopped"
+    KEEPS_CRASHING = "keeps_crashing"
+    CRASHED = "crashed"
+    UNREACHABLE = "unreachable"
+    STATUS_OVERWRITTEN = "status_overwritten"
+    BEGINS = "begins"
+    AT_LIMIT = "at_limit"
+    CRITICAL = "critical"
+    RECONNECTS = "reconnects"
+    WARNING = "warning"
+
+
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A line for a person. ``urgent``: nothing gets better until somebody acts, or soon it gets much worse."""
+    """What to do about a phone. ``urgent``: nothing gets better until somebody acts, or soon it gets much worse."""
 
-    text: str
+    remedy: Remedy
+    case: Case
     urgent: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is said where all of ``when`` holds; None where there is nothing to do."""
+    """What is advised where all of ``when`` holds; None where there is nothing to do."""
 
     when: tuple[Callable[[Case], bool], ...]
-    text: str | None
+    remedy: Remedy | None
     urgent: bool = False
 
 
@@ -116,9 +176,8 @@ def down(case: Case) -> bool:
     return case.status not in UP_STATUSES
 
 
-NO_SCHEMA = Row((because_of(Because.NO_SCHEMA),), "nothing is recorded in this database yet: wa-sessions db upgrade")
+NO_SCHEMA = Row((because_of(Because.NO_SCHEMA),), Remedy.NO_SCHEMA)
 NO_PERMISSION = Row(
     (because_of(Because.NO_PERMISSION),),
-    "GRANT this database role USAGE on the schema wa_sessions and SELECT on its tables; then look again: "
-    "wa-sessions stats {phone}",
+    Remedy.NO_PERMISSION,
 )

@@ -17,6 +17,15 @@ class ErrorKind(StrEnum):
         return "Bad MAC" if self is ErrorKind.BAD_MAC else "Bad Decrypt"
 
 
+@dataclass(frozen=True, slots=True)
+class ErrorCount:
+    """How far a counter is towards its limit."""
+
+    kind: ErrorKind
+    count: int
+    limit: int
+
+
 class Severity(StrEnum):
     """``critical`` means that the next error of that kind closes the session."""
 

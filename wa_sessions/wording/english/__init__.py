@@ -1,0 +1,7 @@
+"""English."""
+
+from wa_sessions.wording.english.advice import ADVICE
+from wa_sessions.wording.english.numbers import NUMBERS
+from wa_sessions.wording.phrases import Language
+
+ENGLISH = Language({"advice": ADVICE, "numbers": NUMBERS}, form=lambda number: 0 if number == 1 else 1)
