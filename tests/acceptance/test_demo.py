@@ -2,13 +2,17 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
 from support.house import PROGRAM
+
+from wa_sessions import cli
 
 SCENES = 12
 
@@ -69,3 +73,11 @@ def _worker_of(parent: int) -> int:
             if ppid == parent and b"run" in words and sys.executable.encode() in words[0]:
                 return int(folder.name)
     raise AssertionError("the demo has no worker")
+
+
+def test_where_the_emulator_cannot_run_the_demo_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    assert cli.execute(["demo"]) == 1
+    assert "wa-sessions: the emulator needs Linux on x86-64 or aarch64, not linux riscv64" in capsys.readouterr().err

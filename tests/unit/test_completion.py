@@ -112,3 +112,9 @@ def test_nothing_but_offers_is_ever_written(
 def test_a_help_text_cannot_steer_the_shell() -> None:
     assert "\x1b" not in answer("zsh", ["stats", "--"])
     assert reached(["stats", "--org", "3"]).given == {"org": "3"}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_script_asks_in_the_way_that_is_answered(shell: str, capsys: Capture) -> None:
+    assert cli.execute(["completion", shell]) == 0
+    assert f"{cli.COMPLETE_VARIABLE}=complete_{shell} " in capsys.readouterr().out

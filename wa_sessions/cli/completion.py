@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from wa_sessions.cli import COMPLETE_VARIABLE, terminal
+from wa_sessions.cli import terminal
 
 FILES = ":files"
 
@@ -12,7 +12,7 @@ _BASH = """\
 _wa_sessions() {
     local found
     COMPREPLY=()
-    found=$(@VARIABLE@=complete_bash "$1" "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    found=$(_WA_SESSIONS_COMPLETE=complete_bash "$1" "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
     if [[ $found == @FILES@ ]]; then
         compopt -o default
     elif [[ -n $found ]]; then
@@ -25,7 +25,7 @@ _ZSH = """\
 #compdef wa-sessions
 _wa_sessions() {
     local -a found
-    found=("${(@f)$(@VARIABLE@=complete_zsh "${(Q)words[1]}" "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
+    found=("${(@f)$(_WA_SESSIONS_COMPLETE=complete_zsh "${(Q)words[1]}" "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
     if [[ $found[1] == @FILES@ ]]; then
         _files
     elif [[ -n $found[1] ]]; then
@@ -44,7 +44,7 @@ function __wa_sessions
     set -l program $words[1]
     set -e words[1]
     set -l typed (commandline -ct)
-    set -l found (@VARIABLE@=complete_fish $program $words "$typed" 2>/dev/null)
+    set -l found (_WA_SESSIONS_COMPLETE=complete_fish $program $words "$typed" 2>/dev/null)
     if test "$found" = @FILES@
         __fish_complete_path "$typed"
     else
@@ -74,5 +74,5 @@ def completion(
 
     Exit: 0, 2.
     """
-    script = _SCRIPTS[shell].replace("@VARIABLE@", COMPLETE_VARIABLE).replace("@FILES@", FILES)
+    script = _SCRIPTS[shell].replace("@FILES@", FILES)
     terminal.write(script.rstrip("\n"))

@@ -1,6 +1,6 @@
 """``report``: the figures of a week, in the terminal or as one HTML page."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,12 +9,12 @@ import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, long_ago
+from wa_sessions.cli.report_words import each_step, notes, parts, percent, sparkline
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import day, iso
 from wa_sessions.errors import UsageError
-from wa_sessions.health.limits import ErrorKind
 from wa_sessions.keys.phone_ref import parse_phone
-from wa_sessions.wording.sentences import counted, lasted
+from wa_sessions.wording.sentences import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.report import PhoneReport, Report
@@ -36,9 +36,6 @@ _COLUMNS = (
 _PHONE = ("phone_id", "phone", "organization_id", "display_name")
 _FIGURES = ("availability", "observed_seconds", "up_seconds", "errors", "repairs", "closes", "pairings", "messages")
 _TSV = (*_PHONE, *_FIGURES, "logins", "connection_ends")
-_WORDS = {kind.value: kind.label for kind in ErrorKind} | {"session": "of sessions", "sender_key": "of sender keys"}
-_WORDS |= {"collection": "of collections"}
-_BARS = "▁▂▃▄▅▆▇█"
 
 
 def report(
@@ -102,49 +99,6 @@ def report(
                 terminal.say(f"wrote {html}")
 
 
-def percent(share: float | None) -> str:
-    """A share, rounded down: only all of it is 100 %.
-
-    >>> percent(0.99999), percent(1.0), percent(None)
-    ('99.99 %', '100 %', '-')
-    """
-    if share is None:
-        return "-"
-    return "100 %" if share >= 1 else f"{int(share * 10_000) / 100:.2f} %"
-
-
-def sparkline(values: Sequence[float]) -> str:
-    """A small chart; nothing is a dot.
-
-    >>> sparkline([0, 1, 4, 8])
-    '·▁▄█'
-    """
-    most = max(values, default=0)
-    return "".join(_BARS[max(0, round(value / most * len(_BARS)) - 1)] if value else "·" for value in values)
-
-
-def parts(named: Mapping[str, int]) -> str:
-    """Those that are not 0, the most frequent first, in words.
-
-    >>> parts({"bad_mac": 2, "login_refused": 3, "bad_decrypt": 0})
-    '3 login refused, 2 Bad MAC'
-    """
-    found = sorted(((number, name) for name, number in named.items() if number), key=lambda one: (-one[0], one[1]))
-    return ", ".join(f"{number} {_WORDS.get(name, name.replace('_', ' '))}" for number, name in found)
-
-
-def notes(found: "Report") -> list[str]:
-    """What limits the figures."""
-    told = []
-    if found.kept_since:
-        at = found.kept_since.astimezone(found.window.until.tzinfo)
-        told.append(f"the history up to {day(at)} was pruned: the figures begin there")
-    unseen = sum(1 for one in found.phones if not one.total.observed)
-    if unseen:
-        told.append(f"nobody observed {unseen} of {len(found.phones)} phones: their availability is not known")
-    return told
-
-
 def _shown(found: "Report", since: str) -> Iterable[str]:
     from textwrap import wrap
 
@@ -186,13 +140,6 @@ def _lines(all_: "Figures", steps: "Sequence[Figures]") -> Iterable[tuple[str, i
 
 def _pairings(all_: "Figures") -> str:
     return parts({name: number for name, number in all_.pairings.items() if name != "needed"})
-
-
-def each_step(found: "Report") -> str:
-    """How long a step is, in words."""
-    return {"24 h": "a day", "1 h": "an hour", "1 min": "a minute"}.get(
-        name := lasted(found.window.size.total_seconds()), name
-    )
 
 
 def _row(one: "PhoneReport") -> tuple[str, ...]:

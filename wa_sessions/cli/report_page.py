@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.report import each_step, notes, parts, percent
+from wa_sessions.cli.report_words import each_step, notes, parts, percent
 from wa_sessions.cli.times import day
 
 if TYPE_CHECKING:

@@ -1,9 +1,7 @@
 """What can go wrong inside the emulator, and what is asked of it in vain."""
 
-from wa_sessions.errors import WaSessionsError
 
-
-class EmulatorError(WaSessionsError):
+class EmulatorError(Exception):
     """The emulator cannot do what it was asked to."""
 
 

@@ -273,13 +273,15 @@ def run_demo(on_scene: Callable[[str], None], on_moment: Callable[[Moment], None
     steps: list[Step] = []
     with ExitStack() as stage:
         play = stage.enter_context(_staged(on_moment))
+        from wa_sessions.emulator import EmulatorError
+
         for name, scene in SCENES:
             on_scene(name)
             started = time.monotonic()
             error = None
             try:
                 scene(play)
-            except (WaSessionsError, TimeoutError) as failure:
+            except (WaSessionsError, EmulatorError, TimeoutError) as failure:
                 error = str(failure)
             steps.append(Step(name, error is None, round(time.monotonic() - started, 2), error))
             if error:
@@ -290,11 +292,15 @@ def run_demo(on_scene: Callable[[str], None], on_moment: Callable[[Moment], None
 @contextmanager
 def _staged(on_moment: Callable[[Moment], None]) -> Iterator[_Play]:
     try:
-        from wa_sessions.emulator import Emulator
+        from wa_sessions.emulator import Emulator, EmulatorError
     except ImportError as error:
         raise WaSessionsError(f"the demo needs more packages ({error.name}): pip install 'wa-sessions[all]'") from None
     began = time.monotonic()
     with ExitStack() as stage:
+        try:
+            emulator = stage.enter_context(Emulator())
+        except EmulatorError as error:
+            raise WaSessionsError(str(error)) from None
         folder = Path(tempfile.mkdtemp(prefix="wa-sessions-demo-"))
         stage.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
@@ -302,7 +308,6 @@ def _staged(on_moment: Callable[[Moment], None]) -> Iterator[_Play]:
         stage.callback(server.stop)
         target = embedded_target(server)
         opened = stage.enter_context(open_target(target))
-        emulator = stage.enter_context(Emulator())
         for number, name in ((ALICE, "Alice"), (BOB, "Bob")):
             add_phone(opened, number, 1, name)
         environment = {**os.environ, **emulator.client_env(), "WA_SESSIONS_DATABASE_URL": target.conninfo}
