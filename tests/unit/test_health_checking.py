@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from wa_sessions.health.checking import Known, Thresholds, Verdict, fleet_line, fleet_verdict, judge, line, told
 from wa_sessions.health.limits import Limits, Severity, severity
-from wa_sessions.health.unknown import reason
+from wa_sessions.health.unknown import Because, Unknown
+from wa_sessions.wording.reasons import unknown_reason
 
 PAGE = (Path(__file__).parents[2] / "docs" / "monitoring" / "README.md").read_text(encoding="utf-8")
 PLAIN = Thresholds(timedelta(minutes=5))
@@ -40,7 +41,7 @@ def _known(**fields: Any) -> Known:
     if known.unknown_because is None:
         return known
     kind, status, state = known.connection_type, known.status, known.state
-    words = reason(known.unknown_because, connection_type=kind, status=status, state=state)
+    words = unknown_reason(Unknown(Because(known.unknown_because), kind, status, state))
     return replace(known, unknown_reason=words)
 
 

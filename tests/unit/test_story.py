@@ -1,6 +1,5 @@
 """The history in words."""
 
-import doctest
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wa_sessions.cli.timeline import shown
-from wa_sessions.wording import sentences
 from wa_sessions.wording import timeline as story
 from wa_sessions.wording.sentences import KINDS, sentence
 from wa_sessions.wording.timeline import Happened, Line
@@ -66,11 +64,6 @@ def after(seconds: float, kind: str, undo: str | None = None, **detail: object) 
 
 def texts(*entries: Happened) -> list[str]:
     return [line.text for line in story.story(entries)]
-
-
-def test_examples_in_docstrings() -> None:
-    failed, tried = doctest.testmod(sentences)
-    assert (failed, tried > 1) == (0, True)
 
 
 def test_every_documented_kind_has_a_sentence_of_its_own() -> None:

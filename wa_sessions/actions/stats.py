@@ -17,9 +17,10 @@ from wa_sessions.db.phones import Phone
 from wa_sessions.errors import PermissionMissing, SchemaMissing
 from wa_sessions.health.limits import Limits, Severity, severity
 from wa_sessions.health.reconnect import UP_STATUSES, State, Status
-from wa_sessions.health.unknown import FRESH, Because, reason
+from wa_sessions.health.unknown import FRESH, Because, Unknown
 from wa_sessions.health.workers import WorkerState
 from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.wording.reasons import unknown_reason
 
 SILENT_AFTER = 20.0
 """So many seconds without a sign of life a session may be; its worker passes one on every 5 s."""
@@ -247,7 +248,7 @@ def _of_worker(phone: Phone, owner: WorkerInfo, row: HealthRow | None) -> Becaus
 
 
 def _reason(because: Because, phone: Phone, watch: Watch) -> str:
-    return reason(
+    unknown = Unknown(
         because,
         connection_type=phone.connection_type,
         status=phone.status,
@@ -255,6 +256,7 @@ def _reason(because: Because, phone: Phone, watch: Watch) -> str:
         logs_age=watch.logs_age,
         doubt=watch.logs.doubt if watch.logs else None,
     )
+    return unknown_reason(unknown)
 
 
 def _plain(value: Any) -> Any:

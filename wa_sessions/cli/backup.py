@@ -20,7 +20,7 @@ from wa_sessions.cli.options import (
 from wa_sessions.cli.times import iso
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import parse_phone
-from wa_sessions.wording.sentences import counted
+from wa_sessions.wording.numbers import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.backup import BackedUp

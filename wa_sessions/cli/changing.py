@@ -9,7 +9,7 @@ from wa_sessions.cli.options import Output
 from wa_sessions.cli.table import Column, table
 from wa_sessions.errors import WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
-from wa_sessions.wording.sentences import counted
+from wa_sessions.wording.numbers import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.changes import Change, Changed, ChangedPhone, Plan

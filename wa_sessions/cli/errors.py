@@ -11,7 +11,8 @@ from wa_sessions.cli.stats import counter, wrapped
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import in_column, iso
 from wa_sessions.keys.phone_ref import parse_phone
-from wa_sessions.wording.sentences import counted, sentence
+from wa_sessions.wording.numbers import counted
+from wa_sessions.wording.sentences import sentence
 
 if TYPE_CHECKING:
     from wa_sessions.actions.errors import Entry, Errors

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from wa_sessions.cli.times import day
 from wa_sessions.health.limits import ErrorKind
-from wa_sessions.wording.sentences import lasted
+from wa_sessions.wording.numbers import lasted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.report import Report

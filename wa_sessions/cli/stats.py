@@ -14,7 +14,7 @@ from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, Out
 from wa_sessions.cli.table import Column
 from wa_sessions.cli.times import due, in_column, short, when
 from wa_sessions.keys.phone_ref import parse_phone
-from wa_sessions.wording.sentences import counted
+from wa_sessions.wording.numbers import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.sessions import Session

@@ -21,7 +21,8 @@ from wa_sessions.cli.options import (
 from wa_sessions.cli.times import iso
 from wa_sessions.keys.phone_ref import parse_phone
 from wa_sessions.wording import timeline as story
-from wa_sessions.wording.sentences import lasted, sentence
+from wa_sessions.wording.numbers import lasted
+from wa_sessions.wording.sentences import sentence
 from wa_sessions.wording.timeline import Happened, Line
 
 if TYPE_CHECKING:

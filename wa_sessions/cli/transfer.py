@@ -37,7 +37,7 @@ from wa_sessions.cli.run import StoreUrl
 from wa_sessions.cli.takeover import Baileys, show_moved
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import parse_phone
-from wa_sessions.wording.sentences import counted
+from wa_sessions.wording.numbers import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.backup import BackedUp

@@ -23,7 +23,7 @@ from wa_sessions.cli.stats import wrapped
 from wa_sessions.cli.table import Column, table
 from wa_sessions.health.workers import WorkerState
 from wa_sessions.keys.phone_ref import parse_phone
-from wa_sessions.wording.sentences import counted, lasted
+from wa_sessions.wording.numbers import counted, lasted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.drain import Drained, DrainPlan

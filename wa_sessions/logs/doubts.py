@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import PurePath
 
-from wa_sessions.health.unknown import in_words
 from wa_sessions.logs.found import Found, Kind
 from wa_sessions.logs.messages import Open, left_open
 from wa_sessions.logs.times import NO_TIME
+from wa_sessions.wording.numbers import aged
 
 STANDS = 15 * 60_000
 """ms for which a doubt stands, and for which a line tells that somebody writes the log."""
@@ -91,7 +91,7 @@ def silence(seen: int, unread: int, now: int) -> Doubt | None:
         return not_read(unread)
     if seen == NO_TIME:
         return Doubt("its logs are read, and no line in them is known to be the backend's or its library's")
-    age = in_words(timedelta(milliseconds=now - seen))
+    age = aged(timedelta(milliseconds=now - seen))
     return Doubt(f"nothing of the backend or its library was logged for {age}")
 
 

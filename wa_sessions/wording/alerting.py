@@ -13,7 +13,7 @@ from typing import Any
 
 from wa_sessions.health.limits import ErrorKind, Severity
 from wa_sessions.health.reconnect import State
-from wa_sessions.wording.sentences import counted
+from wa_sessions.wording.numbers import counted
 
 ALL_CLEAR = "all_clear"
 CRITICAL = "health_critical"

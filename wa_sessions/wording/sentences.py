@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wa_sessions.health.limits import ErrorKind
+from wa_sessions.wording.numbers import counted, lasted
 
 Detail = Mapping[str, Any]
 
@@ -24,29 +25,6 @@ def sentence(kind: str, detail: Detail) -> str:
     """What an entry of the history says, for somebody who was just woken up. Never raises."""
     told = _SENTENCES.get(kind, kind.replace("_", " "))
     return told if isinstance(told, str) else told(detail)
-
-
-def lasted(seconds: float) -> str:
-    """A duration, roughly.
-
-    >>> [lasted(seconds) for seconds in (0.44, 34.2, 90, 7_300, 86_400, 260_000)]
-    ['0.4 s', '34 s', '1 min', '2 h', '24 h', '3 days']
-    """
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    for size, unit, up_to in ((1, "s", 60), (60, "min", 3_600), (3_600, "h", 172_800)):
-        if seconds < up_to:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds // 86_400)} days"
-
-
-def counted(number: int, one: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "key"), counted(12, "key")
-    ('1 key', '12 keys')
-    """
-    return f"{number} {one}" if number == 1 else f"{number} {one}s"
 
 
 def _said(detail: Detail, name: str, otherwise: str = "?") -> str:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from wa_sessions.wording.sentences import Detail, counted, sentence
+from wa_sessions.wording.numbers import counted
+from wa_sessions.wording.sentences import Detail, sentence
 
 FEWEST = 3  # so many entries in a row that are alike are told as one
 LONGEST_PAUSE = timedelta(hours=1)

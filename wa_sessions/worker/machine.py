@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from wa_sessions.health import model
 from wa_sessions.health.reconnect import End, State
-from wa_sessions.wording.sentences import counted
+from wa_sessions.wording.numbers import counted
 from wa_sessions.worker import commands, connection, linking, outage
 from wa_sessions.worker.clock_steps import capped
 from wa_sessions.worker.effects import (

@@ -2,6 +2,9 @@
 
 from wa_sessions.wording.english.advice import ADVICE
 from wa_sessions.wording.english.numbers import NUMBERS
+from wa_sessions.wording.english.reasons import REASONS
 from wa_sessions.wording.phrases import Language
 
-ENGLISH = Language({"advice": ADVICE, "numbers": NUMBERS}, form=lambda number: 0 if number == 1 else 1)
+ENGLISH = Language(
+    {"advice": ADVICE, "numbers": NUMBERS, "reasons": REASONS}, form=lambda number: 0 if number == 1 else 1
+)

@@ -1,5 +1,11 @@
-"""Numbers of things, durations and counters, in English."""
+"""Durations and counters, in English."""
 
-NUMBERS = {
+from wa_sessions.wording.phrases import Template
+
+NUMBERS: dict[str, Template] = {
+    "seconds": "{n} s",
+    "minutes": "{n} min",
+    "hours": "{n} h",
+    "days": "{n} days",
     "error_count": "{kind} {count} of {limit}",
 }
