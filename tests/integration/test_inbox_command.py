@@ -20,6 +20,7 @@ from wa_sessions.db.gateway import Database
 from wa_sessions.db.inbox import Failure, InboxMessage, RowKey, Selected
 from wa_sessions.health.checking import Thresholds, Verdict
 from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.wording.verdicts import reason
 
 SECRET = "a very private text"
 
@@ -212,7 +213,7 @@ def test_monitors_see_depth_and_age(opened: Opened, filled: dict[str, int]) -> N
     assert 360 <= (stats.inbox_oldest_seconds or 0) < 400
     limits = Thresholds(timedelta(minutes=5))
     judged = check(opened, ref, None, limits)
-    assert "waited 6 min for its handler" in judged.reason or judged.verdict is Verdict.CRITICAL
+    assert "waited 6 min for its handler" in reason(judged) or judged.verdict is Verdict.CRITICAL
     shown = text(snapshot(opened))
     assert (
         f'wa_sessions_inbox_messages{{id="{ref.phone_id}",organization="1",phone="{NUMBERS[0]}",what="dead"}} 1.0'

@@ -26,6 +26,7 @@ from wa_sessions.health.checking import Thresholds, Verdict
 from wa_sessions.health.limits import Limits
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.health.unknown import FRESH, Because
+from wa_sessions.wording.verdicts import phone_line
 
 NUMBER, OPERATION = "77051234567", "op-20260115-7f3k9q"
 NOW = datetime.now(UTC)
@@ -99,7 +100,7 @@ def every() -> list[tuple[SessionErrorStats, Watch]]:
 def _verdict(stats: SessionErrorStats) -> tuple[Verdict, str]:
     thresholds = Thresholds(FRESH)
     judged = checking.judge(known_of(stats, None, None), thresholds)
-    return judged.verdict, checking.line(judged, thresholds).partition(" | ")[0]
+    return judged.verdict, phone_line(judged).partition(" | ")[0]
 
 
 def _told(stats: SessionErrorStats) -> str:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wa_sessions.health.checking import Known, Thresholds, Verdict, fleet_line, fleet_verdict, judge, line, told
+from wa_sessions.health.checking import Known, Thresholds, Verdict, fleet_verdict, judge
 from wa_sessions.health.limits import Limits, Severity, severity
 from wa_sessions.health.unknown import Because, Unknown
 from wa_sessions.wording.reasons import unknown_reason
+from wa_sessions.wording.verdicts import fleet_line, phone_line, plugin_line, reason
 
 PAGE = (Path(__file__).parents[2] / "docs" / "monitoring" / "README.md").read_text(encoding="utf-8")
 PLAIN = Thresholds(timedelta(minutes=5))
@@ -121,45 +122,45 @@ def test_a_state_has_its_documented_line_and_code(fields: dict[str, Any], code: 
     thresholds = replace(PLAIN, few_keys=10 if "keys" in fields else None)
     judged = judge(_known(**fields), thresholds)
     assert judged.verdict == code
-    assert line(judged, thresholds).partition(" | ")[0] == shown
+    assert phone_line(judged).partition(" | ")[0] == shown
     assert f"| {code} | `{shown}` |" in PAGE
 
 
 def test_figures() -> None:
-    shown = line(judge(replace(CONNECTED, bad_mac=1, severity=Severity.WARNING, pending=2, lost=3), PLAIN), PLAIN)
+    shown = phone_line(judge(replace(CONNECTED, bad_mac=1, severity=Severity.WARNING, pending=2, lost=3), PLAIN))
     assert shown.partition(" | ")[2] == (
         "bad_mac=1;0;1;0;3 bad_decrypt=0;0;3;0;5 pending=2;;;0 lost=3c;;;0"
         " inbox=0;;;0 inbox_dead=0;;;0 inbox_oldest=0s;300;1800;0"
     )
     few = Thresholds(timedelta(minutes=5), few_keys=10)
     gone = judge(_known(**UNKNOWN, unknown_because="no_worker", keys=185), few)
-    assert line(gone, few).partition(" | ")[2].startswith("bad_mac=U;0;1;0;3 bad_decrypt=U;0;3;0;5")
-    assert line(gone, few).endswith(" keys=185;;10:;0")
+    assert phone_line(gone).partition(" | ")[2].startswith("bad_mac=U;0;1;0;3 bad_decrypt=U;0;3;0;5")
+    assert phone_line(gone).endswith(" keys=185;;10:;0")
 
 
 def test_figures_of_the_inbox() -> None:
     waits = replace(CONNECTED, inbox_waiting=7, inbox_dead=1, inbox_age=timedelta(minutes=6))
     later = replace(CONNECTED, inbox_waiting=2, inbox_age=timedelta(seconds=12.4))
     thresholds = replace(PLAIN, inbox_warning=timedelta(minutes=1))
-    shown = line(judge(waits, thresholds), thresholds)
+    shown = phone_line(judge(waits, thresholds))
     assert shown.endswith(" inbox=7;;;0 inbox_dead=1;;;0 inbox_oldest=360s;60;1800;0")
     assert shown.startswith(
         "WA-SESSIONS WARNING - 77051234567: a message has waited 6 min for its handler; 1 message is set aside ("
     )
     critical = judge(replace(waits, status="logged_out"), thresholds)
     assert critical.verdict is Verdict.CRITICAL
-    assert critical.reason.startswith("logged out; 1 message is set aside")
+    assert reason(critical).startswith("logged out; 1 message is set aside")
     both = fleet_line([judge(known, PLAIN) for known in (waits, later)], PLAIN)
     assert both.endswith(" inbox=9;;;0 inbox_dead=1;;;0 inbox_oldest=360s;300;1800;0")
     unread = judge(replace(CONNECTED, **UNKNOWN, unknown_because="no_permission"), PLAIN)
-    assert line(unread, PLAIN).endswith(" inbox=U;;;0 inbox_dead=U;;;0 inbox_oldest=U;300;1800;0")
+    assert phone_line(unread).endswith(" inbox=U;;;0 inbox_dead=U;;;0 inbox_oldest=U;300;1800;0")
     assert "inbox=U;;;0" in fleet_line([unread], PLAIN)
 
 
 def test_what_stands_in_the_tables_needs_no_observer() -> None:
     few = Thresholds(timedelta(minutes=5), few_keys=10)
     stale = replace(CONNECTED, status="logged_out", age=timedelta(hours=1), keys=1)
-    assert (judge(stale, few).verdict, judge(stale, few).reason) == (2, "logged out; 1 key, fewer than 10")
+    assert (judge(stale, few).verdict, reason(judge(stale, few))) == (2, "logged out; 1 key, fewer than 10")
 
 
 def test_a_fleet_has_the_worst_verdict_and_names_it() -> None:
@@ -185,7 +186,7 @@ def test_a_fleet_has_the_worst_verdict_and_names_it() -> None:
 
 
 def test_no_text_can_end_the_line_or_begin_figures() -> None:
-    assert told(Verdict.UNKNOWN, "a | b\nc") == "WA-SESSIONS UNKNOWN - a / b c"
+    assert plugin_line(Verdict.UNKNOWN, "a | b\nc") == "WA-SESSIONS UNKNOWN - a / b c"
 
 
 @given(

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from wa_sessions.health.advice_cases import Remedy
+from wa_sessions.health.checking import Finding
 from wa_sessions.health.unknown import Because
 from wa_sessions.wording import numbers
 from wa_sessions.wording.english import ENGLISH
 from wa_sessions.wording.phrases import Language, Phrase, say
 
 LANGUAGES = {"english": ENGLISH}
-BY_CASE = {"advice": set(Remedy), "reasons": set(Because)}
+BY_CASE = {"advice": set(Remedy), "reasons": set(Because), "verdicts": set(Finding)}
 """The tables whose templates are found by a case of the policy."""
 
 

@@ -87,12 +87,13 @@ def _plugin(arguments: list[str]) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001  # a crash must not look like a verdict
-        from wa_sessions.health.checking import Verdict, told
+        from wa_sessions.health.checking import Verdict
+        from wa_sessions.wording.verdicts import plugin_line
 
         text = error.format_message() if hasattr(error, "format_message") else str(error) or type(error).__name__
         text = one_line(_masked(text))
         with contextlib.suppress(OSError, AttributeError):
-            sys.stdout.write(told(Verdict.UNKNOWN, text) + "\n")
+            sys.stdout.write(plugin_line(Verdict.UNKNOWN, text) + "\n")
             sys.stdout.flush()
         if isinstance(error, BrokenPipeError):
             _abandon_stdout()

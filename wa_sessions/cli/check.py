@@ -70,18 +70,19 @@ def check(
     ref = parse_phone(phone) if phone else None
     from wa_sessions.actions import check as action
     from wa_sessions.actions.sessions import left_out
-    from wa_sessions.health import checking
+    from wa_sessions.health.checking import Thresholds, fleet_verdict
+    from wa_sessions.wording import verdicts
 
-    thresholds = checking.Thresholds(freshness, few_keys, inbox_warning, inbox_critical)
+    thresholds = Thresholds(freshness, few_keys, inbox_warning, inbox_critical)
     with terminal.opened(database_url) as opened:
         if ref:
             one = action.check(opened, ref, org, thresholds)
-            judged, verdict, line = [one], one.verdict, checking.line(one, thresholds)
+            judged, verdict, line = [one], one.verdict, verdicts.phone_line(one)
         else:
             judged = action.check_fleet(opened, org, thresholds)
             for words in left_out(opened):
                 terminal.say(words)
-            verdict, line = checking.fleet_verdict(judged), checking.fleet_line(judged, thresholds)
+            verdict, line = fleet_verdict(judged), verdicts.fleet_line(judged, thresholds)
     rows = [_row(one) for one in judged]
     match output:
         case Output.JSON:
@@ -95,11 +96,13 @@ def check(
 
 
 def _row(judged: "Judged") -> dict[str, Any]:
+    from wa_sessions.wording.verdicts import reason
+
     known = judged.known
     values = (
         known.phone,
         judged.verdict.name,
-        judged.reason,
+        reason(judged),
         known.severity.value,
         known.status,
         known.state,
