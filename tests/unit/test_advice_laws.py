@@ -99,7 +99,7 @@ def every() -> list[tuple[SessionErrorStats, Watch]]:
 
 def _verdict(stats: SessionErrorStats) -> tuple[Verdict, str]:
     thresholds = Thresholds(FRESH)
-    judged = checking.judge(known_of(stats, None, None), thresholds)
+    judged = checking.phone_verdict(known_of(stats, None, None), thresholds)
     return judged.verdict, phone_line(judged).partition(" | ")[0]
 
 

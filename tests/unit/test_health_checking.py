@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wa_sessions.health.checking import Known, Thresholds, Verdict, fleet_verdict, judge
+from wa_sessions.health.checking import Known, Thresholds, Verdict, fleet_verdict, phone_verdict
 from wa_sessions.health.limits import Limits, Severity, severity
 from wa_sessions.health.unknown import Because, Unknown
 from wa_sessions.wording.reasons import unknown_reason
@@ -120,20 +120,22 @@ STATES: list[tuple[dict[str, Any], int, str]] = [
 @pytest.mark.parametrize(("fields", "code", "shown"), STATES, ids=[shown.partition(": ")[2] for _, _, shown in STATES])
 def test_a_state_has_its_documented_line_and_code(fields: dict[str, Any], code: int, shown: str) -> None:
     thresholds = replace(PLAIN, few_keys=10 if "keys" in fields else None)
-    judged = judge(_known(**fields), thresholds)
+    judged = phone_verdict(_known(**fields), thresholds)
     assert judged.verdict == code
     assert phone_line(judged).partition(" | ")[0] == shown
     assert f"| {code} | `{shown}` |" in PAGE
 
 
 def test_figures() -> None:
-    shown = phone_line(judge(replace(CONNECTED, bad_mac=1, severity=Severity.WARNING, pending=2, lost=3), PLAIN))
+    shown = phone_line(
+        phone_verdict(replace(CONNECTED, bad_mac=1, severity=Severity.WARNING, pending=2, lost=3), PLAIN)
+    )
     assert shown.partition(" | ")[2] == (
         "bad_mac=1;0;1;0;3 bad_decrypt=0;0;3;0;5 pending=2;;;0 lost=3c;;;0"
         " inbox=0;;;0 inbox_dead=0;;;0 inbox_oldest=0s;300;1800;0"
     )
     few = Thresholds(timedelta(minutes=5), few_keys=10)
-    gone = judge(_known(**UNKNOWN, unknown_because="no_worker", keys=185), few)
+    gone = phone_verdict(_known(**UNKNOWN, unknown_because="no_worker", keys=185), few)
     assert phone_line(gone).partition(" | ")[2].startswith("bad_mac=U;0;1;0;3 bad_decrypt=U;0;3;0;5")
     assert phone_line(gone).endswith(" keys=185;;10:;0")
 
@@ -142,17 +144,17 @@ def test_figures_of_the_inbox() -> None:
     waits = replace(CONNECTED, inbox_waiting=7, inbox_dead=1, inbox_age=timedelta(minutes=6))
     later = replace(CONNECTED, inbox_waiting=2, inbox_age=timedelta(seconds=12.4))
     thresholds = replace(PLAIN, inbox_warning=timedelta(minutes=1))
-    shown = phone_line(judge(waits, thresholds))
+    shown = phone_line(phone_verdict(waits, thresholds))
     assert shown.endswith(" inbox=7;;;0 inbox_dead=1;;;0 inbox_oldest=360s;60;1800;0")
     assert shown.startswith(
         "WA-SESSIONS WARNING - 77051234567: a message has waited 6 min for its handler; 1 message is set aside ("
     )
-    critical = judge(replace(waits, status="logged_out"), thresholds)
+    critical = phone_verdict(replace(waits, status="logged_out"), thresholds)
     assert critical.verdict is Verdict.CRITICAL
     assert reason(critical).startswith("logged out; 1 message is set aside")
-    both = fleet_line([judge(known, PLAIN) for known in (waits, later)], PLAIN)
+    both = fleet_line([phone_verdict(known, PLAIN) for known in (waits, later)], PLAIN)
     assert both.endswith(" inbox=9;;;0 inbox_dead=1;;;0 inbox_oldest=360s;300;1800;0")
-    unread = judge(replace(CONNECTED, **UNKNOWN, unknown_because="no_permission"), PLAIN)
+    unread = phone_verdict(replace(CONNECTED, **UNKNOWN, unknown_because="no_permission"), PLAIN)
     assert phone_line(unread).endswith(" inbox=U;;;0 inbox_dead=U;;;0 inbox_oldest=U;300;1800;0")
     assert "inbox=U;;;0" in fleet_line([unread], PLAIN)
 
@@ -160,7 +162,10 @@ def test_figures_of_the_inbox() -> None:
 def test_what_stands_in_the_tables_needs_no_observer() -> None:
     few = Thresholds(timedelta(minutes=5), few_keys=10)
     stale = replace(CONNECTED, status="logged_out", age=timedelta(hours=1), keys=1)
-    assert (judge(stale, few).verdict, reason(judge(stale, few))) == (2, "logged out; 1 key, fewer than 10")
+    assert (phone_verdict(stale, few).verdict, reason(phone_verdict(stale, few))) == (
+        2,
+        "logged out; 1 key, fewer than 10",
+    )
 
 
 def test_a_fleet_has_the_worst_verdict_and_names_it() -> None:
@@ -168,7 +173,7 @@ def test_a_fleet_has_the_worst_verdict_and_names_it() -> None:
     gone = _known(phone="77010000002", severity=Severity.UNKNOWN, unknown_because="no_worker", lost=4)
     node = _known(phone="77010000003", severity=Severity.UNKNOWN, unknown_because="baileys")
     waba = replace(CONNECTED, connection_type="waba", severity=Severity.UNKNOWN, unknown_because="waba")
-    fleet = [judge(known, PLAIN) for known in (CONNECTED, warned, gone, node, waba)]
+    fleet = [phone_verdict(known, PLAIN) for known in (CONNECTED, warned, gone, node, waba)]
     assert fleet_verdict(fleet) is Verdict.CRITICAL
     assert fleet_line(fleet, PLAIN) == (
         "WA-SESSIONS CRITICAL - 1 critical, 1 warning, 1 unknown, 1 ok: 77010000002 no worker runs it; 77010000001 Bad "
@@ -214,7 +219,7 @@ def test_warning_exactly_when_severity_is_warning(
         severity=level,
         unknown_because=because,
     )
-    verdict = judge(known, Thresholds(timedelta(minutes=5), few_keys=10)).verdict
+    verdict = phone_verdict(known, Thresholds(timedelta(minutes=5), few_keys=10)).verdict
     few = kind != "waba" and keys is not None and keys < 10
     fresh = age <= 300
     critical = (level is Severity.CRITICAL and fresh) or status == "logged_out" or because == "no_worker" or few

@@ -9,22 +9,22 @@ from wa_sessions.actions.stats import SessionErrorStats, session_stats
 from wa_sessions.db import monitoring
 from wa_sessions.errors import PermissionMissing, SchemaMissing
 from wa_sessions.health import checking
-from wa_sessions.health.checking import Judged, Known, Thresholds
+from wa_sessions.health.checking import Known, PhoneVerdict, Thresholds
 from wa_sessions.health.limits import Limits, Severity
 from wa_sessions.keys.phone_ref import PhoneRef
 
 
-def check(opened: Opened, phone: PhoneRef, organization_id: int | None, thresholds: Thresholds) -> Judged:
+def check(opened: Opened, phone: PhoneRef, organization_id: int | None, thresholds: Thresholds) -> PhoneVerdict:
     """Judge one phone. Raises PhoneNotFound, AmbiguousPhone, PermissionMissing, DatabaseError."""
     stats = session_stats(opened, phone, organization_id)
     count = None
     if thresholds.few_keys is not None and keys.store_of(stats.connection_type) is not None:
         count = keys.keys(opened, PhoneRef(phone_id=stats.phone_id)).total
     age = _ages(opened, stats.phone_id).get(stats.phone_id)
-    return checking.judge(known_of(stats, age, count), thresholds)
+    return checking.phone_verdict(known_of(stats, age, count), thresholds)
 
 
-def check_fleet(opened: Opened, organization_id: int | None, thresholds: Thresholds) -> list[Judged]:
+def check_fleet(opened: Opened, organization_id: int | None, thresholds: Thresholds) -> list[PhoneVerdict]:
     """Judge all phones, or those of an organization. Raises PermissionMissing, DatabaseError."""
     counted = thresholds.few_keys is not None
     listed = fleet(opened, organization_id=organization_id, with_keys=counted)
@@ -34,7 +34,10 @@ def check_fleet(opened: Opened, organization_id: int | None, thresholds: Thresho
             "store, or leave --few-keys out"
         )
     ages = _ages(opened, None)
-    return [checking.judge(known_of(one.stats, ages.get(one.stats.phone_id), one.keys), thresholds) for one in listed]
+    return [
+        checking.phone_verdict(known_of(one.stats, ages.get(one.stats.phone_id), one.keys), thresholds)
+        for one in listed
+    ]
 
 
 def _ages(opened: Opened, phone_id: int | None) -> dict[int, timedelta]:

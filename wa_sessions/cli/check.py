@@ -11,7 +11,7 @@ from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
-    from wa_sessions.health.checking import Judged
+    from wa_sessions.health.checking import PhoneVerdict
 
 _FIELDS = (
     *("phone", "verdict", "reason", "severity", "status", "state", "age_seconds", "keys"),
@@ -95,7 +95,7 @@ def check(
     raise typer.Exit(verdict.value)
 
 
-def _row(judged: "Judged") -> dict[str, Any]:
+def _row(judged: "PhoneVerdict") -> dict[str, Any]:
     from wa_sessions.wording.verdicts import reason
 
     known = judged.known

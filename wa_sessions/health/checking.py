@@ -89,7 +89,7 @@ class Finding(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class PhoneVerdict:
     """The verdict on a phone, and what it rests on. ``observed``: the counters are of now."""
 
     known: Known
@@ -99,7 +99,7 @@ class Judged:
     observed: bool
 
 
-def judge(known: Known, thresholds: Thresholds) -> Judged:
+def phone_verdict(known: Known, thresholds: Thresholds) -> PhoneVerdict:
     """Judge one phone. What stands in the tables counts before what an observer says, as it needs none."""
     judged = _of_session(known, thresholds)
     critical = judged.verdict is Verdict.CRITICAL
@@ -110,13 +110,13 @@ def judge(known: Known, thresholds: Thresholds) -> Judged:
     return replace(judged, verdict=Verdict.CRITICAL if critical else Verdict.WARNING, findings=of_session + of_inbox)
 
 
-def fleet_verdict(fleet: Sequence[Judged]) -> Verdict:
+def fleet_verdict(fleet: Sequence[PhoneVerdict]) -> Verdict:
     """The worst: critical, warning, unknown, ok."""
-    judged = [one.verdict for one in judgeable(fleet)]
+    judged = [one.verdict for one in counted_in_fleet(fleet)]
     return next((verdict for verdict in WORST_FIRST if verdict in judged), Verdict.UNKNOWN)
 
 
-def judgeable(fleet: Sequence[Judged]) -> list[Judged]:
+def counted_in_fleet(fleet: Sequence[PhoneVerdict]) -> list[PhoneVerdict]:
     """Those that count in a fleet: nobody can observe the official API, so its silence is left out."""
     return [one for one in fleet if one.known.connection_type != "waba" or one.verdict is not Verdict.UNKNOWN]
 
@@ -127,18 +127,18 @@ def _of_inbox(known: Known, thresholds: Thresholds, *, waits_too_long: bool) -> 
     return (*found, Finding.MESSAGES_SET_ASIDE) if known.inbox_dead else tuple(found)
 
 
-def _of_session(known: Known, thresholds: Thresholds) -> Judged:
+def _of_session(known: Known, thresholds: Thresholds) -> PhoneVerdict:
     findings = _from_tables(known, thresholds)
     stale = known.age is not None and known.age > thresholds.freshness
     observed = known.severity is not Severity.UNKNOWN and not stale
     if findings:
-        return Judged(known, thresholds, Verdict.CRITICAL, findings, observed)
+        return PhoneVerdict(known, thresholds, Verdict.CRITICAL, findings, observed)
     if known.severity is Severity.UNKNOWN:
-        return Judged(known, thresholds, Verdict.UNKNOWN, (Finding.UNOBSERVED,), observed)
+        return PhoneVerdict(known, thresholds, Verdict.UNKNOWN, (Finding.UNOBSERVED,), observed)
     if stale:
-        return Judged(known, thresholds, Verdict.UNKNOWN, (Finding.STALE,), observed)
+        return PhoneVerdict(known, thresholds, Verdict.UNKNOWN, (Finding.STALE,), observed)
     verdict, finding = _of_counters(known, known.severity)
-    return Judged(known, thresholds, verdict, (finding,), observed)
+    return PhoneVerdict(known, thresholds, verdict, (finding,), observed)
 
 
 def _from_tables(known: Known, thresholds: Thresholds) -> tuple[Finding, ...]:

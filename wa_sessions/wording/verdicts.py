@@ -8,12 +8,12 @@ from wa_sessions.health.checking import (
     UNREADABLE,
     WORST_FIRST,
     Finding,
-    Judged,
     Known,
+    PhoneVerdict,
     Thresholds,
     Verdict,
+    counted_in_fleet,
     fleet_verdict,
-    judgeable,
 )
 from wa_sessions.health.limits import ErrorCount, ErrorKind
 from wa_sessions.wording.english import ENGLISH
@@ -26,7 +26,7 @@ NAME = "WA-SESSIONS"
 _TABLE = "verdicts"
 
 
-def reason(judged: Judged, language: Language = ENGLISH) -> str:
+def reason(judged: PhoneVerdict, language: Language = ENGLISH) -> str:
     """Why a phone has its verdict."""
     values = _values(judged)
     return "; ".join(
@@ -34,7 +34,7 @@ def reason(judged: Judged, language: Language = ENGLISH) -> str:
     )
 
 
-def phone_line(judged: Judged) -> str:
+def phone_line(judged: PhoneVerdict) -> str:
     """The one line of a plugin about one phone, its figures after the bar."""
     known, thresholds = judged.known, judged.thresholds
     values = {
@@ -49,9 +49,9 @@ def phone_line(judged: Judged) -> str:
     return plugin_line(judged.verdict, f"{known.phone}: {reason(judged)}", values)
 
 
-def fleet_line(fleet: Sequence[Judged], thresholds: Thresholds) -> str:
+def fleet_line(fleet: Sequence[PhoneVerdict], thresholds: Thresholds) -> str:
     """The one line of a plugin about many phones: how many of each verdict, and the worst by name."""
-    judged = judgeable(fleet)
+    judged = counted_in_fleet(fleet)
     counts = Counter(one.verdict for one in judged)
     values = {
         verdict.name.lower(): f"{counts[verdict]};{limits};0;{len(judged)}"
@@ -77,7 +77,7 @@ def plugin_line(verdict: Verdict, text: str, values: dict[str, str] | None = Non
     return f"{NAME} {verdict.name} - {' '.join(text.replace('|', '/').split())}" + (f" | {figures}" if figures else "")
 
 
-def _values(judged: Judged) -> dict[str, str | int | Phrase]:
+def _values(judged: PhoneVerdict) -> dict[str, str | int | Phrase]:
     known, thresholds = judged.known, judged.thresholds
     return {
         "phone": known.phone,
@@ -92,7 +92,7 @@ def _values(judged: Judged) -> dict[str, str | int | Phrase]:
     }
 
 
-def _number(finding: Finding, judged: Judged) -> dict[str, int]:
+def _number(finding: Finding, judged: PhoneVerdict) -> dict[str, int]:
     """What decides the form of the words."""
     numbers = {Finding.FEW_KEYS: judged.known.keys, Finding.MESSAGES_SET_ASIDE: judged.known.inbox_dead}
     return {"n": numbers.get(finding) or 0}
@@ -117,7 +117,7 @@ def _inbox_figures(known: Sequence[Known], thresholds: Thresholds) -> dict[str, 
     }
 
 
-def _named(judged: Sequence[Judged]) -> str:
+def _named(judged: Sequence[PhoneVerdict]) -> str:
     bad = sorted((one for one in judged if one.verdict is not Verdict.OK), key=lambda o: WORST_FIRST.index(o.verdict))
     if not bad:
         return ""
