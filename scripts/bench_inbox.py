@@ -26,8 +26,8 @@ import psycopg
 from many_keys import USUAL_SETTINGS
 from stage import machine
 
-from wa_sessions.actions.add import add_phone
 from wa_sessions.actions.connection import Opened, open_target
+from wa_sessions.actions.sessions.add import add_phone
 from wa_sessions.db import inbox as table
 from wa_sessions.db import phones
 from wa_sessions.db.embedded import EmbeddedServer

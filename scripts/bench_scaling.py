@@ -35,7 +35,7 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 from stage import Stage, machine
 
-from wa_sessions.actions.restart import restart
+from wa_sessions.actions.sessions.restart import restart
 from wa_sessions.db import fleet, phones
 from wa_sessions.db import workers as worker_rows
 from wa_sessions.errors import WaSessionsError

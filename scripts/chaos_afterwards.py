@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import chaos_laws as laws
 from chaos_computer import command_line
 
-from wa_sessions.actions.restart import restart
+from wa_sessions.actions.sessions.restart import restart
 from wa_sessions.emulator import overlapping
 from wa_sessions.errors import WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef

@@ -16,7 +16,8 @@ import psycopg
 import two_servers
 from chaos_laws import Blow
 
-from wa_sessions.actions import changes, clean_sessions
+from wa_sessions.actions.engine import changes
+from wa_sessions.actions.repair import clean_sessions
 from wa_sessions.emulator.errors import EmulatorError
 from wa_sessions.errors import DatabaseError, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef

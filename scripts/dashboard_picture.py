@@ -26,8 +26,9 @@ import httpx
 from stage import Peer, Peers, Stage, Worker
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
-from wa_sessions.actions import changes, force_close
-from wa_sessions.actions.send import send_text
+from wa_sessions.actions.engine import changes
+from wa_sessions.actions.repair import force_close
+from wa_sessions.actions.sessions.send import send_text
 from wa_sessions.db import whatsmeow
 from wa_sessions.emulator import AppStateDamage
 from wa_sessions.errors import WaSessionsError

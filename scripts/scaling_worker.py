@@ -24,7 +24,7 @@ import psycopg
 from support.stand_in_hosts import StandInHosts
 
 from wa_sessions.actions.connection import open_target
-from wa_sessions.actions.run import CONNECTIONS, INBOX_CONNECTIONS
+from wa_sessions.actions.sessions.run import CONNECTIONS, INBOX_CONNECTIONS
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.settings import Target
 from wa_sessions.health.model import Limits

@@ -31,10 +31,11 @@ from typing import TYPE_CHECKING, Any
 import host_hook
 from stage import MB, Line, Peer, Peers, Process, Role, Stage, Worker, look, look_at_children, machine
 
-from wa_sessions.actions import changes, force_close
-from wa_sessions.actions.restart import restart
-from wa_sessions.actions.restore import restore
-from wa_sessions.actions.send import send_text
+from wa_sessions.actions.engine import changes
+from wa_sessions.actions.repair import force_close
+from wa_sessions.actions.repair.restore import restore
+from wa_sessions.actions.sessions.restart import restart
+from wa_sessions.actions.sessions.send import send_text
 from wa_sessions.emulator import AppStateDamage
 from wa_sessions.emulator.errors import NotConnected
 from wa_sessions.errors import DatabaseError

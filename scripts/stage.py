@@ -27,8 +27,8 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import psutil
 import psycopg
 
-from wa_sessions.actions.add import add_phone
 from wa_sessions.actions.connection import Opened, open_target
+from wa_sessions.actions.sessions.add import add_phone
 from wa_sessions.db import phones, whatsmeow
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.settings import embedded_target, store_url
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 Line = dict[str, Any]
 STANDIN = Path(__file__).parents[1] / "tests" / "standin.py"
-HANDLER = "wa_sessions.actions.demo.handler:tell"
+HANDLER = "wa_sessions.actions.setup.demo.handler:tell"
 WORKER = "measured-worker"  # the application_name of the worker's own connections; its session hosts have none
 CONNECTIONS = """
     SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name IN (%s, '')

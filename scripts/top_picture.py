@@ -14,8 +14,8 @@ sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from support import watched
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.cli.top.app import TopApp
-from wa_sessions.cli.top.fleet_table import FleetTable
+from wa_sessions.cli.watch.top.app import TopApp
+from wa_sessions.cli.watch.top.fleet_table import FleetTable
 from wa_sessions.db import backend, migrate
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database

@@ -23,12 +23,12 @@ from wa_sessions.errors import (
 )
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.changes import Change, Changed
-    from wa_sessions.actions.drain import Drained
-    from wa_sessions.actions.move import Moved
-    from wa_sessions.actions.restore import Restored
-    from wa_sessions.actions.stats import SessionErrorStats
-    from wa_sessions.actions.workers import WorkerList
+    from wa_sessions.actions.engine.changes import Change, Changed
+    from wa_sessions.actions.repair.restore import Restored
+    from wa_sessions.actions.sessions.drain import Drained
+    from wa_sessions.actions.sessions.move import Moved
+    from wa_sessions.actions.sessions.workers import WorkerList
+    from wa_sessions.actions.watch.stats import SessionErrorStats
 
     __version__: str
 
@@ -81,7 +81,7 @@ def get_session_error_stats(phone_id: int, *, database_url: str | None = None) -
     Raises PhoneNotFound; DatabaseError where the database cannot be reached or none is configured.
     """
     from wa_sessions.actions.connection import open_database
-    from wa_sessions.actions.stats import session_stats
+    from wa_sessions.actions.watch.stats import session_stats
     from wa_sessions.keys.phone_ref import PhoneRef
 
     with open_database(database_url, size=1) as opened:
@@ -106,7 +106,7 @@ def force_close_session(
     stopped; UsageError for a phone of the official API; SchemaMissing; PermissionMissing; DatabaseError;
     WaSessionsError where the worker does not answer within 30 s.
     """
-    from wa_sessions.actions import force_close
+    from wa_sessions.actions.repair import force_close
 
     change = force_close.change(reason=reason, logout=logout)
     return _make(change, phone_id, process_stopped=process_stopped, database_url=database_url)
@@ -119,7 +119,7 @@ def clean_app_state(
 
     Raises as ``force_close_session``.
     """
-    from wa_sessions.actions import clean_app_state as action
+    from wa_sessions.actions.repair import clean_app_state as action
 
     change = action.change(with_keys=with_keys)
     return _make(change, phone_id, process_stopped=process_stopped, database_url=database_url)
@@ -132,7 +132,7 @@ def clean_sessions(
 
     Raises as ``force_close_session``.
     """
-    from wa_sessions.actions import clean_sessions as action
+    from wa_sessions.actions.repair import clean_sessions as action
 
     return _make(action.change(peer=peer), phone_id, process_stopped=process_stopped, database_url=database_url)
 
@@ -142,7 +142,7 @@ def reset_status(phone_id: int, status: str, *, force: bool = False, database_ur
 
     Raises PhoneNotFound; UsageError; OwnedByAnother where a worker runs the phone; PermissionMissing; SchemaMissing.
     """
-    from wa_sessions.actions import reset_status as action
+    from wa_sessions.actions.repair import reset_status as action
 
     return _make(action.change(status, force=force), phone_id, process_stopped=False, database_url=database_url)
 
@@ -157,7 +157,7 @@ def restore_operation(
     operation, or where the worker does not answer within 30 s.
     """
     from wa_sessions.actions.connection import open_database
-    from wa_sessions.actions.restore import restore
+    from wa_sessions.actions.repair.restore import restore
 
     with open_database(database_url) as opened:
         return restore(opened, operation, overwrite=overwrite, process_stopped=process_stopped)
@@ -168,8 +168,8 @@ def list_workers(*, database_url: str | None = None) -> "WorkerList":
 
     Raises SchemaMissing; PermissionMissing; DatabaseError.
     """
-    from wa_sessions.actions import workers
     from wa_sessions.actions.connection import open_database
+    from wa_sessions.actions.sessions import workers
 
     with open_database(database_url, size=1) as opened:
         return workers.list_workers(opened)
@@ -191,8 +191,8 @@ def drain_worker(
     unless ``force``; WaSessionsError after ``timeout`` seconds, and for a worker that is dead or of an older version;
     SchemaMissing; PermissionMissing; DatabaseError.
     """
-    from wa_sessions.actions import drain
     from wa_sessions.actions.connection import open_database
+    from wa_sessions.actions.sessions import drain
 
     with open_database(database_url) as opened:
         if undo:
@@ -208,7 +208,7 @@ def move_phone(phone_id: int, worker: str, *, timeout: float = 30.0, database_ur
     has not happened within ``timeout`` seconds, or cannot; SchemaMissing; PermissionMissing; DatabaseError.
     """
     from wa_sessions.actions.connection import open_database
-    from wa_sessions.actions.move import move
+    from wa_sessions.actions.sessions.move import move
     from wa_sessions.keys.phone_ref import PhoneRef
 
     with open_database(database_url) as opened:
@@ -216,8 +216,8 @@ def move_phone(phone_id: int, worker: str, *, timeout: float = 30.0, database_ur
 
 
 def _make(change: "Change", phone_id: int, *, process_stopped: bool, database_url: str | None) -> "Changed":
-    from wa_sessions.actions.changes import make
     from wa_sessions.actions.connection import open_database
+    from wa_sessions.actions.engine.changes import make
     from wa_sessions.keys.phone_ref import PhoneRef
 
     with open_database(database_url) as opened:
@@ -247,12 +247,12 @@ adrain_worker = _on_thread(drain_worker)
 amove_phone = _on_thread(move_phone)
 
 _LAZY = {
-    "Changed": "wa_sessions.actions.changes",
-    "Drained": "wa_sessions.actions.drain",
-    "Moved": "wa_sessions.actions.move",
-    "Restored": "wa_sessions.actions.restore",
-    "SessionErrorStats": "wa_sessions.actions.stats",
-    "WorkerList": "wa_sessions.actions.workers",
+    "Changed": "wa_sessions.actions.engine.changes",
+    "Drained": "wa_sessions.actions.sessions.drain",
+    "Moved": "wa_sessions.actions.sessions.move",
+    "Restored": "wa_sessions.actions.repair.restore",
+    "SessionErrorStats": "wa_sessions.actions.watch.stats",
+    "WorkerList": "wa_sessions.actions.sessions.workers",
 }
 
 

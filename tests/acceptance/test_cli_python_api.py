@@ -10,7 +10,7 @@ import pytest
 from support.requests import await_request
 
 import wa_sessions
-from wa_sessions.actions import changes
+from wa_sessions.actions.engine import changes
 from wa_sessions.db import backend, commands, phones, workers
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError

@@ -9,7 +9,7 @@ from support.crowd import SHAPES, Crowd
 from support.house import House, Worker
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.send import send_text
+from wa_sessions.actions.sessions.send import send_text
 from wa_sessions.db import backend
 from wa_sessions.db.gateway import Database
 from wa_sessions.keys.phone_ref import parse_phone

@@ -10,8 +10,8 @@ from support.house import PROGRAM, House
 from support.pairing import link
 from support.standin import Standin
 
-from wa_sessions.actions import unlink as action
 from wa_sessions.actions.connection import open_database
+from wa_sessions.actions.repair import unlink as action
 from wa_sessions.emulator import LoginFailure
 from wa_sessions.errors import Conflict
 from wa_sessions.keys.whatsmeow_tables import TABLES

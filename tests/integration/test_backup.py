@@ -18,9 +18,9 @@ from support.store import fill_device
 from support.terminal import PROGRAM
 
 from wa_sessions import cli
-from wa_sessions.actions.backup import backup
-from wa_sessions.actions.backup_contents import contents
-from wa_sessions.actions.sealed import identities, recipients
+from wa_sessions.actions.move.backup import backup
+from wa_sessions.actions.move.backup_contents import contents
+from wa_sessions.actions.move.sealed import identities, recipients
 from wa_sessions.db import backend, phones
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.settings import Target

@@ -11,8 +11,9 @@ from support import corpus
 from support.corpus import BUFFERS, LOGGED_OUT, PAIRED, PENDING, SEVENTH, SEVENTH_PAIRED, SHAPES, WABA
 from support.fleet import Fleet
 
-from wa_sessions.actions import changes, clean_sessions
 from wa_sessions.actions.connection import open_target
+from wa_sessions.actions.engine import changes
+from wa_sessions.actions.repair import clean_sessions
 from wa_sessions.db import leases
 from wa_sessions.db.settings import Target
 from wa_sessions.keys.phone_ref import PhoneRef

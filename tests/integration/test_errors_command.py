@@ -9,9 +9,9 @@ import pytest
 from support import corpus
 
 from wa_sessions import cli
-from wa_sessions.actions import errors as action
 from wa_sessions.actions.connection import Opened
-from wa_sessions.cli.stats import NOT_KNOWN
+from wa_sessions.actions.watch import errors as action
+from wa_sessions.cli.watch.stats import NOT_KNOWN
 from wa_sessions.db import backend, health
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow

@@ -13,8 +13,8 @@ from support.saved import Key, new_key, opened
 from support.store import everything
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
-from wa_sessions.actions.export_phone import export_phone
-from wa_sessions.actions.sealed import recipients
+from wa_sessions.actions.move.export_phone import export_phone
+from wa_sessions.actions.move.sealed import recipients
 from wa_sessions.db import backend, phones, takeover
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import Conflict

@@ -10,10 +10,10 @@ import pytest
 from support.fleets import LEASE, SHARED, RunningWorker, WorkerFleet, until
 from support.stand_in_workers import FleetWorker
 
-from wa_sessions.actions.assign import assign
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.ownership import ask, live_owner
-from wa_sessions.actions.restart import restart
+from wa_sessions.actions.sessions.assign import assign
+from wa_sessions.actions.sessions.restart import restart
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.leases import FREE_AFTER

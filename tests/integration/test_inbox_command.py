@@ -9,12 +9,12 @@ import pytest
 from support.fleet import Fleet
 from support.inboxes import NUMBERS, phones_of
 
-from wa_sessions.actions import backup_contents
-from wa_sessions.actions.check import check
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.inbox import drop_inbox, list_inbox
-from wa_sessions.actions.metrics import snapshot, text
-from wa_sessions.actions.stats import session_stats
+from wa_sessions.actions.move import backup_contents
+from wa_sessions.actions.sessions.inbox import drop_inbox, list_inbox
+from wa_sessions.actions.watch.check import check
+from wa_sessions.actions.watch.metrics import snapshot, text
+from wa_sessions.actions.watch.stats import session_stats
 from wa_sessions.db import backend, inbox
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.inbox import Failure, InboxMessage, RowKey, Selected

@@ -15,9 +15,9 @@ from psycopg.sql import SQL, Identifier
 from support.dispatching import MESSAGE, function
 from support.inboxes import TELLING, InboxBench, handled, inbox_running, phones_of, touch, until
 
-from wa_sessions.actions import inbox as actions
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.inbox import drop_inbox, retry_inbox
+from wa_sessions.actions.sessions import inbox as actions
+from wa_sessions.actions.sessions.inbox import drop_inbox, retry_inbox
 from wa_sessions.db import backend
 from wa_sessions.db import inbox as table
 from wa_sessions.db.embedded import EmbeddedServer

@@ -16,8 +16,8 @@ from support import corpus
 from support.store import fill_device
 
 from wa_sessions import cli
-from wa_sessions.actions import keys
 from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.watch import keys
 from wa_sessions.db import backend, whatsmeow
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection, Database

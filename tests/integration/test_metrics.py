@@ -14,7 +14,7 @@ from support import corpus
 
 from wa_sessions import cli
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.metrics import Exposition
+from wa_sessions.actions.watch.metrics import Exposition
 from wa_sessions.db import backend, health
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow

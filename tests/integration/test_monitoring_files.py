@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from wa_sessions.actions.metrics import PREFIX, Snapshot, families, text
+from wa_sessions.actions.watch.metrics import PREFIX, Snapshot, families, text
 from wa_sessions.worker import metrics
 
 FOLDER = Path(__file__).parents[2] / "docs" / "monitoring"
@@ -18,7 +18,7 @@ KINDS = {"counter": ("_total",), "summary": ("_sum", "_count"), "gauge": ("",), 
 
 
 def existing() -> set[str]:
-    from wa_sessions.actions.metrics import _build, _own
+    from wa_sessions.actions.watch.metrics import _build, _own
 
     found = [*families(Snapshot([], {}, [])), _build(), *_own(metrics.timings())]
     return {family.name + ending for family in found for ending in KINDS[family.type]}

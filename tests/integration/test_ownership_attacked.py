@@ -13,9 +13,9 @@ import pytest
 from support.fleets import LEASE, SHARED, RunningWorker, WorkerFleet, until
 from support.stand_in_hosts import StandInHandlers
 
-from wa_sessions.actions import drain
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.ownership import ask, live_owner
+from wa_sessions.actions.sessions import drain
 from wa_sessions.db import leases, workers
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.terminal import Terminal
 
 from wa_sessions import cli
-from wa_sessions.cli import qr
+from wa_sessions.cli.sessions import qr
 from wa_sessions.db import backend, health, phones, workers
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow

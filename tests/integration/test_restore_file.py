@@ -11,12 +11,12 @@ from support import corpus
 from support.saved import Key, all_keys, auth_keys, lose_keys, new_key, opened, phone_rows
 from support.store import fill_device
 
-from wa_sessions.actions.backup import backup
 from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.move.backup import backup
+from wa_sessions.actions.move.restore_file import FileRestored, carry_out, plan, restore_file
+from wa_sessions.actions.move.sealed import recipients
 from wa_sessions.actions.node_process import NodeProcess
-from wa_sessions.actions.restore import restore
-from wa_sessions.actions.restore_file import FileRestored, carry_out, plan, restore_file
-from wa_sessions.actions.sealed import recipients
+from wa_sessions.actions.repair.restore import restore
 from wa_sessions.db import health, operations, phones, workers
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.settings import Target

@@ -20,9 +20,9 @@ from support.outages import demoted, outage
 from support.relay import Relay
 from support.stand_in_hosts import StandInHandlers, StandInHosts
 
-from wa_sessions.actions.check import check
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.stats import session_stats
+from wa_sessions.actions.watch.check import check
+from wa_sessions.actions.watch.stats import session_stats
 from wa_sessions.db import backend, commands, phones
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
@@ -487,7 +487,7 @@ def test_after_an_answer_that_was_long_in_coming_leases_are_renewed_at_once(
 
 
 def test_a_session_without_a_sign_of_life_is_not_called_healthy(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wa_sessions.actions.stats.SILENT_AFTER", 1.0)
+    monkeypatch.setattr("wa_sessions.actions.watch.stats.SILENT_AFTER", 1.0)
 
     async def scenario(rig: Rig) -> None:
         async with running(rig):

@@ -12,9 +12,9 @@ from support.store import fill_device
 
 from wa_sessions import cli
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.sessions import fleet
-from wa_sessions.actions.top import snapshot
-from wa_sessions.cli.top.arrange import Order, arranged
+from wa_sessions.actions.watch.sessions import fleet
+from wa_sessions.actions.watch.top import snapshot
+from wa_sessions.cli.watch.top.arrange import Order, arranged
 from wa_sessions.db import backend, health
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow

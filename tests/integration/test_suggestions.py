@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wa_sessions.cli.suggest import answer
+from wa_sessions.cli.setup.suggest import answer
 from wa_sessions.db import backend, operations, phones
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Connection, Database

@@ -15,11 +15,11 @@ from support.fleet import Fleet
 from support.saved import Key, opened
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
-from wa_sessions.actions import adopt_and_run
-from wa_sessions.actions.adopt import adopt
-from wa_sessions.actions.adopt_and_run import Trial
-from wa_sessions.actions.give_back import give_back
-from wa_sessions.actions.takeover import MovedPhone, each
+from wa_sessions.actions.move import adopt_and_run
+from wa_sessions.actions.move.adopt import adopt
+from wa_sessions.actions.move.adopt_and_run import Trial
+from wa_sessions.actions.move.give_back import give_back
+from wa_sessions.actions.move.takeover import MovedPhone, each
 from wa_sessions.db import backend, commands, phones, takeover
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother

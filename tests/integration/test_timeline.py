@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from support import corpus
 from support.fleet import Fleet
 
-from wa_sessions.actions import errors
 from wa_sessions.actions.connection import Opened
-from wa_sessions.cli.timeline import _coming
+from wa_sessions.actions.watch import errors
+from wa_sessions.cli.watch.timeline import _coming
 from wa_sessions.db import backend, health
 from wa_sessions.keys.phone_ref import PhoneRef
 

@@ -9,11 +9,11 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.top import MINUTES
-from wa_sessions.cli.top import app, reading
-from wa_sessions.cli.top.app import TopApp
-from wa_sessions.cli.top.dialogs import Confirm
-from wa_sessions.cli.top.fleet_table import FleetTable
+from wa_sessions.actions.watch.top import MINUTES
+from wa_sessions.cli.watch.top import app, reading
+from wa_sessions.cli.watch.top.app import TopApp
+from wa_sessions.cli.watch.top.dialogs import Confirm
+from wa_sessions.cli.watch.top.fleet_table import FleetTable
 from wa_sessions.db import backend, health, monitoring
 from wa_sessions.db.gateway import Database
 

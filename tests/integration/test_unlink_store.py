@@ -11,9 +11,9 @@ from psycopg.sql import SQL, Identifier
 from support.store import fill_device
 
 from wa_sessions import cli
-from wa_sessions.actions import unlink as action
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.restore import restore
+from wa_sessions.actions.repair import unlink as action
+from wa_sessions.actions.repair.restore import restore
 from wa_sessions.db import backend, operations, phones, quarantine, unlinking
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.operations import Part

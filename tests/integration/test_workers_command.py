@@ -13,7 +13,7 @@ from support.fleet import Answer, Fleet
 from support.stand_in_workers import FleetWorker, obeying
 
 import wa_sessions
-from wa_sessions.cli.suggest import answer
+from wa_sessions.cli.setup.suggest import answer
 from wa_sessions.db import backend, health, phones
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow

@@ -14,12 +14,12 @@ import psycopg
 from psycopg.rows import dict_row
 from support.waiting import Record
 
-from wa_sessions.actions.add import add_phone
 from wa_sessions.actions.connection import open_database
+from wa_sessions.actions.sessions.add import add_phone
 from wa_sessions.emulator import Device, Emulator, Phone
 
 PROGRAM = Path(sys.executable).with_name("wa-sessions")
-HANDLER = "wa_sessions.actions.demo.handler:tell"
+HANDLER = "wa_sessions.actions.setup.demo.handler:tell"
 Line = dict[str, Any]
 FAULTS = {"fault", "faulted", "service_failed", "unknown_frame", "internal_error", "events_dropped"}
 """What a worker says of itself, never of the world."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wa_sessions.actions.logs import holding, key_names
+from wa_sessions.actions.watch.logs import holding, key_names
 from wa_sessions.logs import files
 from wa_sessions.logs.messages import of_senders
 from wa_sessions.logs.report import report

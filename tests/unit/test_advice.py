@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from wa_sessions.actions.advice import needs_operator, next_step
-from wa_sessions.actions.stats import SessionErrorStats
-from wa_sessions.cli.stats import wrapped
+from wa_sessions.actions.watch.advice import needs_operator, next_step
+from wa_sessions.actions.watch.stats import SessionErrorStats
+from wa_sessions.cli.watch.stats import wrapped
 
 NUMBER = "77051234567"
 NOW = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)

@@ -10,11 +10,11 @@ from uuid import uuid4
 import pytest
 import typer.main
 
-from wa_sessions.actions.advice import case_of, needs_operator, next_step
-from wa_sessions.actions.check import known_of
-from wa_sessions.actions.sessions import Session, Standing
-from wa_sessions.actions.stats import SessionErrorStats, Watch, judge
-from wa_sessions.actions.top import Row
+from wa_sessions.actions.watch.advice import case_of, needs_operator, next_step
+from wa_sessions.actions.watch.check import known_of
+from wa_sessions.actions.watch.sessions import Session, Standing
+from wa_sessions.actions.watch.stats import SessionErrorStats, Watch, judge
+from wa_sessions.actions.watch.top import Row
 from wa_sessions.cli.app import tree
 from wa_sessions.db.health import HealthRow
 from wa_sessions.db.leases import WorkerInfo

@@ -16,7 +16,7 @@ from rich.cells import cell_len
 from wa_sessions import cli
 from wa_sessions.cli import meant, terminal
 from wa_sessions.cli.commands import GROUPS
-from wa_sessions.cli.qr_code import drawn
+from wa_sessions.cli.sessions.qr_code import drawn
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import when
 
@@ -157,7 +157,7 @@ def test_all_that_the_package_promises_is_there() -> None:
         _ = package.no_such_thing
 
 
-@pytest.mark.parametrize("name", ["backup", "options", "report_words", "table", "times", "workers"])
+@pytest.mark.parametrize("name", ["move.backup", "options", "report_words", "table", "times", "sessions.workers"])
 def test_examples_in_docstrings(name: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(f"wa_sessions.cli.{name}"))
     assert (failed, tried > 0) == (0, True)

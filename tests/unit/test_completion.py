@@ -9,7 +9,7 @@ import pytest
 
 from wa_sessions import cli
 from wa_sessions.cli.app import app
-from wa_sessions.cli.suggest import answer, reached
+from wa_sessions.cli.setup.suggest import answer, reached
 from wa_sessions.health.reconnect import Status
 
 PROGRAM = Path(sys.executable).with_name("wa-sessions")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from wa_sessions.actions import connections_needed
-from wa_sessions.actions.connections_needed import Need
+from wa_sessions.actions.sessions import connections_needed
+from wa_sessions.actions.sessions.connections_needed import Need
 from wa_sessions.db.server import Limit
 from wa_sessions.errors import DatabaseError, ExitCode
 

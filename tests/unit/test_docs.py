@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import reference
 
-from wa_sessions.actions.stats import SessionErrorStats
+from wa_sessions.actions.watch.stats import SessionErrorStats
 from wa_sessions.errors import ExitCode
 from wa_sessions.health.model import Severity
 from wa_sessions.health.reconnect import State, Status

@@ -270,7 +270,7 @@ def test_pm2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -
     assert "Buffer" not in shown.out + shown.err
 
 
-@pytest.mark.parametrize("name", ["wa_sessions.actions.logs"])
+@pytest.mark.parametrize("name", ["wa_sessions.actions.watch.logs"])
 def test_examples_in_docstrings(name: str) -> None:
     failed_, tried = doctest.testmod(importlib.import_module(name))
     assert (failed_, tried > 0) == (0, True)

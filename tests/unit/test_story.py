@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wa_sessions.cli.timeline import shown
+from wa_sessions.cli.watch.timeline import shown
 from wa_sessions.wording import timeline as story
 from wa_sessions.wording.sentences import KINDS, sentence
 from wa_sessions.wording.timeline import Happened, Line

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from support.watched import WORKER
 
-from wa_sessions.actions.sessions import Session, Standing
-from wa_sessions.actions.stats import Watch, judge
-from wa_sessions.actions.top import MINUTES, Row
-from wa_sessions.cli.top.arrange import Order, arranged
-from wa_sessions.cli.top.drawing import GAP, Moment, cells, columns, details, errors_line, headline, summary
-from wa_sessions.cli.top.sparkline import BARS, sparkline
+from wa_sessions.actions.watch.sessions import Session, Standing
+from wa_sessions.actions.watch.stats import Watch, judge
+from wa_sessions.actions.watch.top import MINUTES, Row
+from wa_sessions.cli.watch.top.arrange import Order, arranged
+from wa_sessions.cli.watch.top.drawing import GAP, Moment, cells, columns, details, errors_line, headline, summary
+from wa_sessions.cli.watch.top.sparkline import BARS, sparkline
 from wa_sessions.db.health import HealthRow
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
@@ -212,5 +212,5 @@ def test_a_wide_terminal_shows_all() -> None:
 
 @pytest.mark.parametrize("name", ["drawing", "sparkline"])
 def test_examples_in_docstrings(name: str) -> None:
-    failed, tried = doctest.testmod(importlib.import_module(f"wa_sessions.cli.top.{name}"))
+    failed, tried = doctest.testmod(importlib.import_module(f"wa_sessions.cli.watch.top.{name}"))
     assert (failed, tried > 0) == (0, True)

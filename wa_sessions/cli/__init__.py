@@ -104,7 +104,7 @@ def _plugin(arguments: list[str]) -> int:
 def _suggest(shell: str, arguments: list[str]) -> int:
     """Answer a shell's Tab key; whatever fails, the shell shows nothing."""
     with contextlib.suppress(Exception, KeyboardInterrupt, SystemExit):
-        from wa_sessions.cli.suggest import answer
+        from wa_sessions.cli.setup.suggest import answer
 
         sys.stdout.write(answer(shell.removeprefix("complete_"), arguments))
         sys.stdout.flush()

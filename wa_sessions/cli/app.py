@@ -58,7 +58,7 @@ def _root(
 
 
 def _named(place: str) -> Any:
-    module, _, name = place.partition(".")
+    module, _, name = place.rpartition(".")
     return getattr(import_module(f"wa_sessions.cli.{module}"), name)
 
 

@@ -8,7 +8,7 @@ from wa_sessions.health.limits import ErrorKind
 from wa_sessions.wording.numbers import lasted
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.report import Report
+    from wa_sessions.actions.watch.report import Report
 
 _WORDS = {kind.value: kind.label for kind in ErrorKind} | {"session": "of sessions", "sender_key": "of sender keys"}
 _WORDS |= {"collection": "of collections"}

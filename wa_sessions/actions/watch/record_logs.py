@@ -1,0 +1,283 @@
+"""Feeding the counters of a Node backend's phones from its logs: each line once, all of a run or nothing of it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.watch.limits import configured_limits
+from wa_sessions.actions.watch.log_evidence import Evidence, moment
+from wa_sessions.actions.watch.logs import holders_of
+from wa_sessions.actions.watch.stats import still_closed
+from wa_sessions.db import alerts, health, log_reading, migrate, phones
+from wa_sessions.db.gateway import Connection
+from wa_sessions.db.health import HealthRow
+from wa_sessions.db.log_reading import LogWatch, ReadLog
+from wa_sessions.db.phones import Phone
+from wa_sessions.errors import UsageError
+from wa_sessions.health.limits import ErrorKind, Limits
+from wa_sessions.health.observing import Counters, Entry, FailedCopy, Observed, observe
+from wa_sessions.health.reconnect import State, Status
+from wa_sessions.logs import facts, files
+from wa_sessions.logs.doubts import missing_stream
+from wa_sessions.logs.following import finished, growth
+from wa_sessions.logs.found import Found
+from wa_sessions.logs.messages import left_open
+from wa_sessions.logs.numbers import as_registered
+from wa_sessions.logs.positions import Position, holds
+from wa_sessions.wording.alerting import after_event, node_logged_out, standing_at
+
+NEWS = timedelta(hours=1)
+"""What happened earlier is worth an entry in the history, but no alert."""
+
+REMEMBERED = timedelta(days=1)
+
+EVERYBODY = 0
+"""Logs that are read for all organizations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a run wrote: ``entries`` of the history, by kind, of how many phones; ``doubts``: of how many the logs
+    leave open how they are, by reason.
+
+    ``lost``: logs that were truncated with something in them that may not have been read.
+    """
+
+    found: list[Found]
+    observed: int
+    entries: dict[str, int]
+    lost: list[str]
+    doubts: Counter[str] = field(default_factory=Counter)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values: how many phones, which entries, which logs."""
+        return {"phones": self.observed, "entries": self.entries, "lost": self.lost}
+
+
+def follow_and_record(opened: Opened, names: Sequence[str], organization_id: int | None = None) -> Iterator[Recorded]:
+    """Record now, as logs grow, and at least every ``LOOK_EVERY`` seconds. Raises what ``record`` raises."""
+    for _ in growth(names):
+        yield record(opened, names, organization_id)
+
+
+def record(opened: Opened, names: Sequence[str], organization_id: int | None = None) -> Recorded:
+    """Read logs on from where the last run ended, and write what they say into the phones' counters and history.
+
+    Whoever reads a process's logs observes the phones that it runs: all ``baileys`` phones, or those of an
+    organization. Raises OSError, UsageError, Contended, SchemaMissing, PermissionMissing, DatabaseError.
+    """
+    paths = {str(Path(name).absolute()): name for name in names}
+    scope = organization_id or EVERYBODY
+    with opened.database.transaction() as conn:
+        migrate.require_current(conn)
+        known = _known(log_reading.positions(conn, list(paths)), scope)
+    steps = files.read_on(list(paths), {path: _position(log) for path, log in known.items()})
+    now = datetime.now(UTC)
+    with opened.database.transaction() as conn:
+        whole = [_with_waiting(step.found, known.get(path)) for path, step in steps.items()]
+        waiting = facts.settled(whole, now)
+        for (path, step), rest in zip(steps.items(), waiting, strict=True):
+            log_reading.advance(conn, _read(path, scope, step.position, known.get(path), rest))
+        listed = phones.list_phones(conn, opened.backend, organization_id)
+        as_registered(whole, {phone.number for phone in listed})
+        untimed = [_untimed(path, now, first=path not in known) for path in steps]
+        run = _Run(conn, opened, organization_id, whole, untimed, now, missing_stream(list(paths)))
+        numbers = Counter(phone.number for phone in listed)
+        for phone in listed:
+            if phone.connection_type == "baileys" and numbers[phone.number] == 1:
+                run.observe(phone)
+        log_reading.forget_failures(conn, now - REMEMBERED)
+    lost = [paths.get(path, path) for path, step in steps.items() if step.lost]
+    return Recorded(
+        [finished(step.found) for step in steps.values()], run.observed, dict(run.written), lost, run.doubts
+    )
+
+
+def _untimed(path: str, now: datetime, *, first: bool) -> datetime:
+    """When lines without a time were written: just now, but for those of a log that was never read before."""
+    if not first:
+        return now
+    try:
+        return min(datetime.fromtimestamp(Path(path).stat().st_mtime, UTC), now - NEWS)
+    except OSError:
+        return now - NEWS
+
+
+def _known(logs: Sequence[ReadLog], scope: int) -> dict[str, ReadLog]:
+    """Where to read on. A container's machine has another name each time, but the log has what was read of it.
+
+    Raises UsageError where the same log is read for an organization and for all: each line would count twice.
+    """
+    known: dict[str, ReadLog] = {}
+    for log in logs:
+        if not (log.ours or holds(log.path, _position(log))):
+            continue
+        if log.scope != scope and EVERYBODY in (log.scope, scope):
+            whom = f"organization {log.scope}" if log.scope else "all organizations"
+            raise UsageError(f"{log.path} is recorded for {whom} already: each line would count twice")
+        if log.scope == scope:
+            known.setdefault(log.path, log)
+    return known
+
+
+class _Run:
+    """One run over all phones."""
+
+    def __init__(
+        self,
+        conn: Connection,
+        opened: Opened,
+        organization_id: int | None,
+        found: list[Found],
+        untimed: list[datetime],
+        now: datetime,
+        missing: str | None,
+    ) -> None:
+        self.written = Counter[str]()
+        self.observed = 0
+        self.doubts = Counter[str]()
+        self._conn, self._found, self._untimed, self._now = conn, found, untimed, now
+        self._limits = configured_limits()
+        self._rows, self._watches = health.load_all(conn), log_reading.watches(conn)
+        self._closed_at = health.closed_in_logs(conn)
+        copies = facts.failed_copies(found, now)
+        self._copies: dict[str, list[FailedCopy]] = defaultdict(list)
+        whose = holders_of(conn, opened.backend, copies.keys() | left_open(found).keys(), organization_id)
+        for sender, numbers in whose.items():
+            if len(numbers) == 1:
+                self._copies[next(iter(numbers))] += copies.get(sender, [])
+        self._evidence = Evidence.of(found, whose, untimed, now, missing)
+
+    def observe(self, phone: Phone) -> None:
+        """Fold what the logs say into one phone's counters."""
+        row, watch = self._rows.get(phone.id), self._watches.get(phone.id)
+        before = _counters(row, watch)
+        standing = {kind: before.errors(kind) for kind in ErrorKind}
+        lines = facts.lines_of(self._found, phone.number, phone.id, standing, self._untimed)
+        copies = self._copies[phone.number]
+        known = log_reading.failures(self._conn, phone.id, {copy.message for copy in copies}) if copies else {}
+        observed = observe(before, lines, copies, known, self._limits, phone.last_connected_at)
+        self._save(phone, row, before, observed)
+        doubtful = self._watch(phone, observed.counters, watch)
+        self._alert(phone, observed, known_before=row is not None, doubtful=doubtful)
+        self.observed += 1
+
+    def _save(self, phone: Phone, row: HealthRow | None, before: Counters, observed: Observed) -> None:
+        counters = observed.counters
+        self._enter(phone, observed.entries)
+        young = {
+            message: (copy.at, counted)
+            for message, (copy, counted) in observed.messages.items()
+            if copy.at > self._now - REMEMBERED
+        }
+        if young:
+            log_reading.save_failures(self._conn, phone.id, young)
+        if replace(counters, own_lines_at=before.own_lines_at) != before:
+            health.save(self._conn, _health_row(phone, row, counters, self._limits, self._now))
+
+    def _watch(self, phone: Phone, counters: Counters, earlier: LogWatch | None) -> bool:
+        """Say that the phone's logs were read; returns whether they leave open how it is."""
+        counts = counters.own_lines_at is not None
+        doubt, seen_at = self._evidence.of_phone(phone.number, earlier, counts=counts)
+        self.doubts.update([doubt.reason] if doubt else [])
+        log_reading.watch(
+            *(self._conn, phone.id, counters.own_lines_at, doubt.reason if doubt else None),
+            doubt_at=moment(doubt.at) if doubt else None,
+            seen_at=seen_at,
+        )
+        return doubt is not None
+
+    def _alert(self, phone: Phone, observed: Observed, *, known_before: bool, doubtful: bool) -> None:
+        """Tell of trouble that stands now, however old its lines are, and of its end."""
+        counters = observed.counters
+        closed = still_closed(phone, self._closed_at.get(phone.id)) is not None
+        closed = closed or any(entry.kind in ("session_closed", "backend_closed") for entry in observed.entries)
+        for kind in ErrorKind:
+            if alert := standing_at(kind, counters.errors(kind), self._limits.of(kind)):
+                alerts.leave(self._conn, phone, alert)
+        if phone.status == Status.LOGGED_OUT and phone.updated_at and phone.updated_at > self._now - NEWS:
+            alerts.leave(self._conn, phone, node_logged_out())
+        healthy = not (counters.bad_mac or counters.bad_decrypt or closed or doubtful)
+        if known_before and healthy and phone.status == Status.CONNECTED:
+            alerts.clear(self._conn, phone)
+
+    def _enter(self, phone: Phone, entries: Sequence[Entry]) -> None:
+        """Into the history; a close that is news is told too."""
+        rows = [(min(entry.at, self._now), entry.kind, entry.detail) for entry in entries]
+        health.record_events(self._conn, phone.id, phone.organization_id, rows)
+        self.written.update(entry.kind for entry in entries)
+        for entry in entries:
+            news = entry.at > self._now - NEWS and entry.kind == "session_closed"
+            if news and (alert := after_event(entry.kind, entry.detail, phone.number)):
+                alerts.leave(self._conn, phone, alert)
+
+
+def _with_waiting(found: Found, known: ReadLog | None) -> Found:
+    whole = facts.from_json(dict(known.waiting)) if known else Found()
+    whole.extend(found)
+    return whole
+
+
+def _position(log: ReadLog) -> Position:
+    return Position(log.device, log.inode, log.read_to, log.tail, log.zone)
+
+
+def _read(path: str, scope: int, position: Position, known: ReadLog | None, waiting: Found) -> ReadLog:
+    log = ReadLog(
+        path=path,
+        scope=scope,
+        device=position.device,
+        inode=position.inode,
+        read_to=position.read_to,
+        tail=position.tail,
+        zone=position.zone,
+        waiting=facts.as_json(waiting),
+    )
+    return replace(log, host=known.host, version=known.version) if known else log
+
+
+def _counters(row: HealthRow | None, watch: LogWatch | None) -> Counters:
+    own_lines_at = watch.own_lines_at if watch else None
+    if row is None:
+        return Counters(own_lines_at=own_lines_at)
+    return Counters(
+        bad_mac=row.bad_mac_errors,
+        bad_decrypt=row.bad_decrypt_errors,
+        counted_senders=frozenset(row.counted_senders),
+        last_error_at=row.last_error_at,
+        last_error_kind=ErrorKind(row.last_error_kind) if row.last_error_kind else None,
+        own_lines_at=own_lines_at,
+    )
+
+
+def _health_row(phone: Phone, row: HealthRow | None, counters: Counters, limits: Limits, now: datetime) -> HealthRow:
+    row = row or HealthRow(
+        phone_id=phone.id,
+        organization_id=phone.organization_id,
+        bad_mac_errors=0,
+        bad_decrypt_errors=0,
+        counted_senders=(),
+        last_error_at=None,
+        last_error_kind=None,
+        messages_recovered=0,
+        messages_lost=0,
+        state=State.IDLE.value,
+        state_detail=None,
+        state_since=now,
+        retry_at=None,
+        closing=None,
+    )
+    return replace(
+        row,
+        bad_mac_errors=counters.bad_mac,
+        bad_decrypt_errors=counters.bad_decrypt,
+        counted_senders=tuple(sorted(counters.counted_senders)),
+        last_error_at=counters.last_error_at,
+        last_error_kind=counters.last_error_kind.value if counters.last_error_kind else None,
+        max_bad_mac=limits.bad_mac,
+        max_bad_decrypt=limits.bad_decrypt,
+    )

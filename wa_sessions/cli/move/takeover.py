@@ -1,0 +1,331 @@
+"""``adopt`` and ``return``: a phone moves from the Node backend to our worker, and back, without a QR."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wa_sessions.cli import terminal
+from wa_sessions.cli.options import (
+    DatabaseUrl,
+    DryRun,
+    Json,
+    LogFormat,
+    Organization,
+    Output,
+    OutputOption,
+    ProcessStopped,
+    Reason,
+    StartCommand,
+    StopCommand,
+    Yes,
+    chosen,
+    duration,
+    is_typed,
+    phone_or_all,
+)
+from wa_sessions.cli.sessions.run import (
+    HandlerAttempts,
+    HandlerEnv,
+    HandlerPause,
+    Handlers,
+    HandlerTimeout,
+    LogFormatOption,
+    OnDead,
+    OnMessage,
+    OnMessageExec,
+    OnMessageUrl,
+    StoreUrl,
+)
+from wa_sessions.errors import UsageError, WaSessionsError
+
+if TYPE_CHECKING:
+    from wa_sessions.actions.move.takeover import Moved, MovedPhone
+    from wa_sessions.keys.phone_ref import PhoneRef
+    from wa_sessions.keys.takeover.remarks import Remark
+
+PhoneOrNone = Annotated[
+    str | None, typer.Argument(metavar="[PHONE|all]", help="A number, a JID, '#ID' (in quotes), or all.")
+]
+All = Annotated[bool, typer.Option("--all", help="The same as all.")]
+Baileys = Annotated[
+    int | None,
+    typer.Option("--baileys", metavar="6|7", min=6, max=7, help="The backend's version of Baileys, if it is not seen."),
+]
+_MOST_REMARKS = 20
+LARGEST_LID_MAP = 1 << 24
+"""Bytes: half a million pairs."""
+_PAIR = re.compile(r"\s*\"?(\d{5,20})(?:@lid)?\"?\s*[,;:\t ]\s*\"?\+?(\d{5,20})(?:@s\.whatsapp\.net)?\"?\s*,?\s*")
+
+
+_OF_HANDLERS = (
+    "on_message",
+    "on_message_exec",
+    "on_message_url",
+    "handlers",
+    "handler_timeout",
+    "handler_env",
+    "handler_attempts",
+    "handler_pause",
+    "on_dead",
+)
+
+
+def adopt(
+    context: typer.Context,
+    phone: PhoneOrNone = None,
+    *,
+    all_: All = False,
+    lid_map: Annotated[
+        Path | None,
+        typer.Option(
+            "--lid-map", metavar="FILE", help="Pairs of LID and number, one a line, as in 99887766,77051234567."
+        ),
+    ] = None,
+    run: Annotated[
+        bool, typer.Option("--run", help="Run it at once; undo all unless it connects and its first message decrypts.")
+    ] = False,
+    wait: Annotated[
+        timedelta,
+        typer.Option("--wait", metavar="60s", parser=duration, help="With --run: how long it may take to connect."),
+    ] = "60s",  # type: ignore[assignment]  # typer parses it
+    on_message: OnMessage = None,
+    on_message_exec: OnMessageExec = None,
+    on_message_url: OnMessageUrl = None,
+    handlers: Handlers = 2,
+    handler_timeout: HandlerTimeout = "60s",  # type: ignore[assignment]  # typer parses it
+    handler_env: HandlerEnv = None,
+    handler_attempts: HandlerAttempts = 5,
+    handler_pause: HandlerPause = "1s",  # type: ignore[assignment]  # typer parses it
+    on_dead: OnDead = "skip",
+    log_format: LogFormatOption = LogFormat.TEXT,
+    store_url: StoreUrl = None,
+    stop_command: StopCommand = None,
+    start_command: StartCommand = None,
+    process_stopped: ProcessStopped = False,
+    reason: Reason = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Take a phone over from the Node backend. The same linked device, without a QR.
+    \f
+    Its Baileys keys are judged and converted into a device of neonize's store, in one transaction; the keys themselves
+    go into quarantine, so that a stray start of the Node process finds none, and the phone becomes a `neonize` phone.
+    Chats, groups, queued and late messages go on. The Node process has to be stopped meanwhile. Then `wa-sessions run`
+    takes it up, or `--run` does at once: it is a worker until Ctrl-C, whose handler is named as for `run`. If the
+    session does not connect within `--wait`, or its first message does not decrypt, the phone goes back to the Node
+    backend and the exit code is 1; where no commands are given, start that again by hand.
+
+    `--dry-run` converts through the same code and tells what converts, what is left out and why, and what somebody may
+    notice. `restore` undoes it while nobody has used the keys since; afterwards `return` is the way back. Refused are
+    keys whose halves differ or whose signatures are wrong, a phone that was never paired, a device that the store has
+    already, a number that is a `neonize` phone in another row too, a phone that is `connected`, `reconnecting` or
+    `loading` while nobody stops Node, and tables of neonize of an unknown version. Of `all` those that are refused stay
+    as they are. Read [moving from Node](../how-to/move-from-node.md) first.
+
+    JSON: `operation`, `dry_run`, `undo`, `phones` (each `phone_id`, `phone`, `organization_id`, `device`,
+    `keys_before`, `keys_after` (by type), `left_out` and `notices`: each `key`, `what`, `count`), `failed` (`phone_id`,
+    `phone`, `error`). None with `--run`.
+
+    Exit: 0, 1 (refused, some of `all` failed, `--run` undid it, no schema), 2, 3, 4 (also: neonize cannot use the
+    store), 5 (not a `baileys` phone, its Node process runs), 6.
+    """
+    who, output = _who(phone, all_=all_), chosen(output, json=json)
+    if run and (who is None or dry_run or output is not Output.TABLE):
+        raise UsageError("--run takes one phone and runs it in the foreground: leave all, --dry-run and --json out")
+    if not run and (given := [name for name in _OF_HANDLERS if is_typed(context, name)]):
+        raise UsageError(f"--{given[0].replace('_', '-')} is for --run")
+    from wa_sessions.actions.move import adopt as action
+    from wa_sessions.actions.move.adopt_and_run import adopt_and_run
+    from wa_sessions.actions.node_process import NodeProcess
+    from wa_sessions.actions.sessions.run import RunOptions
+    from wa_sessions.actions.watch.limits import configured_limits
+    from wa_sessions.worker import log
+    from wa_sessions.worker.delivery.inbox import RetryPolicy
+
+    node = NodeProcess.configured(stop_command, start_command)
+    how: dict[str, Any] = {"lid_map": _pairs(lid_map), "process_stopped": process_stopped, "node": node}
+    how |= {"reason": reason} if reason else {}
+    with terminal.opened(database_url) as opened:
+        if not (dry_run or node or process_stopped):
+            action.require_stopped(opened, who, org)
+        if not dry_run:
+            seen = action.adopt(opened, who, org, **(how | {"dry_run": True}))
+            _ask(seen, "Take {} over from the Node backend?", yes=yes)
+        if run and who is not None:
+            log.configure(log_format.value)
+            options = RunOptions(
+                limits=configured_limits(),
+                function=on_message,
+                command=on_message_exec,
+                url=on_message_url,
+                handlers=handlers,
+                handler_timeout=handler_timeout.total_seconds(),
+                handler_environment=tuple(handler_env or ()),
+                retry=RetryPolicy(handler_attempts, handler_pause.total_seconds(), hold=on_dead == "hold"),
+                store_url=store_url,
+            )
+            adopt_and_run(opened, who, org, options, wait=wait.total_seconds(), **how)
+            return
+        with terminal.progress("phones", wanted=who is None) as progress:
+            moved = action.adopt(opened, who, org, dry_run=dry_run, store_url=store_url, progress=progress, **how)
+    show_moved(moved, output, "taken over", everyone=who is None)
+    if not dry_run and moved.phones:
+        _say_next(moved, seen=opened.backend.has_connection_type, stopped=node is None and process_stopped)
+    _raise_failures(moved)
+
+
+def give_back(
+    phone: PhoneOrNone = None,
+    *,
+    all_: All = False,
+    baileys: Baileys = None,
+    stop_command: StopCommand = None,
+    start_command: StartCommand = None,
+    reason: Reason = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Give a phone back to the Node backend. The same linked device, without a QR.
+    \f
+    The way back of `adopt`, also for a phone that was paired here: its keys as they are now become Baileys' again, in
+    one transaction, and go out of neonize's store into quarantine; it becomes a `baileys` phone. A worker that runs it
+    is asked to end its session and let it go. Then the Node backend has to be started anew, so that it takes it up;
+    `--stop-command` and `--start-command` do it. What Baileys cannot hold, as keys of messages that were passed over,
+    is named. `restore` undoes it while nobody has used the keys since.
+
+    JSON: as of `adopt`.
+
+    Exit: as of `adopt`; 5 for a phone that is not a `neonize` phone.
+    """
+    who, output = _who(phone, all_=all_), chosen(output, json=json)
+    from wa_sessions.actions.move import give_back as action
+    from wa_sessions.actions.node_process import NodeProcess
+
+    node = NodeProcess.configured(stop_command, start_command)
+    how: dict[str, Any] = {"major": baileys, "node": node} | ({"reason": reason} if reason else {})
+    with terminal.opened(database_url) as opened:
+        if not dry_run:
+            seen = action.give_back(opened, who, org, **(how | {"dry_run": True}))
+            _ask(seen, "Give {} back to the Node backend?", yes=yes)
+        with terminal.progress("phones", wanted=who is None) as progress:
+            moved = action.give_back(opened, who, org, dry_run=dry_run, progress=progress, **how)
+    show_moved(moved, output, "given back", everyone=who is None)
+    if not dry_run and moved.phones and node is None:
+        terminal.say("start the Node backend again: it takes up its phones when it starts")
+    _raise_failures(moved)
+
+
+def _who(phone: str | None, *, all_: bool) -> "PhoneRef | None":
+    if (phone is None) == (not all_):
+        raise UsageError("which phone? Name one, or say all")
+    return phone_or_all(phone) if phone is not None else None
+
+
+def _pairs(file: Path | None) -> list[tuple[str, str]]:
+    """LIDs and numbers from a file: ``lid,number`` lines, or a JSON object with one pair a line."""
+    if file is None:
+        return []
+    from wa_sessions.input_files import read_text
+
+    text = read_text(file, LARGEST_LID_MAP, "--lid-map")
+    pairs = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip(" {}[]\t") or line.startswith("#"):
+            continue
+        match = _PAIR.fullmatch(line)
+        if match is None:
+            raise UsageError(f"{file}, line {number}: write a LID and a number, as in 99887766,77051234567")
+        pairs.append((match[1], match[2]))
+    return pairs
+
+
+def _ask(seen: "Moved", question: str, *, yes: bool) -> None:
+    """Ask with what a dry run has told; raises NotConfirmed."""
+    if not seen.phones:
+        _raise_failures(seen)
+    if len(seen.phones) + len(seen.failed) == 1:
+        terminal.confirm(question.format(seen.phones[0].phone.number), yes=yes)
+    else:
+        terminal.confirm_count(question.format(f"{len(seen.phones)} phones"), len(seen.phones), yes=yes)
+
+
+def show_moved(moved: "Moved", output: Output, deed: str, *, everyone: bool) -> None:
+    match output:
+        case Output.JSON:
+            terminal.write(terminal.as_json(moved.as_dict()))
+        case Output.TSV:
+            names = ["operation", "phone_id", "phone", "organization_id", "device", "keys_before", "keys_after"]
+            rows = [{"operation": moved.operation, **phone.as_dict()} for phone in moved.phones]
+            terminal.write(*terminal.tsv(rows, names))
+        case Output.TABLE:
+            terminal.write(*_lines(moved, deed, everyone=everyone))
+
+
+def _lines(moved: "Moved", deed: str, *, everyone: bool) -> Iterator[str]:
+    would = "would be " if moved.dry_run else ""
+    for phone in moved.phones:
+        before, after = sum(phone.keys_before.values()), sum(phone.keys_after.values())
+        yield f"{phone.phone.number}: {would}{deed} as {phone.device}, {before} keys become {after}"
+        if not everyone:
+            yield from _detail(phone)
+    for failed in moved.failed:
+        yield from _wrapped(failed.why, "  ")
+    if everyone:
+        yield f"{len(moved.phones)} phones {would}{deed}, {len(moved.failed)} stay as they are"
+    if moved.dry_run:
+        yield "nothing was changed"
+    elif moved.operation:
+        yield f"undo, while nobody has used the keys: wa-sessions restore {moved.operation}"
+
+
+def _detail(phone: "MovedPhone") -> Iterator[str]:
+    for kind, keys in sorted(phone.keys_after.items(), key=lambda item: -item[1]):
+        yield f"  {keys:>7}  {kind}"
+    for title, remarks in (("left out", phone.left_out), ("notice", phone.notices)):
+        for remark in remarks[:_MOST_REMARKS]:
+            yield from _wrapped(f"{title}: {_named(remark)}: {remark.what}", "  ")
+        if len(remarks) > _MOST_REMARKS:
+            yield f"  {title}: {len(remarks) - _MOST_REMARKS} more; --json has them all"
+
+
+def _named(remark: "Remark") -> str:
+    return f"{remark.count} {remark.key}" if remark.count > 1 else remark.key
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(terminal.plain(text), terminal.width(), initial_indent=indent, subsequent_indent=f"{indent}  ")
+
+
+def _say_next(moved: "Moved", *, seen: bool, stopped: bool) -> None:
+    """``seen``: the Node process sees whose a phone is; ``stopped``: somebody has stopped it by hand."""
+    from wa_sessions.actions.sessions.assign import NOT_SEEN
+
+    if not seen:
+        terminal.say(NOT_SEEN)
+    elif stopped:
+        terminal.say("the Node process can be started again: it finds no keys of what was taken over")
+    only = f" {moved.phones[0].phone.number}" if len(moved.phones) == 1 else ""
+    terminal.say(f"connect: wa-sessions run{only}")
+
+
+def _raise_failures(moved: "Moved") -> None:
+    failure = None
+    if moved.failed:
+        first, count = moved.failed[0], len(moved.failed)
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        failure = WaSessionsError(f"{count} of {count + len(moved.phones)} phones stay as they are: {first.why}{more}")
+    terminal.raise_each(failure, moved.down)

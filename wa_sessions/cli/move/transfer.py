@@ -1,0 +1,251 @@
+"""``export`` and ``import``: a phone moves to another machine as a file."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wa_sessions.cli import terminal
+from wa_sessions.cli.move.backup import (
+    Force,
+    IdentityFiles,
+    NoEncryption,
+    RecipientKeys,
+    RecipientsFile,
+    file_data,
+    file_line,
+    identities_of,
+    readers,
+)
+from wa_sessions.cli.move.takeover import Baileys, show_moved
+from wa_sessions.cli.options import (
+    DatabaseUrl,
+    DryRun,
+    Json,
+    Organization,
+    Output,
+    OutputOption,
+    PhoneArgument,
+    ProcessStopped,
+    Reason,
+    StartCommand,
+    StopCommand,
+    Yes,
+    chosen,
+)
+from wa_sessions.cli.sessions.run import StoreUrl
+from wa_sessions.errors import UsageError
+from wa_sessions.keys.phone_ref import parse_phone
+from wa_sessions.wording.numbers import counted
+
+if TYPE_CHECKING:
+    from wa_sessions.actions.move.backup import BackedUp
+    from wa_sessions.actions.move.export_phone import Exported
+    from wa_sessions.actions.move.takeover import Moved
+
+_ONE_MACHINE = "a phone may run on one machine only: two with the same keys break its session"
+
+
+class Format(StrEnum):
+    """Whose keys they become."""
+
+    NEONIZE = "neonize"
+    BAILEYS = "baileys"
+
+
+def export(
+    phone: PhoneArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make.")],
+    *,
+    recipient: RecipientKeys = None,
+    recipients_file: RecipientsFile = None,
+    no_encryption: NoEncryption = False,
+    force: Force = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Only write the file: the phone stays here too.")] = False,
+    stop_command: StopCommand = None,
+    start_command: StartCommand = None,
+    process_stopped: ProcessStopped = False,
+    reason: Reason = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Move a phone into an encrypted file, for another machine. There wa-sessions import brings it in.
+    \f
+    The file is that of `backup` (`restore --file` reads it too): the phone's row and every key of it, in either format,
+    encrypted with [age](https://age-encryption.org), read back and compared. Only then do its keys go into quarantine
+    here, as one operation, and its status becomes `disconnected`. A worker that runs the phone is asked to end its
+    session; the Node process of a `baileys` phone has to be stopped, and must not take it up again. Whenever the
+    command is killed, the phone is still here whole, or the file is. Before it has said so, do not import the file.
+
+    The phone's row stays, without keys: `remove` takes it away. `restore` of the operation needs `--overwrite`, as
+    nobody here can see whether the file was imported since. With `--keep` nothing changes here: a copy, which may run
+    in one place only.
+
+    JSON: `operation`, `phone_id`, `phone`, `organization_id`, `status`, `matched`, `quarantined`, `left`, `by_type`,
+    `dry_run`, `undo`, and of the file `file`, `keys`, `bytes`, `encrypted`, `recipients`, `sha256`, `made_at`,
+    `verified` (none of these in a dry run). `operation` and `undo` are null with `--keep`.
+
+    Exit: 0, 1 (the file cannot be written, the phone has no keys, no schema, a right is missing), 2, 3, 4, 5 (its Node
+    process runs, or it is a phone of the official API), 6.
+    """
+    output, ref = chosen(output, json=json), parse_phone(phone)
+    if keep and dry_run:
+        raise UsageError("--keep changes nothing: leave --dry-run out")
+    to_whom = [] if dry_run else readers(recipient or [], recipients_file, plain=no_encryption)
+    where: dict[str, Any] = {"recipients": to_whom, "plain": no_encryption, "force": force}
+    from wa_sessions.actions.move.backup import backup
+    from wa_sessions.actions.move.export_phone import export_phone, require_stopped
+    from wa_sessions.actions.node_process import NodeProcess, ending_raises
+
+    node = NodeProcess.configured(stop_command, start_command)
+    how: dict[str, Any] = {"process_stopped": process_stopped, "node": node} | ({"reason": reason} if reason else {})
+    with ending_raises(), terminal.opened(database_url) as opened:
+        if keep:
+            _show_copy(backup(opened, ref, file, org, **where), output)
+            return
+        if not (dry_run or node or process_stopped):
+            require_stopped(opened, ref, org)
+        done = export_phone(opened, ref, file, org, dry_run=True, **where, **how)
+        if not dry_run:
+            question = f"Move {done.phone.number} and its {counted(done.taken.matched, 'key')} into {file}?"
+            terminal.confirm(question, yes=yes)
+            with terminal.progress("saving") as progress:
+                done = export_phone(opened, ref, file, org, progress=progress, **where, **how)
+    _show_exported(done, output)
+    terminal.raise_each(done.down)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What export or backup has made.")],
+    *,
+    phone: Annotated[
+        str | None, typer.Option("--phone", metavar="PHONE", help="Which phone, where the file has several.")
+    ] = None,
+    identity: IdentityFiles = None,
+    as_: Annotated[
+        Format | None,
+        typer.Option("--as", metavar="neonize|baileys", help="Convert its keys; else they stay as they are."),
+    ] = None,
+    baileys: Baileys = None,
+    store_url: StoreUrl = None,
+    stop_command: StopCommand = None,
+    start_command: StartCommand = None,
+    process_stopped: ProcessStopped = False,
+    reason: Reason = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    org: Annotated[
+        int | None, typer.Option("--org", metavar="N", help="Into this organization; else that of the file.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Bring a phone in from another machine's file. The same linked device, without a QR.
+    \f
+    The phone gets a row if it has none, and its keys, all in one transaction. `--as neonize` makes a Node backend's
+    phone our worker's on the way, as `adopt` does, and `--as baileys` the other way round, as `return` does, with what
+    those refuse and leave out. A file that is cut, damaged or foreign changes nothing, and a phone whose pairing stands
+    here already is refused. What stands there without a pairing goes into quarantine.
+
+    It must not run on the other machine any more: `export` sees to that there, `backup` and `export --keep` do not.
+    Neither may a file be imported twice, nor after the phone has run elsewhere since: its keys are old then. Refused is
+    what this database knows of that: the phone connected here after the file was made, was exported since, or came in
+    with this file or a newer one. A row with a key of another phone or device is refused too. `restore` undoes it while
+    nobody has used the keys since; a row that was made stays, without keys.
+
+    JSON: as of `adopt`.
+
+    Exit: 0, 1 (the file cannot be read, a pairing stands here, keys that cannot be converted, no schema), 2 (also:
+    several phones and no `--phone`), 3 (it is not in the file), 4, 5 (a connected `baileys` phone, or one of the
+    official API), 6.
+    """
+    output = chosen(output, json=json)
+    keys = identities_of(identity or [])
+    from wa_sessions.actions.move.import_phone import import_phone
+    from wa_sessions.actions.node_process import NodeProcess
+
+    node = NodeProcess.configured(stop_command, start_command)
+    how: dict[str, Any] = {
+        "identities": keys,
+        "who": parse_phone(phone) if phone is not None else None,
+        "organization_id": org,
+        "wanted": as_.value if as_ else None,
+        "major": baileys,
+        "process_stopped": process_stopped,
+        "node": node,
+        "store_url": store_url,
+    } | ({"reason": reason} if reason else {})
+    with terminal.opened(database_url) as opened:
+        moved = import_phone(opened, file, dry_run=True, **how)
+        if not dry_run:
+            terminal.confirm(_question(moved, file), yes=yes)
+            moved = import_phone(opened, file, **how)
+    show_moved(moved, output, "imported", everyone=False)
+    if not dry_run:
+        _say_next(moved, seen=opened.backend.has_connection_type, started=node is not None)
+    terminal.raise_each(moved.down)
+
+
+def _show_copy(done: "BackedUp", output: Output) -> None:
+    data = {"operation": None, "dry_run": False, "undo": None} | file_data(done)
+    name = terminal.plain(str(done.file))
+    terminal.show(output, data, [f"copied {counted(done.keys, 'key')} to {name}", file_line(done)])
+    terminal.say(_ONE_MACHINE)
+
+
+def _show_exported(done: "Exported", output: Output) -> None:
+    undo = f"wa-sessions restore {done.operation} --overwrite" if done.operation else None
+    data = {
+        "operation": done.operation,
+        "phone_id": done.phone.id,
+        "phone": done.phone.number,
+        "organization_id": done.phone.organization_id,
+        "status": done.phone.status,
+        "matched": done.taken.matched,
+        "quarantined": done.taken.quarantined,
+        "left": done.taken.left,
+        "by_type": done.taken.by_type,
+        "dry_run": done.dry_run,
+        "undo": undo,
+    } | (file_data(done.saved) if done.saved else {})
+    keys = counted(done.taken.quarantined, "key")
+    if done.saved is None:
+        terminal.show(output, data, [f"would move {done.phone.number} and {keys} into the file", "nothing was changed"])
+        return
+    file = terminal.plain(str(done.saved.file))
+    lines = [
+        f"moved {done.phone.number} and {keys} into {file}",
+        file_line(done.saved),
+        f"next, on the other machine: wa-sessions import {file}",
+        f"undo, only if it was never imported: {undo}",
+    ]
+    terminal.show(output, data, lines)
+    if done.phone.connection_type == "baileys":
+        terminal.say("take it out of the Node backend's list here too: it would ask for a new QR")
+    else:
+        terminal.say(f"its row stays here, without keys; to take it away too: wa-sessions remove {done.phone.number}")
+
+
+def _question(moved: "Moved", file: Path) -> str:
+    [one] = moved.phones
+    kind, organization = one.phone.connection_type, one.phone.organization_id
+    what = f"Import {one.phone.number} from {file} as a {kind} phone of organization {organization}?"
+    return f"{what} It must run nowhere else."
+
+
+def _say_next(moved: "Moved", *, seen: bool, started: bool) -> None:
+    from wa_sessions.actions.sessions.assign import NOT_SEEN
+
+    [one] = moved.phones
+    if one.phone.connection_type == "neonize":
+        if not seen:
+            terminal.say(NOT_SEEN)
+        terminal.say(f"connect: wa-sessions run {one.phone.number}")
+    elif not started:
+        terminal.say("start the Node backend again: it takes up its phones when it starts")

@@ -1,0 +1,375 @@
+"""``operations``, ``restore`` and ``quarantine purge``: what was done, and undoing it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wa_sessions.cli import terminal
+from wa_sessions.cli.move.backup import IdentityFiles, bring_back
+from wa_sessions.cli.options import (
+    DatabaseUrl,
+    DryRun,
+    Json,
+    Organization,
+    Output,
+    OutputOption,
+    Overwrite,
+    ProcessStopped,
+    StartCommand,
+    StopCommand,
+    Yes,
+    age,
+    chosen,
+)
+from wa_sessions.cli.sessions.workers import short_name
+from wa_sessions.cli.table import Column, table
+from wa_sessions.cli.times import in_column, iso
+from wa_sessions.errors import UsageError, WaSessionsError
+from wa_sessions.keys.phone_ref import parse_phone
+
+if TYPE_CHECKING:
+    from wa_sessions.actions.repair.history import OperationList
+    from wa_sessions.actions.repair.restore import Restored
+    from wa_sessions.db.operations import Operation
+
+app = typer.Typer(
+    help="Look after the keys in quarantine.",
+    epilog="Example: wa-sessions quarantine purge --older-than 14d",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_COLUMNS = (
+    Column("OPERATION"),
+    Column("WHEN (UTC)", drops=4),
+    Column("WHAT"),
+    Column("PHONE"),
+    Column("KEYS", right=True, drops=2),
+    Column("BY", flexible=True, drops=1),
+    Column("UNDO", drops=3),
+)
+
+
+def operations(
+    phone: Annotated[str | None, typer.Argument(metavar="[PHONE]", help="Only those of this phone.")] = None,
+    *,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="At most so many.")] = 20,
+    since: Annotated[str | None, typer.Option("--since", metavar="7d", help="Only newer than that.")] = None,
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """List what was done to phones and their keys. When, by whom, why, and whether it can be undone.
+    \f
+    The newest first. `UNDO` is `yes` where restore has something to bring back, `drain --undo` where a worker, named in
+    place of its phones, drains since, else why not.
+
+    JSON: `operations`, each with `operation`, `at`, `action`, `reason`, `actor`, `keys`, `worker` (of a drain, else
+    null), `undo` (the command, or null), `restored_at`, `restored_by`, `phones` (each with `phone_id`, `phone`,
+    `organization_id`, `keys`, `status_before`, `status_after`, `restored_at`, `unlinked_at`, `purged_at`).
+
+    Exit: 0 (also for none), 1 (no schema), 2, 3, 4.
+    """
+    output, ref = chosen(output, json=json), parse_phone(phone) if phone else None
+    oldest = datetime.now(UTC) - age(since) if since else None
+    from wa_sessions.actions.repair.history import list_operations
+
+    with terminal.opened(database_url) as opened:
+        listed = list_operations(opened, ref, org, since=oldest, limit=limit)
+    match output:
+        case Output.JSON:
+            terminal.write(
+                terminal.as_json({"operations": [_data(one, listed.undo(one)) for one in listed.operations]})
+            )
+        case Output.TSV:
+            terminal.write(*terminal.tsv([_row(one) for one in listed.operations], _NAMES))
+        case Output.TABLE:
+            terminal.write(*_listed(listed, datetime.now(UTC)))
+
+
+def restore(
+    operation: Annotated[
+        str | None, typer.Argument(metavar="[OPERATION]", help="The id that was printed by what took keys.")
+    ] = None,
+    *,
+    file: Annotated[str | None, typer.Option("--file", metavar="FILE", help="Restore from a backup instead.")] = None,
+    phone: Annotated[str | None, typer.Option("--phone", metavar="PHONE", help="Only this phone.")] = None,
+    identity: IdentityFiles = None,
+    overwrite: Overwrite = False,
+    stop_command: StopCommand = None,
+    start_command: StartCommand = None,
+    process_stopped: ProcessStopped = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Undo an operation. Its keys come back byte for byte, with the phone's status.
+    \f
+    It refuses to overwrite newer rows, and while a newer pairing of the phone exists; `--overwrite` puts what stands
+    there into quarantine, under an operation of its own. Keys that went on since, as from a backup or another machine,
+    stay in quarantine too, and those of the side (Node backend or our worker) that the phone has left since: neither
+    comes back with `--overwrite` once `adopt`, `return`, `export` or `import` has moved them. A worker that runs the
+    phone does it, and connects with the keys. An operation that somebody has restored already is left alone.
+
+    With `--file` keys come from a backup (`wa-sessions backup`), for phones that are there. The whole file is read
+    before anything is changed: a cut, damaged or foreign one changes nothing. Present keys go to quarantine first, as
+    one operation; all phones of the file change in one transaction. It refuses a backup older than the phone's last
+    connection, as older keys would not decrypt what comes now, and while a newer pairing stands, each unless
+    `--overwrite`; phones that a worker runs; and keys of the side that a phone has left since: `return` or `adopt` it
+    first, or where it has no keys any more, `assign` it. Phones of which the file has no session are left alone
+    (`skipped`). `--identity` (or `WA_SESSIONS_BACKUP_IDENTITY`) names the file of an age or OpenSSH key.
+
+    Of many phones those that cannot be restored are left as they are, and named. `--phone` and `--org` restore a part.
+
+    JSON: `operation`, `phone_id`, `phone`, `status` and `worker_id` (where it was one phone), `keys`, `counts` (rows by
+    table), `already` (it was restored before), `matched`, `quarantined` (rows that were overwritten), `left`,
+    `dry_run`, `undo` (null where nothing was overwritten), `phones`, `failed` (`phone`, `error`). With `--file`:
+    `operation`, `matched`, `quarantined`, `left`, `restored`, `skipped`, `dry_run`, `undo`, `file`, `made_at`, `phones`
+    (each with `phone_id`, `phone`, `organization_id`, `status`, `matched`, `quarantined`, `left`, `restored`).
+
+    Exit: 0, 1 (unknown operation, a conflict, purged, unlinked, no answer in 30 s, a backup that cannot be read), 2, 3
+    (its phone is gone), 4, 5 (a connected `baileys` phone), 6 (a backup, or `--overwrite`, not confirmed).
+    """
+    from wa_sessions.actions.node_process import NodeProcess
+
+    output = chosen(output, json=json)
+    node = NodeProcess.configured(stop_command, start_command)
+    if (operation is None) == (file is None):
+        raise UsageError("name one: an operation, as in op-20260115-7f3k9q, or --file FILE")
+    if file is not None:
+        bring_back(
+            Path(file),
+            phone=phone,
+            identity=identity or [],
+            org=org,
+            overwrite=overwrite,
+            process_stopped=process_stopped,
+            node=node,
+            dry_run=dry_run,
+            yes=yes,
+            output=output,
+            database_url=database_url,
+        )
+        return
+    if identity:
+        raise UsageError("--identity goes with --file: quarantine is not encrypted")
+    ref = parse_phone(phone) if phone is not None else None
+    assert operation is not None
+    from wa_sessions.actions.repair.restore import restore as action
+
+    if overwrite and not dry_run:
+        terminal.confirm(f"Restore {operation}, and put what stands in its place into quarantine?", yes=yes)
+    with terminal.opened(database_url) as opened, terminal.progress("phones") as progress:
+        done = action(
+            opened,
+            operation,
+            phone=ref,
+            organization_id=org,
+            overwrite=overwrite,
+            process_stopped=process_stopped,
+            node=node,
+            dry_run=dry_run,
+            progress=progress,
+        )
+    terminal.show(output, _restored(done), _restored_lines(done))
+    failure = None
+    if done.failed:
+        first, count = done.failed[0], len(done.failed)
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        failure = WaSessionsError(
+            f"{count} of {count + len(done.phones)} phones were not restored: {first.error}{more}"
+        )
+    terminal.raise_each(failure, done.down)
+
+
+@app.command("purge", epilog="Example: wa-sessions quarantine purge --older-than 14d --yes", no_args_is_help=True)
+def purge(
+    *,
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="14d", help="Only what went to quarantine before: 12h, 14d, 8w.")
+    ],
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    org: Organization = None,
+    output: OutputOption = Output.TABLE,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Delete old keys in quarantine for good. The history keeps their operations.
+    \f
+    What is purged cannot be undone any more. For cron: `wa-sessions quarantine purge --older-than 14d --yes`. With
+    `--org` only the keys of that organization's phones.
+
+    JSON: `operation` (null), `matched` (keys that are old enough), `purged`, `quarantined` (0), `left` (keys that stay
+    in quarantine), `operations` (ids), `dry_run`, `undo` (null).
+
+    Exit: 0 (also where nothing is that old), 1 (no schema, a right is missing), 2, 4, 6.
+    """
+    output, oldest = chosen(output, json=json), age(older_than)
+    from wa_sessions.actions.repair import history
+
+    with terminal.opened(database_url) as opened:
+        found = history.purgeable(opened, oldest, org)
+        keys = sum(count for _, count in found)
+        if found and not dry_run:
+            question = f"Delete {keys} quarantined keys of {len(found)} operations for good?"
+            terminal.confirm(question, yes=yes)
+        with terminal.progress("operations") as progress:
+            purged, left = history.purge(opened, [id_ for id_, _ in found], org, dry_run=dry_run, progress=progress)
+    data = {
+        "operation": None,
+        "matched": keys,
+        "purged": purged,
+        "quarantined": 0,
+        "left": left,
+        "operations": [id_ for id_, _ in found],
+        "dry_run": dry_run,
+        "undo": None,
+    }
+    would = "would be " if dry_run else ""
+    line = f"{purged} keys of {len(found)} operations {would}deleted for good, {left} left in quarantine"
+    terminal.show(output, data, [line] + (["nothing was changed"] if dry_run else []))
+
+
+def _data(one: "Operation", undo: str | None = None) -> dict[str, Any]:
+    return {
+        "operation": one.id,
+        "at": iso(one.at),
+        "action": one.action,
+        "reason": one.reason,
+        "actor": one.actor,
+        "keys": one.keys,
+        "worker": one.worker,
+        "undo": undo,
+        "restored_at": iso(_last(one)),
+        "restored_by": next((part.restored_by for part in one.phones if part.restored_by), None),
+        "phones": [
+            {
+                "phone_id": part.phone_id,
+                "phone": part.number,
+                "organization_id": part.organization_id,
+                "keys": part.keys,
+                "status_before": part.status_before,
+                "status_after": part.status_after,
+                "restored_at": iso(part.restored_at),
+                "unlinked_at": iso(part.unlinked_at),
+                "purged_at": iso(part.purged_at),
+            }
+            for part in one.phones
+        ],
+    }
+
+
+_NAMES = ("operation", "at", "action", "phone", "keys", "actor", "reason", "restored_at")
+
+
+def _row(one: "Operation") -> dict[str, Any]:
+    data = _data(one) | {"phone": ",".join(part.number for part in one.phones)}
+    return {name: data[name] for name in _NAMES}
+
+
+def _last(one: "Operation") -> datetime | None:
+    """When the last of its phones was restored, once all are."""
+    times = [part.restored_at for part in one.phones if part.restored_at]
+    return max(times) if one.restored else None
+
+
+def _listed(listed: "OperationList", now: datetime) -> list[str]:
+    if not listed.operations:
+        return ["nothing was done yet"]
+    rows = [
+        (
+            one.id,
+            in_column(one.at, now),
+            one.action.replace("_", " "),
+            _subject(one),
+            str(one.keys),
+            terminal.plain(one.actor),
+            _undoable(one, listed.undo(one)),
+        )
+        for one in listed.operations
+    ]
+    return table(_COLUMNS, rows, terminal.table_width(), [None] * len(_COLUMNS))
+
+
+def _subject(one: "Operation") -> str:
+    if one.worker is not None:
+        return short_name(one.worker)
+    return one.phones[0].number if len(one.phones) == 1 else f"{len(one.phones)} phones"
+
+
+def _undoable(one: "Operation", undo: str | None) -> str:
+    from wa_sessions.db.operations import DRAINS, KEYLESS
+
+    if one.action in DRAINS:
+        return "drain --undo" if undo else "over"
+    if one.action in KEYLESS:
+        return "no keys"
+    if undo:
+        return "yes"
+    if one.restored:
+        return "undone"
+    return "purged" if any(part.purged_at for part in one.phones) else "unlinked"
+
+
+def _restored(done: "Restored") -> dict[str, Any]:
+    parts = [
+        {
+            "phone_id": part.phone_id,
+            "phone": part.number,
+            "keys": sum(part.counts.values()),
+            "counts": part.counts,
+            "overwritten": part.overwritten,
+            "status": part.status,
+            "worker_id": str(part.worker_id) if part.worker_id else None,
+        }
+        for part in done.phones
+    ]
+    one = {name: parts[0][name] for name in ("phone_id", "phone", "status", "worker_id")} if len(parts) == 1 else {}
+    return one | {
+        "operation": done.operation,
+        "keys": done.keys,
+        "counts": done.counts,
+        "already": done.already,
+        "matched": done.overwritten,
+        "quarantined": done.overwritten,
+        "left": 0,
+        "dry_run": done.dry_run,
+        "undo": f"wa-sessions restore {done.overwrite} --overwrite" if done.overwrite else None,
+        "phones": parts,
+        "failed": [{"phone": one.number, "error": str(one.error)} for one in done.failed],
+    }
+
+
+def _restored_lines(done: "Restored") -> list[str]:
+    if done.already:
+        return [f"{done.operation} was restored already: nothing was changed"]
+    if not done.phones:
+        return []
+    subject = done.phones[0].number if len(done.phones) == 1 else f"{len(done.phones)} phones"
+    if done.keys:
+        lines = [f"{'would bring' if done.dry_run else 'brought'} {done.keys} keys of {subject} back"]
+    else:
+        lines = [
+            f"{subject}: status {'would be ' if done.dry_run else ''}{terminal.plain(done.phones[0].status)} again"
+        ]
+    if done.overwritten:
+        lines += [f"{done.overwritten} newer keys {'would go' if done.dry_run else 'went'} to quarantine"]
+    if done.dry_run:
+        return [*lines, "nothing was changed"]
+    if done.overwrite:
+        lines += [f"undo: wa-sessions restore {done.overwrite} --overwrite"]
+    for part in done.phones[:1]:
+        if part.worker_id:
+            lines += [f"its worker connects with them: wa-sessions stats {part.number}"]
+        elif part.connection_type == "neonize":
+            lines += [f"next: wa-sessions run {part.number}"]
+        else:
+            lines += ["next: start the Node backend again"]
+    return lines
