@@ -13,10 +13,12 @@ from support.fleet import Answer, Fleet
 from support.stand_in_workers import FleetWorker, obeying
 
 import wa_sessions
+from wa_sessions.actions import ownership
 from wa_sessions.cli.setup.suggest import answer
-from wa_sessions.db import backend, health, phones
+from wa_sessions.db import backend, health, leases, phones
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow
+from wa_sessions.errors import OwnedByAnother
 from wa_sessions.process_identity import ProcessIdentity
 
 Make = Callable[..., FleetWorker]
@@ -141,6 +143,22 @@ def test_one_that_was_killed_here(fleet: Fleet, make: Make, ids: list[int]) -> N
     (one,) = fleet.json("workers")["workers"]
     assert (one["state"], one["phones"]) == ("gone", 0)
     assert "is gone: it was killed" in fleet("workers").out
+
+
+@pytest.mark.parametrize("other", ["container", "boot"])
+def test_one_of_the_same_name_elsewhere_is_not_taken_for_killed(
+    fleet: Fleet, make: Make, ids: list[int], emptied: Database, other: str
+) -> None:
+    """Containers of one machine, and a machine after its start, may have the same name and other processes."""
+    own = ProcessIdentity.own()
+    boot_id, namespace = (own.boot_id, "pid:[1]") if other == "container" else ("another", own.pid_namespace)
+    make(own.host, own.pid, identity=ProcessIdentity(own.host, own.pid, boot_id, namespace, 1)).take(ids[0])
+    (one,) = fleet.json("workers")["workers"]
+    assert (one["state"], one["phones"]) == ("serving", 1)
+    with emptied.transaction() as conn:
+        assert ids[0] in ownership.live_owners(conn)
+        with pytest.raises(OwnedByAnother):
+            leases.block(conn, ids[0])
 
 
 def test_of_one_that_ended_only_what_is_true_is_said(fleet: Fleet, make: Make, ids: list[int]) -> None:
