@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wa_sessions.health.availability import Change, Seen, Span, seen, spans
-from wa_sessions.health.entry_kinds import DOWN, ENDS, UNSEEN, UP
+from wa_sessions.health.event_kinds import DOWN, ENDS, UNSEEN, UP
 from wa_sessions.health.figures import COUNTED, Figures, figures, total, window
 from wa_sessions.wording.sentences import KINDS
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.health.availability import Change
-from wa_sessions.health.entry_kinds import DOWN, UNSEEN, UP
+from wa_sessions.health.event_kinds import DOWN, UNSEEN, UP
 from wa_sessions.health.figures import COUNTED, NODE_QR, Window
 
 _SQL = queries("reporting")

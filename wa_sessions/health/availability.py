@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from wa_sessions.health.entry_kinds import UNSEEN, UP
+from wa_sessions.health.event_kinds import UNSEEN, UP
 
 
 @dataclass(frozen=True, slots=True)

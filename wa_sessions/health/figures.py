@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from wa_sessions.health.availability import Span, seen
-from wa_sessions.health.entry_kinds import CLOSES, ENDS, REPAIRED
+from wa_sessions.health.event_kinds import CLOSES, ENDS, REPAIRED
 from wa_sessions.health.limits import ErrorKind
 
 MOST_STEPS = 50

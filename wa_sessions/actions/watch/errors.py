@@ -11,7 +11,7 @@ from wa_sessions.actions.watch.sessions import fleet
 from wa_sessions.actions.watch.stats import SessionErrorStats, session_stats
 from wa_sessions.db import migrate, monitoring, phones
 from wa_sessions.db.health import Event
-from wa_sessions.health.entry_kinds import KEPT, REPAIRED
+from wa_sessions.health.event_kinds import KEPT, REPAIRED
 from wa_sessions.keys.phone_ref import PhoneRef
 
 KINDS = (

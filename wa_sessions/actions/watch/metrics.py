@@ -26,7 +26,7 @@ from wa_sessions.actions.watch.sessions import Session, fleet
 from wa_sessions.db import monitoring
 from wa_sessions.db.monitoring import Total
 from wa_sessions.errors import PermissionMissing, SchemaMissing, WaSessionsError
-from wa_sessions.health.entry_kinds import CLOSES, ENDS, REPAIRED
+from wa_sessions.health.event_kinds import CLOSES, ENDS, REPAIRED
 from wa_sessions.health.limits import ErrorKind
 from wa_sessions.health.reconnect import Status
 from wa_sessions.worker.metrics import Figure, Timing, Work, figures, timings
