@@ -9,18 +9,22 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from wa_sessions.health.availability import Span, seen
-from wa_sessions.health.event_kinds import CLOSES, ENDS, REPAIRED
+from wa_sessions.health.event_kinds import CLOSES, ENDS, REPAIRED, EventKind
 from wa_sessions.health.limits import ErrorKind
 
 MOST_STEPS = 50
 NODE_QR = "node_qr"
 """A close of which the Node backend's logs told: that shows its QR itself, and nobody here sees it scanned."""
-_PAIRINGS = {"pairing_started": "needed", "paired": "scanned", "pairing_expired": "expired"}
-_MESSAGES = {"message_recovered": "recovered", "message_lost": "lost"}
-_ERRORS = {f"error_counted.{kind.value}": kind.value for kind in ErrorKind}
+_PAIRINGS = {
+    EventKind.PAIRING_STARTED: "needed",
+    EventKind.PAIRED: "scanned",
+    EventKind.PAIRING_EXPIRED: "expired",
+}
+_MESSAGES = {EventKind.MESSAGE_RECOVERED: "recovered", EventKind.MESSAGE_LOST: "lost"}
+_ERRORS = {f"{EventKind.ERROR_COUNTED}.{kind}": kind.value for kind in ErrorKind}
 _REPAIRS = {kind: kind.removesuffix("_quarantined") for kind in REPAIRED}
 _ENDS = {kind: str(kind) for kind in ENDS}
-COUNTED = (*_ERRORS, *_REPAIRS, *CLOSES, *_PAIRINGS, *_MESSAGES, *_ENDS, "connected")
+COUNTED = (*_ERRORS, *_REPAIRS, *CLOSES, *_PAIRINGS, *_MESSAGES, *_ENDS, EventKind.CONNECTED)
 """The kinds of entry that a figure is made of, with the kind of error behind a dot."""
 
 _SIZES = tuple(timedelta(seconds=seconds) for seconds in (60, 300, 3_600, *(days * 86_400 for days in (1, 7, 28, 91))))
@@ -88,7 +92,7 @@ class Figures:
     @property
     def logins(self) -> int:
         """How often a session has logged in."""
-        return self.times.get("connected", 0)
+        return self.times.get(EventKind.CONNECTED, 0)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values in one object."""
@@ -105,7 +109,7 @@ class Figures:
             "connection_ends": self.ends,
         }
 
-    def _by(self, names: Mapping[str, str]) -> dict[str, int]:
+    def _by(self, names: Mapping[Any, str]) -> dict[str, int]:
         return {name: self.times.get(kind, 0) for kind, name in names.items()}
 
 
