@@ -1,18 +1,13 @@
 """``logs --record``: a phone is healthy where its logs were understood, and unknown with a reason elsewhere."""
 
 import os
-import re
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support import corpus, log_cases
+from support import corpus
 from support.fleet import Fleet
-
-NEWEST = datetime(2026, 11, 27, 2, 0, 30, tzinfo=UTC)
-STAMP = re.compile(r"2026-11-27T\d\d:\d\d:\d\d")
-MILLISECONDS = re.compile(r'"time":(\d{13})')
+from support.recent_logs import recent
 
 
 @pytest.fixture
@@ -20,25 +15,6 @@ def watched(fleet: Fleet) -> Fleet:
     """The first phone of the corpus, whose session with the sender of the cases is there, was connected long ago."""
     fleet.sql("""UPDATE public."OrganizationPhone" SET "lastConnectedAt" = now() - interval '2 days'""")
     return fleet
-
-
-def recent(folder: Path, *cases: str, minutes: int = 10) -> list[str]:
-    """Logs of the cases as they would have been written so many minutes ago."""
-    shift = timedelta(seconds=time.time() - NEWEST.timestamp() - 60 * minutes)
-
-    def stamp(match: re.Match[str]) -> str:
-        return (datetime.fromisoformat(match[0]) + shift).strftime("%Y-%m-%dT%H:%M:%S")
-
-    def milliseconds(match: re.Match[str]) -> str:
-        return f'"time":{int(match[1]) + round(shift.total_seconds() * 1000)}'
-
-    names = []
-    for case in cases:
-        text = (log_cases.FOLDER / "record" / f"{case}.log").read_text(encoding="utf-8")
-        path = folder / f"{case}.log"
-        path.write_text(MILLISECONDS.sub(milliseconds, STAMP.sub(stamp, text)), encoding="utf-8")
-        names.append(str(path))
-    return names
 
 
 def alerts_of(fleet: Fleet) -> list[str]:

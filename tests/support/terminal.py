@@ -25,18 +25,24 @@ class Ended:
     @property
     def json(self) -> dict[str, Any]:
         assert self.code == 0, self.err
+        return self.data
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The same whatever the exit status was."""
         return dict(json.loads(self.out))
 
 
 class Terminal:
     """Runs commands with one environment, without a terminal unless ``typing`` is called."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *program: str | Path) -> None:
         self.environment = {**os.environ, **environment}
+        self._program = program or (PROGRAM,)
 
     def __call__(self, *arguments: str | bytes, **environment: str) -> Ended:
         done = subprocess.run(
-            [PROGRAM, *arguments],
+            [*self._program, *arguments],
             env=self.environment | environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -48,7 +54,7 @@ class Terminal:
         """Run a command at a terminal (its stdout is still ours) and type a line."""
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
-            [PROGRAM, *arguments], env=self.environment, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs
+            [*self._program, *arguments], env=self.environment, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs
         )
         os.close(theirs)
         os.write(ours, line.encode() + b"\n")
@@ -62,7 +68,7 @@ class Terminal:
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         process = subprocess.Popen(
-            [PROGRAM, *arguments], env=self.environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
+            [*self._program, *arguments], env=self.environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
         )
         os.close(theirs)
         shown = _all(ours)
