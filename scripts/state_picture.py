@@ -72,7 +72,7 @@ GROUPS = {
 FROM_CLIENTS: dict[str, Event] = {
     "logged in": protocol.Connected(1),
     "connection lost": protocol.Disconnected(1),
-    "pings unanswered": protocol.PingUnanswered(1, 1),
+    "pings unanswered": protocol.PingUnanswered(1),
     "answers again": protocol.PingAnswered(1),
     "replaced": protocol.Replaced(1),
     "logged out": protocol.LoggedOut(1, "LOGGED_OUT"),
@@ -84,7 +84,7 @@ FROM_CLIENTS: dict[str, Event] = {
     "key store fails": protocol.StoreFailed(1),
     "limit reached": CollectionUnsynced(protocol.Unsynced(1, "regular", Cause.BAD_DECRYPT)),
     "host crashed": ClientLost(1, "killed by signal 9"),
-    "moved": MoveAsked(1, "the host retires"),
+    "moved": MoveAsked(1),
 }
 WHILE_PAIRING: dict[str, Event] = {
     "QR scanned": protocol.Paired(1, DEVICE),

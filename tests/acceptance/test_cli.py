@@ -333,7 +333,7 @@ def test_force_close_without_a_worker(terminal: Terminal, database: Database) ->
     assert (found["bad_mac_errors"], found["bad_decrypt_errors"], found["messages_recovered"]) == (0, 0, 7)
     assert (found["status"], found["state"], found["state_detail"]) == ("disconnected", "force_closed", "maintenance")
     with database.transaction() as conn:
-        (event,) = health.events(conn, phone_id)
+        (event,) = health.last_events(conn, phone_id, 10)
     assert (event.kind, event.detail["reason"], event.detail["logout"]) == ("force_closed", "maintenance", False)
     assert socket.gethostname() in event.detail["actor"]
 

@@ -19,7 +19,7 @@ from wa_sessions.db import backend, phones, takeover
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import Conflict
 from wa_sessions.keys.backup_format import Header, Reader, SavedPhone, SavedRow, Writer
-from wa_sessions.keys.baileys.rows import BaileysPhone, Record
+from wa_sessions.keys.baileys.rows import BaileysPhone, Record, Row
 from wa_sessions.keys.baileys.session import Session
 from wa_sessions.keys.key_types import key_type
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -130,10 +130,7 @@ def test_our_phone_becomes_nodes_on_the_way(fleet: Fleet, away: Fleet, file: str
     with fleet.database.transaction() as conn:
         device = WhatsmeowPhone.of_rows(takeover.device_rows(conn, f"{SEVENTH}:61@s.whatsapp.net"))
     came = away.json("import", file, "--as", "baileys", "--baileys", "7", "--yes")
-    with away.database.transaction() as conn:
-        there = backend.detect(conn)
-        phone = phones.find(conn, there, PhoneRef(digits=SEVENTH))
-        made = BaileysPhone.of_rows(takeover.auth_rows(conn, there, phone))
+    made = BaileysPhone.of_rows(Row(key, value, type_) for _, key, value, type_ in auth(away, SEVENTH))
     now = max(state.used for one in made.records if isinstance(one, Session) for state in one.states)
     expected = to_baileys(device, major=7, before=None, pairing_key=bytes(32), now=now)
     assert came["phones"][0]["keys_after"] == {"creds": 1, **Counter(key_type(key) for key in _records(made))}

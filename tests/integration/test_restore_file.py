@@ -1,8 +1,10 @@
 """A backup brings every key back byte for byte; what it would harm is refused, and what it replaces can be undone."""
 
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,7 +15,7 @@ from support.store import fill_device
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.move.backup import backup
-from wa_sessions.actions.move.restore_file import FileRestored, carry_out, plan, restore_file
+from wa_sessions.actions.move.restore_file import FileRestored, carry_out, plan
 from wa_sessions.actions.move.sealed import recipients
 from wa_sessions.actions.node_process import NodeProcess
 from wa_sessions.actions.repair.restore import restore
@@ -67,6 +69,20 @@ def lose_sessions(database: Database) -> None:
 
 def save(there: Opened, file: Path, key: Key, phone: str | None = None) -> int:
     return backup(there, PhoneRef(digits=phone) if phone else None, file, recipients=recipients([key.recipient])).keys
+
+
+def restore_file(
+    there: Opened,
+    file: Path,
+    *,
+    identities: Sequence[Any] = (),
+    phone: PhoneRef | None = None,
+    organization_id: int | None = None,
+    dry_run: bool = False,
+    **how: bool,
+) -> FileRestored:
+    planned = plan(there, file, identities=identities, phone=phone, organization_id=organization_id, **how)
+    return carry_out(there, planned, dry_run=dry_run)
 
 
 def bring(there: Opened, file: Path, key: Key, phone: str | None = None, **how: bool) -> FileRestored:

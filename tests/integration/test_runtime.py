@@ -191,7 +191,7 @@ def test_a_deadlock_closes_no_socket(rig: Rig) -> None:
             with psycopg.connect(name) as one:
                 one.execute("SET deadlock_timeout = '10s'")
                 one.execute("LOCK TABLE wa_sessions.health IN ACCESS EXCLUSIVE MODE")
-                rig.tell(protocol.PingUnanswered, 1)
+                rig.tell(protocol.PingUnanswered)
                 query = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
                 await until(lambda: bool(rig.rows(query, "%INSERT INTO wa_sessions.health%")))
                 # the task holds the lease's row and waits for health; now we wait for the lease's row: a deadlock
@@ -219,7 +219,7 @@ def test_a_table_that_is_missing_for_a_while_ends_nothing(rig: Rig, away: str, b
     async def scenario(rig: Rig) -> None:
         async with running(rig) as worker:
             rig.rows(away)
-            rig.tell(protocol.PingUnanswered, 1)
+            rig.tell(protocol.PingUnanswered)
             command = rig.ask("force_close", reason="maintenance", logout=False)
             await asyncio.sleep(2)
             rig.rows(back)
@@ -854,7 +854,7 @@ def test_a_write_while_a_lease_is_taken_anew_gives_nothing_up(rig: Rig, monkeypa
             monkeypatch.setattr(rig.worker._ownership, "reclaim", slowly)
             rig.rows("UPDATE wa_sessions.lease SET expires_at = clock_timestamp() - interval '1 s'")
             await asyncio.to_thread(taken.wait, 5)
-            rig.tell(protocol.PingUnanswered, 1)
+            rig.tell(protocol.PingUnanswered)
             await asyncio.sleep(0.3)
             written.set()
             await until(lambda: rig.health()["state"] == "no_answer")
@@ -867,7 +867,7 @@ def test_a_lease_whose_row_is_deleted_is_taken_anew(rig: Rig) -> None:
     async def scenario(rig: Rig) -> None:
         async with running(rig):
             rig.rows("DELETE FROM wa_sessions.lease")
-            rig.tell(protocol.PingUnanswered, 1)
+            rig.tell(protocol.PingUnanswered)
             await until(lambda: rig.health()["state"] == "no_answer")
             assert rig.opened == 1
 

@@ -24,7 +24,7 @@ from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.settings import Target, resolve, store_url, without_idle_timeout
 from wa_sessions.errors import DatabaseError
-from wa_sessions.keys.whatsmeow_tables import SHARED_TABLES, TABLES
+from wa_sessions.keys.whatsmeow_tables import TABLES
 
 TYPED = "postgresql://typed@127.0.0.1/a"
 OURS = "postgresql://ours@127.0.0.1/b"
@@ -292,7 +292,9 @@ def _columns_of_keys(conn: Connection) -> dict[str, tuple[str, set[str]]]:
         " JOIN pg_class c ON c.oid = i.indrelid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY(i.indkey)"
         " WHERE i.indisprimary AND c.relnamespace = 'whatsmeow'::regnamespace GROUP BY 1"
     )
-    keys = {row["name"]: set(row["key"]) for row in rows if row["name"] not in SHARED_TABLES}
+    keys = {
+        row["name"]: set(row["key"]) for row in rows if row["name"] not in ("whatsmeow_lid_map", "whatsmeow_version")
+    }
     return {name: ("our_jid" if "our_jid" in key else "jid", key) for name, key in keys.items()}
 
 

@@ -36,7 +36,7 @@ STATES = (None, *State, "closing")
 COUNTERS = ((0, 0), (1, 0), (2, 0), (3, 0), (0, 4), (0, 5), (7, 0))
 PHONE = Phone(1, 1, NUMBER, f"{NUMBER}@s.whatsapp.net", None, None, "connected", "neonize", None, None, None)
 ROW = HealthRow(1, 1, 0, 0, (), None, None, 0, 0, "connected", None, NOW, None, None)
-OWNER = WorkerInfo(1, uuid4(), 1, NOW + timedelta(hours=1), "wa1", 4711, "1.0", NOW, NOW)
+OWNER = WorkerInfo(1, uuid4(), 1, NOW + timedelta(hours=1), "wa1", 4711, NOW)
 OWNERS = (None, OWNER, replace(OWNER, silent_for=60.0))
 LOGS = (
     None,

@@ -29,7 +29,6 @@ from wa_sessions.health.model import (
     RecordError,
     RecordPending,
     RecordReset,
-    StoreFailed,
     TimePassed,
 )
 
@@ -277,10 +276,9 @@ def test_fifty_messages_while_the_database_is_away_only_leave_the_store() -> Non
     assert steps[-1].after.closing is None
 
 
-def test_a_failing_store_is_left_whoever_saw_it() -> None:
-    for event in (StoreFailed(START), CollectionFailed(START, "regular", Cause.STORE)):
-        step = _after(event)
-        assert (step.after, step.actions) == (Health(), (LeaveStore(),))
+def test_a_store_that_fails_a_collection_is_left() -> None:
+    step = _after(CollectionFailed(START, "regular", Cause.STORE))
+    assert (step.after, step.actions) == (Health(), (LeaveStore(),))
 
 
 def test_a_successful_connection_resets_both_counters() -> None:

@@ -33,7 +33,6 @@ from wa_sessions.health.model import (
     RecordError,
     RecordPending,
     RecordReset,
-    StoreFailed,
     TimePassed,
 )
 
@@ -224,7 +223,7 @@ def test_what_is_not_damage_counts_nothing_however_often_it_comes(
 def test_what_is_not_damage_leaves_counters_as_they_are(history, limits, cause, message, collection) -> None:
     for before in [step.after for step in lived(history, limits)]:
         at = START + NEVER
-        for event in (message.fails(at, cause), CollectionFailed(at, collection, cause), StoreFailed(at)):
+        for event in (message.fails(at, cause), CollectionFailed(at, collection, cause)):
             after, _ = decide(before, event, limits)
             assert _counters(after) == _counters(before)
             assert after.closing is before.closing
@@ -234,7 +233,7 @@ def test_what_is_not_damage_leaves_counters_as_they_are(history, limits, cause, 
 @given(histories, limits)
 def test_the_socket_leaves_a_failing_store_and_only_that(history: list[Event], limits: Limits) -> None:
     for step in lived(history, limits):
-        failing = isinstance(step.event, StoreFailed) or getattr(step.event, "cause", None) is Cause.STORE
+        failing = getattr(step.event, "cause", None) is Cause.STORE
         assert step.asked(LeaveStore) == [LeaveStore()] * failing
 
 

@@ -174,11 +174,11 @@ def test_a_stream_that_whatsapp_ends_for_a_reason_that_nobody_knows_is_written_d
 
 def test_pings_that_are_not_answered_end_in_another_login() -> None:
     world = connected()
-    world.client_says(partial(protocol.PingUnanswered, count=1))
+    world.client_says(protocol.PingUnanswered)
     assert world.session.state is State.NO_ANSWER
     world.client_says(protocol.PingAnswered)
     assert (world.session.state, world.session.deadline) == (State.CONNECTED, None)
-    world.client_says(partial(protocol.PingUnanswered, count=1))
+    world.client_says(protocol.PingUnanswered)
     world.wait(91 * SECOND)
     assert world.session.state is State.UNREACHABLE
 
@@ -289,7 +289,7 @@ def test_replaced_is_heard_though_the_store_seemed_not_to_have_come_back() -> No
 
 def test_replaced_is_heard_while_the_login_is_closed_for_another_reason() -> None:
     world = connected()
-    world.client_says(partial(MoveAsked, reason="the host retires"))
+    world.client_says(MoveAsked)
     world.client_says(REPLACED)
     world.hosts_end_clients()
     assert (world.session.state, world.open) == (State.REPLACED, ())
@@ -299,7 +299,7 @@ def test_a_move_sets_no_status_and_resets_no_counter() -> None:
     world = connected()
     fails(world, "3EB0A1")
     before = len(world.store.log)
-    world.client_says(partial(MoveAsked, reason="the host retires"))
+    world.client_says(MoveAsked)
     world.hosts_end_clients()
     world.client_says(CONNECTED)
     assert (world.session.state, world.session.health.bad_mac) == (State.CONNECTED, 1)
@@ -308,7 +308,7 @@ def test_a_move_sets_no_status_and_resets_no_counter() -> None:
 
 def test_a_move_that_stumbles_says_so_and_leaves_no_status_behind() -> None:
     world = connected()
-    world.client_says(partial(MoveAsked, reason="the host retires"))
+    world.client_says(MoveAsked)
     world.hosts_end_clients()
     for said in (protocol.Disconnected, CONNECTED):
         world.client_says(said)
@@ -317,7 +317,7 @@ def test_a_move_that_stumbles_says_so_and_leaves_no_status_behind() -> None:
 
 def test_a_move_that_meets_a_blinking_database_leaves_no_status_behind() -> None:
     world = connected()
-    world.client_says(partial(MoveAsked, reason="the host retires"))
+    world.client_says(MoveAsked)
     world.hosts_end_clients()
     world.fates.extend([Fate.SEEMS_TO_FAIL] * 2)
     world.client_says(partial(protocol.ConnectFailed, in_store=True, error="x"))
@@ -870,7 +870,7 @@ def test_a_store_that_is_lost_changes_nothing_of_what_is_down() -> None:
 def test_a_deadlock_closes_no_socket() -> None:
     world = connected()
     world.fates.extend([Fate.DEADLOCKS] * 3)
-    world.client_says(partial(protocol.PingUnanswered, count=1))
+    world.client_says(protocol.PingUnanswered)
     assert (world.session.state, world.open, world.session.ending) == (State.NO_ANSWER, (1,), False)
 
 

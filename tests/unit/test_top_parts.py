@@ -57,7 +57,7 @@ def row(
     health = HealthRow(
         id_, organization, bad_mac, bad_decrypt, (), last, kind, 0, 0, state or "connected", None, NOW, None, None
     )
-    owner = WorkerInfo(id_, WORKER, 1, NOW, "msg1", 4711, None, NOW, NOW) if state else None
+    owner = WorkerInfo(id_, WORKER, 1, NOW, "msg1", 4711, NOW) if state else None
     stats = judge(phone, Watch(health if state else None, owner), Limits())
     return Row(Session(stats, None if connection_type == "waba" else "whatsmeow", None), errors)
 

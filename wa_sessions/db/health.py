@@ -166,12 +166,6 @@ def record_events(
         )
 
 
-def events(conn: Connection, phone_id: int, since_id: int = 0, limit: int = 1000) -> list[Event]:
-    """A phone's history after an entry, in order."""
-    values = {"phone_id": phone_id, "since_id": since_id, "limit": limit}
-    return [Event(**row) for row in conn.execute(_SQL.events, values)]
-
-
 def last_events(conn: Connection, phone_id: int, limit: int) -> list[Event]:
     """The newest entries of a phone's history, in order."""
     return [Event(**row) for row in conn.execute(_SQL.last_events, {"phone_id": phone_id, "limit": limit})]

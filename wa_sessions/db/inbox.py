@@ -49,10 +49,6 @@ class InboxRow:
     attempts: int
     pause: float
 
-    @property
-    def chat(self) -> Chat:
-        return self.message.phone_id, self.message.chat
-
 
 @dataclass(frozen=True, slots=True)
 class RowKey:

@@ -50,9 +50,7 @@ class WorkerInfo:
     expires_at: datetime
     host: str | None
     pid: int | None
-    version: str | None
     started_at: datetime | None
-    heartbeat_at: datetime | None
     silent_for: float | None = None
     boot_id: str | None = None
     pid_namespace: str | None = None

@@ -124,14 +124,6 @@ def sender_key_mark(conn: Connection, device_jid: str, chat: str, sender: str) -
     return found.sender_key_mark if found else None
 
 
-def app_state_version(conn: Connection, device_jid: str, name: str) -> int | None:
-    """How far a collection is synced; it advances with every patch. None: not synced."""
-    if not existing_tables(conn):
-        return None
-    row = conn.execute(_SQL.app_state_version, {"device": device_jid, "name": name}).fetchone()
-    return int(row["version"]) if row else None
-
-
 def app_state_versions(conn: Connection, device_jid: str) -> dict[str, int]:
     """How far each synced collection of a device is."""
     if not existing_tables(conn):
@@ -146,19 +138,6 @@ def forget_device(conn: Connection, device_jid: str) -> None:
         statement = _SQL.forget_rows.format(table=qualified(table), owner=Identifier(table.owner))
         conn.execute(statement, {"device": device_jid})
     conn.execute(_SQL.forget_mapping, {"number": user_of(device_jid)})
-
-
-def counts(conn: Connection, device_jid: str) -> dict[str, int]:
-    """How many rows of each kind a device has, zeros too."""
-    tables = existing_tables(conn)
-    if not tables:
-        return {}
-    parts = [
-        _SQL.count.format(kind=Literal(table.kind), table=qualified(table), owner=Identifier(table.owner))
-        for table in tables
-    ]
-    rows = conn.execute(SQL(" UNION ALL ").join(parts), {"device": device_jid})
-    return {row["kind"]: row["rows"] for row in rows}
 
 
 def sums(conn: Connection, number: str) -> Sums:

@@ -251,15 +251,6 @@ class Emulator(Running):
     # Settings, and what has happened
 
     @property
-    def qr_refs(self) -> int:
-        """How many references, hence QR codes, a client is offered at once."""
-        return self._network.qr_refs
-
-    @qr_refs.setter
-    def qr_refs(self, count: int) -> None:
-        self._thread.call(lambda: setattr(self._network, "qr_refs", count))
-
-    @property
     def snapshots(self) -> bool:
         """Whether the first sync of a collection is answered with a snapshot instead of patches."""
         return self._network.snapshots
@@ -267,15 +258,6 @@ class Emulator(Running):
     @snapshots.setter
     def snapshots(self, wanted: bool) -> None:
         self._thread.call(lambda: setattr(self._network, "snapshots", wanted))
-
-    @property
-    def quick_pairing(self) -> bool:
-        """Whether new clients are spared the half second in which they make 812 prekeys: 50 will do."""
-        return self._network.quick_pairing
-
-    @quick_pairing.setter
-    def quick_pairing(self, wanted: bool) -> None:
-        self._thread.call(lambda: setattr(self._network, "quick_pairing", wanted))
 
     @property
     def history(self) -> Sequence[Stanza]:

@@ -29,9 +29,6 @@ class LoginFailure(IntEnum):
     LOCKED = 403
     OUTDATED = 405
     BANNED = 406
-    BAD_USER_AGENT = 409
-    SERVER_ERROR = 500
-    EXPERIMENTAL = 501
     UNAVAILABLE = 503
 
 

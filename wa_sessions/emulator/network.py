@@ -56,9 +56,7 @@ class Network:
     """The state of the server. Only the server's own thread touches it."""
 
     def __init__(self) -> None:
-        self.qr_refs = 6
         self.snapshots = False
-        self.quick_pairing = True
         self.silence: Silence | None = None
         self.faults = Faults()
         self.media = MediaShelf()

@@ -23,6 +23,7 @@ from wa_sessions.emulator.stanza import SERVER_JID, Attrs, Node
 
 ACCOUNT_SIGNATURE_PREFIX = b"\x06\x00"
 CODE_ROUNDS = 2 << 16
+QR_CODES = 6  # that a client is offered at once
 
 
 class PairingFault(StrEnum):
@@ -65,7 +66,7 @@ class Pairing:
 
     async def begin(self, connection: Connection, registration: Any) -> None:
         """Offer a client the references that its QR codes will carry, one after another."""
-        refs = [base64.b64encode(os.urandom(24)).decode() for _ in range(self._network.qr_refs)]
+        refs = [base64.b64encode(os.urandom(24)).decode() for _ in range(QR_CODES)]
         self._clients[connection] = Waiting(connection, registration, refs)
         offer = Node("pair-device", {}, [Node("ref", {}, ref.encode()) for ref in refs])
         await connection.send(self._request(offer))

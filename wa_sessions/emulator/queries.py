@@ -67,8 +67,7 @@ class Queries:
     def _prekey_count(self, device: Device) -> int:
         """How many keys are left. A new client that hears of none takes half a second to make 812 of them, one
         that hears of a single one makes 50 (whatsmeow: ``uploadPreKeys``)."""
-        hurry = self._network.quick_pairing and not device.uploaded_prekeys
-        return 1 if hurry else len(device.prekeys)
+        return len(device.prekeys) if device.uploaded_prekeys else 1
 
     def _bundle(self, jid: JID) -> Node:
         phone, device = self._network.phone(jid.user), self._network.device(jid)

@@ -30,7 +30,6 @@ from wa_sessions.health.model import (
     RecordError,
     RecordPending,
     RecordReset,
-    StoreFailed,
     TimePassed,
 )
 
@@ -52,8 +51,6 @@ def decide(health: Health, event: Event, limits: Limits) -> Decision:
             return _collection_failed(health, event, limits)
         case CollectionSynced():
             return _reset(health, ErrorKind.BAD_DECRYPT)
-        case StoreFailed():
-            return health, (LeaveStore(),)
         case TimePassed():
             return _time_passed(health, event.at, limits)
         case Closed():

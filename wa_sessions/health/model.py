@@ -130,13 +130,6 @@ class CollectionSynced:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreFailed:
-    """whatsmeow could not use the key store."""
-
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class TimePassed:
     """Nothing happened until ``at``."""
 
@@ -157,7 +150,6 @@ Event = (
     | MessageGivenUp
     | CollectionFailed
     | CollectionSynced
-    | StoreFailed
     | TimePassed
     | Closed
 )

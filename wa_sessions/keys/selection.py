@@ -1,6 +1,6 @@
 """Which of a phone's keys are meant: by their types, and by the peer that they are for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -57,10 +57,6 @@ class Selection:
                 known = frozenset(types) if types is not None else None
                 return cls(known, Peer(peer["number"], peer["lid"]) if peer else None)
         raise UsageError("a selection of keys that this version does not know")
-
-    def has(self, types: Iterable[str]) -> bool:
-        """Whether any of these types is meant."""
-        return self.types is None or not self.types.isdisjoint(types)
 
 
 EVERYTHING: Final = Selection()

@@ -42,6 +42,3 @@ TABLES: tuple[StoreTable, ...] = (
     DEVICE,
 )
 """In the order in which rows can be deleted: children first, the device last. Restoring goes backwards."""
-
-SHARED_TABLES = frozenset({"whatsmeow_lid_map", "whatsmeow_version"})
-"""Tables without an owner: never part of a quarantine."""

@@ -26,7 +26,6 @@ class MoveAsked:
     """The client is to leave its host: close it, and open it again, whenever the session is at rest."""
 
     client: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

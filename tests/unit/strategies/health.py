@@ -22,7 +22,6 @@ from wa_sessions.health.model import (
     MessageDecrypted,
     MessageFailed,
     MessageGivenUp,
-    StoreFailed,
     TimePassed,
 )
 
@@ -117,7 +116,6 @@ _others = st.sampled_from(
         *[TimePassed(START)] * 3,
         Connected(START),
         Connected(START, for_repair=True),
-        StoreFailed(START),
         *(turn(message) for message, turn in product(MESSAGES, (Sent.decrypts, _given_up))),
         *(CollectionSynced(START, collection) for collection in COLLECTIONS),
         *(CollectionFailed(START, collection, cause) for collection, cause in product(COLLECTIONS, Cause)),

@@ -26,7 +26,6 @@ from wa_sessions.health.model import (
     RecordError,
     RecordPending,
     RecordReset,
-    StoreFailed,
     TimePassed,
 )
 
@@ -88,7 +87,7 @@ class Ledger:
         match event:
             case MessageFailed():
                 return self._copy(event)
-            case CollectionFailed(_, _, Cause.STORE) | StoreFailed():
+            case CollectionFailed(_, _, Cause.STORE):
                 return [("leave store",)]
             case CollectionFailed(at, collection, Cause.BAD_DECRYPT):
                 return self._error(ErrorKind.BAD_DECRYPT, at, collection, collection=collection)

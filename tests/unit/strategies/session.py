@@ -70,7 +70,7 @@ _SAID: list[Callable[[int], Event]] = [
     protocol.Starting,
     protocol.Connected,
     protocol.Disconnected,
-    partial(protocol.PingUnanswered, count=1),
+    protocol.PingUnanswered,
     protocol.PingAnswered,
     partial(protocol.StreamError, code="515"),
     partial(protocol.QrCode, code="2@abc"),
@@ -98,7 +98,7 @@ def _unsynced(client: int) -> Event:
 CONNECT_MOVES = [
     *[Move("connects", _connects)] * 5,
     Move("a stranger scans", _stranger_scans),
-    *[Move("MoveAsked", lambda world: world.client_says(partial(MoveAsked, reason="retiring")))] * 2,
+    *[Move("MoveAsked", lambda world: world.client_says(MoveAsked))] * 2,
     Move("send", lambda world: world.command(Verb.SEND)),
 ]
 END_MOVES = [Move(_name(said), lambda world, said=said: world.client_says(said)) for said in _ENDS]
@@ -179,7 +179,7 @@ _OPENINGS = [
         ("connects", "restart"),
         ("connects", "restore"),
         ("connects", "send"),
-        ("connects", "PingUnanswered(1)"),
+        ("connects", "PingUnanswered()"),
         ("connects", "force_close", "hosts end clients"),
         ("connects", "Replaced()", "hosts end clients"),
         ("a stranger scans",),

@@ -184,30 +184,6 @@ def carry_out(
     return FileRestored(planned.contents.file, made_at, kept, tuple(done), planned.skipped, dry_run, ended.down)
 
 
-def restore_file(
-    opened: Opened,
-    file: Path,
-    *,
-    identities: "Sequence[Identity]" = (),
-    phone: PhoneRef | None = None,
-    organization_id: int | None = None,
-    overwrite: bool = False,
-    process_stopped: bool = False,
-    dry_run: bool = False,
-) -> FileRestored:
-    """Plan and restore at once. Raises what ``plan`` raises."""
-    planned = plan(
-        opened,
-        file,
-        identities=identities,
-        phone=phone,
-        organization_id=organization_id,
-        overwrite=overwrite,
-        process_stopped=process_stopped,
-    )
-    return carry_out(opened, planned, dry_run=dry_run)
-
-
 def _wanted(
     conn: Connection, opened: Opened, read: Contents, ref: PhoneRef | None, organization_id: int | None
 ) -> list[Saved]:

@@ -95,11 +95,6 @@ WHERE (%(phone_id)s::int IS NULL OR log_watch.phone_id = %(phone_id)s)
   AND last.closed_at IS NOT NULL
   AND (last.alive_at IS NULL OR last.alive_at <= last.closed_at + interval '5 s');
 
--- name: events
-SELECT * FROM wa_sessions.event
-WHERE phone_id = %(phone_id)s AND id > %(since_id)s
-ORDER BY id LIMIT %(limit)s;
-
 -- name: last_events
 SELECT * FROM (
     SELECT * FROM wa_sessions.event WHERE phone_id = %(phone_id)s ORDER BY id DESC LIMIT %(limit)s

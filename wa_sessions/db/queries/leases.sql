@@ -90,7 +90,7 @@ SELECT * FROM (
            CASE WHEN lease.expires_at < 'infinity' THEN lease.expires_at
                 ELSE worker.heartbeat_at + make_interval(secs => worker.lease_seconds) END AS expires_at,
            worker.host, worker.pid, worker.boot_id, worker.pid_namespace, worker.pid_started,
-           worker.version, worker.started_at, worker.heartbeat_at,
+           worker.started_at,
            extract(epoch FROM clock_timestamp() - lease.alive_at)::float8 AS silent_for,
            worker.lease_seconds, worker.draining,
            extract(epoch FROM clock_timestamp() - worker.heartbeat_at)::float8 AS worker_silent_for

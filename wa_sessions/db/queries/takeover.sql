@@ -1,7 +1,3 @@
--- name: auth_rows
-SELECT "key", "value", "type" FROM {auth_table}
-WHERE "organizationId" = %(organization_id)s AND "phoneJid" = %(number)s ORDER BY "key";
-
 -- name: creds
 SELECT "key", "value", "type" FROM {auth_table}
 WHERE "organizationId" = %(organization_id)s AND "phoneJid" = %(number)s AND "key" = 'creds';

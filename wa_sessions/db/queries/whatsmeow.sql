@@ -42,9 +42,6 @@ WHERE our_jid = %(device)s AND chat_id = %(chat)s AND sender_id = ANY(%(addresse
 ORDER BY array_position(%(addresses)s, sender_id) LIMIT 1
 FOR UPDATE;
 
--- name: app_state_version
-SELECT version FROM whatsmeow.whatsmeow_app_state_version WHERE jid = %(device)s AND name = %(name)s;
-
 -- name: app_state_versions
 SELECT name, version FROM whatsmeow.whatsmeow_app_state_version WHERE jid = %(device)s;
 
@@ -55,9 +52,6 @@ DELETE FROM {table} WHERE {owner} = %(device)s;
 DELETE FROM whatsmeow.whatsmeow_lid_map AS mapping
 WHERE pn = %(number)s
   AND NOT EXISTS (SELECT FROM whatsmeow.whatsmeow_sessions WHERE split_part(their_id, '_', 1) = mapping.lid);
-
--- name: count
-SELECT {kind}::text AS kind, count(*) AS rows FROM {table} WHERE {owner} = %(device)s
 
 -- name: sums
 SELECT {type}::text AS type, count(*) AS rows, coalesce(sum(pg_column_size(found.*)), 0) AS bytes

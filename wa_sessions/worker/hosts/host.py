@@ -88,7 +88,7 @@ class Host:
         self.number, self.pairs = number, pairs
         self.clients: dict[int, Client] = {}
         self.starting: dict[int, float] = {}
-        self.retiring: str | None = None
+        self.retiring = False
         self.ending = False
         self.killed: str | None = None
         self._owner, self._lease = owner, lease
@@ -219,7 +219,7 @@ class Host:
 
     def view(self) -> HostView:
         """As placing sees it."""
-        reserved = self.pairs or self.ending or self.retiring is not None
+        reserved = self.pairs or self.ending or self.retiring
         return HostView(self.number, self.phones, reserved, min(self.starting.values(), default=None))
 
     def remove(self, client: Client) -> None:
@@ -251,7 +251,7 @@ class Host:
 
     def next_to_move(self, now: float) -> Client | None:
         """Who is to be asked to leave now: one after another, and again when all were asked."""
-        if self.retiring is None or self.ending or now - self._asked_at < MOVE_INTERVAL:
+        if not self.retiring or self.ending or now - self._asked_at < MOVE_INTERVAL:
             return None
         client = next((client for client in self.clients.values() if not client.asked), None)
         if client:
@@ -261,7 +261,7 @@ class Host:
 
     def done(self, now: float) -> bool:
         """Whether nobody is in it and nobody will come."""
-        awaited = not self.pairs and self.retiring is None and now - self._empty_since <= EMPTY_TIMEOUT
+        awaited = not self.pairs and not self.retiring and now - self._empty_since <= EMPTY_TIMEOUT
         return not self.clients and not self.ending and not awaited
 
     def worn_out(self, store_url: str) -> str | None:

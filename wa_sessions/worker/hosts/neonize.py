@@ -347,7 +347,7 @@ _FRAMES: dict[Any, Callable[[int, Any], protocol.ClientEvent]] = {
     neonize_events.PairStatusEv: _pair_status,
     neonize_events.ConnectedEv: lambda client, _: protocol.Connected(client),
     neonize_events.DisconnectedEv: lambda client, _: protocol.Disconnected(client),
-    neonize_events.KeepAliveTimeoutEv: lambda client, event: protocol.PingUnanswered(client, event.ErrorCount),
+    neonize_events.KeepAliveTimeoutEv: lambda client, _: protocol.PingUnanswered(client),
     neonize_events.KeepAliveRestoredEv: lambda client, _: protocol.PingAnswered(client),
     neonize_events.StreamReplacedEv: lambda client, _: protocol.Replaced(client),
     neonize_events.LoggedOutEv: lambda client, event: protocol.LoggedOut(client, reason_name(event)),

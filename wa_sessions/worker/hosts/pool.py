@@ -317,10 +317,10 @@ class HostPool:
         now = time.monotonic()
         for host in list(self._hosts.values()):
             host.look()
-            if host.pairs and host.retiring is None and host.settled(now):
+            if host.pairs and not host.retiring and host.settled(now):
                 self._release(host)
             if client := host.next_to_move(now):
-                self._tell(client, MoveAsked(client.number, host.retiring or ""))
+                self._tell(client, MoveAsked(client.number))
             self._end_if_done(host)
         if now - self._reviewed >= REVIEW_INTERVAL:
             self._reviewed = now
@@ -328,7 +328,7 @@ class HostPool:
 
     def _review(self, now: float) -> None:
         for host in list(self._hosts.values()):
-            if host.retiring is None and (why := host.worn_out(self._located(self._store_url))):
+            if not host.retiring and (why := host.worn_out(self._located(self._store_url))):
                 self._retire(host, why)
         if now - self._last_crash > MERGE_AGE and not any(host.retiring for host in self._hosts.values()):
             superfluous = self._suspects.superfluous((host.view() for host in self._hosts.values()), now)
@@ -340,12 +340,12 @@ class HostPool:
         if self._sessions_per_host == 1:
             host.pairs = False
         else:
-            host.retiring = "its pairing has settled"
+            host.retiring = True
 
     @staticmethod
     def _retire(host: Host, why: str) -> None:
         log.info(f"session host {host.pid} is replaced: {why}", event="host_retires", pid=host.pid)
-        host.retiring = why
+        host.retiring = True
 
     @staticmethod
     def _end_if_done(host: Host) -> None:

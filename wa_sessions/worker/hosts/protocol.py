@@ -134,10 +134,9 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class PingUnanswered:
-    """WhatsApp did not answer ``count`` pings in a row."""
+    """WhatsApp did not answer a ping."""
 
     client: int
-    count: int
 
 
 @dataclass(frozen=True, slots=True)
