@@ -87,6 +87,39 @@ def test_a_status_that_means_stopped_does_not_refuse(fleet: Fleet, status: str) 
     assert fleet.json(*CLEAN)["quarantined"] == 5
 
 
+@pytest.mark.parametrize("status", ["reconnecting", "loading", "CONNECTED", "open", "syncing", "", "ждёт"])
+def test_files_too_are_brought_in_only_where_node_is_known_to_be_stopped(
+    fleet: Fleet, tmp_path: Path, status: str
+) -> None:
+    """A phone that lost its keys, and whose row says that something may run it."""
+    moved, saved = str(tmp_path / "moved.age"), str(tmp_path / "saved.age")
+    assert fleet("backup", BUFFERS, saved, "--no-encryption").code == 0
+    assert fleet("export", BUFFERS, moved, "--no-encryption", "--yes", "--process-stopped").code == 0
+    fleet.sql("""UPDATE public."OrganizationPhone" SET status = %s WHERE id = 1""", status)
+    before = fleet.everything()
+    guarded = (
+        ("import", moved, "--yes"),
+        ("import", moved, "--yes", "--as", "neonize"),
+        ("restore", "--file", saved, "--phone", BUFFERS, "--yes"),
+        ("assign", BUFFERS, "neonize"),
+    )
+    for arguments in guarded:
+        refused = fleet(*arguments)
+        assert (refused.code, refused.out) == (5, ""), (arguments, refused.err)
+        assert "--process-stopped" in refused.err
+    assert fleet.everything() == before
+
+
+@pytest.mark.parametrize("kind", ["neonize", "baileys"])
+def test_a_phone_of_node_is_brought_in_while_that_is_stopped(fleet: Fleet, tmp_path: Path, kind: str) -> None:
+    file, log = str(tmp_path / "phone.age"), tmp_path / "log"
+    assert fleet("export", BUFFERS, file, "--no-encryption", "--yes", "--process-stopped").code == 0
+    fleet.sql("""UPDATE public."OrganizationPhone" SET status = 'connected' WHERE id = 1""")
+    node = _commands(f"echo stop >> {log}", f"echo start >> {log}")
+    assert fleet("import", file, "--yes", "--as", kind, *node).code == 0
+    assert log.read_text().split() == ["stop", "start"]
+
+
 def test_an_undo_is_refused_as_the_deed_was(fleet: Fleet) -> None:
     operation = fleet.json(*CLEAN, "--process-stopped")["operation"]
     fleet.sql("""UPDATE public."OrganizationPhone" SET status = 'reconnecting' WHERE id = 1""")

@@ -328,9 +328,13 @@ def test_a_phone_that_went_on_after_the_backup(emptied: Database, file: Path, ke
     there = fill(emptied)
     save(there, file, key)
     before = all_keys(emptied)
-    with pytest.raises(Conflict, match="in use after"):
-        bring(there, file, key, corpus.BUFFERS, process_stopped=True)
+    for status in ("connected", "reconnecting", "loading", "open"):
+        with emptied.transaction() as conn:
+            conn.execute('UPDATE public."OrganizationPhone" SET "status" = %s WHERE "id" = 1', (status,))
+        with pytest.raises(Conflict, match="in use after"):
+            bring(there, file, key, corpus.BUFFERS, process_stopped=True)
     with emptied.transaction() as conn:
+        conn.execute('UPDATE public."OrganizationPhone" SET "status" = %s WHERE "id" = 1', ("connected",))
         conn.execute(
             "UPDATE public.\"OrganizationPhone\" SET \"updatedAt\" = now() AT TIME ZONE 'UTC' + interval '1 minute'"
         )

@@ -121,7 +121,9 @@ def import_phone(
         )
     if target == "neonize":
         make_store(opened, store_url, dry_run=dry_run)
-    stopped = process_stopped or node is not None or dry_run
+    beside_node = target == "baileys" or _is_in_node(opened, read, organization_id)
+    meanwhile = node if beside_node and not dry_run else None
+    stopped = process_stopped or meanwhile is not None or dry_run
 
     def bring_in() -> tuple[str, MovedPhone]:
         with opened.database.transaction() as conn:
@@ -130,7 +132,7 @@ def import_phone(
                 conn.rollback()
         return moved
 
-    ended = while_stopped(node if target == "baileys" and not dry_run else None, bring_in)
+    ended = while_stopped(meanwhile, bring_in)
     operation, moved = ended.result
     return Moved(None if dry_run else operation, (moved,), (), dry_run, ended.down)
 
@@ -159,6 +161,13 @@ def _read(file: Path, identities: "Sequence[Identity]", who: PhoneRef | None) ->
     if read_again(read, identities, take) != read.totals:
         raise Conflict(f"{file} has changed while it was read: nothing was changed")
     return _Read(read, saved, cast("Format", used), tuple(rows))
+
+
+def _is_in_node(opened: Opened, read: _Read, organization_id: int | None) -> bool:
+    """Whether the phone's row is one that the Node backend may run, whatever it becomes."""
+    with opened.database.transaction() as conn:
+        found = _known(conn, opened, read, organization_id)
+    return found is not None and found.connection_type == "baileys"
 
 
 def _bring_in(
@@ -216,17 +225,27 @@ def _bring_in(
 def _row(conn: Connection, opened: Opened, read: _Read, organization_id: int | None) -> Phone:
     """The phone's row, made if there is none; no worker may own it."""
     saved = read.saved.phone
-    organization = saved.organization_id if organization_id is None else organization_id
-    try:
-        phone = phones.find(conn, opened.backend, PhoneRef(digits=saved.number), organization)
-    except PhoneNotFound:
-        name = saved.row.get("displayName")
+    phone = _known(conn, opened, read, organization_id)
+    if phone is None:
+        organization, name = _organization(read, organization_id), saved.row.get("displayName")
         phone = phones.add(conn, opened.backend, saved.number, organization, name if isinstance(name, str) else None)
         detail = {"actor": operator()}
         health.record_event(conn, phone.id, phone.organization_id, "added", detail)
     if phone.connection_type == "waba":
         raise OwnedByAnother(f"{phone.number} is a waba phone here (the official API): it has no session to import")
     return keep_workers_off(conn, opened, phone.id)
+
+
+def _known(conn: Connection, opened: Opened, read: _Read, organization_id: int | None) -> Phone | None:
+    ref = PhoneRef(digits=read.saved.phone.number)
+    try:
+        return phones.find(conn, opened.backend, ref, _organization(read, organization_id))
+    except PhoneNotFound:
+        return None
+
+
+def _organization(read: _Read, organization_id: int | None) -> int:
+    return read.saved.phone.organization_id if organization_id is None else organization_id
 
 
 def _refuse_paired(conn: Connection, opened: Opened, phone: Phone) -> None:

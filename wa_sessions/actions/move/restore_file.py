@@ -17,7 +17,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.quarantine import Taken
 from wa_sessions.errors import AmbiguousPhone, Conflict, OwnedByAnother, PhoneNotFound, WaSessionsError
-from wa_sessions.health.reconnect import State, Status
+from wa_sessions.health.reconnect import DOWN_STATUSES, State, Status
 from wa_sessions.keys.backup_format import SavedRow
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
@@ -245,7 +245,7 @@ def _refuse_newer(conn: Connection, opened: Opened, planned: FilePlan, one: Retu
         if now is not None and now != one.saved.pairing:
             raise Conflict(f"{number} was paired anew since {file} was made; {_INSIST}")
     changed = one.phone.updated_at
-    in_use = one.phone.status == Status.CONNECTED or (changed is not None and made_at < changed)
+    in_use = one.phone.status not in DOWN_STATUSES or (changed is not None and made_at < changed)
     if in_use and _is_paired(conn, opened, one):
         raise Conflict(
             f"{number} has keys and was in use after {file} was made: older keys would not decrypt what comes now; "
