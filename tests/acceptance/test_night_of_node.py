@@ -198,6 +198,14 @@ STOPS = [
     ("exit 3", "exit 4", 1, "", ("nothing was changed", "THE NODE PROCESS MAY BE DOWN", "exit 4")),
     ("true", "exit 4", 1, "undo: wa-sessions restore op-", ("THE NODE PROCESS IS DOWN", "exit 4")),
     ("true", "no-such-pm2 start x", 1, "undo: wa-sessions restore op-", ("THE NODE PROCESS IS DOWN", "PATH")),
+    (
+        "sleep 30",
+        "true",
+        1,
+        "",
+        ("nothing was changed", "did not end within 3 s", "the Node process was started again"),
+    ),
+    ("true", "sleep 30", 1, "undo: wa-sessions restore op-", ("THE NODE PROCESS MAY BE DOWN", "left running")),
     ("true", "true", 0, "undo: wa-sessions restore op-", ()),
 ]
 
@@ -208,12 +216,12 @@ def test_what_became_of_the_process_and_of_the_change_is_told(
 ) -> None:
     before = night.everything()
     node = ("--stop-command", stop, "--start-command", start)
-    done = night(*CLEAN, *node)
+    done = night(*CLEAN, *node, WA_SESSIONS_NODE_TIMEOUT="3")
     assert (done.code, shown in done.out) == (code, True), done.err
     assert all(words in done.err for words in told), done.err
     assert (night.everything() == before) is (not shown)
     if undo := re.search(r"^undo: wa-sessions (restore op-\S+)$", done.out, re.MULTILINE):
-        back = night(*undo[1].split(), *node)
+        back = night(*undo[1].split(), *node, WA_SESSIONS_NODE_TIMEOUT="3")
         assert (back.code, "5 keys" in back.out) == (code, True), back.err
 
 

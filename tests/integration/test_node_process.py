@@ -1,6 +1,8 @@
 """The Node backend's process: what is refused while it runs a phone, and what is told of stopping and starting it."""
 
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -232,3 +234,39 @@ def test_how_a_stop_command_ended_is_told(fleet: Fleet, stop: str, words: str) -
     assert "nothing was changed" in failed.err
     assert words in failed.err
     assert fleet.everything() == before
+
+
+def test_a_stop_command_that_hangs_is_ended_and_nothing_was_changed(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WA_SESSIONS_NODE_TIMEOUT", "1")
+    before, hung = fleet.everything(), f"echo $$ >{tmp_path}/pid; sleep 20; true"
+    refused = fleet(*CLEAN, *_commands(hung, f"echo start >>{tmp_path}/log"))
+    assert (refused.code, refused.out) == (1, "")
+    for words in ("nothing was changed", "did not end within 1 s", "WA_SESSIONS_NODE_TIMEOUT", "was started again"):
+        assert words in refused.err
+    assert (tmp_path / "log").read_text() == "start\n"
+    with pytest.raises(ProcessLookupError):
+        os.killpg(int((tmp_path / "pid").read_text()), 0)
+    assert "THE NODE PROCESS MAY BE DOWN" in fleet(*CLEAN, *_commands(hung, "exit 4")).err
+    assert fleet.everything() == before
+
+
+def test_a_start_command_that_does_not_end_is_left_running_and_told(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the backend itself, which stays where somebody starts it without pm2."""
+    monkeypatch.setenv("WA_SESSIONS_NODE_TIMEOUT", "1")
+    done = fleet(*CLEAN, *_commands("true", f"echo $$ >{tmp_path}/pid; sleep 20; true"))
+    assert (done.code, "undo: wa-sessions restore op-" in done.out) == (1, True)
+    for words in ("THE NODE PROCESS MAY BE DOWN", "has not ended after 1 s", "left running", "in the background"):
+        assert words in done.err
+    os.killpg(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "soon", "1e3", "90000"])
+def test_a_time_limit_that_is_none_is_refused(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setenv("WA_SESSIONS_NODE_TIMEOUT", limit)
+    refused = fleet(*CLEAN, *_commands("true", "true"))
+    assert (refused.code, "WA_SESSIONS_NODE_TIMEOUT" in refused.err) == (2, True)
+    assert fleet(*CLEAN, "--process-stopped").code == 0, "without the commands it means nothing"

@@ -2,17 +2,13 @@
 
 import contextlib
 import os
-import re
-import shlex
-import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Generic, Self, TypeVar
 
+from wa_sessions.actions.shell_command import failed, missing, run
 from wa_sessions.db import health
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
@@ -20,10 +16,9 @@ from wa_sessions.errors import OwnedByAnother, UsageError, WaSessionsError, with
 from wa_sessions.health.reconnect import DOWN_STATUSES, Status
 
 STOP_VARIABLE, START_VARIABLE = "WA_SESSIONS_STOP_COMMAND", "WA_SESSIONS_START_COMMAND"
-
-_NOT_FOUND = 127
-_NO_PROGRAM = (126, _NOT_FOUND)
-"""How a shell ends that cannot run a program, or does not find it."""
+LIMIT_VARIABLE = "WA_SESSIONS_NODE_TIMEOUT"
+LIMIT, LONGEST_LIMIT = 60, 86_400
+"""Seconds that each of the two commands may take."""
 
 T = TypeVar("T")
 
@@ -38,14 +33,18 @@ class Done(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class NodeProcess:
-    """The shell commands that stop and start the backend's process."""
+    """The shell commands that stop and start the backend's process, and for how many seconds each is waited for."""
 
     stop: str
     start: str
+    limit: int = LIMIT
 
     @classmethod
     def configured(cls, stop: str | None, start: str | None) -> Self | None:
-        """The commands as given, else those of the environment; None for none. Raises UsageError for one alone."""
+        """The commands as given, else those of the environment; None for none.
+
+        Raises UsageError for one alone, and for a time limit that is none.
+        """
         stop = stop or os.environ.get(STOP_VARIABLE) or None
         start = start or os.environ.get(START_VARIABLE) or None
         if stop is None and start is None:
@@ -53,7 +52,7 @@ class NodeProcess:
         if stop is None or start is None:
             missing = "--stop-command" if stop is None else "--start-command"
             raise UsageError(f"{missing} is missing: what is stopped has to be started again, and the other way round")
-        return cls(stop, start)
+        return cls(stop, start, _limit())
 
     def around(self, work: Callable[[], T]) -> Done[T]:
         """Do ``work`` while the process is stopped, and start it again whatever happens, on Ctrl-C and SIGTERM too.
@@ -78,23 +77,44 @@ class NodeProcess:
             return Done(result, self._started())
 
     def _stop(self) -> None:
-        status = _run(self.stop)
+        status = run(self.stop, self.limit)
         if status == 0:
             return
-        if missing := _missing(self.stop, status):
-            raise _NotStoppedError(f"nothing was changed, as the Node process could not be stopped: {missing}")
-        raise _StopFailedError(f"nothing was changed, as the stop command {_failed(self.stop, status)}")
+        if why := missing(self.stop, status):
+            raise _NotStoppedError(f"nothing was changed, as the Node process could not be stopped: {why}")
+        if status is None:
+            raise _StopFailedError(
+                f"nothing was changed, as the stop command did not end within {self.limit} s and was ended "
+                f"({self.stop}); {LIMIT_VARIABLE} gives it more seconds"
+            )
+        raise _StopFailedError(f"nothing was changed, as the stop command {failed(self.stop, status)}")
 
     def _started(self, *, stopped: bool = True) -> WaSessionsError | None:
         """Start it; what is to be told where that fails. No signal ends this."""
         with undisturbed():
-            status = _run(self.start)
+            status = run(self.start, self.limit, leave=True)
         if status == 0:
             return None
-        why = _missing(self.start, status) or f"the start command {_failed(self.start, status)}"
+        if status is None:
+            return WaSessionsError(
+                f"THE NODE PROCESS MAY BE DOWN: the start command has not ended after {self.limit} s and is left "
+                f"running ({self.start}); look whether the process is up. A command that stays is to be started in "
+                "the background"
+            )
+        why = missing(self.start, status) or f"the start command {failed(self.start, status)}"
         if not stopped:
             return WaSessionsError(f"THE NODE PROCESS MAY BE DOWN: {why}; look, and start it by hand if it is")
         return WaSessionsError(f"THE NODE PROCESS IS DOWN: {why}; start it by hand")
+
+
+def _limit() -> int:
+    """For how long the commands are waited for, in seconds. Raises UsageError."""
+    word = os.environ.get(LIMIT_VARIABLE, "").strip()
+    if not word:
+        return LIMIT
+    if not (word.isascii() and word.isdigit() and len(word) < 6 and 0 < int(word) <= LONGEST_LIMIT):
+        raise UsageError(f"{LIMIT_VARIABLE} is {word[:40]!r}: write seconds, 1 to {LONGEST_LIMIT}")
+    return int(word)
 
 
 class _NotStoppedError(WaSessionsError):
@@ -108,44 +128,6 @@ class _StopFailedError(WaSessionsError):
 def while_stopped(node: NodeProcess | None, work: Callable[[], T]) -> Done[T]:
     """Do ``work``, with the process stopped meanwhile if its commands are given. Raises as ``NodeProcess.around``."""
     return node.around(work) if node else Done(work())
-
-
-def _run(command: str) -> int:
-    """The status with which a command ends; what it says goes to stderr."""
-    shell = ["/bin/sh", "-c", command]
-    return subprocess.run(shell, stdin=subprocess.DEVNULL, stdout=2, check=False, start_new_session=True).returncode
-
-
-def _missing(command: str, status: int) -> str | None:
-    """What to tell of a command whose very program was not found; None where the command had begun, or may have."""
-    try:
-        words = [word for word in shlex.split(command) if not re.match(r"\w+=", word)]
-    except ValueError:
-        return None
-    if status not in _NO_PROGRAM or not words or re.search(r"[;&|()`$<>\n]", command) or shutil.which(words[0]):
-        return None
-    if "/" in words[0]:
-        what = "cannot be executed" if Path(words[0]).exists() else "does not exist"
-        return f"{words[0]} {what} (exit {status}: {command})"
-    return (
-        f"there is no program {words[0]} in PATH (exit {status}: {command}); "
-        "name it with its whole path: cron and sudo have a shorter PATH than a terminal"
-    )
-
-
-def _failed(command: str, status: int) -> str:
-    """How a command ended that had begun, or may have; a signal has a name, and a program of it may be missing."""
-    if status < 0:
-        return f"failed (ended by {_signal_name(-status)}: {command})"
-    hint = "; a program that it needs is not in PATH, which cron and sudo have shorter than a terminal"
-    return f"failed (exit {status}: {command}{hint if status == _NOT_FOUND else ''})"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def refuse_running(conn: Connection, found: list[Phone]) -> None:

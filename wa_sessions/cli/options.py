@@ -66,7 +66,7 @@ StopCommand = Annotated[
     typer.Option(
         "--stop-command",
         metavar="CMD",
-        help="Stops the Node process before its rows are changed. Else WA_SESSIONS_STOP_COMMAND.",
+        help="Stops the Node process before its rows are changed, within 60 s. Else WA_SESSIONS_STOP_COMMAND.",
     ),
 ]
 StartCommand = Annotated[

@@ -57,9 +57,9 @@ def clean_app_state(
     for one phone its fields stand beside these too. Of many phones those that cannot be changed are left as they are,
     and the exit code is 1.
 
-    Exit: 0 (also where there was nothing to take), 1 (no schema, a right is missing, the stop command failed, or the
-    start command did, after the result; no answer from the worker in 30 s), 2 (two organizations, a `waba` phone), 3,
-    4, 5 (a connected `baileys` phone), 6.
+    Exit: 0 (also where there was nothing to take), 1 (no schema, a right is missing, the stop command failed or hung,
+    or the start command did, after the result; no answer from the worker in 30 s), 2 (two organizations, a `waba`
+    phone), 3, 4, 5 (a connected `baileys` phone), 6.
 
     Replaces: `node scripts/clean-app-state.js <number> <orgId>`, which took the sync keys too.
     """
