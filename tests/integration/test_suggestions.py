@@ -1,15 +1,33 @@
 """The Tab key with a database: phones, operations, and silence where there is none."""
 
+import os
+import pty
 import socket
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from wa_sessions.actions.connection import open_target
 from wa_sessions.cli.setup.suggest import answer
 from wa_sessions.db import backend, operations, phones
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Connection, Database
+from wa_sessions.db.settings import embedded_target
+
+TAB = """
+import fcntl, os, pathlib, termios
+{at_terminal} and fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+from wa_sessions.db import embedded
+embedded.default_data_dir = lambda: pathlib.Path({folder!r})
+from wa_sessions.cli import main
+main()
+"""
+"""The Tab key with the folder of this machine elsewhere, in a session of its own, with a terminal or without one."""
 
 ALICE, BOB, LONGER = "77051234567", "77057654321", "770512345678"
 
@@ -85,3 +103,41 @@ def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPat
         began = time.monotonic()
         assert answer("bash", ["stats", ""]) == ""
         assert time.monotonic() - began < 60
+
+
+@pytest.fixture(scope="module")
+def running(open_folder: Path) -> Iterator[EmbeddedServer]:
+    """An embedded database with a phone."""
+    server = EmbeddedServer(open_folder / "offering", settings={"fsync": "off"})
+    try:
+        with open_target(embedded_target(server)) as opened, opened.database.transaction() as conn:
+            phones.add(conn, opened.backend, ALICE, 1, None)
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("at_terminal", "named", "offered"), [(True, False, ALICE), (False, False, ""), (False, True, ALICE)]
+)
+def test_an_embedded_database_is_asked_at_a_terminal_or_where_it_is_named(
+    running: EmbeddedServer, at_terminal: bool, named: bool, offered: str
+) -> None:
+    """As commands take it; but a shell that completes has its terminal elsewhere than on stdin."""
+    program = TAB.format(folder=str(running.data_dir), at_terminal=at_terminal)
+    variables = {"_WA_SESSIONS_COMPLETE": "complete_bash"}
+    if named:
+        variables["WA_SESSIONS_DATABASE_URL"] = "embedded"
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-c", program, "stats", ""],
+        env=os.environ | variables,
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    os.close(ours)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, offered, "")

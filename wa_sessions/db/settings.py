@@ -75,8 +75,8 @@ def resolve(
     """The database that is meant: option, environment, libpq's own settings, else the embedded one.
 
     The embedded one is taken where a person sits at a terminal, or where it is named: by the word ``embedded`` instead
-    of a URL, or by its folder. Starts its server where that is the answer, but with ``"running"``; makes one only with
-    ``"create"``. Raises DatabaseError.
+    of a URL, or by its folder. Starts its server where that is the answer, but with ``"running"``, for a shell that
+    completes words; makes one only with ``"create"``. Raises DatabaseError.
     """
     given = [(OPTION, database_url)] if database_url is not None else []
     given += [(name, os.environ[name]) for name in URL_VARIABLES if name in os.environ]
@@ -95,8 +95,9 @@ def _embedded(allow: Literal["running", "existing", "create"], *, named: bool, e
     from wa_sessions.db.embedded import EmbeddedServer, default_data_dir
 
     server = EmbeddedServer(default_data_dir())
-    there = server.running() if allow == "running" else server.exists()
-    if allow == "create" or (there and (named or allow == "running" or _at_terminal())):
+    completing = allow == "running"
+    there = server.running() if completing else server.exists()
+    if allow == "create" or (there and (named or (_has_terminal() if completing else _at_terminal()))):
         return embedded_target(server)
     why = f" ({', '.join(empty)} {'is' if len(empty) == 1 else 'are'} set, but empty)" if empty else ""
     instead = "an embedded database is made by: wa-sessions add PHONE --org N --embedded"
@@ -113,6 +114,18 @@ def _embedded(allow: Literal["running", "existing", "create"], *, named: bool, e
 
 def _at_terminal() -> bool:
     return bool(sys.stdin and sys.stdin.isatty())
+
+
+def _has_terminal() -> bool:
+    """Whether a terminal controls this process: a shell that completes has another stdin, cron and services have none.
+
+    What Tab offers is then what the command takes that is being typed there.
+    """
+    try:
+        os.close(os.open(os.ctermid(), os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def embedded_target(server: "EmbeddedServer") -> Target:

@@ -70,7 +70,8 @@ def completion(
     It works in the next terminal that is opened.
     \f
     Phones (with their names, in zsh and fish) and operations come from the database that the environment, `--org` and
-    `--database-url` name. Where it does not answer at once nothing is offered; an embedded server is never started.
+    `--database-url` name, and at a terminal from the embedded one, as for the command itself. Where it does not answer
+    at once nothing is offered; an embedded server is never started.
 
     Exit: 0, 2.
     """
