@@ -113,11 +113,6 @@ def require_neonize(phone: Phone) -> None:
         )
 
 
-def named(owner: WorkerInfo) -> str:
-    """A worker as people look for it."""
-    return f"worker {owner.host}/{owner.pid}" if owner.host else f"worker {owner.worker_id}"
-
-
 def _withdraw(opened: Opened, request: int) -> None:
     """Take back what nobody waits for any more, unless the worker has begun."""
     from wa_sessions.db import commands
@@ -129,6 +124,6 @@ def _withdraw(opened: Opened, request: int) -> None:
 def _silent(silence: "NotAnswered", phone: Phone, owner: WorkerInfo) -> str:
     """What an operator is told of a worker that did not answer."""
     if silence.taken:
-        return f"{named(owner)}: {silence}; see its log and wa-sessions stats {phone.number}"
+        return f"{owner.name}: {silence}; see its log and wa-sessions stats {phone.number}"
     until = f"{owner.expires_at:%H:%M:%S} UTC"
-    return f"{named(owner)}: {silence}. See its log; if it was killed, its lease ends at {until}, then try again"
+    return f"{owner.name}: {silence}. See its log; if it was killed, its lease ends at {until}, then try again"

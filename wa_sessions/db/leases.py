@@ -66,6 +66,11 @@ class WorkerInfo:
         return state_of(signs)
 
     @property
+    def name(self) -> str:
+        """As people look for it."""
+        return f"worker {self.host}/{self.pid}" if self.host else f"worker {self.worker_id}"
+
+    @property
     def was_killed(self) -> bool:
         """Whether a worker of this very machine is gone without having said so; of others nothing is known."""
         if self.host is None or self.pid is None:
@@ -270,7 +275,6 @@ def _lock(conn: Connection, phone_id: int, *, end_holder: bool, patience: float 
 def _held(phone_id: int, holder: WorkerInfo | None) -> str:
     if holder is None:
         return f"the session of phone #{phone_id} is locked by another process"
-    where = f"worker {holder.host}/{holder.pid}" if holder.host else f"worker {holder.worker_id}"
     until = f"{holder.expires_at:%Y-%m-%d %H:%M:%S} UTC"
     lease = f"its lease ends at {until} unless renewed"
-    return f"phone #{phone_id} is run by {where} ({lease}): wa-sessions stats '#{phone_id}'"
+    return f"phone #{phone_id} is run by {holder.name} ({lease}): wa-sessions stats '#{phone_id}'"

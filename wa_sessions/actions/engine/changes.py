@@ -14,7 +14,7 @@ from wa_sessions.actions.engine.change_plan import Plan as Plan
 from wa_sessions.actions.engine.change_plan import Planned as Planned
 from wa_sessions.actions.node_process import NodeProcess, refuse_running, running_in_node, while_stopped
 from wa_sessions.actions.operator import operator
-from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners, named
+from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners
 from wa_sessions.actions.watch import counters
 from wa_sessions.db import health, operations, phones, quarantine, rights
 from wa_sessions.db.backend import Backend
@@ -143,7 +143,7 @@ def _refuse_foreign(conn: Connection, backend: Backend, change: Change, phone: P
         raise UsageError(f"{phone.number} is a waba phone (the official API): it has no keys and no session here")
     if owner and change.verb is None:
         raise OwnedByAnother(
-            f"{named(owner)} runs {phone.number} and writes its row itself: end that worker first, or use "
+            f"{owner.name} runs {phone.number} and writes its row itself: end that worker first, or use "
             "wa-sessions restart, relink or force-close"
         )
 
@@ -248,7 +248,7 @@ def _by_worker(opened: Opened, planned: Plan, one: Planned, operation: str | Non
     assert one.owner
     change = planned.change
     if change.verb is None:
-        raise OwnedByAnother(f"{named(one.owner)} runs {one.phone.number}")
+        raise OwnedByAnother(f"{one.owner.name} runs {one.phone.number}")
     arguments = {"reason": change.reason, "operation": operation, **change.arguments}
     answer = ask(opened, one.phone, one.owner, change.verb, ANSWER_TIMEOUT, **arguments)
     taken = Taken(**answer["taken"])

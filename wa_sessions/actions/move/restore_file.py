@@ -11,7 +11,7 @@ from wa_sessions.actions.engine.changes import Progress
 from wa_sessions.actions.move.backup_contents import Contents, Saved, contents, read_again
 from wa_sessions.actions.node_process import NodeProcess, refuse_running, while_stopped
 from wa_sessions.actions.operator import operator
-from wa_sessions.actions.ownership import keep_workers_off, live_owners, named
+from wa_sessions.actions.ownership import keep_workers_off, live_owners
 from wa_sessions.db import health, operations, phones, quarantine, restoring, restoring_file, rights, takeover
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import KEEP, Phone
@@ -141,7 +141,7 @@ def plan(
         owners = live_owners(conn)
         for one in returning:
             if owner := owners.get(one.phone.id):
-                raise OwnedByAnother(f"{named(owner)} runs {one.phone.number}: end that worker first")
+                raise OwnedByAnother(f"{owner.name} runs {one.phone.number}: end that worker first")
             _refuse_foreign(conn, opened, planned, one)
             _refuse_newer(conn, opened, planned, one)
     return planned

@@ -12,7 +12,7 @@ from wa_sessions.actions.engine.changes import ANSWER_TIMEOUT, MOST_PHONES, Prog
 from wa_sessions.actions.move.takeover import refuse_exported, sides, unmake
 from wa_sessions.actions.node_process import NodeProcess, refuse_running, while_stopped
 from wa_sessions.actions.operator import operator
-from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners, named
+from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners
 from wa_sessions.db import health, operations, phones, restoring, rights
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
@@ -183,7 +183,7 @@ def _look(
         if done.action in MOVES and owners:
             owned = found[next(iter(owners))]
             raise OwnedByAnother(
-                f"{named(owners[owned.id])} runs {owned.number}: its session goes on, so its old keys would break it; "
+                f"{owners[owned.id].name} runs {owned.number}: its session goes on, so its old keys would break it; "
                 f"{way_on(done.action, owned.number)}"
             )
         in_node = {phone.id for phone in found.values() if phone.id in changed and _in_node(conn, done, phone)}
