@@ -13,6 +13,9 @@ import host_hook
 import pytest
 from stage import Line, Peer, Peers, Process, Role, Stage, Worker, look_at_children
 
+from wa_sessions.db.leases import announce
+from wa_sessions.emulator import overlapping
+
 NUMBERS = tuple(str(77_053_000_001 + n) for n in range(50))
 CROWD = 25  # sessions of the host that something happens to
 PATIENCE = 30.0
@@ -233,6 +236,49 @@ def test_another_worker_goes_on_with_the_sessions_of_one_that_ends(
     assert len(twice) <= CROWD
     assert first.process.wait(15) == (0 if how is signal.SIGTERM else -how)
     assert second.stop() == 0
+
+
+def test_a_number_whose_row_is_made_anew_has_one_open_session(stage: Stage) -> None:
+    """Another worker sees the new row, while the one that runs the old row is stopped and its socket is open."""
+    number = NUMBERS[0]
+    device = stage.devices[number]
+    numbers = tuple(stage.devices)
+    lease = ("--lease", "20s")
+    first = stage.run(*lease)
+    for each in numbers:
+        stage.emulator.wait_connected(stage.devices[each], PATIENCE)
+    second = stage.run(*lease)
+    with second.lines.expecting(lambda line: line.get("event") == "standing_by", "standing by") as stands_by:
+        stands_by.wait()
+    since, answers = len(stage.emulator.logins), ("taken", "owned_by_another")
+    with second.lines.expecting(lambda line: line.get("event") in answers, "an answer") as answered:
+        first.process.send_signal(signal.SIGSTOP)
+        _make_anew(stage, number)
+        _until(lambda: _tell_all(stage) or answered.line is not None, "answered")
+        assert answered.wait()["event"] == "owned_by_another", "its socket is open"
+        assert stage.emulator.connected(device)
+        first.process.send_signal(signal.SIGCONT)
+    _until(lambda: len(stage.emulator.logins) > since, "begun anew")
+    stage.emulator.wait_connected(device, PATIENCE)
+    assert overlapping(stage.emulator.logins[since - len(numbers) :]) == []
+    assert [worker.counts["replaced"] for worker in (first, second)] == [0, 0]
+    assert [worker.stop() for worker in (second, first)] == [0, 0]
+
+
+def _make_anew(stage: Stage, number: str) -> None:
+    """As a backend does that knows nothing of wa-sessions."""
+    columns = '"organizationId", "phoneJid", "displayName", "status", "connectionType", "updatedAt"'
+    statement = f"""WITH gone AS (
+                        DELETE FROM public."OrganizationPhone" WHERE "phoneJid" LIKE %s RETURNING {columns}
+                    )
+                    INSERT INTO public."OrganizationPhone" ({columns}) SELECT * FROM gone"""
+    with stage.opened.database.transaction() as conn:
+        conn.execute(statement.encode(), (f"{number}%",))
+
+
+def _tell_all(stage: Stage) -> None:
+    with stage.opened.database.transaction() as conn:
+        announce(conn)
 
 
 def _connected(stage: Stage, numbers: tuple[str, ...], hook: Path, per_host: int) -> Worker:

@@ -3,31 +3,46 @@
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
-from wa_sessions.db import leases, workers
+from wa_sessions.db import account_leases, leases, workers
 from wa_sessions.db.gateway import Connection, Database, errors_of, pinned
 from wa_sessions.db.leases import LeaseLost
 from wa_sessions.errors import Contended, DatabaseError, ExitCode, OwnedByAnother
 from wa_sessions.process_identity import ProcessIdentity
 
-PHONE = 7
+PHONE, NEW = 7, 8
+"""Two rows of a number: the second one was made as the first one was deleted."""
+NUMBER = "77051234567"
 
 
 class Worker:
-    def __init__(self, database: Database, pid: int) -> None:
+    def __init__(self, database: Database, pid: int, *, identity: ProcessIdentity | None = None) -> None:
         self.id: UUID = uuid4()
         self.lock: Connection = database.dedicated()
         self._database = database
+        identity = identity or ProcessIdentity("host.example", pid)
         with database.transaction() as conn:
-            workers.register(conn, self.id, ProcessIdentity("host.example", pid), "1.0", lease=30)
+            workers.register(conn, self.id, identity, "1.0", lease=30)
 
     def take(self, *, dead: UUID | None = None) -> int:
         with errors_of(self._database.target), pinned(self.lock):
             return leases.take(self.lock, PHONE, self.id, dead=dead)
+
+    def run(self, phone_id: int, number: str = NUMBER) -> int:
+        """Take a phone with its number."""
+        try:
+            with errors_of(self._database.target), pinned(self.lock):
+                epoch = leases.take(self.lock, phone_id, self.id)
+                account_leases.claim(self.lock, phone_id, number)
+                return epoch
+        except OwnedByAnother:
+            leases.unlock(self.lock, phone_id)
+            raise
 
     def renew(self) -> frozenset[int] | None:
         with self._database.transaction() as conn:
@@ -41,9 +56,9 @@ class Worker:
                 (leases_long, self.id),
             )
 
-    def release(self) -> None:
+    def release(self, phone_id: int = PHONE) -> None:
         with errors_of(self._database.target), pinned(self.lock):
-            leases.release(self.lock, PHONE, self.id)
+            leases.release(self.lock, phone_id, self.id)
 
 
 @pytest.fixture
@@ -261,3 +276,83 @@ def test_a_lease_is_renewed_and_not_taken_while_its_owner_writes(database: Datab
         assert kept_off == []
     thread.join(10)
     assert kept_off == [True]
+
+
+@pytest.mark.parametrize("again", [NUMBER, "77059999999"])
+def test_a_number_is_run_for_one_phone_at_a_time(one: Worker, two: Worker, again: str) -> None:
+    """For whichever row, by whichever worker; another number is in nobody's way."""
+    one.run(PHONE)
+    for worker in (one, two):
+        if again == NUMBER:
+            with pytest.raises(
+                OwnedByAnother, match=rf"{NUMBER} still runs as phone #{PHONE}, by worker host\.example/111"
+            ):
+                worker.run(NEW)
+        else:
+            worker.run(NEW, again)
+            worker.release(NEW)
+    one.release()
+    assert two.run(NEW)
+
+
+def test_two_spellings_of_a_number_are_one(one: Worker, two: Worker) -> None:
+    one.run(PHONE, "5511987654321")
+    with pytest.raises(OwnedByAnother, match="551187654321 still runs as phone"):
+        two.run(NEW, "551187654321")
+
+
+def test_the_number_of_a_worker_that_vanished_is_free_as_its_phone_is(
+    database: Database, one: Worker, two: Worker
+) -> None:
+    """Its row is gone, so nobody takes that phone: its lease and its connection are ended for the other row."""
+    epoch = one.run(PHONE)
+    one.fall_silent(0.9)
+    with pytest.raises(OwnedByAnother):
+        two.run(NEW)
+    one.fall_silent(1.01)
+    assert two.run(NEW) == 1
+    with pytest.raises(DatabaseError, match="terminating connection"):
+        one.take()
+    with pytest.raises(LeaseLost), database.transaction() as conn:
+        leases.fence(conn, PHONE, one.id, epoch)
+
+
+def test_the_number_of_a_worker_that_is_known_to_be_gone_is_free_at_once(database: Database, two: Worker) -> None:
+    own = ProcessIdentity.own()
+    with closing((killed := Worker(database, own.pid, identity=replace(own, started=1))).lock):
+        killed.run(PHONE)
+        assert two.run(NEW) == 1
+
+
+def test_who_holds_a_free_lock_keeps_no_number(database: Database, one: Worker, two: Worker) -> None:
+    """Of a worker that was silent for a while, whose connection is gone."""
+    one.run(PHONE)
+    one.lock.close()
+    _until_unlocked(database)
+    with pytest.raises(OwnedByAnother):
+        two.run(NEW)
+    one.fall_silent(0.81)
+    assert two.run(NEW) == 1
+
+
+def test_of_two_takers_of_two_rows_of_a_number_the_later_one_waits(
+    database: Database, one: Worker, two: Worker
+) -> None:
+    """What the earlier one has written stands only when its transaction does."""
+    results: list[object] = []
+
+    def run() -> None:
+        try:
+            results.append(two.run(NEW))
+        except OwnedByAnother as error:
+            results.append(error)
+
+    thread = threading.Thread(target=run)
+    with errors_of(database.target), pinned(one.lock):
+        leases.take(one.lock, PHONE, one.id)
+        account_leases.claim(one.lock, PHONE, NUMBER)
+        thread.start()
+        thread.join(0.3)
+        assert results == []
+    thread.join(10)
+    assert isinstance(results[0], OwnedByAnother)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
-from wa_sessions.db import leases, migrate, phones
+from wa_sessions.db import account_leases, leases, migrate, phones
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
@@ -86,9 +86,10 @@ def alone(opened: Opened, phone_id: int) -> Iterator[tuple[Connection, Phone]]:
 
 def keep_workers_off(conn: Connection, opened: Opened, phone_id: int) -> Phone:
     """Let no worker own the phone until the transaction ends; the phone as it is now. Raises OwnedByAnother."""
-    holder = leases.owner(conn, phone_id)
-    leases.block(conn, phone_id, dead=holder.worker_id if holder is not None and holder.was_killed else None)
-    return phones.find(conn, opened.backend, PhoneRef(phone_id=phone_id))
+    leases.block(conn, phone_id, dead=leases.killed_holder(conn, phone_id))
+    phone = phones.find(conn, opened.backend, PhoneRef(phone_id=phone_id))
+    account_leases.claim(conn, phone.id, phone.number)
+    return phone
 
 
 def require_owner(phone: Phone, owner: WorkerInfo | None) -> WorkerInfo:

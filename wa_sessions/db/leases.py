@@ -139,16 +139,16 @@ def date_back(conn: Connection) -> None:
     conn.execute(_SQL.date_back_reserved, {"longest": OLD_LEASE, "operator": OPERATOR})
 
 
-def block(conn: Connection, phone_id: int, *, dead: UUID | None = None) -> None:
+def block(conn: Connection, phone_id: int, *, dead: UUID | None = None, patience: float = HOLDER_TIMEOUT) -> None:
     """Let no worker own a phone until this transaction ends, and fence off writes of an earlier owner.
 
     Waits for another transaction that does the same. Raises OwnedByAnother. ``dead``: the worker that the caller
-    knows to be gone, which keeps nobody off.
+    knows to be gone, which keeps nobody off; ``patience``: for a connection that was ended to let go of its lock.
     """
     nobody = uuid4()
     made = conn.execute(_SQL.ensure, {"phone_id": phone_id, "holder": nobody}).rowcount  # a row that two can wait for
     grip = _Grip.LOCK if made else _grip(conn, phone_id, nobody, dead=dead)
-    if grip is _Grip.LEASE or not _lock(conn, phone_id, end_holder=grip is _Grip.NONE):
+    if grip is _Grip.LEASE or not _lock(conn, phone_id, end_holder=grip is _Grip.NONE, patience=patience):
         raise OwnedByAnother(_held(phone_id, owner(conn, phone_id)))
     unlock(conn, phone_id)
     conn.execute(_SQL.block, {"phone_id": phone_id, "holder": nobody, "operator": OPERATOR})
@@ -234,6 +234,12 @@ def last_holder(conn: Connection, phone_id: int) -> LastHolder | None:
     parts = (row["host"], row["pid"], row["boot_id"], row["pid_namespace"], row["pid_started"])
     process = ProcessIdentity(*parts) if row["host"] is not None else None
     return LastHolder(row["worker_id"], row["given_up"], process, row["silent_for"])
+
+
+def killed_holder(conn: Connection, phone_id: int) -> UUID | None:
+    """The worker that has a phone, or had it last, if it is known to be gone."""
+    holder = last_holder(conn, phone_id)
+    return holder.worker_id if holder is not None and holder.was_killed else None
 
 
 def _grip(conn: Connection, phone_id: int, worker_id: UUID, *, dead: UUID | None) -> _Grip:

@@ -27,6 +27,15 @@ def spellings(number: str) -> tuple[str, ...]:
     return (number,)
 
 
+def account_of(number: str) -> str:
+    """One word for all spellings of an account: the shortest.
+
+    >>> account_of("5215512345678"), account_of("525512345678")
+    ('525512345678', '525512345678')
+    """
+    return min(spellings(number), key=len)
+
+
 def same_account(one: str, other: str) -> bool:
     """Whether two numbers are one account.
 

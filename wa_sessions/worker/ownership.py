@@ -1,18 +1,19 @@
 """Which phones are this worker's: leases, taken one by one, renewed by one row, and taken again after a loss."""
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 
-from wa_sessions.db import fleet, health, leases, phones, workers
+from wa_sessions.db import account_leases, fleet, health, leases, phones, workers
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection, Database, cut, errors_of, pinned
 from wa_sessions.db.leases import LastHolder
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.keys.same_number import same_account
 from wa_sessions.process_identity import ProcessIdentity
 from wa_sessions.worker import log
 from wa_sessions.worker.hosts.deadline import now
@@ -73,18 +74,27 @@ class Ownership:
             )
         self._stand_from(asked)
 
-    def take(self, phone_id: int, *, waits: float | None = None, patience: float = leases.HOLDER_TIMEOUT) -> Taken:
-        """Own a phone that is ours to run; the epoch, and the phone. Raises OwnedByAnother.
+    def take(
+        self,
+        phone_id: int,
+        *,
+        runs: str | None = None,
+        waits: float | None = None,
+        patience: float = leases.HOLDER_TIMEOUT,
+    ) -> Taken:
+        """Own a phone that is ours to run, and its number; the epoch, and the phone. Raises OwnedByAnother.
 
-        That another worker had it before, or none, stands in the history then. ``waits``: seconds for whoever changes
-        the phone at this moment, Contended then; ``patience``: for a connection that was ended to let go of its lock.
+        That another worker had it before, or none, stands in the history then. ``runs``: the number of the session that
+        we have of it already. ``waits``: seconds for whoever changes the phone at this moment, Contended then;
+        ``patience``: for a connection that was ended to let go of its lock.
         """
         try:
             with self._apart(self._times.lapse if waits is None else waits) as conn:
                 before = leases.last_holder(conn, phone_id)
                 dead = before.worker_id if before is not None and before.was_killed else None
                 epoch = leases.take(conn, phone_id, self._worker_id, dead=dead, patience=patience)
-                phone = self._runnable(conn, phone_id)
+                phone = self._runnable(conn, phone_id, runs)
+                account_leases.claim(conn, phone_id, phone.number, patience=patience)
                 if before is None or before.worker_id != self._worker_id:
                     self._tell_history(conn, phone, before)
                 return epoch, phone
@@ -130,17 +140,19 @@ class Ownership:
         self._stand_from(asked)
         return mine
 
-    def reclaim(self, phone_ids: Iterable[int]) -> dict[int, int | WaSessionsError]:
+    def reclaim(self, numbers: Mapping[int, str]) -> dict[int, int | WaSessionsError]:
         """Take phones of ours again, each under a new epoch: that, or who has it, or why it is to be tried again.
+
+        ``numbers``: with which their sessions run, by phone.
 
         Somebody who has locked one phone may have locked many: for the others hardly any time is left.
         """
         taken: dict[int, int | WaSessionsError] = {}
         waits, patience = leases.HURRY, min(leases.HOLDER_TIMEOUT, self._times.lease / 4)
-        for phone_id in phone_ids:
+        for phone_id, number in numbers.items():
             leases.unlock(self._connected(), phone_id)
             try:
-                taken[phone_id], _ = self.take(phone_id, waits=waits, patience=patience)
+                taken[phone_id], _ = self.take(phone_id, runs=number, waits=waits, patience=patience)
             except OwnedByAnother as error:
                 taken[phone_id] = error
             except TRY_AGAIN as error:
@@ -226,13 +238,15 @@ class Ownership:
                 self._locks.close()
         self._locks = None
 
-    def _runnable(self, conn: Connection, phone_id: int) -> Phone:
-        """The phone as it is by now. Raises OwnedByAnother where no worker may run it."""
+    def _runnable(self, conn: Connection, phone_id: int, runs: str | None) -> Phone:
+        """The phone as it is by now. Raises OwnedByAnother where no worker may run it, or not with that number."""
         try:
             phone = phones.find(conn, self._backend, PhoneRef(phone_id=phone_id))
         except PhoneNotFound as error:
             raise OwnedByAnother(str(error)) from None
         if phone.connection_type != "neonize":
             raise OwnedByAnother(f"{phone.number} is a {phone.connection_type} phone by now")
+        if runs is not None and not same_account(runs, phone.number):
+            raise OwnedByAnother(f"phone #{phone_id} has the number {phone.number} by now")
         phones.require_alone(conn, self._backend, phone)
         return phone

@@ -179,7 +179,8 @@ class StoreGuard:
         """
         left = iter(phone_ids)
         while some := list(islice(left, RECLAIMED_AT_ONCE)):
-            for phone_id, taken in (await self.call(self._ownership.reclaim, some)).items():
+            numbers = {phone_id: self._tasks[phone_id].session.number for phone_id in some if phone_id in self._tasks}
+            for phone_id, taken in (await self.call(self._ownership.reclaim, numbers)).items():
                 self._reclaimed(phone_id, taken, certain=phone_id in certain)
             if await self.call(self._ownership.renew, self._silent(), self._hosts.running()) is None:
                 raise Contended("the leases were not renewed in time meanwhile: run it again")

@@ -1,0 +1,179 @@
+"""One number has one open session, whatever rows of the backend's table it had: one that is deleted and made anew."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from support.fleets import SHARED, RunningWorker, WorkerFleet, until
+
+from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.ownership import alone
+from wa_sessions.db import phones
+from wa_sessions.db.embedded import EmbeddedServer
+from wa_sessions.db.gateway import Database
+from wa_sessions.db.phones import Phone
+from wa_sessions.errors import Contended, OwnedByAnother
+
+NUMBER, OTHER = "77055000000", "77055999999"
+"""The first one is that of the fleet's only phone."""
+RENUMBER = 'UPDATE public."OrganizationPhone" SET "phoneJid" = %s WHERE id = %s'
+
+
+@pytest.fixture
+def fleet(database: Database, server: EmbeddedServer) -> WorkerFleet:
+    return WorkerFleet(database, server, 1)
+
+
+def run(scenario: Callable[[WorkerFleet], Coroutine[Any, Any, None]], fleet: WorkerFleet) -> None:
+    asyncio.run(scenario(fleet))
+
+
+class Looks:
+    """Of a worker: ``held_back``, it looks at no phones, and renews what it has."""
+
+    def __init__(self, worker: RunningWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.held_back = False
+        self.count = 0
+        self._look = worker.worker._ownership.look
+        monkeypatch.setattr(worker.worker._ownership, "look", self._unless_held_back)
+
+    def _unless_held_back(self, *of: Any, **how: Any) -> Any:
+        if self.held_back:
+            raise Contended("a test holds it back")
+        self.count += 1
+        return self._look(*of, **how)
+
+
+def made_anew(fleet: WorkerFleet, number: str = NUMBER) -> Phone:
+    """The backend deletes its only row and inserts the number, in one transaction; told is it to all."""
+    with fleet.database.transaction() as conn:
+        conn.execute('DELETE FROM public."OrganizationPhone"')
+        made = phones.add(conn, fleet.backend, number, 1)
+    fleet.phones[:] = [made]
+    return made
+
+
+def refusals(worker: RunningWorker, phone: Phone) -> int:
+    """How often it was told that a phone is another's."""
+    watch: Any = getattr(worker.worker._sessions.changed, "__self__", None)
+    return int(watch._refusals[phone.id]) if watch is not None else 0
+
+
+def has_tried(worker: RunningWorker, phone: Phone) -> bool:
+    return phone.id in worker.phones or refusals(worker, phone) > 0
+
+
+@pytest.mark.parametrize(("number", "again"), [(NUMBER, NUMBER), ("5511987654321", "551187654321")])
+def test_a_number_whose_row_was_made_anew_is_run_by_another_worker_once_the_first_one_has_let_go(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch, number: str, again: str
+) -> None:
+    fleet.rows(RENUMBER, f"{number}@s.whatsapp.net", (old := fleet.phones[0]).id)
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == {old.id})
+            looks = Looks(first, monkeypatch)
+            looks.held_back = True
+            second = fleet.begin()
+            await until(lambda: bool(fleet.rows("SELECT 1 FROM wa_sessions.worker WHERE id = %s", second.id)))
+            new = made_anew(fleet, again)
+            await until(lambda: has_tried(second, new))
+            assert (first.phones, second.phones) == ({old.id}, set())
+            await first.worker._guard.call(first.worker._ownership.renew)
+            assert (first.phones, second.phones) == ({old.id}, set())
+            looks.held_back = False
+            await until(fleet.is_run_once)
+            assert not any(old.id in worker.phones for worker in fleet.workers)
+            assert fleet.kinds(new) == ["taken", "pairing_started"]
+
+    run(scenario, fleet)
+
+
+def test_a_worker_lets_go_of_the_old_row_before_it_begins_with_the_new_one(fleet: WorkerFleet) -> None:
+    """Both were seen in one look: the new session was begun while the old one was closing."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        old = fleet.phones[0]
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == {old.id})
+            worker.hosts.closes_clients = False
+            new = made_anew(fleet)
+            await until(lambda: has_tried(worker, new))
+            assert worker.phones == {old.id}
+            [client] = worker.hosts.clients
+            worker.hosts.closes_clients = True
+            worker.hosts.close(client)
+            await until(fleet.is_run_once)
+
+    run(scenario, fleet)
+
+
+def test_a_number_that_a_running_phone_had_is_another_rows_once_that_phone_has_let_go_of_it(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        old = fleet.phones[0]
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == {old.id})
+            looks = Looks(first, monkeypatch)
+            looks.held_back = True
+            second = fleet.begin()
+            fleet.rows(RENUMBER, f"{OTHER}@s.whatsapp.net", old.id)
+            with fleet.database.transaction() as conn:
+                new = phones.add(conn, fleet.backend, NUMBER, 1)
+            fleet.phones.append(new)
+            await until(lambda: has_tried(second, new))
+            assert (first.phones, second.phones) == ({old.id}, set())
+            looks.held_back = False
+            await until(fleet.is_run_once)
+            numbers = {
+                phone_id: task.session.number
+                for worker in fleet.workers
+                for phone_id, task in worker.worker._tasks.items()
+            }
+            assert numbers == {old.id: OTHER, new.id: NUMBER}
+
+    run(scenario, fleet)
+
+
+def test_a_lock_that_is_taken_anew_holds_the_number_that_the_session_has(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row has another by then: the session ends, and is begun with that."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        old = fleet.phones[0]
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == {old.id})
+            [client] = worker.hosts.clients
+            looks = Looks(worker, monkeypatch)
+            looks.held_back = True
+            fleet.rows(RENUMBER, f"{OTHER}@s.whatsapp.net", old.id)
+            locks = worker.worker._ownership._locks
+            assert locks is not None
+            fleet.rows("SELECT pg_terminate_backend(%s)", locks.info.backend_pid)
+            await until(lambda: client not in worker.hosts.clients)
+            looks.held_back = False
+            await until(fleet.is_run_once)
+            assert worker.worker._tasks[old.id].session.number == OTHER
+
+    run(scenario, fleet)
+
+
+def test_no_operator_has_a_number_to_himself_while_a_worker_runs_it_for_a_row_that_is_gone(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        old, opened = fleet.phones[0], Opened(fleet.database, fleet.backend)
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == {old.id})
+            looks = Looks(worker, monkeypatch)
+            looks.held_back = True
+            new = made_anew(fleet)
+            with pytest.raises(OwnedByAnother, match=f"{NUMBER} still runs as phone #{old.id}"), alone(opened, new.id):
+                pass
+            looks.held_back = False
+            await until(fleet.is_run_once)
+
+    run(scenario, fleet)

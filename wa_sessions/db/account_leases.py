@@ -1,0 +1,38 @@
+"""One number has one session: leases are by phone, and a row that is deleted and made anew is another phone."""
+
+from wa_sessions.db import leases
+from wa_sessions.db.gateway import Connection
+from wa_sessions.db.sql import queries
+from wa_sessions.errors import OwnedByAnother
+from wa_sessions.keys.same_number import account_of
+
+LOCK_CLASS = 1463897682
+_SQL = queries("account_leases")
+
+
+def claim(conn: Connection, phone_id: int, number: str, *, patience: float = leases.HOLDER_TIMEOUT) -> None:
+    """Let no worker run the number for another phone: not now, nor until this transaction ends.
+
+    To whoever has the lease of ``phone_id``, or keeps workers off it; from then on that lease stands for the number.
+    A lease of another phone that its worker left behind is ended as it would be to take that phone. Raises
+    OwnedByAnother where it runs; ``patience`` as in ``leases.take``.
+    """
+    account = account_of(number)
+    values = {"class": LOCK_CLASS, "account": account, "phone_id": phone_id}
+    conn.execute(_SQL.lock, values)
+    for row in conn.execute(_SQL.others, values).fetchall():
+        other = int(row["phone_id"])
+        try:
+            leases.block(conn, other, dead=leases.killed_holder(conn, other), patience=patience)
+        except OwnedByAnother:
+            raise OwnedByAnother(_still_runs(conn, number, other)) from None
+    conn.execute(_SQL.note, values)
+
+
+def _still_runs(conn: Connection, number: str, other: int) -> str:
+    holder = leases.owner(conn, other)
+    who = holder.name if holder else "another process"
+    return (
+        f"{number} still runs as phone #{other}, by {who}, which lets go of it within seconds, as it sees that the row "
+        "of that phone is gone or has changed: try again then"
+    )
