@@ -14,6 +14,9 @@ from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import Contended, OwnedByAnother
+from wa_sessions.health.classify import Cause, Encryption
+from wa_sessions.worker import policy
+from wa_sessions.worker.hosts import protocol
 
 NUMBER, OTHER = "77055000000", "77055999999"
 """The first one is that of the fleet's only phone."""
@@ -105,6 +108,61 @@ def test_a_worker_lets_go_of_the_old_row_before_it_begins_with_the_new_one(fleet
             worker.hosts.closes_clients = True
             worker.hosts.close(client)
             await until(fleet.is_run_once)
+
+    run(scenario, fleet)
+
+
+def test_a_session_that_finds_its_row_gone_keeps_the_lease_until_its_socket_is_closed(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It gave the lease back as it had the client dropped, which takes seconds where WhatsApp does not answer."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        old = fleet.phones[0]
+        async with fleet.running(SHARED) as [worker]:
+            pairing = "SELECT 1 FROM wa_sessions.health WHERE state = 'pairing'"
+            await until(lambda: worker.phones == {old.id} and bool(fleet.rows(pairing)))
+            looks = Looks(worker, monkeypatch)
+            looks.held_back = True
+            worker.hosts.closes_clients = False
+            fleet.rows('DELETE FROM public."OrganizationPhone"')
+            [client] = worker.hosts.clients
+            worker.hosts.tell(client, protocol.QrCode(client, "2@code"))
+            await until(lambda: "session given up" in caplog.text)
+            new = made_anew(fleet)
+            looks.held_back = False
+            await until(lambda: has_tried(worker, new))
+            assert worker.phones == {old.id}
+            worker.hosts.closes_clients = True
+            worker.hosts.close(client)
+            await until(fleet.is_run_once)
+
+    run(scenario, fleet)
+
+
+def test_a_session_that_is_set_down_keeps_the_lease_until_its_socket_is_closed(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "MOST_FAULTS", 1)
+    fleet.phones.append(fleet.add())  # a worker whose last phone is set down ends
+    phone = fleet.phones[0]
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == fleet.ids)
+            worker.hosts.closes_clients = False
+            client = worker.hosts.client_of(phone.id)
+            assert client is not None
+            fault = protocol.Undecrypted(client, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
+            worker.hosts.tell(client, fault)
+            await until(lambda: fleet.rows("SELECT 1 FROM wa_sessions.health WHERE state = 'faulted'") != [])
+            later = fleet.begin()
+            looks = Looks(later, monkeypatch)
+            await until(lambda: looks.count >= 2)
+            assert phone.id in worker.phones - later.phones
+            worker.hosts.closes_clients = True
+            worker.hosts.close(client)
+            await until(lambda: phone.id in later.phones)
 
     run(scenario, fleet)
 

@@ -105,7 +105,9 @@ class PhonePolicy:
             self.hosts.drop(self.task.session.client)
 
     async def _let_go(self) -> None:
+        """Give the lease back once no socket is open: whoever has it next opens one at once."""
         try:
+            await self.task.clients_gone()
             await self.release()
         except WaSessionsError as error:
             log.warn(f"not given back yet: {error}", phone=self.task.session.number, event="not_released")

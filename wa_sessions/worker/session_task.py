@@ -1,6 +1,7 @@
 """One phone: event → step → commit → calls. What cannot be written now is kept, in order, until it can."""
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -54,6 +55,7 @@ from wa_sessions.worker.session import (
     lost_by_fault,
 )
 
+CLIENT_TIMEOUT = 8.0  # seconds until a client that was dropped has ended for certain
 STUCK_AFTER = 30.0  # seconds on one event, after which the task is no sign of life
 MOST_KEPT = 10_000  # events that wait for the database
 
@@ -119,7 +121,9 @@ class SessionTask:
         """Return when no client of this task is open any more, though nobody handles its events."""
         if self._clients:
             self._no_clients.clear()
-            await self._no_clients.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLIENT_TIMEOUT):
+                    await self._no_clients.wait()
 
     async def run(self) -> None:
         """Live until the session is finished. Whatever is raised is a fault, after which ``resume`` may go on."""

@@ -35,7 +35,6 @@ from wa_sessions.worker.session_task import SessionTask, Watching
 from wa_sessions.worker.store_guard import StoreGuard
 
 RESERVED = 30.0  # seconds that a phone is kept for the operator who had it released
-CLIENT_TIMEOUT = 8.0  # seconds until a client that was dropped has ended for certain
 LAST_WRITE_TIMEOUT = 1.0  # seconds for what is written last: late entries of the history, then the leases
 
 
@@ -168,9 +167,7 @@ class SessionTasks:
         """The session is over: because it was let go, or the phone is not ours any more, or was set down."""
         if task.lost is not None:
             self._forget(phone_id)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLIENT_TIMEOUT):
-                    await task.clients_gone()
+            await task.clients_gone()
         elif isinstance(lost, PhoneNotFound):  # a row that was gone for a moment is another phone's that came
             self._forget(phone_id)
         elif lost is not None:
