@@ -16,8 +16,9 @@ import psycopg
 import two_servers
 from chaos_laws import Blow
 
-from wa_sessions.actions.engine import changes
-from wa_sessions.actions.repair import clean_sessions
+from wa_sessions.actions.engine.carry_out import make
+from wa_sessions.actions.engine.plan import Scope
+from wa_sessions.actions.repair import repairs
 from wa_sessions.emulator.errors import EmulatorError
 from wa_sessions.errors import DatabaseError, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -197,8 +198,8 @@ class Blows:
         number, peer = random.choice(self._scene.numbers), random.choice(self._scene.everyone)
         with self._blow("operator cleans", None, more=f"{number} of {peer.name}"):
             try:
-                change = clean_sessions.change(peer=peer.phone.number)
-                changes.make(self._scene.stage.opened, change, PhoneRef(number))
+                change = repairs.clean_sessions(peer=peer.phone.number)
+                make(self._scene.stage.opened, change, Scope(PhoneRef(number)))
                 self._scene.count("operator cleans")
             except (WaSessionsError, TimeoutError) as error:
                 self._scene.story.tell(f"not cleaned: {error}")

@@ -26,8 +26,9 @@ import httpx
 from stage import Peer, Peers, Stage, Worker
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
-from wa_sessions.actions.engine import changes
-from wa_sessions.actions.repair import force_close
+from wa_sessions.actions.engine.carry_out import make
+from wa_sessions.actions.engine.plan import Scope
+from wa_sessions.actions.repair import repairs
 from wa_sessions.actions.sessions.send import send_text
 from wa_sessions.db import whatsmeow
 from wa_sessions.emulator import AppStateDamage
@@ -180,7 +181,7 @@ def _play(stage: Stage, worker: Worker, peers: Peers, writers: tuple[Peer, Peer,
         peers.send(bob, CALM, "nobody sends it again")
         pending.wait()
     stage.emulator.replace(stage.devices[REPLACED])
-    changes.make(stage.opened, force_close.change(reason="for the picture"), PhoneRef(LEAVING))
+    make(stage.opened, repairs.force_close(reason="for the picture"), Scope(PhoneRef(LEAVING)))
 
 
 def _storm(worker: Worker, peers: Peers, sender: Peer) -> None:

@@ -31,8 +31,9 @@ from typing import TYPE_CHECKING, Any
 import host_hook
 from stage import MB, Line, Peer, Peers, Process, Role, Stage, Worker, look, look_at_children, machine
 
-from wa_sessions.actions.engine import changes
-from wa_sessions.actions.repair import force_close
+from wa_sessions.actions.engine.carry_out import make
+from wa_sessions.actions.engine.plan import Scope
+from wa_sessions.actions.repair import repairs
 from wa_sessions.actions.repair.restore import restore
 from wa_sessions.actions.sessions.restart import restart
 from wa_sessions.actions.sessions.send import send_text
@@ -458,7 +459,7 @@ class Life:
         self._restart()
 
     def _force_close(self) -> None:
-        changes.make(self._soak.stage.opened, force_close.change(reason="soak"), self._ref)
+        make(self._soak.stage.opened, repairs.force_close(reason="soak"), Scope(self._ref))
         self._soak.stage.emulator.wait_disconnected(self._device)
         self._restart()
 

@@ -23,7 +23,8 @@ from wa_sessions.errors import (
 )
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.engine.changes import Change, Changed
+    from wa_sessions.actions.engine.plan import Changed
+    from wa_sessions.actions.repair.repairs import Repair, Repaired
     from wa_sessions.actions.repair.restore import Restored
     from wa_sessions.actions.sessions.drain import Drained
     from wa_sessions.actions.sessions.move import Moved
@@ -95,7 +96,7 @@ def force_close_session(
     logout: bool = False,
     process_stopped: bool = False,
     database_url: str | None = None,
-) -> "Changed":
+) -> "Repaired":
     """Close a session until ``wa-sessions run`` or ``restart``; blocks until its worker, if any, has done it.
 
     The WebSocket is closed, the counters are cleared, the status is ``disconnected``; ``logout`` also puts all keys
@@ -106,45 +107,47 @@ def force_close_session(
     stopped; UsageError for a phone of the official API; SchemaMissing; PermissionMissing; DatabaseError;
     WaSessionsError where the worker does not answer within 30 s.
     """
-    from wa_sessions.actions.repair import force_close
+    from wa_sessions.actions.repair import repairs
 
-    change = force_close.change(reason=reason, logout=logout)
+    change = repairs.force_close(reason=reason, logout=logout)
     return _make(change, phone_id, process_stopped=process_stopped, database_url=database_url)
 
 
 def clean_app_state(
     phone_id: int, *, with_keys: bool = False, process_stopped: bool = False, database_url: str | None = None
-) -> "Changed":
+) -> "Repaired":
     """Put a phone's app-state versions into quarantine, so that they sync anew; ``with_keys`` the sync keys too.
 
     Raises as ``force_close_session``.
     """
-    from wa_sessions.actions.repair import clean_app_state as action
+    from wa_sessions.actions.repair import repairs
 
-    change = action.change(with_keys=with_keys)
+    change = repairs.clean_app_state(with_keys=with_keys)
     return _make(change, phone_id, process_stopped=process_stopped, database_url=database_url)
 
 
 def clean_sessions(
     phone_id: int, *, peer: str | None = None, process_stopped: bool = False, database_url: str | None = None
-) -> "Changed":
+) -> "Repaired":
     """Put a phone's sessions and sender keys into quarantine: those of one peer (number or LID), or all.
 
     Raises as ``force_close_session``.
     """
-    from wa_sessions.actions.repair import clean_sessions as action
+    from wa_sessions.actions.repair import repairs
 
-    return _make(action.change(peer=peer), phone_id, process_stopped=process_stopped, database_url=database_url)
+    return _make(
+        repairs.clean_sessions(peer=peer), phone_id, process_stopped=process_stopped, database_url=database_url
+    )
 
 
-def reset_status(phone_id: int, status: str, *, force: bool = False, database_url: str | None = None) -> "Changed":
+def reset_status(phone_id: int, status: str, *, force: bool = False, database_url: str | None = None) -> "Repaired":
     """Set a phone's status in the database; ``force`` allows one that the backend is not known to have.
 
     Raises PhoneNotFound; UsageError; OwnedByAnother where a worker runs the phone; PermissionMissing; SchemaMissing.
     """
-    from wa_sessions.actions.repair import reset_status as action
+    from wa_sessions.actions.repair import repairs
 
-    return _make(action.change(status, force=force), phone_id, process_stopped=False, database_url=database_url)
+    return _make(repairs.reset_status(status, force=force), phone_id, process_stopped=False, database_url=database_url)
 
 
 def restore_operation(
@@ -215,13 +218,14 @@ def move_phone(phone_id: int, worker: str, *, timeout: float = 30.0, database_ur
         return move(opened, PhoneRef(phone_id=phone_id), worker, timeout=timeout)
 
 
-def _make(change: "Change", phone_id: int, *, process_stopped: bool, database_url: str | None) -> "Changed":
+def _make(change: "Repair", phone_id: int, *, process_stopped: bool, database_url: str | None) -> "Repaired":
     from wa_sessions.actions.connection import open_database
-    from wa_sessions.actions.engine.changes import make
+    from wa_sessions.actions.engine.carry_out import make
+    from wa_sessions.actions.engine.plan import Scope
     from wa_sessions.keys.phone_ref import PhoneRef
 
     with open_database(database_url) as opened:
-        return make(opened, change, PhoneRef(phone_id=phone_id), process_stopped=process_stopped)
+        return make(opened, change, Scope(PhoneRef(phone_id=phone_id)), process_stopped=process_stopped)
 
 
 def _on_thread(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -247,7 +251,7 @@ adrain_worker = _on_thread(drain_worker)
 amove_phone = _on_thread(move_phone)
 
 _LAZY = {
-    "Changed": "wa_sessions.actions.engine.changes",
+    "Changed": "wa_sessions.actions.engine.plan",
     "Drained": "wa_sessions.actions.sessions.drain",
     "Moved": "wa_sessions.actions.sessions.move",
     "Restored": "wa_sessions.actions.repair.restore",

@@ -10,7 +10,7 @@ import pytest
 from support.requests import await_request
 
 import wa_sessions
-from wa_sessions.actions.engine import changes
+from wa_sessions.actions import ownership
 from wa_sessions.db import backend, commands, phones, workers
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError
@@ -115,7 +115,7 @@ def test_the_error_of_a_worker_keeps_its_kind(database: Database, phone_id: int,
 def test_a_worker_that_is_silent(
     database: Database, phone_id: int, worker: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr(ownership, "ANSWER_TIMEOUT", 0.3)
     with pytest.raises(WaSessionsError, match=r"elsewhere/4242.*withdrawn.*its log"):
         wa_sessions.force_close_session(phone_id)
     with database.transaction() as conn:

@@ -12,8 +12,9 @@ from support.corpus import BUFFERS, LOGGED_OUT, PAIRED, PENDING, SEVENTH, SEVENT
 from support.fleet import Fleet
 
 from wa_sessions.actions.connection import open_target
-from wa_sessions.actions.engine import changes
-from wa_sessions.actions.repair import clean_sessions
+from wa_sessions.actions.engine import carry_out
+from wa_sessions.actions.engine.plan import Scope
+from wa_sessions.actions.repair.repairs import clean_sessions
 from wa_sessions.db import leases
 from wa_sessions.db.settings import Target
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -254,9 +255,9 @@ def test_two_operators_at_once_take_each_key_once(fleet: Fleet, target: Target, 
 
     def clean() -> None:
         with open_target(target) as opened:
-            planned = changes.plan(opened, clean_sessions.change(), who, process_stopped=True)
+            planned = carry_out.plan(opened, clean_sessions(), Scope(who), process_stopped=True)
             start.wait()
-            done.append(changes.carry_out(opened, planned))
+            done.append(carry_out.carry_out(opened, planned))
 
     rows = len(fleet.keys())
     threads = [threading.Thread(target=clean) for _ in range(3)]
@@ -277,7 +278,7 @@ def test_two_operators_at_once_take_each_key_once(fleet: Fleet, target: Target, 
 
 
 def test_many_phones_are_changed_in_batches_under_one_operation(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changes, "MOST_PHONES", 2)
+    monkeypatch.setattr(carry_out, "MOST_PHONES", 2)
     planned = fleet.json("force-close", "all", "--logout", "--dry-run", "--process-stopped")
     assert len(planned["phones"]) == 6
     done = fleet.json("force-close", "all", "--logout", "--yes", "--process-stopped")
@@ -288,7 +289,7 @@ def test_many_phones_are_changed_in_batches_under_one_operation(fleet: Fleet, mo
     [listed] = fleet.json("operations")["operations"]
     assert (listed["operation"], listed["keys"], len(listed["phones"])) == (done["operation"], done["quarantined"], 6)
     assert fleet.json("operations", BUFFERS)["operations"] == fleet.json("operations", "--org", "7")["operations"]
-    monkeypatch.setattr(changes, "MOST_KEYS", 1)
+    monkeypatch.setattr(carry_out, "MOST_KEYS", 1)
     fleet.json("restore", done["operation"])
     assert fleet.json("clean-app-state", "all", "--yes", "--process-stopped")["quarantined"] > 5
 
@@ -410,7 +411,7 @@ def test_a_phone_that_cannot_be_changed_does_not_hold_the_others(fleet: Fleet) -
         holder.execute("SELECT pg_advisory_lock(%s::int, 3)", (leases.LOCK_CLASS,))
         ended = fleet("clean-app-state", "all", "--process-stopped", "--yes", "--json")
     assert ended.code == 1
-    assert "1 of 5 phones were not changed" in ended.err
+    assert "1 of 5 phones stay as they are" in ended.err
     done = json.loads(ended.out)
     assert [one["phone"] for one in done["failed"]] == [PAIRED]
     assert (len(done["phones"]), done["quarantined"]) == (4, fleet.quarantined(done["operation"]))

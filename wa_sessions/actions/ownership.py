@@ -24,6 +24,8 @@ from wa_sessions.keys.phone_ref import PhoneRef
 if TYPE_CHECKING:
     from wa_sessions.db.commands import NotAnswered
 
+ANSWER_TIMEOUT = 30.0  # seconds for a worker to close its WebSocket and write everything down
+
 _BY_CODE: dict[int, type[WaSessionsError]] = {
     ExitCode.USAGE: UsageError,
     ExitCode.NO_SUCH_PHONE: PhoneNotFound,
@@ -55,7 +57,9 @@ def live_owners(conn: Connection) -> dict[int, WorkerInfo]:
     return {id_: owner for id_, owner in leases.owners(conn).items() if not owner.was_killed}
 
 
-def ask(opened: Opened, phone: Phone, owner: WorkerInfo, verb: str, timeout: float, **arguments: Any) -> dict[str, Any]:
+def ask(
+    opened: Opened, phone: Phone, owner: WorkerInfo, verb: str, timeout: float | None = None, **arguments: Any
+) -> dict[str, Any]:
     """Have the owner do something and wait for its answer; its error is raised here with its own exit code."""
     from wa_sessions.db import commands
 
@@ -63,7 +67,7 @@ def ask(opened: Opened, phone: Phone, owner: WorkerInfo, verb: str, timeout: flo
         with opened.database.transaction() as conn:
             request = commands.ask(conn, phone.id, owner.worker_id, verb, arguments, operator())
         try:
-            answer = commands.wait(waiting, request, timeout, gone=lambda: owner.was_killed)
+            answer = commands.wait(waiting, request, timeout or ANSWER_TIMEOUT, gone=lambda: owner.was_killed)
         except commands.NotAnswered as silence:
             raise WaSessionsError(_silent(silence, phone, owner)) from None
         except KeyboardInterrupt:

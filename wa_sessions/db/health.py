@@ -1,15 +1,17 @@
 """Counters, undecryptable messages and history of each phone."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from wa_sessions.db.gateway import Connection
+from wa_sessions.db.phones import Phone
 from wa_sessions.db.sql import queries
+from wa_sessions.health.reconnect import State
 
 _SQL = queries("health")
 
@@ -91,6 +93,24 @@ def load_all(conn: Connection) -> dict[int, HealthRow]:
 def save(conn: Connection, row: HealthRow) -> None:
     """Write a phone's counters."""
     conn.execute(_SQL.save, asdict(row) | {"counted_senders": list(row.counted_senders)})
+
+
+def clear_counters(conn: Connection, phone: Phone, state: State, detail: str) -> None:
+    """Set both counters of a phone that no worker runs to 0, and note what became of its session."""
+    now = datetime.now(UTC)
+    blank = HealthRow(phone.id, phone.organization_id, 0, 0, (), None, None, 0, 0, state.value, None, now, None, None)
+    row = replace(
+        load(conn, phone.id) or blank,
+        bad_mac_errors=0,
+        bad_decrypt_errors=0,
+        counted_senders=(),
+        state=state.value,
+        state_detail=detail,
+        state_since=now,
+        retry_at=None,
+        closing=None,
+    )
+    save(conn, row)
 
 
 def pending_messages(conn: Connection, phone_id: int) -> list[MessageRow]:

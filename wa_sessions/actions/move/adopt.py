@@ -6,13 +6,12 @@ import secrets
 from collections.abc import Iterable
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.engine.changes import Progress
+from wa_sessions.actions.engine.plan import Progress
 from wa_sessions.actions.move.takeover import Moved, MovedPhone, Refused, each
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off
 from wa_sessions.actions.sessions.run import STORE_VARIABLE
-from wa_sessions.actions.watch import counters
 from wa_sessions.db import health, leases, phones, quarantine, rights, settings, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import ADOPT
@@ -149,7 +148,7 @@ def _adopt(
     device = converted.phone.device.jid
     phones.assign(conn, opened.backend, phone, "neonize")
     phones.set_status(conn, opened.backend, phone.id, Status.DISCONNECTED.value, qr_code=None, phone_jid=device)
-    counters.clear(conn, phone, State.IDLE, "taken over from the Node backend")
+    health.clear_counters(conn, phone, State.IDLE, "taken over from the Node backend")
     ours = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
     detail = {"actor": operator(), "reason": reason, "keys": taken.quarantined, "device": device}
     if takeover.store_version(conn) is not None:

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.engine.changes import ANSWER_TIMEOUT
 from wa_sessions.actions.move.backup import BackedUp, place_of, written
 from wa_sessions.actions.node_process import NodeProcess, refuse_running, while_stopped
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owner
-from wa_sessions.actions.watch import counters
 from wa_sessions.db import health, leases, phones, quarantine, rights, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
@@ -94,7 +92,7 @@ def _leave(
     """Have its worker let the phone go, take its keys and make the file; only once that is there they are gone."""
     whole = False
     if owner:
-        ask(opened, phone, owner, "release", ANSWER_TIMEOUT, reason=reason)
+        ask(opened, phone, owner, "release", reason=reason)
     try:
         with opened.database.transaction() as conn:
             if not stopped:
@@ -154,7 +152,7 @@ def _let_go(
         for store in STORES
     )
     phones.set_status(conn, opened.backend, phone.id, status, qr_code=None)
-    counters.clear(conn, phone, State.IDLE, f"exported to {file.name}")
+    health.clear_counters(conn, phone, State.IDLE, f"exported to {file.name}")
     leases.reserve(conn, phone.id)  # a worker that shares all phones would show a QR
     detail = {
         "actor": operator(),

@@ -6,12 +6,11 @@ from collections import Counter
 from typing import Literal
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.engine.changes import ANSWER_TIMEOUT, Progress
+from wa_sessions.actions.engine.plan import Progress
 from wa_sessions.actions.move.takeover import Moved, MovedPhone, Refused, each
 from wa_sessions.actions.node_process import NodeProcess
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners
-from wa_sessions.actions.watch import counters
 from wa_sessions.db import auth_keys, health, phones, quarantine, rights, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
@@ -59,7 +58,7 @@ def give_back(
                 conn.rollback()
             if owner is None or dry_run:
                 return seen
-            ask(opened, phone, owner, "release", ANSWER_TIMEOUT, reason=reason)
+            ask(opened, phone, owner, "release", reason=reason)
         try:
             with opened.database.transaction() as conn:
                 return _give_back(conn, opened, phone, major, reason, operation, owned=False)
@@ -147,7 +146,7 @@ def _give_back(
     phones.set_status(
         conn, opened.backend, phone.id, Status.DISCONNECTED.value, qr_code=None, phone_jid=ours.device.jid
     )
-    counters.clear(conn, phone, State.IDLE, reason)
+    health.clear_counters(conn, phone, State.IDLE, reason)
     theirs = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
     detail = {
         "actor": operator(),

@@ -15,7 +15,6 @@ from wa_sessions.actions.move.takeover import Moved, MovedPhone, Refused
 from wa_sessions.actions.node_process import NodeProcess, refuse_running, while_stopped
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off
-from wa_sessions.actions.watch import counters
 from wa_sessions.db import health, phones, quarantine, restoring_file, rights, takeover
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import IMPORT
@@ -202,7 +201,7 @@ def _bring_in(
     made.put(conn)
     phones.assign(conn, opened.backend, phone, target)
     phones.set_status(conn, opened.backend, phone.id, status, qr_code=None, phone_jid=made.jid)
-    counters.clear(conn, phone, State.IDLE, f"imported from {file}")
+    health.clear_counters(conn, phone, State.IDLE, f"imported from {file}")
     ours = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
     detail = {
         "actor": operator(),

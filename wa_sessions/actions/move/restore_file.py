@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.engine.changes import Progress
+from wa_sessions.actions.engine.plan import Progress
 from wa_sessions.actions.move.backup_contents import Contents, Saved, contents, read_again
 from wa_sessions.actions.node_process import NodeProcess, refuse_running, while_stopped
 from wa_sessions.actions.operator import operator

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.engine.changes import Progress
+from wa_sessions.actions.engine.plan import Progress
 from wa_sessions.actions.node_process import NodeProcess, while_stopped
 from wa_sessions.actions.operator import operator
 from wa_sessions.db import phones, quarantine, takeover

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.engine.changes import Progress
+from wa_sessions.actions.engine.plan import Progress
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.sessions import workers
 from wa_sessions.db import migrate, operations, phones, rights

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.engine.changes import ANSWER_TIMEOUT, MOST_PHONES, Progress
+from wa_sessions.actions.engine.carry_out import MOST_PHONES
+from wa_sessions.actions.engine.plan import Progress
 from wa_sessions.actions.move.takeover import refuse_exported, sides, unmake
 from wa_sessions.actions.node_process import NodeProcess, refuse_running, while_stopped
 from wa_sessions.actions.operator import operator
@@ -274,7 +275,7 @@ def _ours(conn: Connection, opened: Opened, look: _Look, part: OperationPhone, r
 
 def _by_worker(opened: Opened, look: _Look, part: OperationPhone, room: str | None) -> list[RestoredPhone]:
     phone, owner = look.phones[part.phone_id], look.owners[part.phone_id]
-    answer = ask(opened, phone, owner, "restore", ANSWER_TIMEOUT, operation=look.done.id, overwrite=room)
+    answer = ask(opened, phone, owner, "restore", operation=look.done.id, overwrite=room)
     if answer["already"]:
         return []
     counts, overwritten, status = dict(answer["counts"]), int(answer["overwritten"]), str(answer["status"])

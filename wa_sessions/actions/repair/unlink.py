@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.engine.changes import Progress
+from wa_sessions.actions.engine.plan import Progress
 from wa_sessions.actions.operator import operator
 from wa_sessions.db import health, operations, rights, settings, takeover, unlinking, whatsmeow
 from wa_sessions.db.gateway import Connection

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.engine.changes import ANSWER_TIMEOUT
 from wa_sessions.actions.node_process import running_in_node
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import alone, ask, find
@@ -49,7 +48,7 @@ def assign(
     if found.connection_type == connection_type:
         return Assigned(found, connection_type, connection_type, None)
     if owner is not None:
-        ask(opened, found, owner, "release", ANSWER_TIMEOUT, reason=f"assigned to {connection_type}")
+        ask(opened, found, owner, "release", reason=f"assigned to {connection_type}")
     with alone(opened, found.id) as (conn, current):
         if connection_type == "neonize":
             phones.require_alone(conn, opened.backend, current)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.ownership import alone, ask, find, require_neonize, require_owner
 from wa_sessions.actions.sessions.workers import read, takers
-from wa_sessions.actions.watch import counters
 from wa_sessions.db import health, leases, whatsmeow
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import WaSessionsError
@@ -46,7 +45,7 @@ def _given_to_workers(opened: Opened, phone: Phone) -> bool | None:
             return None
         able = bool(takers(phone, read(conn)))
     with alone(opened, phone.id) as (conn, current):
-        counters.clear(conn, current, State.IDLE, "to be run again")
+        health.clear_counters(conn, current, State.IDLE, "to be run again")
         pairing = not whatsmeow.device_of(conn, current.number)
     if not able:
         raise WaSessionsError(f"{phone.number} may be run again, but no worker does: wa-sessions run {phone.number}")

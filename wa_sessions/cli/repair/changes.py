@@ -1,10 +1,11 @@
 """``clean-app-state``, ``clean-sessions``, ``force-close``, ``reset-status`` and ``remove``: what changes phones."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wa_sessions.cli import terminal
+from wa_sessions.cli.changing import How, RepairView, perform
 from wa_sessions.cli.options import (
     DatabaseUrl,
     DryRun,
@@ -23,8 +24,12 @@ from wa_sessions.cli.options import (
     one_organization,
     phone_or_all,
 )
-from wa_sessions.cli.repair.changing import How, perform
 from wa_sessions.errors import UsageError
+
+if TYPE_CHECKING:
+    from wa_sessions.actions.connection import Opened
+    from wa_sessions.actions.repair.repairs import Repair
+    from wa_sessions.keys.phone_ref import PhoneRef
 
 
 def clean_app_state(
@@ -53,9 +58,9 @@ def clean_app_state(
 
     JSON: `operation` (null where nothing was taken), `matched` (rows selected before), `quarantined`, `left` (selected
     rows that are still there), `by_type`, `dry_run`, `undo` (the command), `phones` (for each `phone_id`, `phone`,
-    `organization_id`, `status`, `matched`, `quarantined`, `left`, `by_type`, `worker_id`), `failed` (`phone`, `error`);
-    for one phone its fields stand beside these too. Of many phones those that cannot be changed are left as they are,
-    and the exit code is 1.
+    `organization_id`, `status`, `matched`, `quarantined`, `left`, `by_type`, `worker_id`), `failed` (`phone_id`,
+    `phone`, `error`); for one phone its fields stand beside these too. Of many phones those that cannot be changed are
+    left as they are, and the exit code is 1.
 
     Exit: 0 (also where there was nothing to take), 1 (no schema, a right is missing, the stop command failed or hung,
     or the start command did, after the result; no answer from the worker in 30 s), 2 (two organizations, a `waba`
@@ -64,16 +69,16 @@ def clean_app_state(
     Replaces: `node scripts/clean-app-state.js <number> <orgId>`, which took the sync keys too.
     """
     from wa_sessions.actions.node_process import NodeProcess
-    from wa_sessions.actions.repair import clean_app_state as action
+    from wa_sessions.actions.repair import repairs
 
     how = How(
         dry_run, yes, chosen(output, json=json), NodeProcess.configured(stop_command, start_command), process_stopped
     )
-    change = action.change(with_keys=with_keys, **_because(reason))
+    change = repairs.clean_app_state(with_keys=with_keys, **_because(reason))
     if with_keys:
-        terminal.say(action.KEYS_WARNING)
+        terminal.say(repairs.KEYS_WARNING)
     with terminal.opened(database_url) as opened:
-        perform(opened, change, phone_or_all(phone), one_organization(organization, org), how)
+        _repair(opened, change, phone_or_all(phone), one_organization(organization, org), how)
 
 
 def clean_sessions(
@@ -111,18 +116,18 @@ def clean_sessions(
     'sender-key-%'`.
     """
     from wa_sessions.actions.node_process import NodeProcess
-    from wa_sessions.actions.repair import clean_sessions as action
+    from wa_sessions.actions.repair import repairs
 
     if peer is not None and recipe:
         raise UsageError("--peer and --recipe exclude each other: pre-keys belong to no peer")
     how = How(
         dry_run, yes, chosen(output, json=json), NodeProcess.configured(stop_command, start_command), process_stopped
     )
-    change = action.change(peer=peer, recipe=recipe, **_because(reason))
+    change = repairs.clean_sessions(peer=peer, recipe=recipe, **_because(reason))
     if peer is None:
-        terminal.say(action.RECIPE_WARNING if recipe else action.BROAD_WARNING)
+        terminal.say(repairs.RECIPE_WARNING if recipe else repairs.BROAD_WARNING)
     with terminal.opened(database_url) as opened:
-        perform(opened, change, phone_or_all(phone), one_organization(organization, org), how)
+        _repair(opened, change, phone_or_all(phone), one_organization(organization, org), how)
 
 
 def force_close(
@@ -157,14 +162,14 @@ def force_close(
     'logged_out' WHERE "phoneJid" LIKE '<number>%'` (with `--logout`), and `forceCloseSession`.
     """
     from wa_sessions.actions.node_process import NodeProcess
-    from wa_sessions.actions.repair import force_close as action
+    from wa_sessions.actions.repair import repairs
 
     how = How(
         dry_run, yes, chosen(output, json=json), NodeProcess.configured(stop_command, start_command), process_stopped
     )
-    change = action.change(logout=logout, **_because(reason))
+    change = repairs.force_close(logout=logout, **_because(reason))
     with terminal.opened(database_url) as opened:
-        perform(opened, change, phone_or_all(phone), org, how)
+        _repair(opened, change, phone_or_all(phone), org, how)
 
 
 def reset_status(
@@ -194,12 +199,12 @@ def reset_status(
 
     Replaces: `UPDATE "OrganizationPhone" SET status = … WHERE "phoneJid" LIKE '<number>%'`.
     """
-    from wa_sessions.actions.repair import reset_status as action
+    from wa_sessions.actions.repair import repairs
 
     how = How(dry_run, yes, chosen(output, json=json))
-    change = action.change(status, force=force, **_because(reason))
+    change = repairs.reset_status(status, force=force, **_because(reason))
     with terminal.opened(database_url) as opened:
-        perform(opened, change, phone_or_all(phone), org, how)
+        _repair(opened, change, phone_or_all(phone), org, how)
 
 
 def remove(
@@ -225,17 +230,23 @@ def remove(
 
     Replaces: `DELETE FROM "OrganizationPhone"` by hand.
     """
-    from wa_sessions.actions.sessions import remove as action
+    from wa_sessions.actions.repair import repairs
 
     how = How(dry_run, yes, chosen(output, json=json))
-    change = action.change(**_because(reason))
+    change = repairs.remove(**_because(reason))
     with terminal.opened(database_url) as opened:
-        perform(opened, change, phone_or_all(phone), org, how)
+        _repair(opened, change, phone_or_all(phone), org, how)
+
+
+def _repair(opened: "Opened", change: "Repair", who: "PhoneRef | None", organization: int | None, how: How) -> None:
+    from wa_sessions.actions.engine.plan import Scope
+
+    perform(opened, change, Scope(who, organization), how, RepairView(change))
 
 
 def _because(reason: str | None) -> dict[str, str]:
     """The reason that was given, for a function that has a default one."""
-    from wa_sessions.actions.engine.changes import LONGEST_REASON
+    from wa_sessions.actions.repair.repairs import LONGEST_REASON
 
     text = " ".join((reason or "").split())[:LONGEST_REASON]
     return {"reason": text} if text else {}

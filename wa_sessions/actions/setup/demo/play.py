@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from wa_sessions.actions.connection import Opened, open_target
-from wa_sessions.actions.engine import changes
-from wa_sessions.actions.repair import force_close
+from wa_sessions.actions.engine.carry_out import make
+from wa_sessions.actions.engine.plan import Scope
+from wa_sessions.actions.repair import repairs
 from wa_sessions.actions.sessions.add import add_phone
 from wa_sessions.actions.sessions.send import send_text
 from wa_sessions.actions.setup.demo.handler import ORDER
@@ -239,7 +240,7 @@ def _take_over(play: _Play) -> None:
 
 def _force_close(play: _Play) -> None:
     play.from_here()
-    changes.make(play.opened, force_close.change(reason="end of the demo"), PhoneRef(ALICE))
+    make(play.opened, repairs.force_close(reason="end of the demo"), Scope(PhoneRef(ALICE)))
     play.emulator.wait_disconnected(play.devices[ALICE], PATIENCE)
     play.check(ALICE, status="disconnected", state="force_closed")
     play.check(BOB, status="connected", bad_mac_errors=0)

@@ -11,10 +11,9 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.engine.changes import Plan
+from wa_sessions.actions.repair.repairs import RepairPlan
 from wa_sessions.actions.watch import top as action
 from wa_sessions.actions.watch.top import Row
-from wa_sessions.cli.repair.changing import question
 from wa_sessions.cli.watch.top import deeds
 from wa_sessions.cli.watch.top.background import Background
 from wa_sessions.cli.watch.top.dialogs import Confirm, Help
@@ -111,9 +110,11 @@ class TopApp(App[None]):
                 self._refused,
             )
 
-    def _ask_to_close(self, phone: str, planned: Plan) -> None:
+    def _ask_to_close(self, phone: str, planned: RepairPlan) -> None:
         self._say("")
-        self._confirm(question(planned), f"force-close of {phone}", partial(deeds.close, self._opened, planned))
+        self._confirm(
+            deeds.CLOSING.question(planned), f"force-close of {phone}", partial(deeds.close, self._opened, planned)
+        )
 
     def _confirm(self, asked: str, name: str, order: "partial[str]") -> None:
         def answered(yes: bool | None) -> None:  # noqa: FBT001  # textual calls it

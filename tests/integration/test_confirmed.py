@@ -1,0 +1,220 @@
+"""What was confirmed is what is changed, for every verb, or nothing is, whatever happens before the answer."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.corpus import SEVENTH, SEVENTH_PAIRED
+from support.fleet import Answer, Fleet
+from support.saved import Key
+
+from wa_sessions.cli import terminal
+from wa_sessions.keys.whatsmeow_tables import TABLES
+
+ADDED = ("77059000001", "77059000002", "77059000003")
+STOPPED = "--process-stopped"
+_NUMBER = "split_part(split_part({}, '@', 1), ':', 1)"
+_TABLES = {
+    'public."OrganizationPhone"': _NUMBER.format('"phoneJid"'),
+    "public.baileys_auth": '"phoneJid"',
+    **{f"whatsmeow.{table.name}": _NUMBER.format(f'"{table.owner}"') for table in reversed(TABLES)},
+}
+"""Where a phone's rows are, parents first, and its number in each."""
+
+
+def _rows(fleet: Fleet, number: str) -> dict[str, list[dict[str, Any]]]:
+    """All rows of a phone, whole."""
+    return {
+        table: [
+            found["row"]
+            for found in fleet.sql(f"SELECT to_jsonb(t) AS row FROM {table} AS t WHERE {of} = %s ORDER BY 1", number)
+        ]
+        for table, of in _TABLES.items()
+    }
+
+
+def _delete(fleet: Fleet, number: str) -> None:
+    for table, of in reversed(_TABLES.items()):
+        fleet.sql(f"DELETE FROM {table} WHERE {of} = %s", number)
+
+
+def _insert(fleet: Fleet, rows: dict[str, list[dict[str, Any]]]) -> None:
+    for table, found in rows.items():
+        statement = f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, %s::jsonb)"
+        fleet.sql(statement, json.dumps(found))
+
+
+def _numbers(fleet: Fleet) -> set[str]:
+    rows = fleet.sql(f"""SELECT {_NUMBER.format('"phoneJid"')} AS number FROM public."OrganizationPhone" """)
+    return {row["number"] for row in rows}
+
+
+@dataclass
+class Question:
+    """Stands where an operator is asked: something happens to phones, and the answer is yes."""
+
+    fleet: Fleet
+    happens: Callable[[], None]
+    asked: list[str] = field(default_factory=list)
+    before: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, question: str, *_count: int, yes: bool) -> None:
+        assert not yes
+        self.asked.append(question)
+        self.happens()
+        self.before = self.state()
+
+    def state(self) -> dict[str, Any]:
+        return {number: _rows(self.fleet, number) for number in _numbers(self.fleet)}
+
+    def changed(self) -> set[str]:
+        after = self.state()
+        numbers = self.before.keys() | after.keys()
+        return {number for number in numbers if self.before.get(number) != after.get(number)}
+
+
+Asking = Callable[[Callable[[], None]], Question]
+
+
+@pytest.fixture
+def asked(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Asking:
+    def asking(happens: Callable[[], None]) -> Question:
+        question = Question(fleet, happens)
+        monkeypatch.setattr(terminal, "confirm", question)
+        monkeypatch.setattr(terminal, "confirm_count", question)
+        return question
+
+    return asking
+
+
+def _adopted(fleet: Fleet) -> None:
+    fleet("adopt", "all", STOPPED, "--yes")
+
+
+def _closed(fleet: Fleet) -> str:
+    return str(fleet.json("force-close", "all", "--logout", STOPPED, "--yes")["operation"])
+
+
+def _saved(fleet: Fleet, folder: Path) -> str:
+    file = str(folder / "saved.age")
+    fleet.json("backup", "all", file)
+    return file
+
+
+def _words(fleet: Fleet, verb: str, folder: Path) -> tuple[str, ...]:
+    """The command for all phones that it can be for, and what has to be there for it."""
+    match verb:
+        case "clean-app-state" | "clean-sessions":
+            return verb, "all", STOPPED
+        case "force-close":
+            return verb, "all", "--logout", STOPPED
+        case "reset-status":
+            return verb, "all", "loading"
+        case "remove":
+            for number in ADDED:
+                fleet.json("add", number, "--org", "5")
+            return verb, "all", "--org", "5"
+        case "adopt":
+            return verb, "all", STOPPED
+        case "return":
+            _adopted(fleet)
+            return verb, "all"
+        case "restore":
+            return verb, _closed(fleet), "--overwrite", STOPPED
+        case _:
+            return "restore", "--file", _saved(fleet, folder), "--overwrite", STOPPED
+
+
+MANY = (
+    "clean-app-state",
+    "clean-sessions",
+    "force-close",
+    "reset-status",
+    "remove",
+)
+
+
+HAPPENINGS = ("removed", "assigned", "moved", "added")
+
+
+def _happen(fleet: Fleet, number: str, happening: str, rows: dict[str, list[dict[str, Any]]]) -> None:
+    of = f"{_NUMBER.format(chr(34) + 'phoneJid' + chr(34))} = %s"
+    other = """CASE "connectionType" WHEN 'baileys' THEN 'neonize' ELSE 'baileys' END"""
+    match happening:
+        case "removed":
+            _delete(fleet, number)
+        case "added":
+            _insert(fleet, rows)
+        case "assigned":
+            fleet.sql(f'UPDATE public."OrganizationPhone" SET "connectionType" = {other} WHERE {of}', number)
+        case "moved":
+            fleet.sql(f'UPDATE public."OrganizationPhone" SET "organizationId" = 8 WHERE {of}', number)
+            fleet.sql('UPDATE public.baileys_auth SET "organizationId" = 8 WHERE "phoneJid" = %s', number)
+        case "used":
+            fleet.sql("UPDATE whatsmeow.whatsmeow_sessions SET session = session || ' '::bytea")
+            another = (
+                """SELECT value FROM public.baileys_auth WHERE "phoneJid" = %s AND key LIKE 'session-%%' LIMIT 1"""
+            )
+            mine = """"phoneJid" = %s AND key LIKE 'session-%%'"""
+            used = f"UPDATE public.baileys_auth SET value = ({another}) WHERE {mine}"
+            fleet.sql(used, number, number)
+
+
+def _named(answer: Answer) -> set[str]:
+    """Those whom a dry run names, which is what is asked about."""
+    return {phone["phone"] for phone in json.loads(answer.out)["phones"]}
+
+
+@pytest.mark.parametrize("verb", MANY)
+def test_many_phones(fleet: Fleet, key: Key, tmp_path: Path, verb: str, asked: Asking) -> None:
+    words = _words(fleet, verb, tmp_path)
+    number = ADDED[0] if verb == "remove" else SEVENTH_PAIRED
+    rows = _rows(fleet, number)
+    for happening in HAPPENINGS[:-1] if verb.startswith("restore") else HAPPENINGS:
+        if happening == "added":
+            _delete(fleet, number)
+        assert (number in _named(fleet(*words, "--dry-run", "--json"))) == (happening != "added")
+        question = asked(partial(_happen, fleet, number, happening, rows))
+        answer = fleet(*words)
+        assert (answer.code, question.changed(), len(question.asked)) == (1, set(), 1), (happening, answer)
+        assert number in answer.err, (happening, answer)
+        _delete(fleet, number)
+        _insert(fleet, rows)
+    confirmed = _named(fleet(*words, "--dry-run", "--json"))
+    question = asked(lambda: None)
+    answer = fleet(*words)
+    assert (question.changed(), len(question.asked)) == (confirmed, 1), answer
+
+
+ONE = {
+    "clean-app-state": (SEVENTH, STOPPED),
+    "clean-sessions": (SEVENTH, STOPPED),
+    "force-close": (SEVENTH, "--logout", STOPPED),
+    "reset-status": (SEVENTH, "loading"),
+}
+CONVERTED = ("adopt", "return")
+
+
+@pytest.mark.parametrize("verb", ONE)
+def test_one_phone(fleet: Fleet, key: Key, tmp_path: Path, verb: str, asked: Asking) -> None:
+    file = str(tmp_path / "phone.age")
+    if verb == "return":
+        fleet.json("adopt", SEVENTH, STOPPED, "--yes")
+    if verb == "import":
+        fleet.json("export", SEVENTH, file, STOPPED, "--yes")
+    words = (verb, *(word.format(file=file) for word in ONE[verb]))
+    rows = _rows(fleet, SEVENTH)
+    for happening in (*HAPPENINGS[:-1], *(("used",) if verb in CONVERTED else ())):
+        question = asked(partial(_happen, fleet, SEVENTH, happening, rows))
+        answer = fleet(*words)
+        assert (answer.code != 0, question.changed(), len(question.asked)) == (True, set(), 1), (happening, answer)
+        assert SEVENTH in answer.err, (happening, answer)
+        _delete(fleet, SEVENTH)
+        _insert(fleet, rows)
+    question = asked(lambda: None)
+    answer = fleet(*words)
+    assert (answer.code, question.changed()) == (0, {SEVENTH}), answer
