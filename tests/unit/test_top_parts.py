@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from support.watched import WORKER
 
+from wa_sessions.actions.watch.advice import next_step
 from wa_sessions.actions.watch.sessions import Session, Standing
 from wa_sessions.actions.watch.stats import Watch, judge
 from wa_sessions.actions.watch.top import MINUTES, Row
@@ -182,7 +184,18 @@ def test_a_line_above_the_table_is_as_wide_as_it(fleet: list[Row], width: int) -
     lines = [summary(fleet, NOW, width), errors_line(fleet, "by health", width)]
     lines += [headline(one, NOW, width) for one in fleet]
     assert {cell_len(line.plain) for line in lines} == {width}
-    assert all(details(one, NOW).plain.count("\n") == 2 for one in fleet)
+
+
+@settings(max_examples=30)
+@given(rows, st.integers(50, 240))
+def test_what_to_do_is_seen_whole_and_a_command_stands_on_one_line(fleet: list[Row], width: int) -> None:
+    for one in fleet:
+        title, *lines = details(one, NOW, width).plain.split("\n")
+        assert cell_len(title) <= width, "a name gives way to what is to be done"
+        advice = next_step(one.stats) or ""
+        assert " ".join(advice.split()) in " ".join(" ".join(lines).split())
+        for command in re.findall(r"wa-sessions [^,;:)]+", advice):
+            assert any(command.strip() in line for line in lines), (command, lines)
 
 
 def test_what_waits_for_a_handler_is_seen_at_any_width() -> None:
@@ -190,7 +203,7 @@ def test_what_waits_for_a_handler_is_seen_at_any_width() -> None:
     fleet = [late, with_inbox(FLEET[1], 1, 0, 2.0), *FLEET[2:]]
     assert "inbox 13/3 6m" in errors_line(fleet, "by health", 80).plain
     assert "inbox" not in errors_line(FLEET, "by health", 80).plain
-    assert "inbox: 12 wait for a handler, the oldest for 6m; 3 set aside" in details(late, NOW).plain
+    assert "inbox: 12 wait for a handler, the oldest for 6m; 3 set aside" in details(late, NOW, 80).plain
     shown = columns(fleet, 100)
     [at] = [number for number, column in enumerate(shown) if column.title == "INBOX"]
     drawn = [cells(one, shown, Moment(NOW, 9))[at] for one in fleet]

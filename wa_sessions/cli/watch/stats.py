@@ -293,9 +293,9 @@ def _of_group(reason: str, found: "list[SessionErrorStats]") -> str:
     return f"{who}: {reason}" + (f": {command[0]}" if command and command[0] not in reason else "")
 
 
-def wrapped(text: str) -> list[str]:
-    """Lines that fit; commands in the text stay whole, so that they can be copied."""
+def wrapped(text: str, width: int | None = None) -> list[str]:
+    """Lines that fit, into the terminal if nothing else is said; commands stay whole, so that they can be copied."""
     whole = _COMMAND.sub(lambda command: command[0].replace(" ", _HARD_SPACE), terminal.plain(text))
-    width = terminal.width()
+    width = width or terminal.width()
     lines = textwrap.wrap(whole, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
     return [line.replace(_HARD_SPACE, " ") for line in lines]

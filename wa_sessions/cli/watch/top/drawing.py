@@ -15,7 +15,7 @@ from wa_sessions.actions.watch.top import MINUTES, Row
 from wa_sessions.cli import terminal
 from wa_sessions.cli.table import cut
 from wa_sessions.cli.times import short, when
-from wa_sessions.cli.watch.stats import KINDS, doing, inbox_words, place
+from wa_sessions.cli.watch.stats import KINDS, doing, inbox_words, place, wrapped
 from wa_sessions.cli.watch.top.sparkline import sparkline
 from wa_sessions.health.checking import Thresholds
 
@@ -130,15 +130,16 @@ def headline(row: Row, now: datetime, width: int) -> Text:
     return _ends(text, _clock(now), width)
 
 
-def details(row: Row, now: datetime) -> Text:
-    """What to do next about one phone, and what else is known of it."""
+def details(row: Row, now: datetime, width: int) -> Text:
+    """What to do next about one phone, and what else is known of it; a command stands on one line, to be copied."""
     stats = row.stats
-    name = f"  {terminal.plain(stats.display_name)}" if stats.display_name else ""
-    text = Text(f"{stats.phone}{name}", style="bold")
-    text.append(f"  organization {stats.organization_id}, {terminal.plain(stats.connection_type)}\n", style="not bold")
+    place_ = f"  organization {stats.organization_id}, {terminal.plain(stats.connection_type)}"
+    name = f"{stats.phone}  {terminal.plain(stats.display_name or '')}".rstrip()
+    text = Text(cut(name, max(width - cell_len(place_), len(stats.phone))), style="bold")
+    text.append(f"{place_}\n", style="not bold")
     advice = next_step(stats)
-    text.append(f"next: {terminal.plain(advice)}\n" if advice else "all is well\n", style="not bold")
-    return text.append("; ".join(_facts(stats, now)), style="not bold")
+    lines = wrapped(f"next: {advice}", width) if advice else ["all is well"]
+    return text.append("\n".join([*lines, "; ".join(_facts(stats, now))]), style="not bold")
 
 
 def _facts(stats: SessionErrorStats, now: datetime) -> Iterator[str]:

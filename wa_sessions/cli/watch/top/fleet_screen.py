@@ -70,7 +70,7 @@ class FleetScreen(View):
             drawing.alarm(alarm) if alarm else drawing.errors_line(rows, self._asked_for(), width)
         )
         row = self.chosen
-        self.query_one("#details", Static).update(drawing.details(row, now) if row else "")
+        self.query_one("#details", Static).update(drawing.details(row, now, self.size.width) if row else "")
 
     def on_data_table_row_highlighted(self) -> None:
         """Another phone is under the cursor."""

@@ -65,7 +65,7 @@ class TimelineScreen(View):
         row, now, alarm = self.chosen, self.now(), self.reading.alarm
         known = drawing.headline(row, now, self.size.width) if row else Text("this phone is there no more")
         self.query_one("#summary", Static).update(drawing.alarm(alarm) if alarm else known)
-        self.query_one("#details", Static).update(drawing.details(row, now) if row else "")
+        self.query_one("#details", Static).update(drawing.details(row, now, self.size.width) if row else "")
 
     def take(self, history: Sequence[Event]) -> None:
         """Draw the history where it has grown; who reads at its end stays there, who has scrolled up stays too."""

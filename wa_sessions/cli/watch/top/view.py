@@ -9,7 +9,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from wa_sessions.actions.watch.top import Row
-from wa_sessions.cli import terminal
+from wa_sessions.cli.watch.stats import wrapped
 from wa_sessions.cli.watch.top.reading import Reading
 
 
@@ -48,7 +48,8 @@ class View(Screen[None]):
         """One line about an order; an empty one is taken away."""
         with contextlib.suppress(NoMatches):
             line = self.query_one("#message", Static)
-            line.update(Text(terminal.plain(message), style="bold red" if bad else "bold"))
+            style = "bold red" if bad else "bold"
+            line.update(Text("\n".join(wrapped(message, self.size.width)), style=style))
             line.display = bool(message)
 
     def on_mount(self) -> None:
