@@ -24,7 +24,7 @@ ALICE, BOB = "77051234567", "77057654321"
 STATS = (
     *("phone_id", "phone", "organization_id", "display_name", "connection_type", "status", "state", "state_detail"),
     *("state_since", "retry_at", "bad_mac_errors", "bad_decrypt_errors", "max_bad_mac_errors"),
-    *("max_bad_decrypt_errors", "is_healthy", "severity", "unknown_because", "unknown_reason"),
+    *("max_bad_decrypt_errors", "is_healthy", "severity", "standing", "unknown_because", "unknown_reason"),
     *("last_error_at", "last_error_kind"),
     *("messages_recovered", "messages_lost", "messages_pending", "inbox_waiting", "inbox_dead"),
     *("inbox_oldest_seconds", "last_connected_at", "worker", "logs_read_at", "qr_waits", "closed_by"),

@@ -12,10 +12,11 @@ import typer.main
 
 from wa_sessions.actions.watch.advice import case_of, needs_operator, next_step
 from wa_sessions.actions.watch.check import known_of
-from wa_sessions.actions.watch.sessions import Session, Standing
-from wa_sessions.actions.watch.stats import SessionErrorStats, Watch, judge
+from wa_sessions.actions.watch.sessions import Session
+from wa_sessions.actions.watch.stats import SessionErrorStats, Standing, Watch, judge
 from wa_sessions.actions.watch.top import Row
 from wa_sessions.cli.app import tree
+from wa_sessions.cli.watch.stats import card, fleet_row
 from wa_sessions.db.health import HealthRow
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.log_reading import LogWatch
@@ -105,11 +106,18 @@ def _verdict(stats: SessionErrorStats) -> tuple[Verdict, str]:
 
 def _told(stats: SessionErrorStats) -> str:
     """All that any command says of how the phone is."""
-    row = Row(Session(stats, None if stats.connection_type == "waba" else "baileys", None))
+    row = Row(Session(stats, None, None))
     health = f"{stats.severity}: {stats.unknown_reason}" if stats.unknown_reason else stats.severity
     status = f"status {stats.status.replace('_', ' ')}"
     advice = next_step(stats) or "all is well"
     return "\n".join((health, status, row.standing, row.condition, _verdict(stats)[1], advice))
+
+
+def test_how_a_phone_stands_is_one_word_in_every_command(every: list[tuple[SessionErrorStats, Watch]]) -> None:
+    for stats, _ in every:
+        _, health, *_ = card(stats, NOW)
+        [listed] = [cell for cell in fleet_row(Session(stats, None, None), NOW) if cell in set(Standing)]
+        assert {health.split()[1].rstrip(":"), listed} == {Row(Session(stats, None, None)).standing}
 
 
 def test_no_sentence_contradicts_another(every: list[tuple[SessionErrorStats, Watch]]) -> None:

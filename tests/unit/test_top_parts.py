@@ -14,8 +14,8 @@ from rich.cells import cell_len
 from support.watched import WORKER
 
 from wa_sessions.actions.watch.advice import next_step
-from wa_sessions.actions.watch.sessions import Session, Standing
-from wa_sessions.actions.watch.stats import Watch, judge
+from wa_sessions.actions.watch.sessions import Session
+from wa_sessions.actions.watch.stats import Standing, Watch, judge
 from wa_sessions.actions.watch.top import MINUTES, Row
 from wa_sessions.cli.watch.top.arrange import Order, arranged
 from wa_sessions.cli.watch.top.drawing import GAP, Moment, cells, columns, details, errors_line, headline, summary

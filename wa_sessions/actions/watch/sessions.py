@@ -1,14 +1,13 @@
 """The fleet: the stats of every phone, and what stands in its key store."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.ownership import live_owners
 from wa_sessions.actions.watch.advice import messages_stuck
 from wa_sessions.actions.watch.keys import BAILEYS, WHATSMEOW, in_order, store_of
-from wa_sessions.actions.watch.stats import SessionErrorStats, Watch, judge
+from wa_sessions.actions.watch.stats import SessionErrorStats, Standing, Watch, judge
 from wa_sessions.db import auth_keys, health, inbox, log_reading, operations, phones, whatsmeow
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
@@ -16,22 +15,10 @@ from wa_sessions.db.inbox import Depth
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import PermissionMissing, SchemaMissing, UsageError
 from wa_sessions.health.limits import Limits
-from wa_sessions.health.reconnect import DOWN_STATUSES, Status
+from wa_sessions.health.reconnect import Status
 from wa_sessions.health.unknown import Because
 from wa_sessions.keys.same_number import spellings
 
-
-class Standing(StrEnum):
-    """How a phone stands, the worst first: a severity, or ``down``, where no message can come through at all."""
-
-    DOWN = "down"
-    CRITICAL = "critical"
-    WARNING = "warning"
-    UNKNOWN = "unknown"
-    OK = "ok"
-
-
-_UNSEEN = (Because.NOT_CONNECTED, Because.NO_WORKER, Because.NO_SIGN_OF_LIFE)
 _ILL = (Standing.DOWN, Standing.CRITICAL, Standing.WARNING)
 
 
@@ -53,10 +40,8 @@ class Session:
 
     @property
     def standing(self) -> Standing:
-        """Its severity, unless it is known to be down: by its status, or without a worker that has it connected."""
-        stats = self.stats
-        closed = stats.status in DOWN_STATUSES and self.store is not None
-        return Standing.DOWN if closed or stats.unknown_because in _UNSEEN else Standing(stats.severity)
+        """Its severity, unless it is known to be down."""
+        return Standing(self.stats.standing)
 
     @property
     def unhealthy(self) -> bool:

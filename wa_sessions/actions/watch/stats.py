@@ -3,6 +3,7 @@
 import re
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from wa_sessions.actions.connection import Opened
@@ -16,7 +17,7 @@ from wa_sessions.db.log_reading import LogWatch
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import PermissionMissing, SchemaMissing
 from wa_sessions.health.limits import Limits, Severity, severity
-from wa_sessions.health.reconnect import UP_STATUSES, State, Status
+from wa_sessions.health.reconnect import DOWN_STATUSES, UP_STATUSES, State, Status
 from wa_sessions.health.unknown import FRESH, Because, Unknown
 from wa_sessions.health.workers import WorkerState
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -27,7 +28,19 @@ SILENT_AFTER = 20.0
 
 _WATCHING = {State.CONNECTING, State.CONNECTED, State.RECONNECTING, State.NO_ANSWER}
 
+_UNSEEN = (Because.NOT_CONNECTED, Because.NO_WORKER, Because.NO_SIGN_OF_LIFE)
+
 _SCANNABLE = re.compile(r"[!-~]{16,1000}")
+
+
+class Standing(StrEnum):
+    """How a phone stands, the worst first: a severity, or ``down``, where no message can come through at all."""
+
+    DOWN = "down"
+    CRITICAL = "critical"
+    WARNING = "warning"
+    UNKNOWN = "unknown"
+    OK = "ok"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +63,14 @@ class SessionErrorStats:
 
     ``severity`` is ``ok``, ``warning`` (any error), ``critical`` (the next error of that kind closes the session) or
     ``unknown``, where nobody sees its messages; ``unknown_because`` then says why in a word
-    (``wa_sessions.health.unknown.Because``), and ``unknown_reason`` for people. ``is_healthy`` is False from critical
-    on, None when unknown. ``state`` is what a worker wrote last, at an earlier time where ``observed`` is False. A
-    phone of the Node backend has none; it is observed through the backend's logs, last read at ``logs_read_at``.
-    ``qr_waits``: a QR stands there to be scanned, as text. ``closed_by``: the operation that closed the session and
-    has its keys, while ``restore`` can bring them back. ``closed_in_logs_at``: when the Node backend's logs said that
-    it closed the session at a limit, if it has not connected since. ``inbox_waiting`` messages wait for their handler,
-    the oldest for ``inbox_oldest_seconds``; ``inbox_dead`` are set aside.
+    (``wa_sessions.health.unknown.Because``), and ``unknown_reason`` for people. ``standing`` is the word that people
+    read: the severity, or ``down`` by its status, or without a worker that has it connected. ``is_healthy`` is False
+    from critical on, None when unknown. ``state`` is what a worker wrote last, at an earlier time where ``observed`` is
+    False. A phone of the Node backend has none; it is observed through the backend's logs, last read at
+    ``logs_read_at``. ``qr_waits``: a QR stands there to be scanned, as text. ``closed_by``: the operation that closed
+    the session and has its keys, while ``restore`` can bring them back. ``closed_in_logs_at``: when the Node backend's
+    logs said that it closed the session at a limit, if it has not connected since. ``inbox_waiting`` messages wait for
+    their handler, the oldest for ``inbox_oldest_seconds``; ``inbox_dead`` are set aside.
     """
 
     phone_id: int
@@ -75,6 +89,7 @@ class SessionErrorStats:
     max_bad_decrypt_errors: int
     is_healthy: bool | None
     severity: str
+    standing: str = field(init=False)
     unknown_because: str | None
     unknown_reason: str | None
     last_error_at: datetime | None
@@ -92,6 +107,12 @@ class SessionErrorStats:
     closed_by: str | None
     closed_in_logs_at: datetime | None
     observed: bool
+
+    def __post_init__(self) -> None:
+        """Say how it stands, which follows from the rest."""
+        closed = self.status in DOWN_STATUSES and self.connection_type != "waba"
+        down = closed or self.unknown_because in _UNSEEN
+        object.__setattr__(self, "standing", Standing.DOWN.value if down else self.severity)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values in snake_case; times are ISO 8601 in UTC."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.watch.sessions import Session, Standing, fleet
-from wa_sessions.actions.watch.stats import SessionErrorStats
+from wa_sessions.actions.watch.sessions import Session, fleet
+from wa_sessions.actions.watch.stats import SessionErrorStats, Standing
 from wa_sessions.db import health, monitoring
 from wa_sessions.db.health import Event
 from wa_sessions.errors import PermissionMissing, SchemaMissing

@@ -67,7 +67,7 @@ def stats(
     with terminal.opened(database_url) as opened:
         found = session_stats(opened, ref, org)
     data = found.as_dict() if output is Output.JSON else _flat(found)
-    terminal.show(output, data, _card(found, datetime.now(UTC)))
+    terminal.show(output, data, card(found, datetime.now(UTC)))
 
 
 def sessions(
@@ -142,7 +142,8 @@ def _names() -> list[str]:
     return plain + [f"worker_{name}" for name in _WORKER]
 
 
-def _card(found: "SessionErrorStats", now: datetime) -> list[str]:
+def card(found: "SessionErrorStats", now: datetime) -> list[str]:
+    """All that is known of one phone, as ``stats`` shows it, and what to do next."""
     from wa_sessions.actions.watch.advice import next_step
 
     title = terminal.plain(found.phone) + (f"  {terminal.plain(found.display_name)}" if found.display_name else "")
@@ -150,7 +151,7 @@ def _card(found: "SessionErrorStats", now: datetime) -> list[str]:
     for label, value in _facts(found, now):
         wide = terminal.width() - _LABEL - 2
         parts = textwrap.wrap(terminal.plain(value), wide, break_on_hyphens=False) or [""]
-        parts[0] = terminal.colour(parts[0], _COLOURS[found.severity]) if label == "health" else parts[0]
+        parts[0] = terminal.colour(parts[0], _COLOURS[found.standing]) if label == "health" else parts[0]
         lines += [f"  {name:<{_LABEL}}{part}" for name, part in zip([label] + [""] * len(parts), parts, strict=False)]
     if advice := next_step(found):
         lines += wrapped(f"next: {advice}")
@@ -158,7 +159,7 @@ def _card(found: "SessionErrorStats", now: datetime) -> list[str]:
 
 
 def _facts(found: "SessionErrorStats", now: datetime) -> Iterator[tuple[str, str]]:
-    yield "health", found.severity + (f": {found.unknown_reason}" if found.unknown_reason else "")
+    yield "health", found.standing + (f": {found.unknown_reason}" if found.unknown_reason else "")
     yield "Bad MAC", _counted(found, found.bad_mac_errors, found.max_bad_mac_errors)
     yield "Bad Decrypt", _counted(found, found.bad_decrypt_errors, found.max_bad_decrypt_errors)
     if found.last_error_at:
@@ -227,21 +228,22 @@ def _fleet(listed: "list[Session]", now: datetime) -> list[str]:
 
     worst_first = sorted(listed, key=lambda found: found.urgency)
     paint = [None] * 4 + [lambda text: terminal.colour(text, _COLOURS[text])] + [None] * 6
-    rows = [_row(found, now) for found in worst_first]
+    rows = [fleet_row(found, now) for found in worst_first]
     shown = table(_COLUMNS, rows, terminal.table_width(), paint)
     return [*shown, "", *wrapped(_summary(listed)), *_advice([found.stats for found in worst_first])]
 
 
 def _summary(listed: "list[Session]") -> str:
     """How many phones stand how, the worst first; times in the table are named for their zone here."""
-    from wa_sessions.actions.watch.sessions import Standing
+    from wa_sessions.actions.watch.stats import Standing
 
     counts = Counter(found.standing for found in listed)
     stand = ", ".join(f"{counts[standing]} {standing}" for standing in Standing if counts[standing])
     return f"{counted(len(listed), 'phone')}: {stand} (times are UTC)"
 
 
-def _row(found: "Session", now: datetime) -> tuple[str, ...]:
+def fleet_row(found: "Session", now: datetime) -> tuple[str, ...]:
+    """What ``sessions`` shows of one phone."""
     stats = found.stats
     return (
         stats.phone,

@@ -9,8 +9,7 @@ from rich.cells import cell_len
 from rich.text import Span, Text
 
 from wa_sessions.actions.watch.advice import next_step
-from wa_sessions.actions.watch.sessions import Standing
-from wa_sessions.actions.watch.stats import SessionErrorStats
+from wa_sessions.actions.watch.stats import SessionErrorStats, Standing
 from wa_sessions.actions.watch.top import MINUTES, Row
 from wa_sessions.cli import terminal
 from wa_sessions.cli.table import cut
