@@ -334,8 +334,8 @@ def test_force_close_without_a_worker(terminal: Terminal, database: Database) ->
     assert (found["status"], found["state"], found["state_detail"]) == ("disconnected", "force_closed", "maintenance")
     with database.transaction() as conn:
         (event,) = health.last_events(conn, phone_id, 10)
-    assert (event.kind, event.detail["reason"], event.detail["logout"]) == ("force_closed", "maintenance", False)
-    assert socket.gethostname() in event.detail["actor"]
+    assert (event.kind, event.stored["reason"], event.stored["logout"]) == ("force_closed", "maintenance", False)
+    assert socket.gethostname() in event.stored["actor"]
 
 
 def test_a_neonize_session_goes_and_comes_back(terminal: Terminal, database: Database) -> None:

@@ -17,14 +17,17 @@ from wa_sessions.db import alerts, phones
 from wa_sessions.db.backend import detect
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
+from wa_sessions.health.alerting import Alert, AlertCase, AlertKind, Pace
+from wa_sessions.health.events.connection import LoggedOut
+from wa_sessions.health.events.keys import SessionClosed
 from wa_sessions.health.limits import ErrorKind, Severity
-from wa_sessions.wording.alerting import Alert, Pace
 from wa_sessions.worker.alert_targets import Email, Telegram, Webhook
 from wa_sessions.worker.alerting import LOOK_EVERY, REFUSALS, Senders, send_next
 
 PACE = Pace(gather=0, interval=0, first_retry=0.02, longest_retry=0.05)
-CLOSED = Alert("session_closed", Severity.CRITICAL, "session closed", ErrorKind.BAD_MAC, 3, 3, "op-1")
-LOGGED_OUT = Alert("logged_out", Severity.CRITICAL, "WhatsApp removed this device")
+AT_LIMIT = SessionClosed(ErrorKind.BAD_MAC, 3, 3)
+CLOSED = Alert(AlertKind.SESSION_CLOSED, Severity.CRITICAL, AlertCase.CLOSED, AT_LIMIT, operation="op-1")
+LOGGED_OUT = Alert(AlertKind.LOGGED_OUT, Severity.CRITICAL, AlertCase.STAYS_DOWN, LoggedOut("removed this device"))
 
 
 @pytest.fixture
@@ -44,11 +47,17 @@ def two(emptied: Database) -> tuple[Phone, Phone]:
 def _leave(database: Database, phone: Phone, *texts: str) -> None:
     for text in texts:
         with database.transaction() as conn:
-            assert alerts.leave(conn, phone, replace(CLOSED, text=text))
+            assert alerts.leave(conn, phone, _closed(text))
+
+
+def _closed(reason: str) -> Alert:
+    """An alert that is told by its reason."""
+    return replace(CLOSED, about=SessionClosed(None, None, None, reason), operation=None)
 
 
 def _texts(requests: list[Request], phone: Phone) -> list[str]:
-    return [alert["text"] for request in requests for alert in request.alerts if alert["phoneId"] == phone.id]
+    texts = [alert["text"] for request in requests for alert in request.alerts if alert["phoneId"] == phone.id]
+    return [text.removeprefix("session closed: ").removesuffix("; scan the new QR") for text in texts]
 
 
 def _name(receiver: Receiver) -> str:
@@ -150,7 +159,8 @@ def test_a_storm_is_one_message(emptied: Database, two: tuple[Phone, Phone], hoo
 
 
 def test_one_alert_has_the_names_of_the_seed(emptied: Database, two: tuple[Phone, Phone], hook: Receiver) -> None:
-    _leave(emptied, two[0], "session closed")
+    with emptied.transaction() as conn:
+        assert alerts.leave(conn, two[0], CLOSED)
     assert send_next(emptied, Webhook(hook.url), PACE)
     told = hook.taken()[0].json
     assert told.pop("timestamp").endswith("Z")
@@ -166,7 +176,9 @@ def test_one_alert_has_the_names_of_the_seed(emptied: Database, two: tuple[Phone
         "maxAllowed": 3,
         "severity": "critical",
         "operation": "op-1",
-        "text": "session closed",
+        "text": (
+            "session closed: Bad MAC limit reached (3 of 3); scan the new QR, or wa-sessions restore op-1 without a QR"
+        ),
     }
 
 
@@ -242,7 +254,9 @@ def test_a_target_says_when_to_come_again_and_old_alerts_go(
 ) -> None:
     _leave(emptied, two[0], "a", "b")
     with emptied.transaction() as conn:
-        conn.execute("UPDATE wa_sessions.alert SET at = now() - interval '2 hours' WHERE payload ->> 'text' = 'a'")
+        conn.execute(
+            "UPDATE wa_sessions.alert SET at = now() - interval '2 hours' WHERE payload ->> 'text' LIKE '%: a;%'"
+        )
     _drain(emptied, Webhook(hook.url))
     assert _texts(hook.taken(), two[0]) == ["b"]  # a target that is new is not told of what is long over
     with emptied.transaction() as conn:
@@ -292,7 +306,7 @@ def test_the_commands(
     monkeypatch.setenv("WA_SESSIONS_ALERT_WEBHOOK_URL", f"{hook.url}/s3cr3t")
     _leave(emptied, two[0], "one")
     code, out, _ = run("list", *url)
-    assert (code, out.splitlines()[1].split()[-2:]) == (0, ["0", "one"])
+    assert (code, out.splitlines()[1].split()[-8:-4]) == (0, ["0", "session", "closed:", "one;"])
     hook.answers[:] = [(0, 200), (0, 503)]
     assert run("test")[1].startswith("a test was sent to webhook:127.0.0.1/")
     assert hook.taken()[0].json["type"] == "test"

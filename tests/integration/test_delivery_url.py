@@ -12,10 +12,10 @@ from support.receivers import Receiver, Request, http
 
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import UsageError
-from wa_sessions.wording.alerting import signature
 from wa_sessions.worker.delivery.checking import check_handler
 from wa_sessions.worker.delivery.inbox import RetryPolicy
 from wa_sessions.worker.delivery.spec import HandlerSpec
+from wa_sessions.worker.signing import signature
 
 PATIENT = RetryPolicy(attempts=50, first_pause=0.05)
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from support import corpus
+from support.history import write_event
 
 from wa_sessions import cli
 from wa_sessions.actions.connection import Opened
@@ -28,11 +29,11 @@ def opened(emptied: Database) -> Opened:
     with emptied.transaction() as conn:
         corpus.load(conn, "baileys_auth")
         health.save(conn, ROW)
-        health.record_event(conn, 1, 1, "connected", {})
-        health.record_event(conn, 1, 1, "error_counted", {"error_kind": "bad_mac", "count": 1, "limit": 3})
-        health.record_event(conn, 1, 1, "session_quarantined", {"sender": "99@lid", "keys": 1}, operation_id="op-1")
-        health.record_event(conn, 3, 1, "message_lost", {"message_id": "3EB0\x1b", "seconds": 86400, "copies": 1})
-        health.record_event(conn, 99, 2, "session_closed", {"error_kind": "bad_decrypt", "count": 5, "limit": 5})
+        write_event(conn, 1, 1, "connected", {})
+        write_event(conn, 1, 1, "error_counted", {"error_kind": "bad_mac", "count": 1, "limit": 3})
+        write_event(conn, 1, 1, "session_quarantined", {"sender": "99@lid", "keys": 1}, operation_id="op-1")
+        write_event(conn, 3, 1, "message_lost", {"message_id": "3EB0\x1b", "seconds": 86400, "copies": 1})
+        write_event(conn, 99, 2, "session_closed", {"error_kind": "bad_decrypt", "count": 5, "limit": 5})
         conn.execute("UPDATE wa_sessions.event SET at = now() - interval '2 days' WHERE phone_id = 99")
         return Opened(emptied, backend.detect(conn))
 
@@ -90,18 +91,18 @@ def test_following_tells_each_entry_once_however_late_it_is_committed(
     told = action.follow(opened, PhoneRef(phone_id=1), None, since=LONG_AGO)
     assert [one.event.kind for one in itertools.islice(told, 2)] == ["error_counted", "session_quarantined"]
     with opened.database.transaction() as late:
-        health.record_event(late, 1, 1, "counter_reset", {"error_kind": "bad_mac"})
+        write_event(late, 1, 1, "counter_reset", {"error_kind": "bad_mac"})
         with opened.database.transaction() as conn:
-            health.record_event(conn, 1, 1, "message_pending", {"message_id": "M", "cause": "bad_mac"})
+            write_event(conn, 1, 1, "message_pending", {"message_id": "M", "cause": "bad_mac"})
         assert next(told).event.kind == "message_pending"
     assert next(told).event.kind == "counter_reset"
     with opened.database.transaction() as conn:
         conn.execute("UPDATE wa_sessions.event SET at = at - interval '1 hour'")
-        health.record_event(conn, 2, 1, "message_lost", {})
-        health.record_event(conn, 1, 1, "message_lost", {})
+        write_event(conn, 2, 1, "message_lost", {})
+        write_event(conn, 1, 1, "message_lost", {})
     assert [one.event.kind for one in itertools.islice(told, 1)] == ["message_lost"]
     with opened.database.transaction() as conn:
-        health.record_event(conn, 1, 1, "message_recovered", {})
+        write_event(conn, 1, 1, "message_recovered", {})
     assert next(told).event.kind == "message_recovered"
 
 
@@ -109,6 +110,6 @@ def test_every_kind_has_words(opened: Opened, emptied_url: str, capsys: Capture)
     with opened.database.transaction() as conn:
         health.save(conn, replace(ROW, bad_mac_errors=0))
         for kind in action.KINDS:
-            health.record_event(conn, 1, 1, kind, {})
+            write_event(conn, 1, 1, kind, {})
     assert cli.execute(["errors", corpus.BUFFERS, "--database-url", emptied_url]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2 + 1 + 1 + 2 + len(action.KINDS)

@@ -3,10 +3,14 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from support.history import write_event
 
 from wa_sessions.db import health
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.health import HealthRow, MessageRow
+from wa_sessions.health.events.detail import UnknownDetail
+from wa_sessions.health.events.keys import ErrorCounted
+from wa_sessions.health.events.operators import KeysQuarantined
 
 AT = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 ROW = HealthRow(
@@ -77,12 +81,12 @@ def test_messages_are_pending_until_they_end(conn: Connection) -> None:
 
 def test_the_history_grows_in_order(conn: Connection) -> None:
     worker = UUID(int=1)
-    first = health.record_event(conn, 7, 1, "error_counted", {"count": 1}, worker_id=worker)
-    second = health.record_event(conn, 7, 1, "session_closed", {}, operation_id="op-1")
-    health.record_event(conn, 8, 1, "error_counted", {})
+    first = write_event(conn, 7, 1, "error_counted", {"count": 1}, worker_id=worker)
+    second = write_event(conn, 7, 1, "session_closed", {}, operation_id="op-1")
+    write_event(conn, 8, 1, "error_counted", {})
     found = health.last_events(conn, 7, 10)
     assert [(event.id, event.kind) for event in found] == [(first, "error_counted"), (second, "session_closed")]
-    assert found[0].detail == {"count": 1}
+    assert (found[0].detail, found[0].stored) == (ErrorCounted(None, 1, None), {"count": 1})
     assert found[0].worker_id == worker
     assert found[0].at.tzinfo
     assert found[1].operation_id == "op-1"
@@ -91,9 +95,20 @@ def test_the_history_grows_in_order(conn: Connection) -> None:
 
 @pytest.mark.parametrize("text", ["nul \0 byte", "half \udcff surrogate", "plain \u20ac"])
 def test_any_text_can_be_part_of_the_history(conn: Connection, text: str) -> None:
-    detail = {"text": text, "nested": [{"text": text}], "number": 1, "none": None, "pair": (1, text)}
-    health.record_event(conn, 7, 1, "note", detail)
-    kept = health.last_events(conn, 7, 1)[0].detail
+    selection = {"text": text, "nested": [{"text": text}], "number": 1, "none": None, "pair": (1, text)}
+    health.record_event(conn, 7, 1, KeysQuarantined("clean_sessions", "ann", 1, reason=text, selection=selection))
+    stored = health.last_events(conn, 7, 1)[0].stored
+    kept = stored["selection"]
     assert kept["number"] == 1
     assert kept["nested"] == [{"text": kept["text"]}]
+    assert stored["reason"] == kept["text"]
     assert kept["text"].split()[0] == text.split()[0]
+
+
+def test_what_another_version_has_written_is_read_as_far_as_it_is_known(conn: Connection) -> None:
+    later = {"error_kind": "frozen", "count": "two", "limit": 3, "colour": "red"}
+    write_event(conn, 7, 1, "error_counted", later)
+    write_event(conn, 7, 1, "dreamt", {"of": ["sheep"]})
+    known, unknown = health.last_events(conn, 7, 2)
+    assert (known.kind, known.detail, known.stored) == ("error_counted", ErrorCounted(None, None, 3), later)
+    assert (unknown.kind, unknown.detail, unknown.stored) == ("dreamt", UnknownDetail("dreamt"), {"of": ["sheep"]})

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support import corpus
+from support.history import write_event
 
 from wa_sessions import cli
 from wa_sessions.actions.connection import Opened
@@ -44,8 +45,8 @@ def opened(emptied: Database) -> Opened:
             ("disconnected", {}),
             ("banned", {}),
         ):
-            health.record_event(conn, 1, 1, kind, detail)
-        health.record_event(conn, 99, 1, "connected", {})
+            write_event(conn, 1, 1, kind, detail)
+        write_event(conn, 99, 1, "connected", {})
         return Opened(emptied, backend.detect(conn))
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from support.history import write_event
 
 from wa_sessions import cli
 from wa_sessions.db import health, monitoring, pruning
@@ -28,7 +29,7 @@ def old(emptied: Database) -> Database:
         for number in range(12):
             kind = "message_recovered" if number % 2 else "error_counted"
             detail = {"seconds": 1.5} if number % 2 else {"error_kind": "bad_mac"}
-            health.record_event(conn, 1 + number // 8, 1, kind, detail)
+            write_event(conn, 1 + number // 8, 1, kind, detail)
         conn.execute("UPDATE wa_sessions.event SET at = %s WHERE id < 11", (OLD,))
         health.save_message(conn, replace(MESSAGE, message_id="ended", ended_at=OLD, outcome="lost"))
         health.save_message(conn, replace(MESSAGE, message_id="recent", ended_at=NOW, outcome="lost"))

@@ -255,7 +255,7 @@ def test_rename(phone_id: int, database: Database, database_url: str, capsys: Ca
     assert run(capsys, "rename", NUMBER, "")[0] == f"{NUMBER} is called nothing (before: Front desk)\n"
     assert _name(database_url) is None
     with database.transaction() as conn:
-        renamed = [event.detail for event in health.last_events(conn, phone_id, 10) if event.kind == "renamed"]
+        renamed = [event.stored for event in health.last_events(conn, phone_id, 10) if event.kind == "renamed"]
     assert [(detail["from"], detail["to"]) for detail in renamed] == [("Reception", "Front desk"), ("Front desk", None)]
     assert all(detail["actor"] for detail in renamed)
 

@@ -10,8 +10,9 @@ from uuid import uuid4
 import pytest
 from support import corpus
 from support.fleet import Fleet
+from support.history import write_event
 
-from wa_sessions.db import health, pruning, workers
+from wa_sessions.db import pruning, workers
 from wa_sessions.process_identity import ProcessIdentity
 
 WORKER = uuid4()
@@ -64,9 +65,9 @@ def told(fleet: Fleet) -> Fleet:
             (2.0, "connected", {}),
         ):
             at = now - timedelta(hours=hours)
-            entry = health.record_event(conn, 3, 1, kind, detail, worker_id=WORKER)
+            entry = write_event(conn, 3, 1, kind, detail, worker_id=WORKER)
             conn.execute("UPDATE wa_sessions.event SET at = %s WHERE id = %s", (at, entry))
-        health.record_event(conn, 99, 2, "force_closed", {})
+        write_event(conn, 99, 2, "force_closed", {})
     return fleet
 
 

@@ -149,7 +149,7 @@ def test_present_keys_go_to_quarantine_and_come_back(emptied: Database, file: Pa
             "restored from keys.age",
         )
         event = health.last_events(conn, done.phones[0].phone.id, 1)[0]
-        assert (event.kind, event.operation_id, event.detail["file"]) == (
+        assert (event.kind, event.operation_id, event.stored["file"]) == (
             "restored_from_file",
             done.operation,
             "keys.age",

@@ -31,6 +31,7 @@ from wa_sessions.db.settings import Target
 from wa_sessions.errors import Contended, DatabaseError, ExitCode, OwnedByAnother, WaSessionsError
 from wa_sessions.health.checking import Thresholds
 from wa_sessions.health.classify import Cause, Encryption
+from wa_sessions.health.events.workers import HandlerUnfinished
 from wa_sessions.health.model import Limits
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -39,7 +40,6 @@ from wa_sessions.worker import command_queue, log, policy, repository, superviso
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.lease_times import LeaseTimes
-from wa_sessions.worker.ports import HandlerEvent
 from wa_sessions.worker.session import Settings
 from wa_sessions.worker.supervisor import Supervisor, WorkerFault, WorkerOptions
 
@@ -769,7 +769,7 @@ def test_what_a_handler_left_of_a_phone_that_is_not_ours_any_more_is_said(
         async with running(rig):
             release = rig.ask("release", reason="test")
             await until(lambda: rig.answered(release) and rig.phone.id not in rig.worker._tasks)
-            rig.worker.handler_event(rig.phone.id, HandlerEvent("handler_unfinished", waiting=3))
+            rig.worker.handler_event(rig.phone.id, HandlerUnfinished(3))
 
     run(scenario, rig)
     assert any("had not finished 3 messages" in message for message in said)

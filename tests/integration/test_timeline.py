@@ -5,21 +5,22 @@ from datetime import UTC, datetime, timedelta
 
 from support import corpus
 from support.fleet import Fleet
+from support.history import write_event
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.watch import errors
 from wa_sessions.cli.watch.timeline import _coming
-from wa_sessions.db import backend, health
+from wa_sessions.db import backend
 from wa_sessions.keys.phone_ref import PhoneRef
 
 
 def test_what_was_done_and_how_to_undo_it(fleet: Fleet) -> None:
     with fleet.database.transaction() as conn:
-        health.record_event(conn, 3, 1, "added", {"actor": "ops"})
+        write_event(conn, 3, 1, "added", {"actor": "ops"})
         conn.execute("UPDATE wa_sessions.event SET at = now() - interval '3 days'")
         for number in range(3):
-            health.record_event(conn, 3, 1, "message_lost", {"message_id": f"{number}\x1b"})
-        health.record_event(conn, 1, 1, "connected", {})
+            write_event(conn, 3, 1, "message_lost", {"message_id": f"{number}\x1b"})
+        write_event(conn, 1, 1, "connected", {})
     done = fleet.json("clean-sessions", corpus.PAIRED, "--process-stopped", "--yes", "--reason", "\x1b[2J hangs")
     operation = done["operation"]
     told = fleet("timeline", corpus.PAIRED)
@@ -52,10 +53,10 @@ def test_what_was_done_and_how_to_undo_it(fleet: Fleet) -> None:
 def test_following_tells_every_kind_and_each_day_once(fleet: Fleet) -> None:
     with fleet.database.transaction() as conn:
         opened = Opened(fleet.database, backend.detect(conn))
-        health.record_event(conn, 3, 1, "connected", {})
+        write_event(conn, 3, 1, "connected", {})
         conn.execute("UPDATE wa_sessions.event SET at = now() - interval '3 days'")
-        health.record_event(conn, 3, 1, "disconnected", {})
-        health.record_event(conn, 3, 1, "session_closed", {}, operation_id="op-1")
+        write_event(conn, 3, 1, "disconnected", {})
+        write_event(conn, 3, 1, "session_closed", {}, operation_id="op-1")
     since = datetime.now(UTC) - timedelta(days=9)
     coming = _coming(errors.follow(opened, PhoneRef(phone_id=3), None, since=since, kinds=None), 80)
     rows, lines = zip(*itertools.islice(coming, 3), strict=True)
@@ -68,7 +69,7 @@ def test_phones_that_are_not_there(fleet: Fleet) -> None:
     assert fleet("timeline", corpus.PAIRED).out == "nothing was recorded within 7d\n"
     assert fleet("timeline", "#99").code == 3
     with fleet.database.transaction() as conn:
-        health.record_event(conn, 99, 1, "removed", {"actor": "ops", "keys": 4})
+        write_event(conn, 99, 1, "removed", {"actor": "ops", "keys": 4})
     assert fleet("timeline", "#99").out.endswith("  removed by ops; 4 keys put into quarantine\n")
     assert fleet.json("timeline", "#99")["phone"] is None
     assert fleet("timeline", "#99", "--org", "2").code == 3

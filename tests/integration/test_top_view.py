@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from support import watched
+from support.history import write_event
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -14,7 +15,7 @@ from wa_sessions.cli.watch.top import app, reading
 from wa_sessions.cli.watch.top.app import TopApp
 from wa_sessions.cli.watch.top.dialogs import Confirm
 from wa_sessions.cli.watch.top.fleet_table import FleetTable
-from wa_sessions.db import backend, health, monitoring
+from wa_sessions.db import backend, monitoring
 from wa_sessions.db.gateway import Database
 
 Story = Callable[["Viewer"], Awaitable[None]]
@@ -76,11 +77,11 @@ def test_errors_a_minute(opened: Opened) -> None:
     with opened.database.transaction() as conn:
         conn.execute("DELETE FROM wa_sessions.event")
         for seconds, phone_id in ((0, 1), (59, 1), (61, 1), (29 * 60 + 59, 1), (30 * 60 + 1, 1), (86_400, 1), (119, 7)):
-            id_ = health.record_event(conn, phone_id, 1 if phone_id == 1 else 3, "error_counted", {})
+            id_ = write_event(conn, phone_id, 1 if phone_id == 1 else 3, "error_counted", {})
             conn.execute(
                 "UPDATE wa_sessions.event SET at = now() - %s * interval '1 second' WHERE id = %s", (seconds, id_)
             )
-        health.record_event(conn, 1, 1, "counter_reset", {})
+        write_event(conn, 1, 1, "counter_reset", {})
         counted = monitoring.errors_by_minute(conn, MINUTES)
         assert counted == {1: (1, *[0] * 27, 1, 2), 7: (*[0] * 28, 1, 0)}
         assert monitoring.errors_by_minute(conn, MINUTES, 3) == {7: counted[7]}
@@ -119,7 +120,7 @@ def test_a_history_grows_before_ones_eyes(opened: Opened, monkeypatch: pytest.Mo
         await viewer.press("down", "down", "enter")
         await viewer.until(lambda: "Bad MAC error 1 of 3" in viewer.text("history"))
         with opened.database.transaction() as conn:
-            health.record_event(conn, 1, 1, "message_lost", {"message_id": "3EB0\x1b", "seconds": 86400})
+            write_event(conn, 1, 1, "message_lost", {"message_id": "3EB0\x1b", "seconds": 86400})
         await viewer.until(lambda: "message 3EB0\ufffd lost after 24 h" in viewer.text("history"))
         await viewer.press("escape")
         assert viewer.chosen == "77051234567"

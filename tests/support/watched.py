@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from support.history import write_event
+
 from wa_sessions.db import health
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.health import HealthRow
@@ -65,11 +67,11 @@ def make(conn: Connection, fleet: tuple[Watched, ...] = FLEET) -> None:
             conn.execute(lease, (id_, WORKER, now + timedelta(hours=1)))
             health.save(conn, _row(id_, phone, now))
         for kind, detail in phone.story.items():
-            _at(conn, health.record_event(conn, id_, phone.organization, kind, detail), 1_000)
+            _at(conn, write_event(conn, id_, phone.organization, kind, detail), 1_000)
         kind, limit = ("bad_decrypt", 5) if phone.counters[1] else ("bad_mac", 3)
         for minutes in phone.errors:
             detail = {"error_kind": kind, "count": 1, "limit": limit}
-            _at(conn, health.record_event(conn, id_, phone.organization, "error_counted", detail), minutes * 60 + 20)
+            _at(conn, write_event(conn, id_, phone.organization, "error_counted", detail), minutes * 60 + 20)
 
 
 def _row(id_: int, phone: Watched, now: datetime) -> HealthRow:

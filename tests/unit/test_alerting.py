@@ -8,10 +8,16 @@ from typing import Any
 import pytest
 
 from wa_sessions.errors import UsageError
-from wa_sessions.health.limits import ErrorKind, Severity
+from wa_sessions.health import alerting
+from wa_sessions.health.alerting import AlertCase, AlertKind
+from wa_sessions.health.events.connection import LoggedOut
+from wa_sessions.health.events.detail import EventDetail
+from wa_sessions.health.events.every import read
+from wa_sessions.health.limits import Severity
 from wa_sessions.health.reconnect import State
-from wa_sessions.wording import alerting
+from wa_sessions.wording import alert_texts
 from wa_sessions.worker import alert_targets
+from wa_sessions.worker.signing import signature
 
 NUMBER = "77051234567"
 AT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -21,9 +27,17 @@ def _counted(count: int, limit: int = 3) -> dict[str, Any]:
     return {"error_kind": "bad_mac", "count": count, "limit": limit}
 
 
+def _read(kind: str, detail: dict[str, Any]) -> EventDetail:
+    found = read(kind, detail)
+    assert isinstance(found, EventDetail)
+    return found
+
+
 def _payload(phone: int = 1, kind: str = "logged_out", at: datetime = AT) -> dict[str, Any]:
-    alert = alerting.Alert(kind, Severity.CRITICAL, "WhatsApp removed this device")
-    return alerting.payload(alert, at, phone_id=phone, number=f"7705123456{phone}", organization_id=1, display_name="A")
+    alert = alerting.Alert(AlertKind(kind), Severity.CRITICAL, AlertCase.STAYS_DOWN, LoggedOut("removed"))
+    number = f"7705123456{phone}"
+    told = alert_texts.payload(alert, at, phone_id=phone, number=number, organization_id=1, display_name="A")
+    return told | {"text": "WhatsApp removed this device"}
 
 
 @pytest.mark.parametrize(
@@ -50,17 +64,20 @@ def _payload(phone: int = 1, kind: str = "logged_out", at: datetime = AT) -> dic
     ],
 )
 def test_which_events_alert(kind: str, detail: dict[str, Any], alert: str | None) -> None:
-    found = alerting.after_event(kind, detail, NUMBER, "op-1")
+    found = alerting.after_event(_read(kind, detail), NUMBER, "op-1")
     assert (found.kind if found else None) == alert
     assert found is None or found.severity is Severity.CRITICAL
 
 
 def test_a_close_says_how_it_is_undone() -> None:
-    found = alerting.after_event("session_closed", _counted(3), NUMBER, "op-20260115-7f3k9q")
+    found = alerting.after_event(_read("session_closed", _counted(3)), NUMBER, "op-20260115-7f3k9q")
     assert found
-    assert (found.error_type, found.count, found.limit) == (ErrorKind.BAD_MAC, 3, 3)
-    assert "Bad MAC limit reached (3 of 3)" in found.text
-    assert "wa-sessions restore op-20260115-7f3k9q" in found.text
+    told = alert_texts.payload(found, AT)
+    assert (told["errorType"], told["currentCount"], told["maxAllowed"]) == ("bad_mac", 3, 3)
+    assert told["text"] == (
+        "session closed: Bad MAC limit reached (3 of 3); scan the new QR, or wa-sessions restore op-20260115-7f3k9q "
+        "without a QR"
+    )
     assert found.repeatable
 
 
@@ -73,8 +90,8 @@ def test_all_is_clear_when_connected_without_errors() -> None:
 
 def test_one_alert_is_itself_and_several_are_a_group_in_order() -> None:
     one, two = _payload(1), _payload(2)
-    assert alerting.body([one]) == one
-    group = alerting.body([one, two, one])
+    assert alert_texts.body([one]) == one
+    group = alert_texts.body([one, two, one])
     assert (group["type"], group["count"], group["severity"]) == ("group", 3, "critical")
     assert group["alerts"] == [one, two, one]
     assert group["text"].splitlines() == [
@@ -86,23 +103,27 @@ def test_one_alert_is_itself_and_several_are_a_group_in_order() -> None:
 
 def test_a_storm_stays_short_for_people() -> None:
     storm = [_payload(phone) for phone in range(1000)]
-    text = alerting.text(storm)
+    text = alert_texts.text(storm)
     assert len(text) < 4096
     assert text.splitlines()[0] == "[critical] 1000 logged out (1000 phones)"
     assert text.splitlines()[-1] == "and 980 more"
 
 
 def test_a_name_cannot_break_a_line() -> None:
-    alert = alerting.Alert("logged_out", Severity.CRITICAL, "gone\r\nBcc: x")
-    told = alerting.payload(alert, AT, phone_id=1, number=NUMBER, organization_id=1, display_name="A\r\nTo: x\x1b[2J")
-    assert told["displayName"] == "A To: x [2J"
-    assert "\n" not in alerting.subject([told])
+    alert = alerting.Alert(
+        AlertKind.LOGGED_OUT, Severity.CRITICAL, AlertCase.STAYS_DOWN, LoggedOut("gone\r\nBcc: x"), "7\r\n7"
+    )
+    told = alert_texts.payload(
+        alert, AT, phone_id=1, number=NUMBER, organization_id=1, display_name="A\r\nTo: x\x1b[2J"
+    )
+    assert (told["displayName"], told["text"]) == ("A To: x [2J", "gone Bcc: x; look with wa-sessions stats 7 7")
+    assert "\n" not in alert_texts.subject([told])
     assert told["timestamp"] == "2026-11-24T03:00:00.000Z"
 
 
 def test_the_signature_is_of_time_and_body() -> None:
     expected = hmac.new(b"secret", b"1764000000.{}", hashlib.sha256).hexdigest()
-    assert alerting.signature("secret", "1764000000", b"{}") == f"sha256={expected}"
+    assert signature("secret", "1764000000", b"{}") == f"sha256={expected}"
 
 
 def test_targets_come_from_the_environment_and_show_no_secret() -> None:

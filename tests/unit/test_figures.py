@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wa_sessions.health.availability import Change, Seen, Span, seen, spans
-from wa_sessions.health.event_kinds import DOWN, ENDS, UNSEEN, UP
+from wa_sessions.health.event_kinds import DOWN, ENDS, UNSEEN, UP, EventKind
 from wa_sessions.health.figures import COUNTED, Figures, figures, total, window
-from wa_sessions.wording.sentences import KINDS
 
 START = datetime(2026, 1, 15, tzinfo=UTC)
 SECONDS = st.integers(0, 200_000)
@@ -100,6 +99,6 @@ def test_steps_begin_at_midnight_of_the_zone() -> None:
 
 
 def test_every_kind_that_is_counted_or_changes_a_connection_is_one_that_is_written() -> None:
-    assert {kind.partition(".")[0] for kind in COUNTED} <= KINDS
-    assert {str(kind) for kind in UP | DOWN | UNSEEN} <= KINDS
-    assert set(map(str, ENDS)) <= KINDS
+    assert {kind.partition(".")[0] for kind in COUNTED} <= set(EventKind)
+    assert {str(kind) for kind in UP | DOWN | UNSEEN} <= set(EventKind)
+    assert set(map(str, ENDS)) <= set(EventKind)

@@ -20,6 +20,8 @@ from strategies.world import (
 from wa_sessions.db.health import HealthRow
 from wa_sessions.errors import UsageError
 from wa_sessions.health.classify import Cause, Encryption
+from wa_sessions.health.events import connection as events
+from wa_sessions.health.events.workers import HandlerEnded, HandlerSlow
 from wa_sessions.health.model import ErrorKind, Limits
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.worker import mapping
@@ -44,7 +46,7 @@ from wa_sessions.worker.effects import (
 )
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.machine import handler_note, seconds_to_look, step
-from wa_sessions.worker.ports import HandlerEvent, MoveAsked
+from wa_sessions.worker.ports import MoveAsked
 from wa_sessions.worker.session import (
     CollectionUnsynced,
     Event,
@@ -168,7 +170,7 @@ def test_a_stream_that_whatsapp_ends_for_a_reason_that_nobody_knows_is_written_d
     world.client_says(partial(protocol.StreamError, code=code))
     [note] = [record for record in world.store.log if isinstance(record, Note) and record.kind == "stream_error"]
     assert said in (note.message or "")
-    assert note.detail == {"code": code}
+    assert note.detail == events.StreamError(code)
     assert world.session.state is State.CONNECTED  # what becomes of the connection is told by what follows
 
 
@@ -490,18 +492,18 @@ def test_a_store_that_fails_a_message_ends_the_login_at_once() -> None:
 
 def test_only_a_handler_that_had_a_message_in_hand_is_said_to_have_had_one() -> None:
     told = "the message handler's process ended"
-    assert handler_note(HandlerEvent("handler_ended", error="SIGKILL")).message == f"{told}: SIGKILL"
-    held = HandlerEvent("handler_ended", message_id="3EB0", error="SIGKILL")
+    assert handler_note(HandlerEnded(error="SIGKILL")).message == f"{told}: SIGKILL"
+    held = HandlerEnded("3EB0", "SIGKILL")
     assert handler_note(held).message == f"{told} with a message in hand: SIGKILL"
 
 
 def test_what_handlers_do_is_written_down() -> None:
     world = connected()
-    world.take(HandlerEvent("handler_slow", seconds=12.3, waiting=7))
+    world.take(HandlerSlow("3EB0", 12.3, 7))
     note = world.store.log[-1]
     assert (note.message, note.detail) == (
         "the message handler takes more than 12 s; 7 messages waiting",
-        {"seconds": 12.3, "waiting": 7},
+        HandlerSlow("3EB0", 12.3, 7),
     )
 
 
@@ -762,13 +764,14 @@ def test_a_session_whose_own_writes_fail_says_why_once_and_comes_back_with_growi
     said = [call.message for moment in world.moments for call in moment.asked(LogLine) if isinstance(call, LogLine)]
     assert ["refused" in message for message in said] == [True]
     entries = [record for record in world.store.log[before:] if isinstance(record, Note)]
-    assert [(note.kind, note.detail) for note in entries] == [("store_lost", {"reason": "refused"})]
+    assert [note.detail for note in entries] == [events.StoreLost(reason="refused")]
     world.store.write = write  # type: ignore[method-assign]
     world.behave()
     assert noted(world)[-3:] == ["connected", "store_lost", "store_back"]
-    lost = [record for record in world.store.log if isinstance(record, Note) and record.kind == "store_lost"][-1]
-    assert lost.detail["reason"] == "refused"
-    assert lost.detail["down_seconds"] >= 600
+    notes = [record.detail for record in world.store.log if isinstance(record, Note)]
+    lost = [detail for detail in notes if isinstance(detail, events.StoreLost)][-1]
+    assert lost.reason == "refused"
+    assert (lost.down_seconds or 0) >= 600
 
 
 def test_another_reason_is_said_too() -> None:

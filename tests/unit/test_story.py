@@ -1,80 +1,44 @@
 """The history in words."""
 
-import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies.events import details
 
 from wa_sessions.cli.watch.timeline import shown
-from wa_sessions.wording import timeline as story
-from wa_sessions.wording.sentences import KINDS, sentence
-from wa_sessions.wording.timeline import Happened, Line
+from wa_sessions.health.event_kinds import EventKind
+from wa_sessions.health.events.connection import Connected
+from wa_sessions.health.events.every import Detail, read
+from wa_sessions.health.timeline import TimelineEntry
+from wa_sessions.wording.sentences import sentence
+from wa_sessions.wording.timeline import TimelineLine, timeline_lines
 
-HISTORY = Path(__file__).parents[2] / "docs" / "reference" / "history.md"
 START = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=4,
-)
-NAMES = [
-    "actor",
-    "from",
-    "to",
-    "reason",
-    "down_seconds",
-    "message_id",
-    "cause",
-    "sender",
-    "seconds",
-    "error_kind",
-    "count",
-]
-NAMES += [
-    "limit",
-    "collection",
-    "chat",
-    "keys",
-    "logout",
-    "status",
-    "file",
-    "quarantined",
-    "device",
-    "waiting",
-    "totals",
-    "worker",
-    "killed",
-    "silent_seconds",
-]
-DETAILS = st.dictionaries(st.sampled_from(NAMES), JSON | st.sampled_from(["bad_mac", "baileys"]))
-HISTORIES = st.lists(st.tuples(st.sampled_from(sorted(KINDS)), st.integers(0, 5_000), st.booleans()), max_size=30)
+HISTORIES = st.lists(st.tuples(st.sampled_from(sorted(EventKind)), st.integers(0, 5_000), st.booleans()), max_size=30)
 
 
-def documented() -> set[str]:
-    table = HISTORY.read_text(encoding="utf-8").partition("## Events")[2].partition("\n## ")[0]
-    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-    return {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
+def after(seconds: float, kind: str, undo: str | None = None, **detail: object) -> TimelineEntry:
+    return TimelineEntry(START + timedelta(seconds=seconds), read(kind, detail), undo)
 
 
-def after(seconds: float, kind: str, undo: str | None = None, **detail: object) -> Happened:
-    return Happened(START + timedelta(seconds=seconds), kind, detail, undo)
+def texts(*entries: TimelineEntry) -> list[str]:
+    return [line.text for line in timeline_lines(entries)]
 
 
-def texts(*entries: Happened) -> list[str]:
-    return [line.text for line in story.story(entries)]
+def said(kind: str, detail: Mapping[str, object]) -> str:
+    return sentence(read(kind, detail))
 
 
-def test_every_documented_kind_has_a_sentence_of_its_own() -> None:
-    assert documented() == KINDS
-    assert len({sentence(kind, {}) for kind in KINDS}) == len(KINDS)
-    assert sentence("not_yet_known", {}) == "not yet known"
+def test_every_kind_has_a_sentence_of_its_own() -> None:
+    assert len({said(kind, {}) for kind in EventKind}) == len(EventKind)
+    assert said("not_yet_known", {}) == "not yet known"
 
 
-@given(st.sampled_from(sorted(KINDS)), DETAILS)
-def test_no_detail_breaks_a_sentence(kind: str, detail: dict[str, object]) -> None:
-    assert sentence(kind, detail).strip()
+@given(details())
+def test_no_detail_breaks_a_sentence(detail: Detail) -> None:
+    assert sentence(detail).strip()
 
 
 @given(HISTORIES)
@@ -83,7 +47,7 @@ def test_a_story_leaves_nothing_out_and_never_folds_what_can_be_undone(history: 
     for number, (kind, pause, undoable) in enumerate(history):
         at += pause
         entries.append(after(at, kind, f"op-{number}" if undoable else None))
-    lines = list(story.story(entries))
+    lines = list(timeline_lines(entries))
     assert sum(line.times for line in lines) == len(entries)
     assert [line.undo for line in lines if line.undo] == [entry.undo for entry in entries if entry.undo]
     assert [line.at for line in lines] == sorted(line.at for line in lines)
@@ -92,16 +56,16 @@ def test_a_story_leaves_nothing_out_and_never_folds_what_can_be_undone(history: 
 
 def test_what_is_said() -> None:
     error = {"error_kind": "bad_mac", "count": 2, "limit": 3, "sender": "99@lid"}
-    assert sentence("error_counted", error) == "Bad MAC error 2 of 3, from 99@lid: the next one closes the session"
-    assert sentence("message_recovered", {"message_id": "A", "seconds": 1.25}) == (
+    assert said("error_counted", error) == "Bad MAC error 2 of 3, from 99@lid: the next one closes the session"
+    assert said("message_recovered", {"message_id": "A", "seconds": 1.25}) == (
         "message A recovered after 1.2 s: a later copy decrypted"
     )
-    assert sentence("restored", {"actor": "ops", "keys": 1}) == "undone by ops: 1 key brought back from quarantine"
-    assert sentence("assigned", {"from": "baileys", "to": "neonize"}) == "handed from the Node backend to wa-sessions"
-    assert sentence("banned", {"reason": "banned by WhatsApp until 5"}).endswith("it connects by itself then")
-    assert sentence("banned", {"reason": "banned"}).endswith("it stays down until wa-sessions restart")
+    assert said("restored", {"actor": "ops", "keys": 1}) == "undone by ops: 1 key brought back from quarantine"
+    assert said("assigned", {"from": "baileys", "to": "neonize"}) == "handed from the Node backend to wa-sessions"
+    assert said("banned", {"reason": "banned by WhatsApp until 5"}).endswith("it connects by itself then")
+    assert said("banned", {"reason": "banned"}).endswith("it stays down until wa-sessions restart")
     totals = {"connected": [3, None], "message_recovered": [2, 1.5]}
-    assert sentence("history_pruned", {"totals": totals}) == "5 older entries pruned"
+    assert said("history_pruned", {"totals": totals}) == "5 older entries pruned"
 
 
 def test_runs_of_what_is_alike_are_one_line() -> None:
@@ -124,7 +88,7 @@ def test_a_takeover_is_told_and_is_no_unsteady_connection() -> None:
         after(4, "taken", worker="msg1/3", **{"from": "msg2/2", "silent_seconds": 4.04}),
         after(6, "taken", worker="msg2/4", **{"from": "msg1/3"}),
     ]
-    entries = [entry for one in taken for entry in (one, Happened(one.at + timedelta(seconds=1), "connected", {}))]
+    entries = [entry for one in taken for entry in (one, TimelineEntry(one.at + timedelta(seconds=1), Connected()))]
     assert texts(*entries) == [
         *("run by worker msg1/1 from now on", "connected"),
         *("taken over by worker msg2/2 from worker msg1/1, which was killed", "connected"),
@@ -135,9 +99,9 @@ def test_a_takeover_is_told_and_is_no_unsteady_connection() -> None:
 
 def test_days_gaps_and_undoing_stand_between_the_lines() -> None:
     lines = [
-        Line(START, START, "connected"),
-        Line(START + timedelta(hours=3), START + timedelta(hours=3, minutes=2), "12 messages lost", times=12),
-        Line(START + timedelta(days=1), START + timedelta(days=1), "x " * 50, undo="op-1"),
+        TimelineLine(START, START, "connected"),
+        TimelineLine(START + timedelta(hours=3), START + timedelta(hours=3, minutes=2), "12 messages lost", times=12),
+        TimelineLine(START + timedelta(days=1), START + timedelta(days=1), "x " * 50, undo="op-1"),
     ]
     assert list(shown(lines, START + timedelta(days=1, hours=5), 60)) == [
         "Thursday 15 January 2026 (UTC)",
@@ -190,4 +154,4 @@ def test_what_hosts_and_handlers_do_is_told_with_what_became_of_the_message() ->
             "the worker ended with 1 message that the handler had not finished; WhatsApp does not send them again",
         ),
     ):
-        assert sentence(kind, detail) == told
+        assert said(kind, detail) == told

@@ -11,7 +11,8 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.health import storable
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.sql import queries
-from wa_sessions.wording.alerting import Alert, all_clear, payload
+from wa_sessions.health.alerting import Alert, all_clear
+from wa_sessions.wording.alert_texts import payload
 
 LEASE = 120.0  # seconds after which another sender may take over what a killed one had claimed
 LARGEST = 1000  # alerts in one message
@@ -161,4 +162,4 @@ def _row(phone: Phone, alert: Alert) -> dict[str, Any]:
         organization_id=phone.organization_id,
         display_name=phone.display_name,
     )
-    return {"phone_id": phone.id, "kind": alert.kind, "payload": Jsonb(storable(told))}
+    return {"phone_id": phone.id, "kind": alert.kind.value, "payload": Jsonb(storable(told))}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -12,6 +12,10 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.sql import queries
 from wa_sessions.health.reconnect import State
+
+if TYPE_CHECKING:
+    from wa_sessions.health.events.detail import EventDetail, UnknownDetail
+    from wa_sessions.health.events.every import Detail
 
 _SQL = queries("health")
 
@@ -67,16 +71,21 @@ class MessageRow:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An entry of the append-only history."""
+    """An entry of the append-only history. ``stored`` is its detail as it stands there, whatever wrote it."""
 
     id: int
     at: datetime
     phone_id: int
     organization_id: int
-    kind: str
-    detail: dict[str, Any]
+    detail: "Detail | UnknownDetail"
+    stored: dict[str, Any]
     operation_id: str | None
     worker_id: UUID | None
+
+    @property
+    def kind(self) -> str:
+        """What happened, in a word: an ``EventKind`` if this program knows it."""
+        return self.detail.kind
 
 
 def load(conn: Connection, phone_id: int) -> HealthRow | None:
@@ -153,8 +162,7 @@ def record_event(
     conn: Connection,
     phone_id: int,
     organization_id: int,
-    kind: str,
-    detail: Mapping[str, Any],
+    detail: "EventDetail",
     *,
     operation_id: str | None = None,
     worker_id: UUID | None = None,
@@ -164,8 +172,8 @@ def record_event(
     values = {
         "phone_id": phone_id,
         "organization_id": organization_id,
-        "kind": kind,
-        "detail": Jsonb(storable(detail)),
+        "kind": detail.kind.value,
+        "detail": Jsonb(storable(detail.as_json())),
         "operation_id": operation_id,
         "worker_id": worker_id,
         "at": at,
@@ -175,20 +183,31 @@ def record_event(
 
 
 def record_events(
-    conn: Connection, phone_id: int, organization_id: int, entries: Iterable[tuple[datetime, str, Mapping[str, Any]]]
+    conn: Connection, phone_id: int, organization_id: int, entries: "Iterable[tuple[datetime, EventDetail]]"
 ) -> None:
-    """Add many entries to a phone's history: when, of which kind, and their detail."""
+    """Add many entries to a phone's history: when, and what happened."""
     same = {"phone_id": phone_id, "organization_id": organization_id, "operation_id": None, "worker_id": None}
     with conn.cursor() as cursor:
         cursor.executemany(
             _SQL.record_event,
-            [same | {"at": at, "kind": kind, "detail": Jsonb(storable(detail))} for at, kind, detail in entries],
+            [
+                same | {"at": at, "kind": detail.kind.value, "detail": Jsonb(storable(detail.as_json()))}
+                for at, detail in entries
+            ],
         )
 
 
 def last_events(conn: Connection, phone_id: int, limit: int) -> list[Event]:
     """The newest entries of a phone's history, in order."""
-    return [Event(**row) for row in conn.execute(_SQL.last_events, {"phone_id": phone_id, "limit": limit})]
+    return [event_of(row) for row in conn.execute(_SQL.last_events, {"phone_id": phone_id, "limit": limit})]
+
+
+def event_of(row: Mapping[str, Any]) -> Event:
+    """A row of the history; its detail is read as far as this program knows its kind."""
+    from wa_sessions.health.events.every import read  # thousandths of a second that stats need not spend
+
+    values = {name: value for name, value in row.items() if name not in ("kind", "detail")}
+    return Event(**values, detail=read(row["kind"], row["detail"]), stored=row["detail"])
 
 
 def storable(value: Any) -> Any:

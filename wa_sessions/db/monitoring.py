@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.health import Event
+from wa_sessions.db.health import Event, event_of
 from wa_sessions.db.sql import queries
 
 _SQL = queries("monitoring")
@@ -46,7 +46,7 @@ def history(
     With ``since_id`` those that were written after that entry, in the order in which they were written.
     """
     values = {
-        "kinds": None if kinds is None else list(kinds),
+        "kinds": None if kinds is None else [str(kind) for kind in kinds],
         "since": since,
         "since_id": since_id,
         "phone_id": phone_id,
@@ -54,7 +54,7 @@ def history(
         "limit": limit,
     }
     statement = _SQL.history if since_id is None else _SQL.history_after
-    return [Event(**row) for row in conn.execute(statement, values)]
+    return [event_of(row) for row in conn.execute(statement, values)]
 
 
 def errors_by_minute(conn: Connection, minutes: int, organization_id: int | None = None) -> dict[int, tuple[int, ...]]:

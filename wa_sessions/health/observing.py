@@ -8,8 +8,10 @@ resets those.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
+from wa_sessions.health.event_kinds import EventKind
+from wa_sessions.health.events.detail import EventSource
+from wa_sessions.health.events.keys import BackendClosed, CounterReset, ErrorCounted, SessionClosed
 from wa_sessions.health.limits import ErrorKind, Limits
 
 SILENT_AFTER = timedelta(minutes=1)
@@ -68,8 +70,12 @@ class Entry:
     """An entry for the history."""
 
     at: datetime
-    kind: str
-    detail: dict[str, Any]
+    detail: ErrorCounted | CounterReset | SessionClosed | BackendClosed
+
+    @property
+    def kind(self) -> EventKind:
+        """What happened, in a word."""
+        return self.detail.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,7 @@ def _in_order(entries: Iterable[Entry], before: Counters) -> list[Entry]:
     causes = [before.last_error_at] if before.last_error_at else []
     timed: list[Entry] = []
     for entry in sorted(entries, key=_rank):
-        at = entry.at if entry.kind == "error_counted" else _after(causes, entry.at)
+        at = entry.at if entry.kind is EventKind.ERROR_COUNTED else _after(causes, entry.at)
         timed.append(replace(entry, at=at))
         if _rank(entry) < _RESET:
             causes.append(at)
@@ -135,7 +141,7 @@ def _in_order(entries: Iterable[Entry], before: Counters) -> list[Entry]:
 
 def _rank(entry: Entry) -> int:
     """At one time: errors, then closes, then the resets that they bring."""
-    return {"error_counted": 0, "counter_reset": _RESET}.get(entry.kind, 1)
+    return {EventKind.ERROR_COUNTED: 0, EventKind.COUNTER_RESET: _RESET}.get(entry.kind, 1)
 
 
 def _after(causes: Iterable[datetime], at: datetime) -> datetime:
@@ -147,7 +153,7 @@ def _after(causes: Iterable[datetime], at: datetime) -> datetime:
 def _told(counters: Counters, line: CounterLine, limits: Limits, entries: list[Entry]) -> Counters:
     """The backend's counter is what it says."""
     if line.number:
-        entries.append(Entry(line.at, "error_counted", _detail(line.kind, line.number, limits)))
+        entries.append(Entry(line.at, _counted(line.kind, line.number, limits)))
         if counters.last_error_at is None or line.at >= counters.last_error_at:
             counters = replace(counters, last_error_at=line.at, last_error_kind=line.kind)
     elif counters.errors(line.kind):
@@ -176,23 +182,21 @@ def _count(counters: Counters, copy: FailedCopy, limits: Limits, entries: list[E
         last_error_at=copy.at,
         last_error_kind=ErrorKind.BAD_MAC,
     )
-    detail = _detail(ErrorKind.BAD_MAC, counters.bad_mac, limits)
-    entries.append(Entry(copy.at, "error_counted", detail | {"sender": copy.sender}))
+    entries.append(Entry(copy.at, _counted(ErrorKind.BAD_MAC, counters.bad_mac, limits, copy.sender)))
     return counters
 
 
 def _closed(line: BackendClose, limits: Limits) -> Entry:
     kind = line.error_kind
     if kind is None:
-        return Entry(line.at, "backend_closed", {"reason": line.reason, "source": "logs"})
+        return Entry(line.at, BackendClosed(line.reason, EventSource.LOGS))
     count = line.count or limits.of(kind)
-    detail = {"error_kind": kind.value, "count": count, "limit": count, "reason": line.reason, "source": "logs"}
-    return Entry(line.at, "session_closed", detail)
+    return Entry(line.at, SessionClosed(kind, count, count, line.reason, EventSource.LOGS))
 
 
-def _detail(kind: ErrorKind, count: int, limits: Limits) -> dict[str, Any]:
-    return {"error_kind": kind.value, "count": count, "limit": limits.of(kind), "source": "logs"}
+def _counted(kind: ErrorKind, count: int, limits: Limits, sender: str | None = None) -> ErrorCounted:
+    return ErrorCounted(kind, count, limits.of(kind), sender=sender, source=EventSource.LOGS)
 
 
 def _reset(at: datetime, kind: ErrorKind) -> Entry:
-    return Entry(at, "counter_reset", {"error_kind": kind.value, "source": "logs"})
+    return Entry(at, CounterReset(kind, EventSource.LOGS))

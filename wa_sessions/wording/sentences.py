@@ -1,301 +1,262 @@
-"""What an entry of the history says: a sentence for every kind.
+"""What an event of the history says to a person: a sentence for every kind.
 
-Details come out of the database, of older and newer programs too: any value may be missing or of another type.
+What is told comes out of the database, of older and newer programs too, so any value may be missing.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import assert_never
 
+from wa_sessions.health.events import connection, keys, operators, workers
+from wa_sessions.health.events.detail import EventSource, UnknownDetail
+from wa_sessions.health.events.every import Detail
 from wa_sessions.health.limits import ErrorKind
-from wa_sessions.wording.numbers import counted, lasted
+from wa_sessions.wording.english import ENGLISH
+from wa_sessions.wording.numbers import duration
+from wa_sessions.wording.parts import Value, known, lasting, many, part, part_if
+from wa_sessions.wording.phrases import Language, Phrase, say
 
-Detail = Mapping[str, Any]
-
-_OBSERVERS = {"baileys": "the Node backend", "neonize": "wa-sessions", "waba": "the official API"}
-_CAUSES = {
-    "bad_mac": "Bad MAC",
-    "missing_key": "a key is missing",
-    "untrusted_identity": "its sender has a new identity",
-    "store": "our own database failed",
-    "other": "not known why",
-}
+_TABLE = "sentences"
 
 
-def sentence(kind: str, detail: Detail) -> str:
-    """What an entry of the history says, for somebody who was just woken up. Never raises."""
-    told = _SENTENCES.get(kind, kind.replace("_", " "))
-    return told if isinstance(told, str) else told(detail)
+def sentence(detail: Detail | UnknownDetail, language: Language = ENGLISH) -> str:
+    """What an event says, for somebody who was just woken up. Never raises."""
+    if isinstance(detail, UnknownDetail):
+        return detail.kind.replace("_", " ")
+    return say(_phrase(detail), language)
 
 
-def _said(detail: Detail, name: str, otherwise: str = "?") -> str:
-    value = detail.get(name)
-    return otherwise if value is None or value == "" else str(value)
+def _phrase(detail: Detail) -> Phrase:
+    if isinstance(detail, connection.ConnectionDetail):
+        return _of_connection(detail)
+    if isinstance(detail, keys.KeysDetail):
+        return _of_keys(detail)
+    if isinstance(detail, operators.OperatorDetail):
+        return _of_operator(detail)
+    return _of_worker(detail)
 
 
-def _number(detail: Detail, name: str) -> float | None:
-    value = detail.get(name)
-    return float(value) if isinstance(value, int | float) and abs(value) < 1e12 else None
+# ----------------------------------------------------------------------------------------------- the connection
 
 
-def _by(detail: Detail) -> str:
-    return f" by {detail['actor']}" if detail.get("actor") else ""
+def _of_connection(detail: connection.ConnectionDetail) -> Phrase:
+    match detail:
+        case connection.PairingFailed(reason):
+            return _say(detail.kind, why=part_if("why", reason=reason))
+        case connection.WrongNumber(unlinked):
+            return _say(detail.kind if unlinked else "wrong_number.linked")
+        case connection.StreamError(code):
+            return _say(detail.kind, code=code or _say("stream_error.code"))
+        case connection.Banned(reason):
+            for_a_while = reason is not None and " until " in reason
+            return _say("banned.for_a_while" if for_a_while else detail.kind, reason=_reason(detail))
+        case connection.Replaced() | connection.LoggedOut() | connection.Outdated() | connection.LoginRefused():
+            return _say(detail.kind, reason=_reason(detail))
+        case connection.Unreachable(_, down) | connection.Crashed(_, down):
+            return _say(detail.kind, reason=_reason(detail), since=lasting("since", down or None))
+        case connection.StoreLost(down):
+            return _say(detail.kind, reason=_reason(detail), time=lasting("for", down))
+        case connection.SetAside():
+            return _say(detail.kind, reason=_reason(detail))
+        case (
+            connection.PairingStarted()
+            | connection.PairingExpired()
+            | connection.Paired()
+            | connection.Connected()
+            | connection.Disconnected()
+            | connection.NoAnswer()
+            | connection.AnswersAgain()
+            | connection.StoreBack()
+            | connection.Moved()
+        ):
+            return _say(detail.kind)
+        case _:
+            assert_never(detail)
 
 
-def _why(detail: Detail) -> str:
-    return f": {detail['reason']}" if detail.get("reason") else ""
+_WithReason = connection.StaysDown | connection.ComesBack | connection.StoreLost | connection.SetAside
 
 
-def _keys(detail: Detail, name: str = "keys") -> str:
-    number = _number(detail, name)
-    return "its keys" if number is None else counted(int(number), "key")
+def _reason(detail: _WithReason) -> Value:
+    return detail.reason or _say(f"{detail.kind}.reason")
 
 
-def _label(detail: Detail) -> str:
-    kind = _said(detail, "error_kind")
-    return ErrorKind(kind).label if kind in set(ErrorKind) else "an"
+# ------------------------------------------------------------------------------------- messages, errors, repairs
 
 
-def _after(detail: Detail) -> str:
-    seconds = _number(detail, "seconds")
-    return f" after {lasted(seconds)}" if seconds is not None else ""
+def _of_keys(detail: keys.KeysDetail) -> Phrase:
+    match detail:
+        case keys.MessagePending(id_, cause, sender):
+            whose = part("its_sender_named", sender=sender) if sender else part("its_sender")
+            return _say(detail.kind, message=_message(id_), cause=part(cause or "other"), sender=whose)
+        case keys.MessageRecovered(id_, seconds) | keys.MessageLost(id_, seconds):
+            return _say(detail.kind, message=_message(id_), after=lasting("after", seconds))
+        case keys.ErrorCounted():
+            return _error(detail)
+        case keys.CounterReset(kind):
+            return _say(detail.kind, label=_label(kind))
+        case keys.SessionClosed(kind, count, limit, source=source):
+            form = "session_closed.logs" if source is EventSource.LOGS else detail.kind
+            return _say(form, label=_label(kind), count=known(count), limit=known(limit))
+        case keys.BackendClosed(reason):
+            return _say(detail.kind, why=part_if("why", reason=reason))
+        case _:
+            return _of_repair(detail)
 
 
-def _message(detail: Detail) -> str:
-    return f"message {detail['message_id']}" if detail.get("message_id") else "a message"
+def _of_repair(detail: keys.RepairDetail) -> Phrase:
+    match detail:
+        case keys.SessionQuarantined(sender, number):
+            return _say(detail.kind, sender=known(sender, "one_sender"), keys=_keys(number))
+        case keys.SenderKeyQuarantined(chat, sender, number):
+            whose, where = known(sender, "one_sender"), known(chat, "one_group")
+            return _say(detail.kind, sender=whose, chat=where, keys=_keys(number))
+        case keys.CollectionQuarantined(collection, number):
+            return _say(detail.kind, collection=known(collection, "one_collection"), keys=_keys(number))
+        case keys.SessionKept(sender) | keys.SenderKeyKept(_, sender):
+            return _say(detail.kind, sender=known(sender, "one_sender"))
+        case keys.CollectionKept(collection):
+            return _say(detail.kind, collection=known(collection, "one_collection"))
+        case _:
+            assert_never(detail)
 
 
-def _trying(otherwise: str) -> Callable[[Detail], str]:
-    def told(detail: Detail) -> str:
-        down = _number(detail, "down_seconds")
-        since = f", for {lasted(down)} by now" if down else ""
-        return f"{_said(detail, 'reason', otherwise)}; it tries again{since}"
-
-    return told
-
-
-def _down(otherwise: str, mended_by: str) -> Callable[[Detail], str]:
-    return lambda detail: f"{_said(detail, 'reason', otherwise)}; it stays down until {mended_by}"
-
-
-def _banned(detail: Detail) -> str:
-    reason = _said(detail, "reason", "banned by WhatsApp")
-    ends = "it connects by itself then" if " until " in reason else "it stays down until wa-sessions restart"
-    return f"{reason}; {ends}"
-
-
-def _store_lost(detail: Detail) -> str:
-    down = _number(detail, "down_seconds")
-    time = f" for {lasted(down)}" if down is not None else ""
-    return f"{_said(detail, 'reason', 'the database did not answer')}{time}: socket closed, WhatsApp kept the messages"
-
-
-def _wrong_number(detail: Detail) -> str:
-    ending = "was unlinked again" if detail.get("unlinked") else "is still there: remove it under Linked devices"
-    return f"another account scanned the QR; the device that it made {ending}"
-
-
-def _pending(detail: Detail) -> str:
-    cause = _CAUSES.get(_said(detail, "cause", "other"), _said(detail, "cause", ""))
-    sender = f"its sender {detail['sender']}" if detail.get("sender") else "its sender"
-    return f"{_message(detail)} did not decrypt ({cause}); {sender} is asked to send it again"
-
-
-def _lost(detail: Detail) -> str:
-    return f"{_message(detail)} lost{_after(detail)}: no copy of it decrypted"
-
-
-def _error(detail: Detail) -> str:
-    count, limit = _number(detail, "count"), _number(detail, "limit")
-    place = detail.get("sender") or detail.get("collection")
-    origin = f", from {place}" if detail.get("sender") else f", in {place}" if place else ""
-    warning = ": the next one closes the session" if count is not None and count + 1 == limit else ""
-    return f"{_label(detail)} error {_said(detail, 'count')} of {_said(detail, 'limit')}{origin}{warning}"
-
-
-def _closed(detail: Detail) -> str:
-    limit = f"{_label(detail)} {_said(detail, 'count')} of {_said(detail, 'limit')}"
-    if detail.get("source") == "logs":
-        return f"the Node backend closed the session at the limit, {limit}: a new QR is to be scanned"
-    return f"session closed at the limit, {limit}: its keys are in quarantine, a new QR is to be scanned"
-
-
-def _repaired(what: str, then: str) -> Callable[[Detail], str]:
-    def told(detail: Detail) -> str:
-        subject = what.format(
-            sender=_said(detail, "sender", "one sender"),
-            chat=_said(detail, "chat", "one group"),
-            collection=_said(detail, "collection", "one collection"),
-        )
-        return f"mended: {subject} put into quarantine ({_keys(detail)}); {then}"
-
-    return told
-
-
-def _kept(what: str) -> Callable[[Detail], str]:
-    return lambda detail: what.format(
-        sender=_said(detail, "sender", "one sender"), collection=_said(detail, "collection", "one collection")
+def _error(detail: keys.ErrorCounted) -> Phrase:
+    last = detail.count is not None and detail.count + 1 == detail.limit
+    return _say(
+        detail.kind,
+        label=_label(detail.error_kind),
+        count=known(detail.count),
+        limit=known(detail.limit),
+        origin=part_if("from_sender", sender=detail.sender) or part_if("in_collection", collection=detail.collection),
+        warning=part("next_closes") if last else "",
     )
 
 
-def _cleaned(detail: Detail) -> str:
-    action = f" ({detail['action']})" if detail.get("action") else ""
-    return f"{_keys(detail)} put into quarantine{_by(detail)}{action}{_why(detail)}"
+def _label(kind: ErrorKind | None) -> Value:
+    return kind.label if kind else part("an")
 
 
-def _moved(detail: Detail, how: str) -> str:
-    return f"{how}{_by(detail)} as {_said(detail, 'device', 'the same device')}{_why(detail)}"
+def _message(message_id: str | None) -> Phrase:
+    return part("message", id=message_id) if message_id else part("a_message")
 
 
-def _taken(detail: Detail) -> str:
-    worker, before = f"worker {_said(detail, 'worker')}", f"worker {_said(detail, 'from')}"
-    silent = _number(detail, "silent_seconds")
-    if detail.get("killed"):
-        return f"taken over by {worker} from {before}, which was killed"
-    if silent is not None:
-        return f"taken over by {worker} from {before}, of which nothing was heard for {lasted(silent)}"
-    return f"run by {worker} from now on" + (f", after {before}" if detail.get("from") else "")
+def _keys(number: int | None) -> Phrase:
+    return many("keys", number, "its_keys")
 
 
-def _instead(detail: Detail) -> str:
-    return f" instead of {detail['from']}" if detail.get("from") else ""
+# --------------------------------------------------------------------------------------------------- operators
 
 
-def _force_closed(detail: Detail) -> str:
-    keys = "; its keys are in quarantine" if detail.get("logout") else "; its keys stay"
-    return f"force-closed{_by(detail)}{_why(detail)}{keys}"
+def _of_operator(detail: operators.OperatorDetail) -> Phrase:
+    by = part_if("by", actor=detail.actor)
+    match detail:
+        case operators.Added():
+            return _say(detail.kind, by=by)
+        case operators.Assigned(_, before, after):
+            return _say(detail.kind, before=_observer(before), after=_observer(after), by=by)
+        case operators.Renamed(_, before, after):
+            return _say(detail.kind, before=known(before, "none"), after=known(after, "none"), by=by)
+        case operators.MoveAsked(_, before, to):
+            return _say(detail.kind, to=known(to), instead=part_if("instead", before=before), by=by)
+        case operators.InboxRetried(_, number):
+            return _say(detail.kind, messages=many("messages", number, "some_messages"), by=by)
+        case operators.Unlinked(device, _, already):
+            form = "unlinked.already" if already else detail.kind
+            return _say(form, device=part_if("named", what=device), by=by)
+        case operators.Restored(_, number):
+            return _say(detail.kind, keys=_keys(number), by=by)
+        case operators.RestoredFromFile():
+            return _from_file(detail, by)
+        case _:
+            return _with_reason(detail, by, part_if("why", reason=detail.reason))
 
 
-def _from_file(detail: Detail) -> str:
-    made = f" made {detail['made_at']}" if detail.get("made_at") else ""
-    taken = f"; {_keys(detail, 'quarantined')} put into quarantine for that" if _number(detail, "quarantined") else ""
-    return f"{_keys(detail)} brought back{_by(detail)} from the backup {_said(detail, 'file', 'file')}{made}{taken}"
+_Reasoned = (
+    operators.KeysQuarantined
+    | operators.ForceClosed
+    | operators.StatusReset
+    | operators.Adopted
+    | operators.Returned
+    | operators.Exported
+    | operators.Imported
+    | operators.Removed
+    | operators.InboxDropped
+)
 
 
-def _unlinked(detail: Detail) -> str:
-    gone = "was gone at WhatsApp already" if detail.get("already") else "removed at WhatsApp"
-    return f"the closed session's device {_said(detail, 'device', '')} ".rstrip() + f" {gone}{_by(detail)}"
+def _with_reason(detail: _Reasoned, by: Value, why: Value) -> Phrase:
+    match detail:
+        case operators.KeysQuarantined(action, _, number):
+            action_named = part_if("action", action=action)
+            return _say(detail.kind, keys=_keys(number), by=by, action=action_named, why=why)
+        case operators.ForceClosed(logout=logout):
+            return _say("force_closed.logout" if logout else detail.kind, by=by, why=why)
+        case operators.StatusReset(status_before=before, status=after):
+            return _say(detail.kind, before=known(before), after=known(after), by=by, why=why)
+        case operators.Adopted(device=device) | operators.Returned(device=device):
+            return _say(detail.kind, by=by, device=known(device, "same_device"), why=why)
+        case operators.Exported(keys=number, file=file):
+            return _say(detail.kind, file=known(file, "none"), by=by, why=why, keys=_keys(number))
+        case operators.Imported(file=file, device=device):
+            return _say(detail.kind, file=known(file, "none"), by=by, device=known(device, "same_device"), why=why)
+        case operators.Removed(keys=number):
+            return _say(detail.kind, by=by, why=why, keys=_keys(number))
+        case operators.InboxDropped(messages=number):
+            return _say(detail.kind, messages=many("messages", number, "some_messages"), by=by, why=why)
+        case _:
+            assert_never(detail)
 
 
-def _messages_of(detail: Detail) -> str:
-    number = _number(detail, "messages")
-    return "some messages" if number is None else counted(int(number), "message")
+def _from_file(detail: operators.RestoredFromFile, by: Value) -> Phrase:
+    room = _say("restored_from_file.room", keys=_keys(detail.quarantined)) if detail.quarantined else ""
+    made = part_if("made", at=detail.made_at)
+    return _say(detail.kind, keys=_keys(detail.keys), by=by, file=known(detail.file, "a_file"), made=made, room=room)
 
 
-def _times(detail: Detail, name: str) -> str:
-    number = _number(detail, name)
-    return "several times" if number is None else counted(int(number), "time")
+def _observer(connection_type: str | None) -> Value:
+    return part(connection_type) if connection_type in ("baileys", "neonize", "waba") else known(connection_type)
 
 
-def _slow(detail: Detail) -> str:
-    seconds, waiting = _number(detail, "seconds"), _number(detail, "waiting")
-    longer = f"more than {lasted(seconds)}" if seconds is not None else "too long"
-    queue = f"; {counted(int(waiting), 'message')} waiting" if waiting else ""
-    return f"the message handler takes {longer} for {_message(detail)}{queue}"
+# ----------------------------------------------------------------------------------------- handlers and workers
 
 
-def _handler_ended(detail: Detail) -> str:
-    error = f" ({detail['error']})" if detail.get("error") else ""
-    message = f" with {_message(detail)} in hand" if detail.get("message_id") else ""
-    return f"the message handler's process ended{error}{message}; another one goes on"
+def _of_worker(detail: workers.WorkerDetail) -> Phrase:
+    match detail:
+        case workers.HandlerFailed(id_, error):
+            return _say(detail.kind, error=known(error, "an_error"), message=_message(id_))
+        case workers.HandlerSlow(id_, seconds, waiting):
+            longer = lasting("more_than", seconds) or part("too_long")
+            queue = part_if("queue", n=waiting)
+            return _say(detail.kind, longer=longer, message=_message(id_), queue=queue)
+        case workers.HandlerEnded(id_, error):
+            in_hand = part("in_hand", message=_message(id_)) if id_ else ""
+            return _say(detail.kind, error=part_if("with_error", error=error), in_hand=in_hand)
+        case workers.HandlerUnfinished(waiting):
+            return _say(detail.kind, messages=many("messages", waiting, "no_number_of_messages"))
+        case workers.HandlerDead(_, error, attempts):
+            times = many("times", attempts, "several_times")
+            return _say(detail.kind, times=times, error=known(error, "an_error"))
+        case workers.Taken():
+            return _taken(detail)
+        case workers.Fault(reason) | workers.Faulted(reason):
+            return _say(detail.kind, reason=reason or _say("fault.reason"))
+        case workers.Stopped(reason):
+            return _say("stopped.reason", reason=reason) if reason else _say(detail.kind)
+        case workers.HistoryPruned(_, until):
+            return _say(detail.kind, n=detail.events, before=part_if("before", until=until))
+        case _:
+            assert_never(detail)
 
 
-def _unfinished(detail: Detail) -> str:
-    waiting = _number(detail, "waiting")
-    messages = "messages" if waiting is None else counted(int(waiting), "message")
-    return f"the worker ended with {messages} that the handler had not finished; WhatsApp does not send them again"
+def _taken(detail: workers.Taken) -> Phrase:
+    worker, before = known(detail.worker), known(detail.from_)
+    if detail.killed:
+        return _say("taken.killed", worker=worker, before=before)
+    if detail.silent_seconds is not None:
+        return _say("taken.silent", worker=worker, before=before, silent=duration(detail.silent_seconds))
+    if detail.from_:
+        return _say("taken.after", worker=worker, before=before)
+    return _say(detail.kind, worker=worker)
 
 
-def _pruned(detail: Detail) -> str:
-    totals = detail.get("totals")
-    times = [part[0] for part in totals.values() if isinstance(part, list) and part] if isinstance(totals, dict) else []
-    number = sum(int(one) for one in times if isinstance(one, int | float) and abs(one) < 1e12)
-    before = f"from before {detail['until']} " if detail.get("until") else ""
-    return f"{counted(number, 'older entry').replace('entrys', 'entries')} {before}pruned"
-
-
-_SENTENCES: Mapping[str, str | Callable[[Detail], str]] = {
-    "added": lambda detail: f"added{_by(detail)}",
-    "assigned": lambda detail: (
-        f"handed from {_OBSERVERS.get(_said(detail, 'from'), _said(detail, 'from'))} to "
-        f"{_OBSERVERS.get(_said(detail, 'to'), _said(detail, 'to'))}{_by(detail)}"
-    ),
-    "renamed": lambda detail: f"renamed from {_said(detail, 'from', '-')} to {_said(detail, 'to', '-')}{_by(detail)}",
-    "pairing_started": "a QR waits to be scanned",
-    "pairing_expired": "nobody scanned the QR in time; wa-sessions relink shows a new one",
-    "pairing_failed": lambda detail: f"an attempt to pair failed{_why(detail)}",
-    "wrong_number": _wrong_number,
-    "paired": "paired: the QR was scanned",
-    "connected": "connected",
-    "disconnected": "connection lost; it comes back by itself",
-    "stream_error": lambda detail: f"WhatsApp ended the stream (code {_said(detail, 'code', 'unknown')})",
-    "no_answer": "WhatsApp does not answer pings",
-    "answers_again": "WhatsApp answers again",
-    "replaced": _down("another client logged in with these keys", "wa-sessions restart"),
-    "logged_out": _down("WhatsApp removed this device", "wa-sessions relink"),
-    "outdated": _down("WhatsApp refuses this version of the client", "wa-sessions restart"),
-    "login_refused": _down("WhatsApp refused the login", "wa-sessions restart"),
-    "banned": _banned,
-    "unreachable": _trying("WhatsApp cannot be reached"),
-    "crashed": _trying("its session host ended"),
-    "store_lost": _store_lost,
-    "store_back": "the database answers again",
-    "message_pending": _pending,
-    "message_recovered": lambda detail: f"{_message(detail)} recovered{_after(detail)}: a later copy decrypted",
-    "message_lost": _lost,
-    "error_counted": _error,
-    "counter_reset": lambda detail: f"{_label(detail)} counter is 0 again",
-    "session_quarantined": _repaired("the session with {sender} was", "a new one is made with the next message"),
-    "sender_key_quarantined": _repaired("the key of {sender} in {chat} was", "the sender sends a new one"),
-    "collection_quarantined": _repaired("the version of {collection} was", "it syncs anew"),
-    "session_kept": _kept("nothing to mend: the session with {sender} is not the one that failed any more"),
-    "sender_key_kept": _kept("nothing to mend: the group key of {sender} is not the one that failed any more"),
-    "collection_kept": _kept("nothing to mend: {collection} syncs from its start anyway"),
-    "session_closed": _closed,
-    "backend_closed": lambda detail: f"the Node backend closed the session{_why(detail)}",
-    "adopted": lambda detail: _moved(detail, "taken over from the Node backend"),
-    "returned": lambda detail: _moved(detail, "given back to the Node backend"),
-    "exported": lambda detail: (
-        f"moved into the file {_said(detail, 'file', '-')}{_by(detail)}{_why(detail)}; "
-        f"{_keys(detail)} put into quarantine here"
-    ),
-    "imported": lambda detail: _moved(detail, f"brought in from the file {_said(detail, 'file', '-')}"),
-    "keys_quarantined": _cleaned,
-    "force_closed": _force_closed,
-    "status_reset": lambda detail: (
-        f"status set from {_said(detail, 'status_before')} to {_said(detail, 'status')}{_by(detail)}{_why(detail)}"
-    ),
-    "removed": lambda detail: f"removed{_by(detail)}{_why(detail)}; {_keys(detail)} put into quarantine",
-    "restored": lambda detail: f"undone{_by(detail)}: {_keys(detail)} brought back from quarantine",
-    "restored_from_file": _from_file,
-    "unlinked": _unlinked,
-    "handler_failed": lambda detail: (
-        f"the message handler failed with {_said(detail, 'error', 'an error')} on {_message(detail)}"
-    ),
-    "handler_slow": _slow,
-    "handler_ended": _handler_ended,
-    "handler_unfinished": _unfinished,
-    "handler_dead": lambda detail: (
-        f"a message was set aside: its handler failed {_times(detail, 'attempts')}, "
-        f"at last with {_said(detail, 'error', 'an error')}"
-    ),
-    "inbox_retried": lambda detail: f"{_messages_of(detail)} in the inbox tried again{_by(detail)}",
-    "inbox_dropped": lambda detail: f"{_messages_of(detail)} in the inbox deleted for good{_by(detail)}{_why(detail)}",
-    "move_asked": lambda detail: f"to be run by worker {_said(detail, 'to')}{_instead(detail)}, asked for{_by(detail)}",
-    "taken": _taken,
-    "moved": "connected again in another process",
-    "set_aside": lambda detail: (
-        f"{_said(detail, 'reason', 'its process ended')}, again and again: it is left alone for half an hour, "
-        "or until wa-sessions restart"
-    ),
-    "fault": lambda detail: f"{_said(detail, 'reason', 'a fault of wa-sessions')}; the session goes on",
-    "faulted": lambda detail: (
-        f"{_said(detail, 'reason', 'a fault of wa-sessions')}; too often, so it stays down until wa-sessions run"
-    ),
-    "stopped": lambda detail: (
-        f"its worker let it go: {_said(detail, 'reason', '')}" if detail.get("reason") else "the worker ended"
-    ),
-    "history_pruned": _pruned,
-}
-
-KINDS = frozenset(_SENTENCES)
-"""The kinds of entry that have a sentence of their own: those of docs/reference/history.md."""
+def _say(form: str, **values: Value) -> Phrase:
+    return Phrase(_TABLE, form, values)

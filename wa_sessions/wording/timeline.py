@@ -1,38 +1,22 @@
-"""The history in words: a sentence for an entry, and one for a run of entries that are alike."""
+"""A phone's history in words: a sentence for an event, and one for a run of events that are alike."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from wa_sessions.wording.numbers import counted
-from wa_sessions.wording.sentences import Detail, sentence
+from wa_sessions.health.event_kinds import EventKind
+from wa_sessions.health.timeline import CONNECTION, MESSAGES, TimelineEntry, runs
+from wa_sessions.wording.english import ENGLISH
+from wa_sessions.wording.phrases import Language, Phrase, say
+from wa_sessions.wording.sentences import sentence
 
-FEWEST = 3  # so many entries in a row that are alike are told as one
-LONGEST_PAUSE = timedelta(hours=1)
-"""Entries further apart than that are told apart."""
-
-_MESSAGES = ("message_pending", "message_recovered", "message_lost")
-_CONNECTION = ("disconnected", "stream_error", "connected", "no_answer", "answers_again")
-_ALONE = ("unreachable", "crashed", "pairing_failed", "handler_failed", "handler_slow", "handler_dead")
-_RUNS = (
-    dict.fromkeys(_MESSAGES, "messages") | dict.fromkeys(_CONNECTION, "connection") | {kind: kind for kind in _ALONE}
-)
+_TABLE = "timeline"
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
-    """An entry of one phone's history. ``undo`` is the operation that ``restore`` can undo, if there is one."""
-
-    at: datetime
-    kind: str
-    detail: Detail
-    undo: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the story: an entry, or ``times`` of them from ``at`` to ``until``."""
+class TimelineLine:
+    """One line of a timeline: an event, or ``times`` of them from ``at`` to ``until``."""
 
     at: datetime
     until: datetime
@@ -41,53 +25,29 @@ class Line:
     undo: str | None = None
 
 
-def undo(kind: str, operation: str | None) -> str | None:
-    """The operation that an entry began and that can be undone; one that it ended, or only names, cannot."""
-    return None if kind in ("restored", "unlinked") else operation
-
-
-def story(entries: Iterable[Happened]) -> Iterator[Line]:
+def timeline_lines(entries: Iterable[TimelineEntry], language: Language = ENGLISH) -> Iterator[TimelineLine]:
     """The entries as lines, in order; of three or more in a row that are alike one line is made."""
-    run: list[Happened] = []
-    for entry in entries:
-        if run and not _goes_on(run[-1], entry):
-            yield from _lines(run)
-            run = []
-        run.append(entry)
-    yield from _lines(run)
+    for run in runs(entries):
+        yield TimelineLine(run[0].at, run[-1].at, _text(run, language), len(run), run[0].undo)
 
 
-def _goes_on(before: Happened, entry: Happened) -> bool:
-    near = entry.at - before.at <= LONGEST_PAUSE and entry.at.date() == before.at.date()
-    run = _RUNS.get(entry.kind)
-    return near and run is not None and run == _RUNS.get(before.kind) and not (entry.undo or before.undo)
+def _text(run: Sequence[TimelineEntry], language: Language) -> str:
+    last = sentence(run[-1].detail, language)
+    if len(run) == 1:
+        return last
+    times = Counter(EventKind(entry.detail.kind) for entry in run)
+    if run[0].alike == MESSAGES:
+        return _messages(times, language)
+    if run[0].alike == CONNECTION:
+        return say(Phrase(_TABLE, "unsteady", {"what": _listed(CONNECTION, times, language)}), language)
+    return say(Phrase(_TABLE, "many", {"n": len(run), "last": last}), language)
 
 
-def _lines(run: Sequence[Happened]) -> Iterator[Line]:
-    if len(run) < FEWEST:
-        yield from (Line(one.at, one.at, sentence(one.kind, one.detail), undo=one.undo) for one in run)
-        return
-    times = Counter(entry.kind for entry in run)
-    group = _RUNS[run[0].kind]
-    if group == "messages":
-        text = _messages(times)
-    elif group == "connection":
-        text = _connection(times)
-    else:
-        text = f"{len(run)} times, at last: {sentence(run[-1].kind, run[-1].detail)}"
-    yield Line(run[0].at, run[-1].at, text, len(run))
+def _messages(times: Counter[EventKind], language: Language) -> str:
+    first, *others = [kind for kind in MESSAGES if times[kind]]
+    head = _listed([first], times, language)
+    return ", ".join([head, *(say(Phrase(_TABLE, f"{kind}.too", {"n": times[kind]}), language) for kind in others)])
 
 
-def _messages(times: Mapping[str, int]) -> str:
-    pending, recovered, lost = (times.get(kind, 0) for kind in _MESSAGES)
-    told = ((pending, "did not decrypt at first"), (recovered, "recovered"), (lost, "lost"))
-    (first, what), *others = [one for one in told if one[0]]
-    return ", ".join([f"{counted(first, 'message')} {what}", *(f"{number} {word}" for number, word in others)])
-
-
-def _connection(times: Mapping[str, int]) -> str:
-    words = ("connection lost", "ended by WhatsApp", "connected again", "no answer to pings", "answers again")
-    told = [
-        f"{word} {counted(times[kind], 'time')}" for kind, word in zip(_CONNECTION, words, strict=True) if kind in times
-    ]
-    return f"the connection is unsteady: {', '.join(told)}"
+def _listed(kinds: Sequence[EventKind], times: Counter[EventKind], language: Language) -> str:
+    return ", ".join(say(Phrase(_TABLE, kind, {"n": times[kind]}), language) for kind in kinds if times[kind])

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 from wa_sessions.errors import UsageError, WaSessionsError
+from wa_sessions.health.alerting import Pace
 from wa_sessions.plain_text import can_be_host, is_text
-from wa_sessions.wording import alerting
-from wa_sessions.wording.alerting import Pace, Payload
+from wa_sessions.wording import alert_texts
+from wa_sessions.wording.alert_texts import Payload
+from wa_sessions.worker.signing import signed
 
 if TYPE_CHECKING:
     import httpx
 
 TIMEOUT = 10.0  # seconds to connect, and for each answer
-SIGNATURE_HEADER = "X-WA-Sessions-Signature"
-TIMESTAMP_HEADER = "X-WA-Sessions-Timestamp"
 TELEGRAM = "https://api.telegram.org"
 _REFUSALS = {400, 413, 422}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -64,12 +64,10 @@ class Webhook:
 
     def send(self, key: str, alerts: Sequence[Payload]) -> None:
         """POST the alert, or the group of alerts."""
-        content = json.dumps(alerting.body(alerts), ensure_ascii=False).encode()
+        content = json.dumps(alert_texts.body(alerts), ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
         if self.secret:
-            now = str(int(time.time()))
-            signed = alerting.signature(self.secret, now, content)
-            headers |= {TIMESTAMP_HEADER: now, SIGNATURE_HEADER: signed}
+            headers |= signed(self.secret, str(int(time.time())), content)
         _post(self.url, content, headers)
 
 
@@ -87,7 +85,7 @@ class Telegram:
 
     def send(self, key: str, alerts: Sequence[Payload]) -> None:
         """Send the text of the message."""
-        content = json.dumps({"chat_id": self.chat, "text": alerting.text(alerts)}).encode()
+        content = json.dumps({"chat_id": self.chat, "text": alert_texts.text(alerts)}).encode()
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
         _post(f"{self.url.rstrip('/')}/bot{self.token}/sendMessage", content, headers)
 
@@ -112,10 +110,10 @@ class Email:
         """Send the text of the message; the key is the mail's Message-ID too."""
         mail = EmailMessage()
         mail["From"], mail["To"] = self.sender, ", ".join(self.to)
-        mail["Subject"] = f"wa-sessions: {alerting.subject(alerts)}"
+        mail["Subject"] = f"wa-sessions: {alert_texts.subject(alerts)}"
         mail["Message-ID"] = f"<{key}@wa-sessions>"
         mail["Idempotency-Key"] = key
-        mail.set_content(alerting.text(alerts))
+        mail.set_content(alert_texts.text(alerts))
         try:
             with self._connect() as server:
                 server.send_message(mail)

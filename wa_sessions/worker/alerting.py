@@ -10,7 +10,7 @@ from tenacity import RetryCallState, Retrying, wait_exponential, wait_random
 from wa_sessions.db import alerts
 from wa_sessions.db.gateway import DEADLINE, Database
 from wa_sessions.errors import WaSessionsError
-from wa_sessions.wording.alerting import Pace
+from wa_sessions.health.alerting import Pace
 from wa_sessions.worker import log
 from wa_sessions.worker.alert_targets import AlertTarget, NotDelivered
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from types import UnionType
 
 from wa_sessions.errors import UsageError, WaSessionsError
+from wa_sessions.health.events.workers import Stopped
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.worker import connection, linking
 from wa_sessions.worker.effects import (
@@ -38,7 +39,7 @@ from wa_sessions.worker.session import (
 )
 
 SHUTTING_DOWN = "the worker ends: try again when one runs the phone"
-STOPPED = Note("stopped", "session stopped")
+STOPPED = Note(Stopped(), "session stopped")
 
 _ARGUMENTS: Mapping[str, Mapping[str, type | UnionType]] = {
     Verb.FORCE_CLOSE: {"reason": str, "logout": bool, "operation": str | None},
@@ -177,7 +178,7 @@ def refused(session: Session, why: str) -> Step:
 def stopped(session: Session) -> Step:
     """The session ends with its worker, or to be another's."""
     why = session.stop_reason
-    note = Note("stopped", f"session let go: {why}", detail={"reason": why}) if why else STOPPED
+    note = Note(Stopped(why), f"session let go: {why}") if why else STOPPED
     records: tuple[Record, ...] = (note,)
     if session.online or session.coming_back:
         session = session.towards(State.STOPPED)

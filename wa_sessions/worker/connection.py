@@ -1,11 +1,13 @@
 """PURE: how a login goes: connecting, lost and back, ended for good or for a while, and what it says of its keys."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from wa_sessions.health import model
 from wa_sessions.health.classify import Cause
 from wa_sessions.health.decide import decide
+from wa_sessions.health.events import connection as events
 from wa_sessions.health.reconnect import ComeBack, End, State, Status, StayDown, after
 from wa_sessions.keys.phone_ref import number_of
 from wa_sessions.keys.same_number import same_account
@@ -37,6 +39,18 @@ LONGEST_STORE_PAUSE = 30.0  # seconds
 LONGEST_BAN = 10 * 365 * 86_400  # seconds; WhatsApp may name any number, and a date has to come of it
 _FINAL = (protocol.Replaced, protocol.LoggedOut, protocol.Outdated, protocol.LoginRefused, protocol.Banned)
 CONNECTED_ANYHOW = (State.CONNECTING, State.CONNECTED, State.RECONNECTING, State.NO_ANSWER)
+_DOWN: Mapping[State, type[events.StaysDown]] = {
+    State.REPLACED: events.Replaced,
+    State.LOGGED_OUT: events.LoggedOut,
+    State.OUTDATED: events.Outdated,
+    State.LOGIN_REFUSED: events.LoginRefused,
+    State.BANNED: events.Banned,
+}
+_BACK: Mapping[State, type[events.ComesBack | events.Banned]] = {
+    State.UNREACHABLE: events.Unreachable,
+    State.CRASHED: events.Crashed,
+    State.BANNED: events.Banned,
+}
 SET_ASIDE_FOR = timedelta(minutes=30)  # for a session that brings its hosts down
 
 
@@ -57,14 +71,14 @@ def react(session: Session, event: Event, now: datetime) -> Step:
         case protocol.Disconnected():
             session = replace(session.stumbled(), drops=session.drops + 1)
             session = replace(session, deadline=now + session.settings.answer_timeout)
-            return _changed(session, State.RECONNECTING, Status.RECONNECTING, "disconnected", "connection lost")
+            return _changed(session, State.RECONNECTING, Status.RECONNECTING, events.Disconnected(), "connection lost")
         case protocol.PingUnanswered() if session.state is State.CONNECTED:
             message = "WhatsApp does not answer pings"
             session = replace(session, deadline=now + session.settings.answer_timeout)
-            return _changed(session, State.NO_ANSWER, Status.RECONNECTING, "no_answer", message)
+            return _changed(session, State.NO_ANSWER, Status.RECONNECTING, events.NoAnswer(), message)
         case protocol.PingAnswered() if session.state is State.NO_ANSWER:
             session = replace(session, deadline=None)
-            return _changed(session, State.CONNECTED, Status.CONNECTED, "answers_again", "WhatsApp answers again")
+            return _changed(session, State.CONNECTED, Status.CONNECTED, events.AnswersAgain(), "WhatsApp answers again")
         case MoveAsked(client) if session.state is State.CONNECTED:
             moving = session.towards(State.CONNECTING, returning=Return.MOVE, ending=True)
             return moving, Effects(calls=(CloseClient(client),))
@@ -127,7 +141,7 @@ def ended(session: Session, end: End, detail: str, now: datetime, until: datetim
             at = now + timedelta(seconds=pause(session.store_attempts, now, LONGEST_STORE_PAUSE, first=0.5))
             session = session.towards(follows.state, detail, retry_at=at, store_attempts=session.store_attempts + 1)
             message = f"{detail}: socket closed, WhatsApp keeps the messages"
-            effects = Effects((Note("store_lost", message, "error", {"reason": detail}),))
+            effects = Effects((Note(events.StoreLost(reason=detail), message, "error"),))
     return session, told + effects
 
 
@@ -136,7 +150,7 @@ def set_aside(session: Session, reason: str, now: datetime) -> Step:
     until = now + SET_ASIDE_FOR
     detail = f"{reason}, again and again"
     message = f"{detail}: left alone until {until:%H:%M:%S} UTC; to try now: wa-sessions restart {session.number}"
-    note = Note("set_aside", message, "error", {"reason": reason})
+    note = Note(events.SetAside(reason), message, "error")
     session = replace(session, deadline=None, connected_at=None, returning=Return.LOGIN)
     session = session.towards(State.CRASHED, detail, retry_at=until)
     return session, Effects((SetStatus(Status.RECONNECTING, qr_code=None), note), (Notify(State.CRASHED.value),))
@@ -183,7 +197,7 @@ def stream_error(event: protocol.StreamError) -> Note:
     """A reason that whatsmeow knows no answer to: it tells it, and goes on when the socket is lost."""
     code = f"with code {event.code}" if event.code else "without a code"
     message = f"WhatsApp ended the stream {code}, which whatsmeow does not know"
-    return Note("stream_error", message, "warn", {"code": event.code})
+    return Note(events.StreamError(event.code), message, "warn")
 
 
 def unreachable(error: str) -> str:
@@ -200,22 +214,22 @@ def _connected(session: Session, device: str, now: datetime) -> Step:
     returning = session.returning
     session = session.towards(State.CONNECTED, deadline=None, connected_at=now, returning=Return.LOGIN, versions_at=now)
     if returning is Return.MOVE:
-        records: tuple[Record, ...] = (Note("moved", "connected again in another process"),)
+        records: tuple[Record, ...] = (Note(events.Moved(), "connected again in another process"),)
     else:
         status = SetStatus(Status.CONNECTED, qr_code=None, phone_jid=device, connected_now=True)
-        records = (status, Note("connected", f"connected as {device}"))
+        records = (status, Note(events.Connected(), f"connected as {device}"))
     session, effects = decided(session, model.Connected(now, for_repair=returning is not Return.LOGIN), now)
     return session, Effects(records, (Notify("connected"),)) + effects
 
 
-def _changed(session: Session, state: State, status: Status, kind: str, message: str) -> Step:
+def _changed(session: Session, state: State, status: Status, detail: events.ConnectionDetail, message: str) -> Step:
     """What whatsmeow mends by itself."""
-    return session.towards(state), Effects((SetStatus(status), Note(kind, message, "warn")))
+    return session.towards(state), Effects((SetStatus(status), Note(detail, message, "warn")))
 
 
 def _stay_down(session: Session, state: State, detail: str) -> Step:
     advice = f"`wa-sessions {'relink' if state is State.LOGGED_OUT else 'restart'} {session.number}`"
-    note = Note(state.value, f"{detail}; it stays down until {advice}", "error", {"reason": detail})
+    note = Note(_DOWN[state](detail), f"{detail}; it stays down until {advice}", "error")
     return session.towards(state, detail), Effects((note,))
 
 
@@ -223,7 +237,7 @@ def _come_back(session: Session, state: State, detail: str, now: datetime, not_b
     at = not_before or now + timedelta(seconds=pause(session.attempts, now, LONGEST_PAUSE))
     down = int((now - session.down_since).total_seconds()) if session.down_since else 0
     message = f"{detail}; next attempt at {at:%H:%M:%S} UTC"
-    note = Note(state.value, message, "warn", {"reason": detail, "down_seconds": down})
+    note = Note(_BACK[state](detail, down), message, "warn")
     return session.towards(state, detail, retry_at=at, attempts=session.attempts + 1), Effects((note,))
 
 

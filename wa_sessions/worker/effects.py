@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from wa_sessions.errors import WaSessionsError
+from wa_sessions.health.event_kinds import EventKind
+from wa_sessions.health.events.detail import EventDetail
 from wa_sessions.health.model import Action, ErrorKind
 from wa_sessions.health.reconnect import Status
 from wa_sessions.worker.session import Command, Session, nothing
@@ -26,10 +28,14 @@ Level = Literal["info", "warn", "error"]
 class Note:
     """An entry of the history, and its line in the log where it has a message."""
 
-    kind: str
+    detail: EventDetail
     message: str | None = None
     level: Level = "info"
-    detail: Mapping[str, Any] = field(default_factory=nothing)
+
+    @property
+    def kind(self) -> EventKind:
+        """What happened, in a word."""
+        return self.detail.kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from wa_sessions.health.events import connection as events
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.phone_ref import number_of
 from wa_sessions.keys.same_number import same_account
@@ -43,7 +44,7 @@ def begin(session: Session, now: datetime, detail: str | None = None) -> Step:
         attempts=0,
         returning=Return.LOGIN,
     )
-    note = Note("pairing_started", f"pairing: scan the QR before {until:%H:%M:%S} UTC")
+    note = Note(events.PairingStarted(), f"pairing: scan the QR before {until:%H:%M:%S} UTC")
     return session, Effects((SetStatus(Status.PENDING, qr_code=None), note))
 
 
@@ -59,7 +60,7 @@ def react(session: Session, event: Event, now: datetime) -> Step:
         case protocol.Paired(jid=jid) if same_account(number_of(jid), session.number):
             until = now + session.settings.answer_timeout
             session = session.towards(State.CONNECTING, device=jid, deadline=until, round_at=None)
-            return session, Effects((Note("paired", f"paired as {jid}"),))
+            return session, Effects((Note(events.Paired(), f"paired as {jid}"),))
         case protocol.Paired(jid=jid):
             return replace(session, wrong_device=jid, deadline=now + UNLINK_TIMEOUT), NO_EFFECTS
         case protocol.PairingFailed(reason=reason) | ClientLost(reason=reason):
@@ -78,7 +79,7 @@ def time_over(session: Session, now: datetime) -> Step:
         return given_up if over and session.unlinked is None else session, NO_EFFECTS
     if session.retry_at is None or now >= session.retry_at:
         message = f"no QR was scanned; `wa-sessions relink {session.number}` opens pairing again"
-        note = Note("pairing_expired", message, "warn")
+        note = Note(events.PairingExpired(), message, "warn")
         expired = session.towards(State.PAIRING_EXPIRED, "no QR was scanned", deadline=None, round_at=None)
         return expired, Effects((SetStatus(Status.LOGGED_OUT, qr_code=None), note))
     if session.deadline is not None and now >= session.deadline and not session.ending:
@@ -118,7 +119,7 @@ def wrong_number(session: Session, now: datetime) -> Step | None:
     ending = "unlinked again" if session.unlinked else "not unlinked: remove it there under Linked devices"
     number = number_of(device)
     message = f"the QR was scanned by {number}, not by {session.number}; that device was {ending}"
-    note = Note("wrong_number", message, "error", {"unlinked": bool(session.unlinked)})
+    note = Note(events.WrongNumber(bool(session.unlinked)), message, "error")
     forgotten = Effects((ForgetDevice(device), note))
     if session.state is not State.PAIRING:
         return replace(session, wrong_device=None, unlinked=None), forgotten
@@ -139,7 +140,7 @@ def _round_failed(session: Session, why: str, now: datetime) -> Step:
     if why == CODES_USED_UP:
         return session, gone
     session = replace(session, detail=f"last attempt failed: {why}")
-    return session, gone + Effects((Note("pairing_failed", f"pairing failed: {why}", "warn", {"reason": why}),))
+    return session, gone + Effects((Note(events.PairingFailed(why), f"pairing failed: {why}", "warn"),))
 
 
 def _unlinking(session: Session, event: Event) -> Step:

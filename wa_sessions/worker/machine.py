@@ -7,8 +7,10 @@ two together is asked for. So whatever fails in between, settling again leads on
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from wa_sessions.health import model
+from wa_sessions.health.events.workers import HandlerEnded, HandlerFailed, HandlerSlow, HandlerUnfinished
 from wa_sessions.health.reconnect import End, State
 from wa_sessions.wording.numbers import counted
 from wa_sessions.worker import commands, connection, linking, outage
@@ -105,7 +107,7 @@ def _react(session: Session, event: Event, now: datetime) -> Step:
             return connection.health(session, event, now)
         case protocol.Decrypted() | protocol.RetriesExhausted():
             return connection.health(session, event, now)
-        case HandlerEvent():
+        case HandlerFailed() | HandlerSlow() | HandlerEnded() | HandlerUnfinished():
             return session, Effects((handler_note(event),))
         case protocol.StreamError():
             return session, Effects((connection.stream_error(event),))
@@ -237,17 +239,19 @@ def _client_lost(session: Session, lost: ClientLost, now: datetime) -> Step:
 
 def handler_note(event: HandlerEvent) -> Note:
     """What the history says of it."""
-    seconds = f"{event.seconds or 0:.0f} s"
-    in_hand = " with a message in hand" if event.message_id else ""
-    waiting = counted(event.waiting or 0, "message")
-    messages = {
-        "handler_failed": f"the message handler failed: {event.error}",
-        "handler_slow": f"the message handler takes more than {seconds}; {waiting} waiting",
-        "handler_ended": f"the message handler's process ended{in_hand}: {event.error}",
-        "handler_unfinished": f"the message handler had not finished {waiting} at the end",
-    }
-    values = {"message_id": event.message_id, "error": event.error, "seconds": event.seconds, "waiting": event.waiting}
-    return Note(event.kind, messages.get(event.kind), "warn", {k: v for k, v in values.items() if v is not None})
+    match event:
+        case HandlerFailed(error=error):
+            message = f"the message handler failed: {error}"
+        case HandlerSlow(seconds=seconds, waiting=number):
+            waiting = counted(number or 0, "message")
+            message = f"the message handler takes more than {seconds or 0:.0f} s; {waiting} waiting"
+        case HandlerEnded(id_, error):
+            message = f"the message handler's process ended{' with a message in hand' if id_ else ''}: {error}"
+        case HandlerUnfinished(number):
+            message = f"the message handler had not finished {counted(number or 0, 'message')} at the end"
+        case _:
+            assert_never(event)
+    return Note(event, message, "warn")
 
 
 # ---------------------------------------------------------------------------------------------------- settling

@@ -7,6 +7,7 @@ tells why, once for each cause, and comes back with growing pauses: else it woul
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from wa_sessions.health.events import connection as events
 from wa_sessions.health.reconnect import State
 from wa_sessions.worker import connection
 from wa_sessions.worker.connection import LONGEST_STORE_PAUSE, SETTLED_AFTER
@@ -53,7 +54,7 @@ def back(session: Session, now: datetime) -> Step:
         session, written = _written_down(session, now)
         effects += written
     elif session.store_attempts == 1:
-        effects += Effects((Note("store_lost", detail={"reason": session.trouble.reason}),))
+        effects += Effects((Note(events.StoreLost(reason=session.trouble.reason)),))
     session, ended = _heard(session)
     given_up = () if session.stopping else (State.IDLE, State.STOPPED)  # by another worker, which had it meanwhile
     if ended == NO_EFFECTS and session.state is State.PAIRING:
@@ -112,11 +113,9 @@ def _away(session: Session, now: datetime) -> Session:
 
 def _written_down(session: Session, back_at: datetime) -> Step:
     trouble = session.trouble
-    detail: dict[str, object] = {"down_seconds": round((back_at - (trouble.since or back_at)).total_seconds(), 1)}
-    if trouble.reason is not None:
-        detail["reason"] = trouble.reason
+    down = round((back_at - (trouble.since or back_at)).total_seconds(), 1)
     message = "the database takes again what the session writes" if trouble.told else None
-    notes = Effects((Note("store_lost", detail=detail), Note("store_back", message)))
+    notes = Effects((Note(events.StoreLost(down, trouble.reason)), Note(events.StoreBack(), message)))
     return replace(session, trouble=StoreTrouble(back_at=trouble.back_at)), notes
 
 

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
 from importlib.metadata import version
-from typing import Any
 from uuid import UUID
 
 from wa_sessions.db import account_leases, fleet, health, leases, phones, workers
@@ -12,6 +11,7 @@ from wa_sessions.db.gateway import Connection, Database, cut, errors_of, pinned
 from wa_sessions.db.leases import LastHolder
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
+from wa_sessions.health.events import workers as events
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.same_number import same_account
 from wa_sessions.process_identity import ProcessIdentity
@@ -201,14 +201,8 @@ class Ownership:
             self._silent = silent
 
     def _tell_history(self, conn: Connection, phone: Phone, before: LastHolder | None) -> None:
-        detail: dict[str, Any] = {"worker": ProcessIdentity.own().name}
-        if before is not None and before.process is not None:
-            detail["from"] = before.process.name
-            if not before.given_up and before.was_killed:
-                detail["killed"] = True
-            elif not before.given_up and before.silent_for is not None:
-                detail["silent_seconds"] = round(before.silent_for, 1)
-        health.record_event(conn, phone.id, phone.organization_id, "taken", detail, worker_id=self._worker_id)
+        detail = _taken(before)
+        health.record_event(conn, phone.id, phone.organization_id, detail, worker_id=self._worker_id)
 
     def _stand_from(self, asked: float) -> None:
         self._renewed = asked
@@ -250,3 +244,15 @@ class Ownership:
             raise OwnedByAnother(f"phone #{phone_id} has the number {phone.number} by now")
         phones.require_alone(conn, self._backend, phone)
         return phone
+
+
+def _taken(before: LastHolder | None) -> events.Taken:
+    worker = ProcessIdentity.own().name
+    if before is None or before.process is None:
+        return events.Taken(worker)
+    name = before.process.name
+    if before.given_up:
+        return events.Taken(worker, name)
+    if before.was_killed:
+        return events.Taken(worker, name, killed=True)
+    return events.Taken(worker, name, silent_seconds=None if before.silent_for is None else round(before.silent_for, 1))

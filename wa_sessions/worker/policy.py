@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from wa_sessions.errors import OwnedByAnother, PhoneNotFound, WaSessionsError
+from wa_sessions.health.events.workers import Fault, Faulted
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.worker import log
 from wa_sessions.worker.backoff import Backoff
@@ -80,7 +81,7 @@ class PhonePolicy:
         message = (
             f"{fault}; {MOST_FAULTS} times in ten minutes, so it stays down until: wa-sessions run {before.number}"
         )
-        note = Note(State.FAULTED.value, message, "error", {"reason": fault})
+        note = Note(Faulted(fault), message, "error")
         status, waits = SetStatus(Status.DISCONNECTED, qr_code=None), StoreWaits(self)
         tries: list[list[Record]] = [[status, note], [status, note], [note]]
         for records in tries:  # what is refused may be the backend's status alone
@@ -95,7 +96,7 @@ class PhonePolicy:
 
     async def _record(self, fault: str) -> None:
         try:
-            note = Note("fault", f"{fault}; the session goes on", "error", {"reason": fault})
+            note = Note(Fault(fault), f"{fault}; the session goes on", "error")
             await self.task.repository.note(note)
         except Exception as error:  # noqa: BLE001  # it is what cannot be written that has to be told here
             log.error(f"{fault} (not written: {error})", phone=self.task.session.number, event="fault")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from wa_sessions.health.events.workers import HandlerEnded, HandlerFailed, HandlerSlow, HandlerUnfinished
 from wa_sessions.worker.hosts.protocol import ClientEvent
 
 
@@ -67,20 +68,8 @@ class SessionHosts(Protocol):
         """So many messages that this client told are safe: it may tell others."""
 
 
-@dataclass(frozen=True, slots=True)
-class HandlerEvent:
-    """Something about the operator's handler that belongs into a phone's history.
-
-    ``kind``: ``handler_failed`` (it raised, ended with a status, or took too long: ``error``), ``handler_slow``
-    (``seconds``, ``waiting``), ``handler_ended`` (its process ended: ``error``), ``handler_unfinished`` (``waiting``
-    messages were not handed over).
-    """
-
-    kind: str
-    message_id: str | None = None
-    error: str | None = None
-    seconds: float | None = None
-    waiting: int | None = None
+HandlerEvent = HandlerFailed | HandlerSlow | HandlerEnded | HandlerUnfinished
+"""Something about the operator's handler that belongs into a phone's history."""
 
 
 class Worker(Protocol):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, assert_never
 from uuid import UUID
 
 from wa_sessions.db import alerts, commands, operations, phones, quarantine, restoring, whatsmeow
@@ -13,6 +13,24 @@ from wa_sessions.db.operations import Part
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.settings import Target
 from wa_sessions.errors import DatabaseError, WaSessionsError
+from wa_sessions.health.alerting import after_event
+from wa_sessions.health.events import operators as events
+from wa_sessions.health.events.detail import EventDetail
+from wa_sessions.health.events.keys import (
+    CollectionKept,
+    CollectionQuarantined,
+    CounterReset,
+    ErrorCounted,
+    MessageLost,
+    MessagePending,
+    MessageRecovered,
+    RepairDetail,
+    SenderKeyKept,
+    SenderKeyQuarantined,
+    SessionClosed,
+    SessionKept,
+    SessionQuarantined,
+)
 from wa_sessions.health.model import (
     FailedMessage,
     Outcome,
@@ -27,7 +45,6 @@ from wa_sessions.health.model import (
 from wa_sessions.health.reconnect import Status
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING, Selection
-from wa_sessions.wording.alerting import after_event
 from wa_sessions.worker import log
 from wa_sessions.worker.effects import (
     AnswerCommand,
@@ -37,6 +54,7 @@ from wa_sessions.worker.effects import (
     ForceClose,
     ForgetDevice,
     Keep,
+    Level,
     Note,
     Record,
     RestoreKeys,
@@ -49,6 +67,10 @@ ACTOR = "worker"
 
 LogRecord = Callable[[], None]
 Repair = QuarantineSession | QuarantineSenderKey | QuarantineCollection
+_ENDS: Mapping[Outcome, tuple[type[MessageRecovered | MessageLost], Level]] = {
+    Outcome.RECOVERED: (MessageRecovered, "info"),
+    Outcome.LOST: (MessageLost, "warn"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +85,24 @@ class EffectContext:
     lines: list[LogRecord] = field(default_factory=list)
     outcomes: list[Event] = field(default_factory=list)
 
-    def event(self, conn: Connection, kind: str, detail: Mapping[str, Any], operation: str | None = None) -> None:
+    def event(self, conn: Connection, detail: EventDetail, operation: str | None = None) -> None:
         """Write an entry of the history, and the alert that it is worth."""
         health_rows.record_event(
             conn,
             self.phone.id,
             self.phone.organization_id,
-            kind,
-            {key: value for key, value in detail.items() if value is not None},
+            detail,
             operation_id=operation,
             worker_id=self.worker_id,
         )
-        if alert := after_event(kind, detail, self.phone.number, operation):
+        if alert := after_event(detail, self.phone.number, operation):
             alerts.leave(conn, self.phone, alert)
 
-    def line(self, level: str, message: str, kind: str, **fields: Any) -> None:
+    def line(self, level: Level, message: str, detail: EventDetail, **fields: Any) -> None:
         """A line for the log, to be said when the transaction stands."""
         write = {"info": log.info, "warn": log.warn, "error": log.error}[level]
-        self.lines.append(lambda: write(message, phone=self.phone.number, event=kind, **fields))
+        fields |= detail.as_json()
+        self.lines.append(lambda: write(message, phone=self.phone.number, event=detail.kind, **fields))
 
     def operation(
         self,
@@ -108,10 +130,10 @@ class EffectContext:
 def write(conn: Connection, context: EffectContext, record: Record) -> None:
     """Carry out and record one thing; lines and outcomes are left in ``context``."""
     match record:
-        case Note(kind, message, level, detail):
-            context.event(conn, kind, detail)
+        case Note(detail, message, level):
+            context.event(conn, detail)
             if message:
-                context.line(level, message, kind, **detail)
+                context.line(level, message, detail)
         case SetStatus():
             _set_status(conn, context, record)
         case AnswerCommand(command_id, result):
@@ -154,14 +176,14 @@ def _close(conn: Connection, context: EffectContext, record: CloseAtLimit) -> No
         quarantine.take(conn, context.backend, part, context.phone, EVERYTHING)
         phones.set_status(conn, context.backend, context.phone.id, Status.LOGGED_OUT.value, qr_code=None)
     operation = part.operation_id
-    detail = {"error_kind": record.kind.value, "count": record.count, "limit": record.limit}
-    context.event(conn, "session_closed", detail, operation)
+    detail = SessionClosed(record.kind, record.count, record.limit)
+    context.event(conn, detail, operation)
     message = (
         f"session closed: {reason}. Its keys are in quarantine and nothing was unlinked at WhatsApp: "
         f"`wa-sessions restore {operation}` brings it back without a QR. After a new pairing the old entry "
         f"stays under Linked devices on the phone: `wa-sessions unlink {operation}` removes it."
     )
-    context.line("error", message, "session_closed", operation=operation, **detail)
+    context.line("error", message, detail, operation=operation)
 
 
 # ------------------------------------------------------------------------------------------------- commands
@@ -213,12 +235,10 @@ def _force_close(conn: Connection, context: EffectContext, command: Command) -> 
         operation = part.operation_id
     status = Status.LOGGED_OUT if logout else Status.DISCONNECTED
     phones.set_status(conn, context.backend, context.phone.id, status.value, qr_code=None)
-    detail = {"reason": reason, "actor": command.actor, "logout": logout}
-    context.event(conn, "force_closed", detail, operation)
+    detail = events.ForceClosed(reason, command.actor, logout)
+    context.event(conn, detail, operation)
     undo = f"; its keys are in quarantine, undo: wa-sessions restore {operation}" if operation else ""
-    context.line(
-        "warn", f"force-closed by {command.actor}: {reason}{undo}", "force_closed", operation=operation, **detail
-    )
+    context.line("warn", f"force-closed by {command.actor}: {reason}{undo}", detail, operation=operation)
     return {"operation": operation, "taken": asdict(taken)}
 
 
@@ -231,12 +251,12 @@ def _clean(conn: Connection, context: EffectContext, command: Command) -> Mappin
         operations.discard(conn, part)
         return {"operation": None, "taken": asdict(taken)}
     operation = part.operation_id
-    detail = {"action": action, "actor": command.actor, "keys": taken.quarantined}
-    context.event(conn, "keys_quarantined", detail, operation)
+    detail = events.KeysQuarantined(action, command.actor, taken.quarantined)
+    context.event(conn, detail, operation)
     message = (
         f"{taken.quarantined} keys quarantined by {command.actor} ({action}); undo: wa-sessions restore {operation}"
     )
-    context.line("warn", message, "keys_quarantined", operation=operation, **detail)
+    context.line("warn", message, detail, operation=operation)
     return {"operation": operation, "taken": asdict(taken)}
 
 
@@ -251,8 +271,9 @@ def _check_restore(conn: Connection, context: EffectContext, command: Command) -
 
 def _restore(conn: Connection, context: EffectContext, command: Command) -> Mapping[str, Any]:
     restored, operation = _bring_back(conn, context, command), command.arguments["operation"]
-    context.event(conn, "restored", {"actor": command.actor, "keys": restored.keys}, operation)
-    context.line("info", f"restored {operation}", "restored")
+    detail = events.Restored(command.actor, restored.keys)
+    context.event(conn, detail, operation)
+    context.line("info", f"restored {operation}", detail)
     done = {"counts": restored.counts, "overwritten": restored.overwritten, "status": restored.status}
     return done | {"already": False}
 
@@ -275,75 +296,72 @@ def _health_action(conn: Connection, context: EffectContext, action: Record) -> 
         case RecordEnd(message):
             _end(conn, context, message)
         case RecordReset(kind):
-            context.event(conn, "counter_reset", {"error_kind": kind.value})
-            context.line("info", f"{kind.label} counter reset", "counter_reset", error_kind=kind.value)
+            context.event(conn, CounterReset(kind))
+            context.line("info", f"{kind.label} counter reset", CounterReset(kind))
         case QuarantineSession() | QuarantineSenderKey() | QuarantineCollection() if context.device:
             with timed(Work.REPAIR):
                 _repair(conn, context, action, context.device)
 
 
 def _error(conn: Connection, context: EffectContext, action: RecordError) -> None:
-    detail = {
-        "error_kind": action.kind.value,
-        "count": action.count,
-        "limit": action.limit,
-        "message_id": action.message_id,
-        "sender": action.sender,
-        "collection": action.collection,
-    }
-    context.event(conn, "error_counted", detail)
+    detail = ErrorCounted(action.kind, action.count, action.limit, action.message_id, action.sender, action.collection)
+    context.event(conn, detail)
     number = context.phone.number
     message = f"{action.kind.label} error #{action.count} for {number}@s.whatsapp.net (closed at {action.limit})"
-    context.line("warn", message, "error_counted", **detail)
+    context.line("warn", message, detail)
 
 
 def _pending(conn: Connection, context: EffectContext, message: FailedMessage) -> None:
-    detail = {"message_id": message.message_id, "cause": message.cause.value, "sender": message.sender}
-    context.event(conn, "message_pending", detail)
+    detail = MessagePending(message.message_id, message.cause, message.sender)
+    context.event(conn, detail)
     text = f"message {message.message_id} did not decrypt ({message.cause.value}); its sender is asked again"
-    context.line("info", text, "message_pending", **detail)
+    context.line("info", text, detail)
 
 
 def _end(conn: Connection, context: EffectContext, message: FailedMessage) -> None:
     assert message.ended_at
     assert message.outcome
     seconds = round((message.ended_at - message.first_failed_at).total_seconds(), 3)
-    detail = {"message_id": message.message_id, "seconds": seconds, "copies": message.copies}
-    kind = f"message_{message.outcome.value}"
-    context.event(conn, kind, detail)
-    level = "info" if message.outcome is Outcome.RECOVERED else "warn"
+    ended, level = _ENDS[message.outcome]
+    detail = ended(message.message_id, seconds, message.copies)
+    context.event(conn, detail)
     text = f"message {message.message_id} {message.outcome.value} after {seconds:.1f} s"
-    context.line(level, text, kind, **detail)
+    context.line(level, text, detail)
 
 
 def _repair(conn: Connection, context: EffectContext, repair: Repair, device: str) -> None:
-    part, keys, what, detail = _quarantine(conn, context, repair, device)
-    subject = what.replace("_", " ")
-    if keys == 0:
-        operations.discard(conn, part)
-        context.event(conn, f"{what}_kept", detail)
-        why = "it syncs from its start anyway" if what == "collection" else "it is not the one that failed any more"
-        context.line("info", f"{subject} kept: {why}", f"{what}_kept", **detail)
-        return
-    detail["keys"] = keys
-    context.event(conn, f"{what}_quarantined", detail, part.operation_id)
-    message = f"{subject} quarantined, the session goes on; undo: wa-sessions restore {part.operation_id}"
-    context.line("warn", message, f"{what}_quarantined", operation=part.operation_id, **detail)
+    part, detail = _quarantine(conn, context, repair, device)
+    match detail:
+        case SessionKept() | SenderKeyKept() | CollectionKept():
+            operations.discard(conn, part)
+            context.event(conn, detail)
+            is_collection = isinstance(detail, CollectionKept)
+            why = "it syncs from its start anyway" if is_collection else "it is not the one that failed any more"
+            context.line("info", f"{_in_words(detail)}: {why}", detail)
+        case _:
+            context.event(conn, detail, part.operation_id)
+            undo = f"wa-sessions restore {part.operation_id}"
+            message = f"{_in_words(detail)}, the session goes on; undo: {undo}"
+            context.line("warn", message, detail, operation=part.operation_id)
 
 
-def _quarantine(
-    conn: Connection, context: EffectContext, repair: Repair, device: str
-) -> tuple[Part, int, str, dict[str, Any]]:
+def _in_words(detail: RepairDetail) -> str:
+    return detail.kind.replace("_", " ")
+
+
+def _quarantine(conn: Connection, context: EffectContext, repair: Repair, device: str) -> tuple[Part, RepairDetail]:
     match repair:
         case QuarantineSession(sender, mark):
             part = context.operation(conn, "repair_session", f"Bad MAC from {sender}")
             keys = quarantine.session(conn, part, device, sender, only_mark=mark)
-            return part, keys, "session", {"sender": sender}
+            return part, SessionQuarantined(sender, keys) if keys else SessionKept(sender)
         case QuarantineSenderKey(chat, sender, mark):
             part = context.operation(conn, "repair_sender_key", f"Bad MAC from {sender} in {chat}")
             keys = quarantine.sender_key(conn, part, device, chat, sender, only_mark=mark)
-            return part, keys, "sender_key", {"chat": chat, "sender": sender}
+            return part, SenderKeyQuarantined(chat, sender, keys) if keys else SenderKeyKept(chat, sender)
         case QuarantineCollection(collection):
             part = context.operation(conn, "repair_collection", f"Bad Decrypt of {collection}")
             keys = quarantine.app_state_version(conn, part, device, collection)
-            return part, keys, "collection", {"collection": collection}
+            return part, CollectionQuarantined(collection, keys) if keys else CollectionKept(collection)
+        case _:
+            assert_never(repair)

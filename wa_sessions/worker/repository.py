@@ -22,8 +22,8 @@ from wa_sessions.errors import (
     SchemaMissing,
     WaSessionsError,
 )
+from wa_sessions.health.alerting import is_clear
 from wa_sessions.keys.phone_ref import device_of
-from wa_sessions.wording.alerting import is_clear
 from wa_sessions.worker import mapping, records
 from wa_sessions.worker.commands import answered_meanwhile
 from wa_sessions.worker.effects import Keep, Note, Record, SetStatus

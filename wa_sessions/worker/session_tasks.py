@@ -234,7 +234,8 @@ class SessionTasks:
         task = self.tasks.get(phone_id)
         if task is None:
             note = handler_note(event)
-            log.warn(f"phone #{phone_id} is not ours any more: {note.message}", event=note.kind, **note.detail)
+            text = f"phone #{phone_id} is not ours any more: {note.message}"
+            log.warn(text, event=note.kind, **note.detail.as_json())
         elif task.session.finished:
             self._late.append((task, event))
         else:

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from strategies.world import DEVICE, NEW_DEVICE, SECOND, WRONG_DEVICE, Fate, World
 
 from wa_sessions.health.classify import Cause, Encryption
+from wa_sessions.health.events.workers import HandlerFailed
 from wa_sessions.health.model import Limits
 from wa_sessions.worker.hosts import protocol
-from wa_sessions.worker.ports import HandlerEvent, MoveAsked
+from wa_sessions.worker.ports import MoveAsked
 from wa_sessions.worker.session import CollectionUnsynced, Event, Shutdown, Verb
 
 
@@ -148,7 +149,7 @@ RARE_MOVES = [
     Move("lease lost", World.lose_lease),
     Move("worker is killed", World.kill_worker),
     Move("worker is killed", World.kill_worker),
-    Move("handler fails", lambda world: world.take(HandlerEvent("handler_failed", error="x"))),
+    Move("handler fails", lambda world: world.take(HandlerFailed("3EB0", "x", 1.0))),
     Move("keys vanish", lambda world: setattr(world.store, "device", None)),
 ]
 

@@ -17,6 +17,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import ADOPT
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import Conflict, OwnedByAnother, UsageError
+from wa_sessions.health.events import operators as events
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.baileys.rows import BaileysPhone
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -150,11 +151,12 @@ def _adopt(
     phones.set_status(conn, opened.backend, phone.id, Status.DISCONNECTED.value, qr_code=None, phone_jid=device)
     health.clear_counters(conn, phone, State.IDLE, "taken over from the Node backend")
     ours = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
-    detail = {"actor": operator(), "reason": reason, "keys": taken.quarantined, "device": device}
+    mark = None
     if takeover.store_version(conn) is not None:
         takeover.put_device(conn, converted.phone.rows())
-        detail["mark"] = takeover.mark(conn, opened.backend, ours)
-    health.record_event(conn, phone.id, phone.organization_id, "adopted", detail, operation_id=part.operation_id)
+        mark = takeover.mark(conn, opened.backend, ours)
+    detail = events.Adopted(operator(), reason, taken.quarantined, device, mark)
+    health.record_event(conn, phone.id, phone.organization_id, detail, operation_id=part.operation_id)
     after = _counted(converted.phone)
     return part.operation_id, MovedPhone(ours, device, taken.by_type, after, converted.left_out, converted.notices)
 

@@ -17,6 +17,7 @@ from wa_sessions.db.operations import EXPORT
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.quarantine import Taken
 from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, WaSessionsError, with_words
+from wa_sessions.health.events import operators as events
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
@@ -154,14 +155,8 @@ def _let_go(
     phones.set_status(conn, opened.backend, phone.id, status, qr_code=None)
     health.clear_counters(conn, phone, State.IDLE, f"exported to {file.name}")
     leases.reserve(conn, phone.id)  # a worker that shares all phones would show a QR
-    detail = {
-        "actor": operator(),
-        "reason": reason,
-        "keys": taken.quarantined,
-        "file": file.name,
-        "devices": sorted(devices),
-    }
-    health.record_event(conn, phone.id, phone.organization_id, "exported", detail, operation_id=part.operation_id)
+    detail = events.Exported(operator(), reason, taken.quarantined, file.name, tuple(sorted(devices)))
+    health.record_event(conn, phone.id, phone.organization_id, detail, operation_id=part.operation_id)
     gone = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
     return Exported(part.operation_id, gone, taken, None, dry_run=False)
 

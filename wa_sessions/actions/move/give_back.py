@@ -17,6 +17,7 @@ from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.operations import RETURN
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import Conflict, OwnedByAnother, UsageError, WaSessionsError, with_words
+from wa_sessions.health.events import operators as events
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.baileys.rows import BaileysPhone
 from wa_sessions.keys.key_types import key_type
@@ -148,15 +149,15 @@ def _give_back(
     )
     health.clear_counters(conn, phone, State.IDLE, reason)
     theirs = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
-    detail = {
-        "actor": operator(),
-        "reason": reason,
-        "keys": taken.quarantined,
-        "device": ours.device.jid,
-        "pairing": quarantine.pairing_of(conn, opened.backend, theirs),
-        "mark": takeover.mark(conn, opened.backend, theirs),
-    }
-    health.record_event(conn, phone.id, phone.organization_id, "returned", detail, operation_id=part.operation_id)
+    detail = events.Returned(
+        actor=operator(),
+        reason=reason,
+        keys=taken.quarantined,
+        device=ours.device.jid,
+        pairing=quarantine.pairing_of(conn, opened.backend, theirs),
+        mark=takeover.mark(conn, opened.backend, theirs),
+    )
+    health.record_event(conn, phone.id, phone.organization_id, detail, operation_id=part.operation_id)
     after = dict(Counter(key_type(row.key) for row in rows))
     moved = MovedPhone(theirs, ours.device.jid, taken.by_type, after, converted.left_out, converted.notices)
     return part.operation_id, moved

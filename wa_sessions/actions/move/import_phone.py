@@ -27,6 +27,7 @@ from wa_sessions.errors import (
     UsageError,
     WaSessionsError,
 )
+from wa_sessions.health.events import operators as events
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.backup_format import SavedRow
 from wa_sessions.keys.baileys.rows import BaileysPhone, Row
@@ -203,20 +204,20 @@ def _bring_in(
     phones.set_status(conn, opened.backend, phone.id, status, qr_code=None, phone_jid=made.jid)
     health.clear_counters(conn, phone, State.IDLE, f"imported from {file}")
     ours = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
-    detail = {
-        "actor": operator(),
-        "reason": reason,
-        "file": file,
-        "made_at": read.contents.header.made_at.isoformat(),
-        "keys": sum(made.keys.values()),
-        "quarantined": quarantine.together(taken).quarantined,
-        "device": made.jid,
-        "connection_type": target,
-        "connection_type_before": phone.connection_type,
-        "pairing": quarantine.pairing_of(conn, opened.backend, ours),
-        "mark": takeover.mark(conn, opened.backend, ours),
-    }
-    health.record_event(conn, phone.id, phone.organization_id, "imported", detail, operation_id=part.operation_id)
+    detail = events.Imported(
+        actor=operator(),
+        reason=reason,
+        file=file,
+        made_at=read.contents.header.made_at.isoformat(),
+        keys=sum(made.keys.values()),
+        quarantined=quarantine.together(taken).quarantined,
+        device=made.jid,
+        connection_type=target,
+        connection_type_before=phone.connection_type,
+        pairing=quarantine.pairing_of(conn, opened.backend, ours),
+        mark=takeover.mark(conn, opened.backend, ours),
+    )
+    health.record_event(conn, phone.id, phone.organization_id, detail, operation_id=part.operation_id)
     before = _by_type(read)
     return part.operation_id, MovedPhone(ours, made.jid, before, made.keys, read.left_out + made.left_out, made.notices)
 
@@ -228,8 +229,7 @@ def _row(conn: Connection, opened: Opened, read: _Read, organization_id: int | N
     if phone is None:
         organization, name = _organization(read, organization_id), saved.row.get("displayName")
         phone = phones.add(conn, opened.backend, saved.number, organization, name if isinstance(name, str) else None)
-        detail = {"actor": operator()}
-        health.record_event(conn, phone.id, phone.organization_id, "added", detail)
+        health.record_event(conn, phone.id, phone.organization_id, events.Added(operator()))
     if phone.connection_type == "waba":
         raise OwnedByAnother(f"{phone.number} is a waba phone here (the official API): it has no session to import")
     return keep_workers_off(conn, opened, phone.id)

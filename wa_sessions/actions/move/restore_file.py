@@ -17,6 +17,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.quarantine import Taken
 from wa_sessions.errors import AmbiguousPhone, Conflict, OwnedByAnother, PhoneNotFound, WaSessionsError
+from wa_sessions.health.events.operators import RestoredFromFile
 from wa_sessions.health.reconnect import DOWN_STATUSES, State, Status
 from wa_sessions.keys.backup_format import SavedRow
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -326,12 +327,12 @@ def _write_down(
     if row := health.load(conn, phone.id):
         now = datetime.now(UTC)
         health.save(conn, replace(row, state=State.IDLE.value, state_detail=told, state_since=now, closing=None))
-    detail = {
-        "actor": operator(),
-        "file": planned.contents.file.name,
-        "made_at": planned.contents.header.made_at.isoformat(),
-        "keys": returned.restored,
-        "quarantined": returned.taken.quarantined,
-    }
+    detail = RestoredFromFile(
+        actor=operator(),
+        file=planned.contents.file.name,
+        made_at=planned.contents.header.made_at.isoformat(),
+        keys=returned.restored,
+        quarantined=returned.taken.quarantined,
+    )
     kept = operation if returned.taken.quarantined or changed else None
-    health.record_event(conn, phone.id, phone.organization_id, "restored_from_file", detail, operation_id=kept)
+    health.record_event(conn, phone.id, phone.organization_id, detail, operation_id=kept)

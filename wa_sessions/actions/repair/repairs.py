@@ -17,6 +17,8 @@ from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.quarantine import Taken
 from wa_sessions.errors import OwnedByAnother, PhoneNotFound, UsageError
+from wa_sessions.health.events.detail import EventDetail, from_json
+from wa_sessions.health.events.operators import ForceClosed, KeysQuarantined, Removed, StatusReset
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.selection import (
     APP_STATE,
@@ -64,7 +66,7 @@ class Repair(Change[Target, dict[str, int], ChangedPhone]):
     """
 
     action: str
-    event: str
+    event: type[EventDetail]
     reason: str
     selection: Selection | None = None
     status: str | None = None
@@ -175,11 +177,11 @@ class Repair(Change[Target, dict[str, int], ChangedPhone]):
         return self.selection is not None or self.action == "reset_status"
 
     def _record(self, conn: Connection, phone: Phone, taken: Taken, operation: str | None, *, stopped: bool) -> None:
-        detail = {"actor": operator(), "reason": self.reason, "keys": taken.quarantined, **self.arguments}
+        told = {"actor": operator(), "reason": self.reason, "keys": taken.quarantined, **self.arguments}
         if self.status:
             runs = not stopped and bool(running_in_node(conn, [phone]))
-            detail |= {"status_before": phone.status, "status": self.status, "node_runs": runs}
-        health.record_event(conn, phone.id, phone.organization_id, self.event, detail, operation_id=operation)
+            told |= {"status_before": phone.status, "status": self.status, "node_runs": runs}
+        health.record_event(conn, phone.id, phone.organization_id, from_json(self.event, told), operation_id=operation)
 
     def _refuse_foreign(self, conn: Connection, opened: Opened, phone: Phone, owner: WorkerInfo | None) -> None:
         if self.removes_phone and phone.connection_type != "neonize":
@@ -231,7 +233,7 @@ def force_close(*, reason: str = CLOSED, logout: bool = False) -> Repair:
     """
     return Repair(
         "force_close",
-        "force_closed",
+        ForceClosed,
         " ".join(reason.split())[:LONGEST_REASON] or CLOSED,
         EVERYTHING if logout else None,
         status=(Status.LOGGED_OUT if logout else Status.DISCONNECTED).value,
@@ -252,17 +254,17 @@ def reset_status(status: str, *, force: bool = False, reason: str = "status set 
         raise UsageError(f"{status[:40]!r} is no status: write one of {', '.join(Status)}, or add --force")
     if not 0 < len(word) <= LONGEST_STATUS or not word.isprintable():
         raise UsageError(f"{status[:40]!r} cannot be a status: up to {LONGEST_STATUS} printable characters")
-    return Repair("reset_status", "status_reset", reason, status=word)
+    return Repair("reset_status", StatusReset, reason, status=word)
 
 
 def remove(*, reason: str = "removed by an operator") -> Repair:
     """Take the phone's keys and its row; whoever runs it has to end that first, and the Node backend keeps its own."""
-    return Repair("remove", "removed", reason, EVERYTHING, removes_phone=True)
+    return Repair("remove", Removed, reason, EVERYTHING, removes_phone=True)
 
 
 def _cleaned(action: str, reason: str, selection: Selection) -> Repair:
     arguments = {"action": action, "selection": selection.as_dict()}
-    return Repair(action, "keys_quarantined", reason, selection, verb="clean", arguments=arguments)
+    return Repair(action, KeysQuarantined, reason, selection, verb="clean", arguments=arguments)
 
 
 def _qr_code(status: str) -> Any:

@@ -21,6 +21,7 @@ from wa_sessions.db.operations import MOVES, UNDONE, Operation, OperationPhone, 
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.restoring import AlreadyRestored
 from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError
+from wa_sessions.health.events import operators as events
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
 
@@ -267,8 +268,8 @@ def _ours(conn: Connection, opened: Opened, look: _Look, part: OperationPhone, r
         detail = f"restored {done.id}"
         idle = replace(row, state=State.IDLE.value, state_detail=detail, state_since=datetime.now(UTC), closing=None)
         health.save(conn, idle)
-    told = {"actor": operator(), "keys": back.keys}
-    health.record_event(conn, phone.id, phone.organization_id, "restored", told, operation_id=done.id)
+    restored = events.Restored(operator(), back.keys)
+    health.record_event(conn, phone.id, phone.organization_id, restored, operation_id=done.id)
     kind = phone.connection_type
     return [RestoredPhone(phone.id, phone.number, kind, back.counts, back.overwritten, back.status, None)]
 

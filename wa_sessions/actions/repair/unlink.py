@@ -11,6 +11,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import MOVING, Operation, Part
 from wa_sessions.db.unlinking import KeptDevice
 from wa_sessions.errors import Conflict, DatabaseError, WaSessionsError
+from wa_sessions.health.events import operators as events
 from wa_sessions.worker.hosts.store import DEADLINE, log_out
 
 _BY_HAND = "remove the device on the phone, under Linked devices"
@@ -151,6 +152,6 @@ def _unlink(
             raise
         except WaSessionsError as error:
             return UnlinkedDevice(device, error=str(error))
-    detail = {"device": device.jid, "actor": operator(), "already": not removed}
-    health.record_event(conn, device.phone_id, device.organization_id, "unlinked", detail, operation_id=operation_id)
+    detail = events.Unlinked(device.jid, operator(), already=not removed)
+    health.record_event(conn, device.phone_id, device.organization_id, detail, operation_id=operation_id)
     return UnlinkedDevice(device, unlinked=True, already=not removed)

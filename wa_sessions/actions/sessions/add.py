@@ -7,6 +7,7 @@ from wa_sessions.actions.operator import operator
 from wa_sessions.db import health, migrate, phones
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
+from wa_sessions.health.events import operators as events
 from wa_sessions.keys.phone_ref import parse_phone
 
 LONGEST_NAME = 200
@@ -29,7 +30,7 @@ def add_phone(opened: Opened, number: str, organization_id: int, display_name: s
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
         phone = phones.add(conn, opened.backend, digits, organization_id, name)
-        health.record_event(conn, phone.id, phone.organization_id, "added", {"actor": operator()})
+        health.record_event(conn, phone.id, phone.organization_id, events.Added(operator()))
     return Added(phone, _doubt(digits))
 
 

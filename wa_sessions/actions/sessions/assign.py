@@ -10,6 +10,7 @@ from wa_sessions.actions.ownership import alone, ask, find
 from wa_sessions.db import health, phones, quarantine
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import OwnedByAnother, UsageError
+from wa_sessions.health.events import operators as events
 from wa_sessions.keys.phone_ref import PhoneRef
 
 NOT_SEEN: Final = (
@@ -59,8 +60,8 @@ def assign(
                 )
         paired = quarantine.pairing_of(conn, opened.backend, current) is not None
         phones.assign(conn, opened.backend, current, connection_type)
-        detail = {"actor": operator(), "from": current.connection_type, "to": connection_type}
-        health.record_event(conn, current.id, current.organization_id, "assigned", detail)
+        detail = events.Assigned(operator(), current.connection_type, connection_type)
+        health.record_event(conn, current.id, current.organization_id, detail)
     note = _note(current, connection_type, seen=opened.backend.has_connection_type, paired=paired)
     return Assigned(current, connection_type, current.connection_type, note)
 

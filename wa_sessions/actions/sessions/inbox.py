@@ -10,6 +10,7 @@ from wa_sessions.db import health, inbox, migrate, operations, phones
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.inbox import Depth, Listed, RowKey, Selected
 from wa_sessions.db.phones import Phone
+from wa_sessions.health.events.operators import InboxDetail, InboxDropped, InboxRetried
 from wa_sessions.keys.phone_ref import PhoneRef
 
 EVERYTHING = Selected()
@@ -82,7 +83,7 @@ def retry_inbox(
         counts = Counter(key.phone_id for key in retried)
         for one in chosen:
             if counts[one.id]:
-                _note(conn, one, "inbox_retried", counts[one.id])
+                _record(conn, one, InboxRetried(operator(), counts[one.id]))
         return retried
 
     return _changed(chosen, _in_steps(opened.database, step))
@@ -126,7 +127,7 @@ def drop_inbox(
                 concerned.add(one.id)
                 assert operation
                 operations.mark_gone(conn, operations.add_phone(conn, operation, one), operator())
-            _note(conn, one, "inbox_dropped", counts[one.id], reason, operation)
+            _record(conn, one, InboxDropped(operator(), counts[one.id], reason), operation)
         return dropped
 
     counts = _in_steps(opened.database, step)
@@ -155,11 +156,8 @@ def _chosen(conn: Connection, opened: Opened, phone: PhoneRef | None, organizati
     return phones.list_phones(conn, opened.backend, organization_id)
 
 
-def _note(
-    conn: Connection, phone: Phone, kind: str, messages: int, reason: str | None = None, operation: str | None = None
-) -> None:
-    detail = {"actor": operator(), "messages": messages} | ({"reason": reason} if reason else {})
-    health.record_event(conn, phone.id, phone.organization_id, kind, detail, operation_id=operation)
+def _record(conn: Connection, phone: Phone, detail: InboxDetail, operation: str | None = None) -> None:
+    health.record_event(conn, phone.id, phone.organization_id, detail, operation_id=operation)
 
 
 def _changed(

@@ -15,6 +15,7 @@ from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.workers import Holding
 from wa_sessions.errors import WaSessionsError
+from wa_sessions.health.events.operators import MoveAsked
 from wa_sessions.health.workers import WorkerState, scope_words, serves
 from wa_sessions.keys.phone_ref import PhoneRef
 
@@ -74,8 +75,8 @@ def move(
                     f"{asked.phone.number} gives it to the workers"
                 )
             workers.want(conn, asked.phone.id, asked.worker.id, timeout)
-            detail = {"actor": operator(), "from": asked.name_before, "to": asked.worker.name}
-            health.record_event(conn, asked.phone.id, asked.phone.organization_id, "move_asked", detail)
+            detail = MoveAsked(operator(), asked.name_before, asked.worker.name)
+            health.record_event(conn, asked.phone.id, asked.phone.organization_id, detail)
             held_at = _held_at(asked, workers.holding(conn, asked.phone.id))  # its row is locked until the commit
         try:
             return _wait(dedicated, asked, timeout, held_at)

@@ -7,6 +7,7 @@ from wa_sessions.actions.operator import operator
 from wa_sessions.actions.sessions.add import tidy_name
 from wa_sessions.db import health, migrate, phones
 from wa_sessions.db.phones import Phone
+from wa_sessions.health.events import operators as events
 from wa_sessions.keys.phone_ref import PhoneRef
 
 
@@ -29,6 +30,6 @@ def rename(opened: Opened, phone: PhoneRef, display_name: str, organization_id: 
         found = phones.find(conn, opened.backend, phone, organization_id)
         if name != found.display_name:
             phones.rename(conn, opened.backend, found.id, name)
-            detail = {"actor": operator(), "from": found.display_name, "to": name}
-            health.record_event(conn, found.id, found.organization_id, "renamed", detail)
+            detail = events.Renamed(operator(), found.display_name, name)
+            health.record_event(conn, found.id, found.organization_id, detail)
     return Renamed(found, name)

@@ -9,8 +9,9 @@ from wa_sessions.db import alerts, migrate, phones
 from wa_sessions.db.alerts import LeftAlert, TargetState
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import UsageError
+from wa_sessions.health.alerting import trial
 from wa_sessions.keys.phone_ref import PhoneRef
-from wa_sessions.wording.alerting import payload, trial
+from wa_sessions.wording.alert_texts import payload
 from wa_sessions.worker import alert_targets
 from wa_sessions.worker.alert_targets import AlertTarget, NotDelivered
 from wa_sessions.worker.alerting import Attempt, send_next

@@ -11,19 +11,19 @@ from wa_sessions.actions.watch.sessions import fleet
 from wa_sessions.actions.watch.stats import SessionErrorStats, session_stats
 from wa_sessions.db import migrate, monitoring, phones
 from wa_sessions.db.health import Event
-from wa_sessions.health.event_kinds import KEPT, REPAIRED
+from wa_sessions.health.event_kinds import KEPT, REPAIRED, EventKind
 from wa_sessions.keys.phone_ref import PhoneRef
 
 KINDS = (
-    "error_counted",
-    "counter_reset",
-    "message_pending",
-    "message_recovered",
-    "message_lost",
+    EventKind.ERROR_COUNTED,
+    EventKind.COUNTER_RESET,
+    EventKind.MESSAGE_PENDING,
+    EventKind.MESSAGE_RECOVERED,
+    EventKind.MESSAGE_LOST,
     *REPAIRED,
     *KEPT,
-    "session_closed",
-    "backend_closed",
+    EventKind.SESSION_CLOSED,
+    EventKind.BACKEND_CLOSED,
 )
 """The entries of the history that are about errors."""
 
@@ -46,7 +46,7 @@ class Entry:
         event = self.event
         at = event.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         place = {"phone_id": event.phone_id, "phone": self.phone, "organization_id": event.organization_id}
-        return {"at": at, **place, "kind": event.kind, "detail": event.detail, "operation": event.operation_id}
+        return {"at": at, **place, "kind": event.kind, "detail": event.stored, "operation": event.operation_id}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from wa_sessions.db.health import HealthRow
 from wa_sessions.db.log_reading import LogWatch, ReadLog
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
+from wa_sessions.health.alerting import after_event, node_logged_out, standing_at
+from wa_sessions.health.event_kinds import EventKind
 from wa_sessions.health.limits import ErrorKind, Limits
 from wa_sessions.health.observing import Counters, Entry, FailedCopy, Observed, observe
 from wa_sessions.health.reconnect import State, Status
@@ -28,7 +30,6 @@ from wa_sessions.logs.found import Found
 from wa_sessions.logs.messages import left_open
 from wa_sessions.logs.numbers import as_registered
 from wa_sessions.logs.positions import Position, holds
-from wa_sessions.wording.alerting import after_event, node_logged_out, standing_at
 
 NEWS = timedelta(hours=1)
 """What happened earlier is worth an entry in the history, but no alert."""
@@ -195,7 +196,9 @@ class _Run:
         """Tell of trouble that stands now, however old its lines are, and of its end."""
         counters = observed.counters
         closed = still_closed(phone, self._closed_at.get(phone.id)) is not None
-        closed = closed or any(entry.kind in ("session_closed", "backend_closed") for entry in observed.entries)
+        closed = closed or any(
+            entry.kind in (EventKind.SESSION_CLOSED, EventKind.BACKEND_CLOSED) for entry in observed.entries
+        )
         for kind in ErrorKind:
             if alert := standing_at(kind, counters.errors(kind), self._limits.of(kind)):
                 alerts.leave(self._conn, phone, alert)
@@ -207,12 +210,12 @@ class _Run:
 
     def _enter(self, phone: Phone, entries: Sequence[Entry]) -> None:
         """Into the history; a close that is news is told too."""
-        rows = [(min(entry.at, self._now), entry.kind, entry.detail) for entry in entries]
+        rows = [(min(entry.at, self._now), entry.detail) for entry in entries]
         health.record_events(self._conn, phone.id, phone.organization_id, rows)
         self.written.update(entry.kind for entry in entries)
         for entry in entries:
-            news = entry.at > self._now - NEWS and entry.kind == "session_closed"
-            if news and (alert := after_event(entry.kind, entry.detail, phone.number)):
+            news = entry.at > self._now - NEWS and entry.kind is EventKind.SESSION_CLOSED
+            if news and (alert := after_event(entry.detail, phone.number)):
                 alerts.leave(self._conn, phone, alert)
 
 

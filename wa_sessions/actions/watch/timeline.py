@@ -7,8 +7,8 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.watch.errors import Entry
 from wa_sessions.db import migrate, monitoring, operations, phones
 from wa_sessions.errors import PhoneNotFound
+from wa_sessions.health.timeline import undoable_operation
 from wa_sessions.keys.phone_ref import PhoneRef
-from wa_sessions.wording import timeline as story
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Timeline:
 
     def undo(self, entry: Entry) -> str | None:
         """The operation of an entry that ``restore`` can undo now."""
-        operation = story.undo(entry.event.kind, entry.event.operation_id)
+        operation = undoable_operation(entry.event.kind, entry.event.operation_id)
         return operation if operation in self.undoable else None
 
 

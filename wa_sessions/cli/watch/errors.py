@@ -128,5 +128,5 @@ def _counters(one: "SessionErrorStats", now: datetime) -> tuple[str, ...]:
 
 def _line(entry: "Entry") -> tuple[str, ...]:
     at = f"{entry.event.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-    text = sentence(entry.event.kind, entry.event.detail)
+    text = sentence(entry.event.detail)
     return at, entry.phone or f"#{entry.event.phone_id}", terminal.plain(text)

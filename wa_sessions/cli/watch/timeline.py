@@ -19,11 +19,11 @@ from wa_sessions.cli.options import (
     long_ago,
 )
 from wa_sessions.cli.times import iso
+from wa_sessions.health.timeline import TimelineEntry, undoable_operation
 from wa_sessions.keys.phone_ref import parse_phone
-from wa_sessions.wording import timeline as story
 from wa_sessions.wording.numbers import lasted
 from wa_sessions.wording.sentences import sentence
-from wa_sessions.wording.timeline import Happened, Line
+from wa_sessions.wording.timeline import TimelineLine, timeline_lines
 
 if TYPE_CHECKING:
     from wa_sessions.actions.watch.errors import Entry
@@ -81,24 +81,24 @@ def timeline(
         case Output.TABLE:
             now = datetime.now(UTC)
             left_out = [f"earlier entries are left out: --limit {limit}"] if len(rows) == limit else []
-            lines = list(story.story(_happened(entry, found.undo(entry), now) for entry in found.entries))
+            lines = list(timeline_lines(_happened(entry, found.undo(entry), now) for entry in found.entries))
             told = shown(lines, now, terminal.width()) if lines else [f"nothing was recorded within {since}"]
             terminal.write(*left_out, *told)
 
 
 def _coming(entries: "Iterable[Entry]", width: int) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """Each entry for programs and, on a line of its own, for people."""
-    before: Line | None = None
+    before: TimelineLine | None = None
     for entry in entries:
-        undo = story.undo(entry.event.kind, entry.event.operation_id)
-        (line,) = story.story([_happened(entry, undo, datetime.now(UTC))])
+        undo = undoable_operation(entry.event.kind, entry.event.operation_id)
+        (line,) = timeline_lines([_happened(entry, undo, datetime.now(UTC))])
         yield _row(entry, undo), list(_one(line, before, width))
         before = line
 
 
-def shown(lines: Iterable[Line], now: datetime, width: int) -> Iterator[str]:
+def shown(lines: Iterable[TimelineLine], now: datetime, width: int) -> Iterator[str]:
     """The story as text: headings for days, gaps, and at the end how long nothing has happened."""
-    before: Line | None = None
+    before: TimelineLine | None = None
     for line in lines:
         yield from _one(line, before, width)
         before = line
@@ -106,7 +106,7 @@ def shown(lines: Iterable[Line], now: datetime, width: int) -> Iterator[str]:
         yield f"  … quiet since then, for {_lasted(now - before.until)}"
 
 
-def _one(line: Line, before: Line | None, width: int) -> Iterator[str]:
+def _one(line: TimelineLine, before: TimelineLine | None, width: int) -> Iterator[str]:
     """One line, with what stands between it and the one before."""
     if before and line.at - before.until >= QUIET:
         yield f"  … quiet for {_lasted(line.at - before.until)}"
@@ -127,10 +127,10 @@ def _lasted(time: timedelta) -> str:
     return lasted(time.total_seconds())
 
 
-def _happened(entry: "Entry", undo: str | None, now: datetime) -> Happened:
-    return Happened(entry.event.at.astimezone(now.tzinfo), entry.event.kind, entry.event.detail, undo)
+def _happened(entry: "Entry", undo: str | None, now: datetime) -> TimelineEntry:
+    return TimelineEntry(entry.event.at.astimezone(now.tzinfo), entry.event.detail, undo)
 
 
 def _row(entry: "Entry", undo: str | None) -> dict[str, Any]:
     command = f"wa-sessions restore {undo}" if undo else None
-    return {**entry.as_dict(), "text": sentence(entry.event.kind, entry.event.detail), "undo": command}
+    return {**entry.as_dict(), "text": sentence(entry.event.detail), "undo": command}

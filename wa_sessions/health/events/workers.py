@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from wa_sessions.health.event_kinds import EventKind
-from wa_sessions.health.events.detail import EventDetail
+from wa_sessions.health.events.detail import LARGEST, EventDetail
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,12 @@ class HistoryPruned(EventDetail):
     KIND: ClassVar = EventKind.HISTORY_PRUNED
     totals: Mapping[str, Any] | None
     until: str | None
+
+    @property
+    def events(self) -> int:
+        """How many went."""
+        times = [part[0] for part in (self.totals or {}).values() if isinstance(part, list) and part]
+        return sum(int(one) for one in times if isinstance(one, int | float) and abs(one) < LARGEST)
 
 
 HandlerDetail = HandlerFailed | HandlerSlow | HandlerEnded | HandlerUnfinished | HandlerDead

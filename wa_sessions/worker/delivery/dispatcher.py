@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
+from wa_sessions.health.events import workers as events
 from wa_sessions.worker import log
 from wa_sessions.worker.backoff import Backoff
 from wa_sessions.worker.delivery.handler_process import HandlerEnded, HandlerProcess
@@ -211,7 +212,7 @@ class Dispatcher:
 
     def _count_unfinished(self) -> None:
         for phone_id, left in self._queue.clear().items():
-            self._tell(phone_id, HandlerEvent("handler_unfinished", waiting=left))
+            self._tell(phone_id, events.HandlerUnfinished(left))
 
     def _look_again(self) -> None:
         self._settled.set()
@@ -297,9 +298,9 @@ class Dispatcher:
         news = self._queue.finish(item, outcome.error, transient=outcome.transient)
         self._look_again()
         if outcome.error is not None:
-            kind = "handler_ended" if outcome.ended else "handler_failed"
+            told = events.HandlerEnded if outcome.ended else events.HandlerFailed
             seconds = round(loop.time() - started, 3)
-            self._tell_failed(item, HandlerEvent(kind, item.message.id, outcome.error, seconds), news=news)
+            self._tell_failed(item, told(item.message.id, outcome.error, seconds), news=news)
         return outcome
 
     async def _attempt(self, process: HandlerProcess, hand: _Hand) -> _Outcome:
@@ -312,7 +313,7 @@ class Dispatcher:
             return _Outcome(str(ended), ended=True)
         return _Outcome(failed.error, failed.transient, broken=failed.broken) if failed else _Outcome()
 
-    def _tell_failed(self, item: Queued, event: HandlerEvent, *, news: bool) -> None:
+    def _tell_failed(self, item: Queued, event: events.HandlerFailed | events.HandlerEnded, *, news: bool) -> None:
         """The history has a message's first failure; the log has the others."""
         if news:
             self._tell(item.phone_id, event)
@@ -327,7 +328,7 @@ class Dispatcher:
 
     def _tell_slow(self, item: Queued) -> None:
         waiting = self._queue.waiting_of(item.phone_id)
-        event = HandlerEvent("handler_slow", item.message.id, seconds=self._slow_after, waiting=waiting)
+        event = events.HandlerSlow(item.message.id, self._slow_after, waiting)
         self._tell(item.phone_id, event)
 
     def _tell_ended(self, error: str) -> None:
@@ -340,4 +341,4 @@ class Dispatcher:
         for phone_id, count in self._queue.waiting_by_phone().items():
             if phone_id not in self._told_broken:
                 self._told_broken.add(phone_id)
-                self._tell(phone_id, HandlerEvent("handler_ended", error=error, waiting=count))
+                self._tell(phone_id, events.HandlerEnded(error=error, waiting=count))

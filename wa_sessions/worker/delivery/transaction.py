@@ -8,7 +8,8 @@ from wa_sessions.db import alerts, health, inbox
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.inbox import Failure, InboxMessage, InboxRow, RowKey
 from wa_sessions.db.phones import Phone
-from wa_sessions.wording.alerting import after_event
+from wa_sessions.health.alerting import after_event
+from wa_sessions.health.events.workers import HandlerDead
 from wa_sessions.worker.delivery.retries import PAUSE_MOST
 from wa_sessions.worker.delivery.unwritten import Told
 from wa_sessions.worker.delivery.window import CHAT, CHAT_BYTES, Key, Stored
@@ -62,9 +63,9 @@ def _record(conn: Connection, failed: Sequence[Failure], phones: Mapping[int, Ph
     for one in dead:
         if (phone := phones.get(one.key.phone_id)) is None:
             continue
-        detail = {"message_id": one.message_id, "error": one.error, "attempts": one.attempts}
-        health.record_event(conn, phone.id, phone.organization_id, "handler_dead", detail, worker_id=worker_id)
-        alert = after_event("handler_dead", detail, phone.number)
+        detail = HandlerDead(one.message_id, one.error, one.attempts)
+        health.record_event(conn, phone.id, phone.organization_id, detail, worker_id=worker_id)
+        alert = after_event(detail, phone.number)
         if alert and phone.id not in before:
             alerts.leave(conn, phone, alert)
         before.add(phone.id)

@@ -12,14 +12,11 @@ import time
 
 import httpx
 
-from wa_sessions.wording.alerting import signature
 from wa_sessions.worker.delivery.frames import Failed, Taken
 from wa_sessions.worker.delivery.serving import die_first, die_with_parent, refuse, serve
 from wa_sessions.worker.delivery.spec import SECRET_VARIABLE, URL_VARIABLE
 from wa_sessions.worker.message import IncomingMessage
-
-SIGNATURE_HEADER = "X-WA-Sessions-Signature"
-TIMESTAMP_HEADER = "X-WA-Sessions-Timestamp"
+from wa_sessions.worker.signing import signed
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for a connection; how long an answer may take is the worker's to say, who ends this process then."""
@@ -75,7 +72,7 @@ def headers(message: IncomingMessage, content: bytes, secret: str | None, now: s
     """What goes with a message: a key that is the same at every attempt, and with a ``secret`` when, and by whom."""
     sent = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key(message)}
     if secret:
-        sent |= {TIMESTAMP_HEADER: now, SIGNATURE_HEADER: signature(secret, now, content)}
+        sent |= signed(secret, now, content)
     return sent
 
 

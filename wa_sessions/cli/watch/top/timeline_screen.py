@@ -17,14 +17,24 @@ from wa_sessions.cli.watch.top import drawing
 from wa_sessions.cli.watch.top.reading import Reading
 from wa_sessions.cli.watch.top.view import View
 from wa_sessions.db.health import Event
+from wa_sessions.health.event_kinds import EventKind
 from wa_sessions.wording.sentences import sentence
 
-_BAD = frozenset({"error_counted", "message_lost", "session_closed", "logged_out", "replaced", "banned"})
+_BAD = frozenset(
+    {
+        EventKind.ERROR_COUNTED,
+        EventKind.MESSAGE_LOST,
+        EventKind.SESSION_CLOSED,
+        EventKind.LOGGED_OUT,
+        EventKind.REPLACED,
+        EventKind.BANNED,
+    }
+)
 
 
 def told(event: Event) -> str:
     """What happened, in words."""
-    return terminal.plain(sentence(event.kind, event.detail))
+    return terminal.plain(sentence(event.detail))
 
 
 class TimelineScreen(View):
