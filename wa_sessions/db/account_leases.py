@@ -20,13 +20,11 @@ def claim(conn: Connection, phone_id: int, number: str, *, patience: float = lea
     account = account_of(number)
     values = {"class": LOCK_CLASS, "account": account, "phone_id": phone_id}
     conn.execute(_SQL.lock, values)
-    for row in conn.execute(_SQL.others, values).fetchall():
-        other = int(row["phone_id"])
+    for other in [row["other"] for row in conn.execute(_SQL.note, values)]:
         try:
             leases.block(conn, other, dead=leases.killed_holder(conn, other), patience=patience)
         except OwnedByAnother:
             raise OwnedByAnother(_still_runs(conn, number, other)) from None
-    conn.execute(_SQL.note, values)
 
 
 def _still_runs(conn: Connection, number: str, other: int) -> str:

@@ -83,11 +83,14 @@ class WorkerInfo:
 class LastHolder:
     """Who has a phone, or had it last. ``process`` and ``silent_for`` (seconds) are None where its row is gone.
 
-    ``given_up``: it let go of the phone, or an operator had it.
+    ``given_up``: it let go of the phone, or an operator had it. ``account``: the number with which it ran; None where
+    its version did not say so.
     """
 
     worker_id: UUID
+    epoch: int
     given_up: bool
+    account: str | None
     process: ProcessIdentity | None
     silent_for: float | None
 
@@ -233,7 +236,7 @@ def last_holder(conn: Connection, phone_id: int) -> LastHolder | None:
         return None
     parts = (row["host"], row["pid"], row["boot_id"], row["pid_namespace"], row["pid_started"])
     process = ProcessIdentity(*parts) if row["host"] is not None else None
-    return LastHolder(row["worker_id"], row["given_up"], process, row["silent_for"])
+    return LastHolder(row["worker_id"], row["epoch"], row["given_up"], row["account"], process, row["silent_for"])
 
 
 def killed_holder(conn: Connection, phone_id: int) -> UUID | None:

@@ -13,7 +13,7 @@ from wa_sessions.db.phones import Phone
 from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
 from wa_sessions.health.events import workers as events
 from wa_sessions.keys.phone_ref import PhoneRef
-from wa_sessions.keys.same_number import same_account
+from wa_sessions.keys.same_number import account_of, same_account
 from wa_sessions.process_identity import ProcessIdentity
 from wa_sessions.worker import log
 from wa_sessions.worker.hosts.deadline import now
@@ -94,7 +94,8 @@ class Ownership:
                 dead = before.worker_id if before is not None and before.was_killed else None
                 epoch = leases.take(conn, phone_id, self._worker_id, dead=dead, patience=patience)
                 phone = self._runnable(conn, phone_id, runs)
-                account_leases.claim(conn, phone_id, phone.number, patience=patience)
+                if not self._had_it(before, epoch, phone.number):
+                    account_leases.claim(conn, phone_id, phone.number, patience=patience)
                 if before is None or before.worker_id != self._worker_id:
                     self._tell_history(conn, phone, before)
                 return epoch, phone
@@ -199,6 +200,11 @@ class Ownership:
             with self._apart() as conn:
                 leases.mark_silent(conn, self._worker_id, silent)
             self._silent = silent
+
+    def _had_it(self, before: LastHolder | None, epoch: int, number: str) -> bool:
+        """Whether the phone was ours with this number until now, and nobody's in between: then the number is, too."""
+        until_now = (self._worker_id, epoch - 1, False, account_of(number))
+        return before is not None and (before.worker_id, before.epoch, before.given_up, before.account) == until_now
 
     def _tell_history(self, conn: Connection, phone: Phone, before: LastHolder | None) -> None:
         detail = _taken(before)

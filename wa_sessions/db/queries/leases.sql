@@ -78,7 +78,7 @@ WHERE worker_id = %(worker_id)s AND expires_at > clock_timestamp();
 SELECT worker_id, epoch FROM wa_sessions.lease WHERE phone_id = %(phone_id)s FOR KEY SHARE;
 
 -- name: last_holder
-SELECT lease.worker_id, lease.expires_at < 'infinity' AS given_up,
+SELECT lease.worker_id, lease.epoch, lease.expires_at < 'infinity' AS given_up, lease.account,
        worker.host, worker.pid, worker.boot_id, worker.pid_namespace, worker.pid_started,
        extract(epoch FROM clock_timestamp() - worker.heartbeat_at)::float8 AS silent_for
 FROM wa_sessions.lease LEFT JOIN wa_sessions.worker ON worker.id = lease.worker_id
