@@ -32,7 +32,8 @@ STANDING = """
 """
 CONNECTED = """
     SELECT 'a connection, ' || state || ': ' || left(query, 60) AS left_over FROM pg_stat_activity
-    WHERE backend_type = 'client backend' AND application_name NOT IN ('chaos', 'wa-sessions')
+    WHERE backend_type = 'client backend' AND application_name <> 'chaos'
+      AND NOT starts_with(application_name, 'wa-sessions')
 """
 KNOWN = """
     SELECT split_part(split_part("phoneJid", ':', 1), '@', 1) AS number, health.state,

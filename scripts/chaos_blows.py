@@ -20,7 +20,7 @@ from wa_sessions.actions.engine.carry_out import make
 from wa_sessions.actions.engine.plan import Scope
 from wa_sessions.actions.repair import repairs
 from wa_sessions.emulator.errors import EmulatorError
-from wa_sessions.errors import DatabaseError, WaSessionsError
+from wa_sessions.errors import DatabaseError, StoreAway, TryAgain, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from chaos_scene import Scene
     from chaos_story import Happening
 
-FAILED = (DatabaseError, psycopg.Error, OSError, subprocess.SubprocessError)
+FAILED = (DatabaseError, StoreAway, TryAgain, psycopg.Error, OSError, subprocess.SubprocessError)
 """What a busy machine makes of a restart, a failover, a cable; anything else is a mistake in here and ends the run."""
 
 

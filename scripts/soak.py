@@ -39,7 +39,7 @@ from wa_sessions.actions.sessions.restart import restart
 from wa_sessions.actions.sessions.send import send_text
 from wa_sessions.emulator import AppStateDamage
 from wa_sessions.emulator.errors import NotConnected
-from wa_sessions.errors import DatabaseError
+from wa_sessions.errors import StoreAway, TryAgain
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.worker.hosts.host import STARTS_LIMIT
 
@@ -147,7 +147,7 @@ class Soak:
 
     def _start_server(self) -> None:
         """Recovery may take longer than a start's patience on a busy machine."""
-        with contextlib.suppress(DatabaseError):
+        with contextlib.suppress(StoreAway, TryAgain):
             self.stage.server.ensure_running()
             return
         self.stage.server.ensure_running()
@@ -310,7 +310,7 @@ class Life:
             f"logged in {time.monotonic() - last:.1f} s ago" if emulator.connected(self._device) else "not connected",
             "told by its host" if text in set(host_hook.told(soak.told)) else "not told by a host",
         ]
-        with contextlib.suppress(DatabaseError), soak.stage.opened.database.transaction() as conn:
+        with contextlib.suppress(StoreAway, TryAgain), soak.stage.opened.database.transaction() as conn:
             query = "SELECT attempts, next_at, dead_at, error FROM wa_sessions.inbox WHERE text = %s"
             seen += [f"in the inbox: {row}" for row in conn.execute(query, (text,))] or ["not in the inbox"]
         return ", ".join(seen)

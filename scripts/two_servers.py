@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from wa_sessions.db import server_user
-from wa_sessions.errors import DatabaseError
+from wa_sessions.errors import DatabaseError, StoreAway
 
 if TYPE_CHECKING:
     from wa_sessions.db.embedded import EmbeddedServer
@@ -60,7 +60,7 @@ def start(server: EmbeddedServer) -> None:
         try:
             server.ensure_running()
             return
-        except DatabaseError:
+        except (DatabaseError, StoreAway):
             if time.monotonic() > deadline:
                 raise
 

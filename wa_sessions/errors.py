@@ -1,4 +1,8 @@
-"""Every error that an operator can meet, in one tree. A message says what is wrong and what to do next."""
+"""Every error that an operator can meet, in one tree. A message says what is wrong and what to do next.
+
+A worker does one of three things about an error: it waits (``StoreAway``), it tries again (``TryAgain``), and of
+everything else it makes a fault, which is recorded and told.
+"""
 
 from enum import IntEnum
 
@@ -44,16 +48,36 @@ class WorkerNotFound(WaSessionsError):
     exit_code = ExitCode.NO_SUCH_PHONE
 
 
-class DatabaseError(WaSessionsError):
-    """The database cannot be reached, is not configured, or is not what was expected."""
+class StoreAway(WaSessionsError):
+    """The database takes no changes now. A worker closes its sockets, so WhatsApp keeps the messages, and waits."""
 
     exit_code = ExitCode.NO_DATABASE
 
 
-class Contended(DatabaseError):
-    """Something stood in the way for a moment: another command, a lock, or too many at a time. Nothing was changed."""
+class TryAgain(WaSessionsError):
+    """Something stood in the way for a moment, and nothing was changed: the same again may go through."""
 
-    exit_code = ExitCode.FAILED
+
+class DatabaseError(WaSessionsError):
+    """No database can be used: none is configured, it cannot be reached, or it is not what was expected."""
+
+    exit_code = ExitCode.NO_DATABASE
+
+
+class DatabaseAway(DatabaseError, StoreAway):
+    """The database was not reached or was lost, or its server cannot do its work."""
+
+
+class ReadOnlyDatabase(StoreAway):
+    """The server answers, and takes no changes: a standby, or a primary of old."""
+
+
+class Busy(TryAgain):
+    """Somebody else holds what is needed: a lock, or all connections."""
+
+
+class Cancelled(TryAgain):
+    """The server ended a statement: it took too long, or somebody had it ended."""
 
 
 class SchemaMissing(WaSessionsError):

@@ -20,7 +20,8 @@ ALICE, CAROL = "77051234567", "77052345678"
 SCHEMAS = "SELECT nspname AS name FROM pg_namespace WHERE starts_with(nspname, 'wa_sessions_unlink_')"
 CONNECTING = """
     SELECT 1 FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name <> 'wa-sessions' AND query ~ 'whatsmeow_device'
+    WHERE datname = current_database() AND query ~ 'whatsmeow_device'
+      AND NOT starts_with(application_name, 'wa-sessions')
 """
 
 

@@ -16,7 +16,7 @@ from support.relay import Relay
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Connection, Database, cut
 from wa_sessions.db.settings import Target
-from wa_sessions.errors import Contended, DatabaseError
+from wa_sessions.errors import Cancelled, DatabaseError, ReadOnlyDatabase
 
 BLOCKED = "SELECT 1 FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
 SHOWN = ("tcp_keepalives_idle", "tcp_keepalives_count", "tcp_keepalives_interval", "tcp_user_timeout")
@@ -100,7 +100,7 @@ def test_a_server_that_lives_ends_a_long_statement_itself(target: Target) -> Non
             pids.append(conn.info.backend_pid)
             conn.execute("LOCK TABLE wa_sessions.lease")
 
-        with pytest.raises(Contended, match="statement timeout"):
+        with pytest.raises(Cancelled, match="statement timeout"):
             _do(database, wait)
         assert holder.execute(BLOCKED).fetchall() == []
         with database.transaction() as conn:
@@ -230,7 +230,7 @@ def _machine() -> Iterator[tuple[str, str]]:
 
 def test_a_dedicated_connection_wants_a_server_that_can_be_written_to(target: Target) -> None:
     standby = _with(target, options="-c default_transaction_read_only=on")
-    with Database(standby, 1) as database, pytest.raises(DatabaseError, match="is read-only"):
+    with Database(standby, 1) as database, pytest.raises(ReadOnlyDatabase):
         database.dedicated()
 
 
@@ -238,7 +238,7 @@ def test_a_connection_to_a_read_only_server_is_not_used_again(target: Target) ->
     """A primary of old, or a standby behind a name that leads elsewhere by now."""
     standby = _with(target, options="-c default_transaction_read_only=on")
     with Database(standby, 1, deadline=1.0) as database:
-        with pytest.raises(DatabaseError, match="read-only"):
+        with pytest.raises(ReadOnlyDatabase):
             _do(database, lambda conn: conn.execute("CREATE TABLE public.never (n int)"))
         assert not database._idle
 

@@ -23,7 +23,7 @@ from wa_sessions.db import inbox as table
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.inbox import InboxMessage, RowKey, Selected
-from wa_sessions.errors import DatabaseError
+from wa_sessions.errors import DatabaseAway
 from wa_sessions.worker.delivery import inbox, retries, transaction
 from wa_sessions.worker.delivery.inbox import RetryPolicy
 from wa_sessions.worker.delivery.spec import HandlerSpec
@@ -122,7 +122,7 @@ def test_a_commit_whose_answer_was_lost_keeps_the_order(
                     monkeypatch.setattr(bench.own, "transaction", transaction_of)
                     bench.put("2", "3")
                     lost.append("1")
-                    raise DatabaseError("the connection was lost")
+                    raise DatabaseAway("the connection was lost")
 
             monkeypatch.setattr(bench.own, "transaction", answer_lost)
             bench.put("1")

@@ -10,9 +10,10 @@ import pytest
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from wa_sessions.db import account_leases, leases, workers
-from wa_sessions.db.gateway import Connection, Database, errors_of, pinned
+from wa_sessions.db.gateway import Connection, Database, pinned
 from wa_sessions.db.leases import LeaseLost
-from wa_sessions.errors import Contended, DatabaseError, ExitCode, OwnedByAnother
+from wa_sessions.db.psycopg_errors import errors_of
+from wa_sessions.errors import Busy, DatabaseError, ExitCode, OwnedByAnother
 from wa_sessions.process_identity import ProcessIdentity
 
 PHONE, NEW = 7, 8
@@ -194,7 +195,7 @@ def test_who_takes_his_own_lease_anew_is_not_fenced_off_for_good(database: Datab
     epoch = one.take()
     assert one.take() == epoch + 1
     for phone_id in (PHONE, PHONE + 1):
-        with pytest.raises(Contended), database.transaction() as conn:
+        with pytest.raises(Busy), database.transaction() as conn:
             leases.fence(conn, phone_id, one.id, epoch)
 
 

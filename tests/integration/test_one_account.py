@@ -13,7 +13,7 @@ from wa_sessions.db import phones
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import Contended, OwnedByAnother
+from wa_sessions.errors import Busy, OwnedByAnother
 from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.worker import policy
 from wa_sessions.worker.hosts import protocol
@@ -43,7 +43,7 @@ class Looks:
 
     def _unless_held_back(self, *of: Any, **how: Any) -> Any:
         if self.held_back:
-            raise Contended("a test holds it back")
+            raise Busy("a test holds it back")
         self.count += 1
         return self._look(*of, **how)
 

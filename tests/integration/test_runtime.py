@@ -28,7 +28,7 @@ from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.settings import Target
-from wa_sessions.errors import Contended, DatabaseError, ExitCode, OwnedByAnother, WaSessionsError
+from wa_sessions.errors import Busy, DatabaseAway, ExitCode, OwnedByAnother, WaSessionsError
 from wa_sessions.health.checking import Thresholds
 from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.health.events.workers import HandlerUnfinished
@@ -288,7 +288,7 @@ def test_a_look_that_keeps_failing_before_the_session_begins_is_tried_with_growi
     def refused(conn: Any, phone_id: int) -> Any:
         loads.append(phone_id)
         if phone_id == rig.phone.id and loads.count(phone_id) <= 4:
-            raise DatabaseError("too many clients already")
+            raise DatabaseAway("too many clients already")
         return loaded(conn, phone_id)
 
     async def pause(seconds: float) -> None:
@@ -707,7 +707,7 @@ def test_a_command_that_was_taken_as_the_database_went_is_carried_out(rig: Rig) 
                 taken = took()
                 if taken and failures:
                     failures.clear()
-                    raise DatabaseError("cut off")
+                    raise DatabaseAway("cut off")
                 return taken
 
             with pytest.MonkeyPatch.context() as patched:
@@ -719,9 +719,9 @@ def test_a_command_that_was_taken_as_the_database_went_is_carried_out(rig: Rig) 
     run(scenario, rig)
 
 
-@pytest.mark.parametrize("failure", [DatabaseError("cut off"), Contended("a deadlock")])
+@pytest.mark.parametrize("failure", [DatabaseAway("cut off"), Busy("a deadlock")])
 def test_a_refusal_that_fails_loses_no_command(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, failure: DatabaseError
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, failure: WaSessionsError
 ) -> None:
     finish, failures = commands.finish, [1]
 

@@ -22,7 +22,7 @@ from wa_sessions.actions.move.give_back import give_back
 from wa_sessions.actions.move.takeover import MovedPhone, each
 from wa_sessions.db import backend, commands, phones, takeover
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother
+from wa_sessions.errors import Conflict, DatabaseAway, DatabaseError, OwnedByAnother
 from wa_sessions.keys.baileys.rows import Row
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.worker.lease_times import LeaseTimes
@@ -479,7 +479,7 @@ def test_what_was_moved_is_said_though_the_database_goes(fleet: Fleet) -> None:
 
     def move(phone: Phone, _operation: str | None) -> tuple[str, MovedPhone]:
         if phone.number == BUFFERS:
-            raise DatabaseError("the database is gone")
+            raise DatabaseAway("the database is gone")
         return "op-1", MovedPhone(phone, "", {}, {}, (), ())
 
     words = rf"the database is gone; 2 phones \({PAIRED}, …\) were moved all the same: wa-sessions restore op-1"

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from wa_sessions.db import leases
 from wa_sessions.db.gateway import Connection, pinned
 from wa_sessions.db.sql import queries
-from wa_sessions.errors import DatabaseError, ExitCode, WaSessionsError
+from wa_sessions.errors import DatabaseAway, ExitCode, WaSessionsError
 
 LOOK_EVERY = 1.0  # seconds between looks whether the worker is still there
 
@@ -142,7 +142,7 @@ def _link(doing: str) -> Iterator[None]:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         reason = next(iter(str(error).splitlines()), "no reason given")
-        raise DatabaseError(f"the database was lost while {doing}: {reason}") from None
+        raise DatabaseAway(f"the database was lost while {doing}: {reason}") from None
 
 
 def _notified(dedicated: Connection, payload: str, deadline: float) -> bool:

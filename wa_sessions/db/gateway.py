@@ -2,11 +2,11 @@
 
 import contextlib
 import os
-import re
 import socket
 import threading
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -17,18 +17,12 @@ from psycopg.rows import dict_row
 
 from wa_sessions.db import servers
 from wa_sessions.db.link import Link
+from wa_sessions.db.lock_holders import COMMAND, Holder, busy, holders
+from wa_sessions.db.psycopg_errors import errors_of
 from wa_sessions.db.servers import Server
 from wa_sessions.db.settings import Target
 from wa_sessions.db.sql import queries
-from wa_sessions.errors import (
-    BackendChanged,
-    Conflict,
-    Contended,
-    DatabaseError,
-    PermissionMissing,
-    SchemaMissing,
-    UsageError,
-)
+from wa_sessions.errors import Busy, DatabaseAway, DatabaseError, ReadOnlyDatabase
 
 Connection: TypeAlias = Link
 
@@ -44,15 +38,19 @@ SERVER_SHARE = 0.8
 there, and the connection stays.
 """
 
+LOCK_TIMEOUT = 10.0
+"""Seconds that a command waits for somebody else's lock: a worker or a backend holds one for milliseconds."""
+
+LATER_LOCK_TIMEOUT = 1.0
+ASK_AFTER = 0.6
+"""Of a lock's timeout, after which it is asked who holds it: afterwards the server knows of nobody who waits."""
+
 ABANDONED_AFTER = 4.0
 """Seconds after which the server ends a dedicated connection whose client has vanished: before a lease of 5 s is over.
 """
 
-_STANDBY = "failed: session is read-only"
-_FUNCTION = re.compile(r"function (\S+\(.*?\)) line")
 _DEFAULTS: dict[str, Any] = {
     "connect_timeout": CONNECT_TIMEOUT,
-    "application_name": "wa-sessions",
     "client_encoding": "UTF8",
     "keepalives_idle": 15,
     "keepalives_interval": 5,
@@ -61,23 +59,31 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-_IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable, errors.QueryCanceled)
-
-
 class Database:
     """A few connections to one database, shared by the threads of a process.
 
     ``deadline``: seconds of silence in the middle of a statement after which its connection is given up, and whoever
-    waits gets DatabaseError. A server that lives ends such a statement a little earlier, which is Contended. Without
+    waits gets DatabaseAway. A server that lives ends such a statement a little earlier, which is Cancelled. Without
     one, as in commands, a statement takes as long as it takes: whoever typed the command has Ctrl-C.
-    ``writable``: a server that is read-only counts as one that is away. ``server``: the one that was reached last, of
-    several hosts.
+    ``lock_timeout``: seconds for a lock of somebody else's, unless the role has its own; then Busy tells who holds it.
+    ``writable``: a server that is read-only counts as one that is away. ``name``: what the server calls its
+    connections. ``server``: the one that was reached last, of several hosts.
     """
 
-    def __init__(self, target: Target, size: int, *, deadline: float | None = None, writable: bool = False) -> None:
-        self.target = target
+    def __init__(
+        self,
+        target: Target,
+        size: int,
+        *,
+        deadline: float | None = None,
+        lock_timeout: float | None = None,
+        writable: bool = False,
+        name: str = COMMAND,
+    ) -> None:
+        self.target, self.name = target, name
         self.server: Server | None = None
-        self._deadline, self._writable = deadline, writable
+        self._deadline, self._lock_timeout, self._writable = deadline, lock_timeout, writable
+        self._holders: dict[int, tuple[Holder, ...]] = {}
         self._idle: list[Connection] = []
         self._free = threading.BoundedSemaphore(size)
         self._closed = self._cut = False
@@ -86,8 +92,8 @@ class Database:
 
     @classmethod
     def open(cls, target: Target, *, size: int = 4) -> Self:
-        """Connect once, so that a database that cannot be reached is known at once; raises DatabaseError."""
-        database = cls(target, size)
+        """One for commands, connected once, so that it is known at once if it cannot be reached; raises StoreAway."""
+        database = cls(target, size, lock_timeout=LOCK_TIMEOUT)
         with errors_of(target):
             database._idle.append(database._connect(autocommit=False))
         return database
@@ -98,7 +104,7 @@ class Database:
         self._drop_idle()
 
     def cut(self) -> None:
-        """Break all connections: whoever waits for the server, on whatever thread, gets DatabaseError now.
+        """Break all connections: whoever waits for the server, on whatever thread, gets DatabaseAway now.
 
         A server that was stopped, or a lock that is never given, would else keep a thread, and with it the process.
         """
@@ -121,11 +127,11 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """One transaction, committed at the end, rolled back by an exception.
 
-        Raises DatabaseError, PermissionMissing, SchemaMissing, Conflict for a row that a constraint refuses, UsageError
-        for a value that Postgres cannot hold.
+        Raises StoreAway, TryAgain, PermissionMissing, SchemaMissing, BackendChanged, Conflict for a row that a
+        constraint refuses, UsageError for a value that Postgres cannot hold.
         """
         if not self._free.acquire(timeout=WAIT_FOR_CONNECTION):
-            raise Contended(f"all connections to {self.target.masked} are busy: run it again")
+            raise Busy(f"all connections to {self.target.masked} are busy: run it again")
         try:
             with errors_of(self.target):
                 conn = self._begin()
@@ -135,6 +141,8 @@ class Database:
                 except errors.ReadOnlySqlTransaction:  # a standby, or a primary of old: the next one may be another
                     conn.close()
                     raise
+                except errors.LockNotAvailable:
+                    raise self._busy(conn) from None
                 finally:
                     self._give_back(conn)
         finally:
@@ -156,27 +164,27 @@ class Database:
         """An autocommit connection of its own, for advisory locks and LISTEN; the caller closes it, or ``cut``s it.
 
         The server ends it ``abandoned_after`` seconds after its client has vanished from the network. Else it is left
-        as the server made it, since a pooler may give it to others: queries on it need ``pinned``. Raises DatabaseError
-        also for a server that is read-only.
+        as the server made it, since a pooler may give it to others: queries on it need ``pinned``. Raises StoreAway.
         """
         with errors_of(self.target), contextlib.ExitStack() as failing:
             conn = failing.enter_context(contextlib.closing(self._connect(autocommit=True)))
             _have_abandoned(conn, abandoned_after)
             found = conn.execute(queries("session").read_only).fetchone()
             if found and found["read_only"] != "off":
-                raise DatabaseError(f"{self.target.masked} is read-only: it is a standby, or was set so")
+                raise ReadOnlyDatabase(f"{self.target.masked} is read-only: it is a standby, or was set so")
             failing.pop_all()
         return conn
 
     def _connect(self, *, autocommit: bool) -> Connection:
-        conn = _connect(self.target, autocommit=autocommit, writable=self._writable, first=self.server)
+        conn = _connect(self.target, autocommit=autocommit, writable=self._writable, first=self.server, name=self.name)
         conn.deadline = self._deadline
+        conn.on_silence = partial(self._see_holders, conn.info.backend_pid)
         self.server = Server(conn.info.host, conn.info.port)
         with self._making:
             self._made.add(conn)
         if self._cut:
             conn.close()
-            raise DatabaseError(f"{self.target.masked}: the connection was given up")
+            raise DatabaseAway(f"{self.target.masked}: the connection was given up")
         return conn
 
     def _drop_idle(self) -> None:
@@ -207,11 +215,31 @@ class Database:
         For the transaction alone, so that a pooler's other clients never see it; it keeps the search path for
         ``schemas``. A server that answers does so at once, so what lies idle and forgotten is found out early.
         """
-        limit = 0 if self._deadline is None else max(1, int(self._deadline * SERVER_SHARE * 1000))
-        values = {"search_path": self.target.search_path, "statement_timeout": str(limit)}
+        values = {
+            "search_path": self.target.search_path,
+            "statement_timeout": _milliseconds(self._deadline and self._deadline * SERVER_SHARE),
+            "lock_timeout": _milliseconds(self._lock_timeout),
+        }
         conn.deadline = None if self._deadline is None else min(self._deadline, CONNECT_TIMEOUT)
         conn.execute(queries("session").prepare, values)
         conn.deadline = self._deadline
+        conn.silent_after = self._lock_timeout and self._lock_timeout * ASK_AFTER
+
+    def _see_holders(self, waiting: int) -> None:
+        """Look, on a connection of its own, whom the server's process ``waiting`` waits for."""
+        self._holders.pop(waiting, None)
+        with (
+            contextlib.suppress(psycopg.Error),
+            _connect(self.target, autocommit=False, writable=False, first=self.server, name=self.name) as conn,
+        ):
+            conn.execute(queries("session").pin)
+            self._holders[waiting] = holders(conn, waiting)
+
+    def _busy(self, conn: Connection) -> Busy:
+        """What to raise after a lock that was not given. Who has locked one thing may have locked many."""
+        if self._lock_timeout is not None:
+            self._lock_timeout = min(self._lock_timeout, LATER_LOCK_TIMEOUT)
+        return Busy(busy(self._holders.pop(conn.info.backend_pid, ())))
 
     def _discard(self, conn: Connection) -> None:
         """Close what is of no use; what has been idle beside a connection that was forgotten is forgotten too."""
@@ -230,7 +258,7 @@ class Database:
 
 
 def cut(conn: Connection) -> None:
-    """Break a connection: whoever waits for its server, on whatever thread, gets DatabaseError now."""
+    """Break a connection: whoever waits for its server, on whatever thread, gets DatabaseAway now."""
     with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(conn.fileno())) as link:
         link.shutdown(socket.SHUT_RDWR)
 
@@ -240,7 +268,7 @@ def pinned(dedicated: Connection, within: float | None = None, patience: float =
     """A transaction on a dedicated connection in which names mean what they mean everywhere else.
 
     ``within``: seconds after which the server ends a statement that nobody waits for any more; else it would wait on.
-    ``patience``: seconds, within those, that a lock is waited for; Contended then.
+    ``patience``: seconds, within those, that a lock is waited for; Busy then.
     """
     with dedicated.transaction():
         if within is None:
@@ -260,39 +288,14 @@ def schemas(conn: Connection) -> list[str]:
     return list(row["names"]) if row else []
 
 
-@contextlib.contextmanager
-def errors_of(target: Target) -> Iterator[None]:
-    """Turn psycopg's errors into ours; none of them repeats a password."""
-    try:
-        yield
-    except errors.InsufficientPrivilege as error:
-        raise PermissionMissing(
-            f"the database role{_role(target)} lacks a right: {_primary(error)} (source: {target.source})"
-        ) from None
-    except (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedColumn, errors.UndefinedFunction) as error:
-        if function := _FUNCTION.search(error.diag.context or ""):
-            raise DatabaseError(
-                f"a trigger of the backend fails ({_primary(error)}): under wa-sessions names need their schema; run "
-                f"ALTER FUNCTION {function[1]} SET search_path = its schema"
-            ) from None
-        if "wa_sessions" not in str(error):
-            raise BackendChanged(f"the backend's tables are not what they were: {_primary(error)}") from None
-        raise SchemaMissing("the schema wa_sessions is missing or out of date: run wa-sessions db upgrade") from None
-    except errors.ReadOnlySqlTransaction as error:
-        raise DatabaseError(f"{target.masked} is read-only: {_primary(error)}") from None
-    except _IN_THE_WAY as error:
-        raise Contended(f"another command was in the way ({_primary(error)}): run it again") from None
-    except (psycopg.DataError, UnicodeEncodeError, errors.ProgramLimitExceeded) as error:  # the last: for an index
-        raise UsageError(f"a value that the database cannot hold: {_primary(error)}") from None
-    except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
-        raise DatabaseError(f"{target.masked}: {_reason(error, target)} (source: {target.source})") from None
-    except psycopg.IntegrityError as error:  # its detail repeats the row, keys and all
-        raise Conflict(f"the database refuses a row: {_primary(error)}") from None
+def _milliseconds(seconds: float | None) -> str:
+    """As Postgres takes a timeout: 0 is none."""
+    return "0" if seconds is None else str(max(1, int(seconds * 1000)))
 
 
-def _connect(target: Target, *, autocommit: bool, writable: bool, first: Server | None) -> Connection:
+def _connect(target: Target, *, autocommit: bool, writable: bool, first: Server | None, name: str) -> Connection:
     given = conninfo_to_dict(target.conninfo)
-    options = {name: value for name, value in _DEFAULTS.items() if name not in given}
+    options = {key: value for key, value in (_DEFAULTS | {"application_name": name}).items() if key not in given}
     options |= servers.options(given, writable=writable, first=first)
     try:
         return Link.connect(
@@ -309,31 +312,3 @@ def _have_abandoned(conn: Connection, after: float) -> None:
     if conn.info.server_version >= 120_000:
         # the kernel looks at it when a probe is due: half a probe earlier, so that the last one finds it over
         conn.execute(session.user_timeout, {"milliseconds": str(int((after - probe / 2) * 1000))})
-
-
-def _role(target: Target) -> str:
-    user = conninfo_to_dict(target.conninfo).get("user")
-    return f" {user}" if user else ""
-
-
-def _primary(error: Exception) -> str:
-    if isinstance(error, psycopg.Error) and error.diag.message_primary:
-        return error.diag.message_primary
-    return _one_line(str(error))
-
-
-def _reason(error: Exception, target: Target) -> str:
-    """libpq's words, without a password: of several attempts the last one that did not merely find a standby."""
-    text = str(error)
-    if isinstance(error, psycopg.Error) and error.diag.message_primary:
-        text = error.diag.message_primary
-    attempts = [line for line in text.splitlines() if "failed:" in line and not line.startswith("Multiple")]
-    attempts = [line for line in attempts if not line.endswith(_STANDBY)] or attempts
-    line = _one_line(attempts[-1] if attempts else text)
-    line = re.sub(r"^(- host: .*?: )?connection failed: ", "", line)
-    password = conninfo_to_dict(target.conninfo).get("password")
-    return line.replace(str(password), "***") if password and len(str(password)) > 3 else line
-
-
-def _one_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")

@@ -12,7 +12,7 @@ import psycopg
 
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
-from wa_sessions.errors import Contended, OwnedByAnother
+from wa_sessions.errors import Busy, OwnedByAnother
 from wa_sessions.health.workers import Signs, WorkerState, state_of
 from wa_sessions.process_identity import ProcessIdentity
 
@@ -120,13 +120,13 @@ def take(
 
     ``conn`` is a transaction of the connection that keeps the lock, which stays whatever becomes of the transaction:
     ``unlock`` where it fails. ``dead``: the worker that the caller knows to be gone; what it has is taken.
-    ``patience``: seconds for a connection that was ended to let go of its lock; where it is our own, Contended then.
+    ``patience``: seconds for a connection that was ended to let go of its lock; where it is our own, Busy then.
     """
     grip = _grip(conn, phone_id, worker_id, dead=dead)
     if grip is _Grip.LEASE or not _lock(conn, phone_id, end_holder=grip is _Grip.NONE, patience=patience):
         holder = owner(conn, phone_id)
         if holder is not None and holder.worker_id == worker_id:
-            raise Contended(f"an earlier connection has the lock of phone #{phone_id} still: run it again")
+            raise Busy(f"an earlier connection has the lock of phone #{phone_id} still: run it again")
         raise OwnedByAnother(_held(phone_id, holder))
     values = {"phone_id": phone_id, "worker_id": worker_id, "operator": OPERATOR}
     taken = conn.execute(_SQL.take, values).fetchone()
@@ -207,11 +207,11 @@ def fence(conn: Connection, phone_id: int, worker_id: UUID, epoch: int) -> None:
 
     It may be renewed meanwhile, however long the transaction waits for something else: a renewal changes no key of the
     row, and who takes the lease locks all of it.
-    Raises Contended where nobody else has it: its worker is about to take it anew, under another epoch.
+    Raises Busy where nobody else has it: its worker is about to take it anew, under another epoch.
     """
     row = conn.execute(_SQL.fence, {"phone_id": phone_id}).fetchone()
     if row is None or (row["worker_id"] == worker_id and row["epoch"] != epoch):
-        raise Contended(f"the lease of phone #{phone_id} is being taken anew: run it again")
+        raise Busy(f"the lease of phone #{phone_id} is being taken anew: run it again")
     if row["worker_id"] != worker_id:
         raise LeaseLost(
             f"phone #{phone_id} has another owner by now: this worker was not heard of for too long, as after a pause"

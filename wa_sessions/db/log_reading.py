@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
-from wa_sessions.errors import Contended
+from wa_sessions.errors import Busy
 
 _SQL = queries("log_reading")
 
@@ -66,11 +66,11 @@ def positions(conn: Connection, paths: Sequence[str]) -> list[ReadLog]:
 def advance(conn: Connection, log: ReadLog) -> None:
     """Write how far a log was read, on from ``log.version``; it is this machine's from now on.
 
-    Raises Contended where somebody else has read it meanwhile.
+    Raises Busy where somebody else has read it meanwhile.
     """
     values = asdict(log) | {"host": socket.gethostname(), "before": log.host, "waiting": Jsonb(dict(log.waiting))}
     if conn.execute(_SQL.advance if log.version else _SQL.begin, values).fetchone() is None:
-        raise Contended(f"another command records {log.path} at this moment: one is enough")
+        raise Busy(f"another command records {log.path} at this moment: one is enough")
 
 
 def watch(

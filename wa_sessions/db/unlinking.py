@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from psycopg.sql import SQL, Identifier, Literal
 
 from wa_sessions.db import dsn, whatsmeow
-from wa_sessions.db.gateway import Connection, Database, errors_of
+from wa_sessions.db.gateway import Connection, Database
+from wa_sessions.db.psycopg_errors import errors_of
 from wa_sessions.db.sql import queries
-from wa_sessions.errors import DatabaseError, PermissionMissing
+from wa_sessions.errors import Busy, DatabaseError, PermissionMissing
 from wa_sessions.keys.whatsmeow_tables import DEVICE, PRE_KEYS, StoreTable
 
 PREFIX = "wa_sessions_unlink_"
@@ -67,7 +68,7 @@ def scratch_store(database: Database, operation_id: str, device: KeptDevice) -> 
         number = secrets.randbelow(1 << 31)
         name = f"{PREFIX}{number:08x}"
         if not _try_lock(database, holder, number):
-            raise DatabaseError(f"the lock of {name} is taken: try again")
+            raise Busy(f"the lock of {name} is taken: run it again")
         with database.transaction() as conn:
             _make_tables(conn, name)
             for table in (DEVICE, PRE_KEYS):

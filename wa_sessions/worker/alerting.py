@@ -54,7 +54,9 @@ class Senders:
     """A thread a target that sends until ``stop``. It has connections of its own: sessions never wait for one."""
 
     def __init__(self, database: Database, targets: Sequence[AlertTarget], pace: Pace) -> None:
-        self._database = Database(database.target, len(targets) + 1, deadline=DEADLINE, writable=True)
+        self._database = Database(
+            database.target, len(targets) + 1, deadline=DEADLINE, writable=True, name=database.name
+        )
         self._pace = pace
         self._stopping = threading.Event()
         self._threads = [

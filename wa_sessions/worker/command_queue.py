@@ -8,7 +8,7 @@ from uuid import UUID
 
 from wa_sessions.db import commands
 from wa_sessions.db.gateway import Connection, Database
-from wa_sessions.errors import DatabaseError, WaSessionsError
+from wa_sessions.errors import StoreAway, WaSessionsError
 from wa_sessions.worker import log
 from wa_sessions.worker.repository import TRY_AGAIN
 from wa_sessions.worker.session import Command
@@ -48,7 +48,7 @@ class CommandQueue:
         self._descriptor: int | None = None  # of the link, which does not tell once it is lost
 
     async def listen(self) -> None:
-        """Hear of commands on a connection of its own. Raises DatabaseError."""
+        """Hear of commands on a connection of its own. Raises StoreAway."""
         if self._link is None:
             conn = await asyncio.to_thread(self._connect)
             if self._over:
@@ -82,7 +82,7 @@ class CommandQueue:
                 self._in_doubt = True
                 log.warn(f"commands were not taken: {error}; it is tried again", event="commands_not_taken")
                 asyncio.get_running_loop().call_later(TRY_AGAIN_AFTER, self._heard.set)
-            except DatabaseError:
+            except StoreAway:
                 self._in_doubt = True
                 self._deaf()
 
@@ -131,7 +131,7 @@ class CommandQueue:
                 self._heard.set()
             if heard.fleet:
                 self._fleet_changed()
-        except DatabaseError:
+        except StoreAway:
             self._deaf()
 
     def _take(self) -> list[commands.Command]:

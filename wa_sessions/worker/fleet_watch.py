@@ -11,7 +11,7 @@ from uuid import UUID
 from wa_sessions.db.fleet import PhoneRow
 from wa_sessions.db.leases import FREE_AFTER, HURRY
 from wa_sessions.db.workers import WorkerRow
-from wa_sessions.errors import DatabaseError, OwnedByAnother
+from wa_sessions.errors import DatabaseError, OwnedByAnother, StoreAway
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.same_number import same_account
 from wa_sessions.worker import log
@@ -20,7 +20,7 @@ from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.lease_times import LeaseTimes
 from wa_sessions.worker.ownership import HARDLY, Ownership
 from wa_sessions.worker.process_watch import ProcessWatch
-from wa_sessions.worker.repository import TRY_AGAIN
+from wa_sessions.worker.repository import STORE_AWAY, TRY_AGAIN
 from wa_sessions.worker.session_tasks import SessionTasks
 from wa_sessions.worker.store_guard import StoreGuard
 
@@ -101,7 +101,7 @@ class FleetWatch:
             except TRY_AGAIN as error:
                 self._say(f"the fleet was not looked at: {error}; it is tried again", "fleet_not_seen")
                 self._next_full = self._next_look
-            except DatabaseError:
+            except StoreAway:
                 self._guard.suspect()
                 self._next_full = self._next_look
 
@@ -212,7 +212,9 @@ class FleetWatch:
         try:
             take = partial(self._ownership.take, phone_id, waits=self._waits, patience=HURRY)
             epoch, phone = await self._guard.call(take)
-        except (OwnedByAnother, *TRY_AGAIN) as error:
+        except StoreAway:
+            raise
+        except (OwnedByAnother, DatabaseError, *TRY_AGAIN) as error:
             if not isinstance(error, OwnedByAnother):
                 self._waits = HARDLY
                 if self._beginning:
@@ -222,7 +224,7 @@ class FleetWatch:
                 log.warn(f"phone #{phone_id} is not taken: {error}", event="owned_by_another", phone_id=phone_id)
             return False
         if self._stopping:  # told to end meanwhile: nobody would wait for its session
-            with contextlib.suppress(DatabaseError, *TRY_AGAIN):
+            with contextlib.suppress(*STORE_AWAY):
                 await self._guard.call(self._ownership.release, phone_id)
             return False
         self._refusals.pop(phone_id, None)

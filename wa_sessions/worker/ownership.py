@@ -7,10 +7,19 @@ from uuid import UUID
 
 from wa_sessions.db import account_leases, fleet, health, leases, phones, workers
 from wa_sessions.db.backend import Backend
-from wa_sessions.db.gateway import Connection, Database, cut, errors_of, pinned
+from wa_sessions.db.gateway import Connection, Database, cut, pinned
 from wa_sessions.db.leases import LastHolder
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, WaSessionsError
+from wa_sessions.db.psycopg_errors import errors_of
+from wa_sessions.errors import (
+    DatabaseAway,
+    DatabaseError,
+    OwnedByAnother,
+    PhoneNotFound,
+    StoreAway,
+    TryAgain,
+    WaSessionsError,
+)
 from wa_sessions.health.events import workers as events
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.same_number import account_of, same_account
@@ -29,7 +38,7 @@ Taken = tuple[int, Phone]
 
 
 class Ownership:
-    """The leases of one worker. Its methods block, and raise DatabaseError while the database is away.
+    """The leases of one worker. Its methods block, and raise StoreAway while the database is away.
 
     One thread calls them: the locks of all leases are those of one connection, on which everything here is done.
     ``until``: when its hosts have to be gone, on the clock of ``lease_times.now``.
@@ -85,7 +94,7 @@ class Ownership:
         """Own a phone that is ours to run, and its number; the epoch, and the phone. Raises OwnedByAnother.
 
         That another worker had it before, or none, stands in the history then. ``runs``: the number of the session that
-        we have of it already. ``waits``: seconds for whoever changes the phone at this moment, Contended then;
+        we have of it already. ``waits``: seconds for whoever changes the phone at this moment, Busy then;
         ``patience``: for a connection that was ended to let go of its lock.
         """
         try:
@@ -156,7 +165,9 @@ class Ownership:
                 taken[phone_id], _ = self.take(phone_id, runs=number, waits=waits, patience=patience)
             except OwnedByAnother as error:
                 taken[phone_id] = error
-            except TRY_AGAIN as error:
+            except StoreAway:
+                raise
+            except (DatabaseError, *TRY_AGAIN) as error:
                 taken[phone_id] = error
                 waits = patience = HARDLY
         return taken
@@ -167,7 +178,7 @@ class Ownership:
             try:
                 with self._apart() as conn:
                     conn.execute("SELECT 1")
-            except DatabaseError:
+            except (StoreAway, TryAgain):
                 self._drop_locks()
         return self._locks is None
 
@@ -190,7 +201,7 @@ class Ownership:
         self._drop_locks()
 
     def cut(self) -> None:
-        """Have whoever waits for an answer on the connection with the locks get DatabaseError; from any thread."""
+        """Have whoever waits for an answer on the connection with the locks get DatabaseAway; from any thread."""
         if (locks := self._locks) is not None:
             cut(locks)
 
@@ -218,7 +229,7 @@ class Ownership:
     def _apart(self, waits: float = leases.HURRY) -> Iterator[Connection]:
         """A transaction on the connection that holds the locks: sessions may have all others, and wait.
 
-        ``waits``: seconds for somebody's lock; all leases wait meanwhile. Contended then.
+        ``waits``: seconds for somebody's lock; all leases wait meanwhile. Busy then.
         """
         with errors_of(self._database.target), pinned(locks := self._connected(), self._times.lapse, waits):
             yield locks
@@ -228,14 +239,13 @@ class Ownership:
             locks = self._database.dedicated(abandoned_after=self._times.lapse)
             if self._over:  # on a thread that nobody waits for any more
                 locks.close()
-                raise DatabaseError("the worker has ended")
+                raise DatabaseAway("the worker has ended")
             self._locks = locks
         return self._locks
 
     def _drop_locks(self) -> None:
         if self._locks is not None:
-            with contextlib.suppress(DatabaseError, OSError):
-                self._locks.close()
+            self._locks.close()
         self._locks = None
 
     def _runnable(self, conn: Connection, phone_id: int, runs: str | None) -> Phone:

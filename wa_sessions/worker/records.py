@@ -8,11 +8,12 @@ from uuid import UUID
 from wa_sessions.db import alerts, commands, operations, phones, quarantine, restoring, whatsmeow
 from wa_sessions.db import health as health_rows
 from wa_sessions.db.backend import Backend
-from wa_sessions.db.gateway import Connection, errors_of
+from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import Part
 from wa_sessions.db.phones import KEEP, Phone
+from wa_sessions.db.psycopg_errors import errors_of
 from wa_sessions.db.settings import Target
-from wa_sessions.errors import DatabaseError, WaSessionsError
+from wa_sessions.errors import StoreAway, TryAgain, WaSessionsError
 from wa_sessions.health.alerting import after_event
 from wa_sessions.health.events import operators as events
 from wa_sessions.health.events.detail import EventDetail
@@ -195,7 +196,7 @@ def _carry_out(conn: Connection, context: EffectContext, record: Record, command
     try:
         with errors_of(context.target), conn.transaction():
             result = _done(conn, context, record, command)
-    except DatabaseError:
+    except (StoreAway, TryAgain):
         raise
     except WaSessionsError as error:
         del context.lines[lines:]

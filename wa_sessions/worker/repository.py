@@ -16,10 +16,12 @@ from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import (
     BackendChanged,
-    Contended,
+    DatabaseAway,
     DatabaseError,
     PermissionMissing,
     SchemaMissing,
+    StoreAway,
+    TryAgain,
     WaSessionsError,
 )
 from wa_sessions.health.alerting import is_clear
@@ -33,11 +35,11 @@ from wa_sessions.worker.session import Event, Session
 
 T = TypeVar("T")
 
-TRY_AGAIN = (Contended, PermissionMissing, SchemaMissing, BackendChanged)
+TRY_AGAIN = (TryAgain, PermissionMissing, SchemaMissing, BackendChanged)
 """What goes away by itself: a deadlock, a lock, a right or a table that is missing for a moment."""
 TRY_FOR = 30.0  # seconds
-STORE_AWAY = (DatabaseError, *TRY_AGAIN)
-"""What a session waits for without a socket: a database that does not answer, or something in the way for longer."""
+STORE_AWAY = (StoreAway, DatabaseError, *TRY_AGAIN)
+"""What is waited for without a socket: a database that does not answer, or that is not as it must be, for longer."""
 
 
 @dataclass(slots=True)
@@ -84,7 +86,7 @@ class SessionRepository:
     async def commit(self, before: Session, after: Session, written: Sequence[Record]) -> list[Event]:
         """Write what a step has brought, as one transaction; what came of it in the database.
 
-        Raises DatabaseError (the store is away; nothing is known of what stands until ``load``), LeaseLost,
+        Raises StoreAway (nothing is known of what stands until ``load``), TryAgain, LeaseLost,
         PhoneNotFound; what else it raises is a fault.
         """
         version, now = self._version + 1, datetime.now(UTC)
@@ -160,7 +162,7 @@ class SessionRepository:
         async for attempt in AsyncRetrying(wait=waits, retry=again, stop=stop_after_delay(TRY_FOR), reraise=True):
             with attempt:
                 return await asyncio.to_thread(work)
-        raise DatabaseError("no attempt was made")
+        raise DatabaseAway("no attempt was made")
 
 
 def _with_jid(phone: Phone, written: Sequence[Record]) -> Phone:

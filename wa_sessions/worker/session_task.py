@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from wa_sessions.errors import DatabaseError, OwnedByAnother, WaSessionsError
+from wa_sessions.errors import OwnedByAnother, WaSessionsError
 from wa_sessions.health.classify import Cause
 from wa_sessions.worker import log
 from wa_sessions.worker.effects import (
@@ -310,6 +310,6 @@ class SessionTask:
         log.info(f"given up to {actor}", phone=self.session.number, event="released")
         try:
             await self.repository.answer(command_id, {"released": True})
-        except DatabaseError as error:
+        except STORE_AWAY as error:
             log.warn(f"whoever asked was not told: {error}", phone=self.session.number, event="not_answered")
         return Released()

@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
-from wa_sessions.errors import Contended, DatabaseError, OwnedByAnother, WaSessionsError
+from wa_sessions.errors import Busy, OwnedByAnother, StoreAway, WaSessionsError
 from wa_sessions.worker import log
 from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.lease_times import LeaseTimes
 from wa_sessions.worker.ownership import Ownership
 from wa_sessions.worker.processes import HostProcesses
-from wa_sessions.worker.repository import TRY_AGAIN
+from wa_sessions.worker.repository import STORE_AWAY, TRY_AGAIN
 from wa_sessions.worker.session import Event, LeaseLost, StoreLost
 from wa_sessions.worker.session_task import SessionTask
 
@@ -69,7 +69,7 @@ class StoreGuard:
     async def call(self, work: Callable[..., T], *arguments: object) -> T:
         """Do something with the leases, on a thread of their own: however many sessions wait for a lock.
 
-        Raises DatabaseError where no answer comes within a lease: the connection is cut then.
+        Raises DatabaseAway where no answer comes within a lease: the connection is cut then.
         """
         loop = asyncio.get_running_loop()
         giving_up = loop.call_later(self._times.lease, self._ownership.cut)
@@ -109,7 +109,7 @@ class StoreGuard:
             except TRY_AGAIN as error:
                 log.warn(f"leases were not renewed: {error}; it is tried again", event="not_renewed")
                 continue
-            except DatabaseError:
+            except StoreAway:
                 self.suspect()
                 continue
             finally:
@@ -151,7 +151,7 @@ class StoreGuard:
     async def _regain_at_last(self, first: asyncio.Task[None]) -> None:
         """Try until the database answers, and has all that is needed."""
         waits = wait_exponential(multiplier=0.2, max=2) + wait_random(0, 0.2)
-        again = retry_if_exception_type((DatabaseError, *TRY_AGAIN))
+        again = retry_if_exception_type(STORE_AWAY)
         async for attempt in AsyncRetrying(wait=waits, retry=again):
             with attempt:
                 await (first if attempt.retry_state.attempt_number == 1 else self._regain())
@@ -183,7 +183,7 @@ class StoreGuard:
             for phone_id, taken in (await self.call(self._ownership.reclaim, numbers)).items():
                 self._reclaimed(phone_id, taken, certain=phone_id in certain)
             if await self.call(self._ownership.renew, self._silent(), self._hosts.running()) is None:
-                raise Contended("the leases were not renewed in time meanwhile: run it again")
+                raise Busy("the leases were not renewed in time meanwhile: run it again")
 
     def _reclaimed(self, phone_id: int, taken: int | WaSessionsError, *, certain: bool) -> None:
         """Heed what came of a phone."""
@@ -202,7 +202,7 @@ class StoreGuard:
         """Some of those that somebody had locked. Their leases stand, so nobody else takes them meanwhile."""
         self._again = {phone_id: None for phone_id in self._again if phone_id in self._tasks}
         some = list(islice(self._again, RECLAIMED_AT_ONCE))
-        with contextlib.suppress(DatabaseError, *TRY_AGAIN):
+        with contextlib.suppress(*STORE_AWAY):
             await self._reclaim(some, some)
             self._hosts.extend_lease(self._ownership.until)
 

@@ -14,7 +14,7 @@ from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.leases import HURRY
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import Contended, OwnedByAnother, WaSessionsError
+from wa_sessions.errors import OwnedByAnother, TryAgain, WaSessionsError
 from wa_sessions.worker import log
 from wa_sessions.worker.command_queue import CommandQueue
 from wa_sessions.worker.fleet import Scope
@@ -155,7 +155,7 @@ class Supervisor:
         for phone_id in sorted(chosen.phone_ids):
             try:
                 epoch, phone = await self._guard.call(partial(self._ownership.take, phone_id, waits=waits))
-            except (OwnedByAnother, Contended) as error:
+            except (OwnedByAnother, TryAgain) as error:
                 if not chosen.wait:
                     raise
                 waits = waits if isinstance(error, OwnedByAnother) else HARDLY

@@ -25,7 +25,7 @@ from wa_sessions.actions.ownership import ask, keep_workers_off, live_owner, liv
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import Conflict, DatabaseError, PhoneNotFound, WaSessionsError, with_words
+from wa_sessions.errors import Conflict, DatabaseError, PhoneNotFound, StoreAway, WaSessionsError, with_words
 
 MOST_PHONES, MOST_KEYS = 100, 50_000
 """How much is changed in one transaction, where many phones are meant."""
@@ -227,7 +227,7 @@ def _each(target: Target, failed: list[Failed], *, alone: bool) -> Iterator[None
     try:
         yield
     except WaSessionsError as error:
-        if alone or isinstance(error, DatabaseError):
+        if alone or isinstance(error, DatabaseError | StoreAway):
             raise
         failed.append(Failed(target, error))
 

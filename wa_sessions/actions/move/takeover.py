@@ -12,7 +12,7 @@ from wa_sessions.db import phones, quarantine, takeover
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import ADOPT, EXPORT, RETURN, Operation, way_on
 from wa_sessions.db.phones import KEEP, Phone
-from wa_sessions.errors import Conflict, DatabaseError, WaSessionsError, with_words
+from wa_sessions.errors import Conflict, DatabaseError, StoreAway, WaSessionsError, with_words
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.takeover.remarks import Remark
@@ -113,7 +113,7 @@ def each(
                 operation, moved = move(phone, operation)
                 done.append(moved)
             except WaSessionsError as error:
-                if alone or isinstance(error, DatabaseError):
+                if alone or isinstance(error, DatabaseError | StoreAway):
                     raise
                 failed.append(NotMoved(phone, error))
             progress(number, len(found))

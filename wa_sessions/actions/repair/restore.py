@@ -20,7 +20,15 @@ from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.operations import MOVES, UNDONE, Operation, OperationPhone, way_on
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.restoring import AlreadyRestored
-from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError
+from wa_sessions.errors import (
+    Conflict,
+    DatabaseError,
+    OwnedByAnother,
+    PhoneNotFound,
+    StoreAway,
+    UsageError,
+    WaSessionsError,
+)
 from wa_sessions.health.events import operators as events
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -245,7 +253,7 @@ def _each(look: _Look, part: OperationPhone, failed: list[FailedPhone]) -> Itera
     try:
         yield
     except WaSessionsError as error:
-        if len(look.pending) == 1 or isinstance(error, DatabaseError):
+        if len(look.pending) == 1 or isinstance(error, DatabaseError | StoreAway):
             raise
         failed.append(FailedPhone(part.number, error))
 

@@ -10,7 +10,7 @@ from wa_sessions.db import health, operations, rights, settings, takeover, unlin
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import MOVING, Operation, Part
 from wa_sessions.db.unlinking import KeptDevice
-from wa_sessions.errors import Conflict, DatabaseError, WaSessionsError
+from wa_sessions.errors import Conflict, DatabaseError, StoreAway, TryAgain, WaSessionsError
 from wa_sessions.health.events import operators as events
 from wa_sessions.worker.hosts.store import DEADLINE, log_out
 
@@ -148,7 +148,7 @@ def _unlink(
     with unlinking.scratch_store(opened.database, operation_id, device) as schema:
         try:
             removed = asyncio.run(log_out(unlinking.scratch_url(store_url, schema), device.jid, deadline))
-        except DatabaseError:
+        except (DatabaseError, StoreAway, TryAgain):
             raise
         except WaSessionsError as error:
             return UnlinkedDevice(device, error=str(error))

@@ -13,10 +13,12 @@ from wa_sessions.actions.ownership import require_neonize
 from wa_sessions.actions.sessions.connections_needed import Need
 from wa_sessions.db import leases, migrate, phones, server, settings, whatsmeow
 from wa_sessions.db.gateway import DEADLINE, Connection, Database
+from wa_sessions.db.lock_holders import WORKER
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
 from wa_sessions.health.model import Limits
 from wa_sessions.keys.phone_ref import PhoneRef
+from wa_sessions.process_identity import ProcessIdentity
 from wa_sessions.worker import alert_targets, log
 from wa_sessions.worker.alerting import Senders
 from wa_sessions.worker.delivery.checking import check_handler
@@ -180,7 +182,8 @@ def _need(options: RunOptions, *, with_inbox: bool, sessions: int) -> Need:
 
 def _connections(opened: Opened, size: int) -> Database:
     """A part's own, with which it waits for no server for ever."""
-    return Database(opened.database.target, size, deadline=DEADLINE, writable=True)
+    name = WORKER + ProcessIdentity.own().name
+    return Database(opened.database.target, size, deadline=DEADLINE, writable=True, name=name)
 
 
 def _inbox_figures(inbox: Inbox) -> tuple[Figure, ...]:

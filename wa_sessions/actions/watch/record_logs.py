@@ -69,7 +69,7 @@ def record(opened: Opened, names: Sequence[str], organization_id: int | None = N
     """Read logs on from where the last run ended, and write what they say into the phones' counters and history.
 
     Whoever reads a process's logs observes the phones that it runs: all ``baileys`` phones, or those of an
-    organization. Raises OSError, UsageError, Contended, SchemaMissing, PermissionMissing, DatabaseError.
+    organization. Raises OSError, UsageError, Busy, SchemaMissing, PermissionMissing, DatabaseError.
     """
     paths = {str(Path(name).absolute()): name for name in names}
     scope = organization_id or EVERYBODY

@@ -12,7 +12,7 @@ import typer
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, long_ago
 from wa_sessions.cli.watch.logs_shown import event_line, show, show_secrets, warn
-from wa_sessions.errors import DatabaseError, PermissionMissing, UsageError, WaSessionsError
+from wa_sessions.errors import DatabaseError, PermissionMissing, StoreAway, TryAgain, UsageError, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def _looked_up(
     try:
         with terminal.opened(database_url) as opened:
             return tell(opened)
-    except (DatabaseError, PermissionMissing) as error:
+    except (DatabaseError, StoreAway, TryAgain, PermissionMissing) as error:
         if database_url is not None or scope.organization_id is not None:
             raise
         if not quietly:

@@ -10,6 +10,12 @@ SELECT pg_catalog.set_config('TimeZone', 'UTC', true),
                 THEN %(statement_timeout)s::pg_catalog.text
                 ELSE pg_catalog.current_setting('statement_timeout') END, true
        ),
+       pg_catalog.set_config(
+           'lock_timeout',
+           CASE WHEN pg_catalog.current_setting('lock_timeout') OPERATOR(pg_catalog.=) '0'
+                THEN %(lock_timeout)s::pg_catalog.text
+                ELSE pg_catalog.current_setting('lock_timeout') END, true
+       ),
        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
 -- name: unpin

@@ -2,7 +2,7 @@
 
 import time
 
-from wa_sessions.errors import Contended, DatabaseError, WaSessionsError
+from wa_sessions.errors import StoreAway, WaSessionsError
 from wa_sessions.worker import log
 from wa_sessions.worker.delivery.unwritten import Unwritten
 from wa_sessions.worker.processes import DeliveryWorker
@@ -41,7 +41,7 @@ class Jam:
         now, self._slow = time.monotonic(), False
         if self._since is None:
             self._since = now
-            if isinstance(error, DatabaseError) and not isinstance(error, Contended):
+            if isinstance(error, StoreAway):
                 self._worker.suspect_store()
         if self._unwritten and not self._said:
             self._said = True

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import AsyncIterator
 
 from wa_sessions.db.settings import without_idle_timeout
-from wa_sessions.errors import DatabaseError, WaSessionsError
+from wa_sessions.errors import DatabaseAway, DatabaseError, WaSessionsError
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.client import HostExit, HostProcess
 from wa_sessions.worker.hosts.deadline import now
@@ -30,7 +30,7 @@ async def prepare_store(store_url: str) -> str:
     except WaSessionsError as error:
         raise DatabaseError(f"neonize cannot use the key store: {error}") from None
     except TimeoutError:
-        raise DatabaseError(f"the key store did not answer neonize in {_PREPARE_TIMEOUT:g} s") from None
+        raise DatabaseAway(f"the key store did not answer neonize in {_PREPARE_TIMEOUT:g} s") from None
     return url
 
 
