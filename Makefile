@@ -46,8 +46,9 @@ format: $(STAMP) ## Put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(STAMP) ## Write docs/reference/commands.md, the table of events and the picture of the states, from the code itself
+docs: $(STAMP) ## Write the reference of commands, settings and events and the picture of the states, from the code itself
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/settings_table.py
 	$(BIN)/python scripts/event_reference.py
 	$(BIN)/python scripts/state_picture.py
 

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,27 @@ _HEAD = """# Commands
 
 Made by `make docs` from the commands themselves. What is the same for all of them stands on a page of its own:
 [words and options](README.md#words-and-options), [exit codes](README.md#exit-codes),
-[settings](README.md#settings-and-environment).
+[settings](settings.md).
+
+These options mean the same wherever they stand. `--config` and `--profile` belong to all commands, and may stand
+before them; of the others each command names those that it takes, below the table of its own.
 """
+SHARED_BY = 8
+"""Commands that an option has to stand in, the same in each, to be told of once."""
+
+
+OF_ALL = ("`--config`", "`-P`, `--profile`")
+"""Those of all commands."""
 
 
 def page() -> str:
     """The whole page."""
     root = typer.main.get_command(app)
     groups = {heading: dict(_below(root, "wa-sessions", list(names))) for heading, names in GROUPS.items()}
+    shared = _shared([command for found in groups.values() for command in found.values()])
     contents = [line for heading, found in groups.items() for line in _contents(heading, found)]
-    sections = [part for heading, found in groups.items() for part in _sections(heading, found)]
-    return "\n".join([_HEAD, *contents, *sections])
+    sections = [part for heading, found in groups.items() for part in _sections(heading, found, shared)]
+    return "\n".join([_HEAD, _table(shared), "", *contents, *sections])
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -53,22 +64,44 @@ def _contents(heading: str, found: dict[str, Any]) -> list[str]:
     return [f"**{heading}**", "", *links, ""]
 
 
-def _sections(heading: str, found: dict[str, Any]) -> list[str]:
-    return [f"## {heading}\n", *(_section(name, command) for name, command in found.items())]
+def _sections(heading: str, found: dict[str, Any], shared: list[str]) -> list[str]:
+    return [f"## {heading}\n", *(_section(name, command, shared) for name, command in found.items())]
+
+
+def _shared(commands: list[Any]) -> list[str]:
+    """The options that stand in many commands, those in the most first."""
+    counted = Counter(row for command in commands if not hasattr(command, "commands") for row in _rows(command))
+    return [row for row, count in counted.most_common() if count >= SHARED_BY and row.startswith("| `-")]
 
 
 def _summary(command: Any) -> str:
     return re.split(r"(?<=\.)\s", told(command)[0], maxsplit=1)[0]
 
 
-def _section(name: str, command: Any) -> str:
+def _section(name: str, command: Any, shared: list[str]) -> str:
     text, more = told(command)
     parts = [f"### `{name}`", f"```sh\n{_usage(name, command)}\n```", text]
     if not hasattr(command, "commands"):
-        rows = [_row(parameter) for parameter in command.params]
-        parts.append("\n".join(["| argument or option | default | meaning |", "| --- | --- | --- |", *rows]))
+        rows = _rows(command)
+        own = [row for row in rows if row not in shared]
+        names = [flag for row in shared if row in rows and (flag := _flags(row)) not in OF_ALL]
+        parts += [_table(own)] if own else []
+        parts += [f"{'And' if own else 'It takes'} {', '.join(names)}."] if names else []
     parts += [re.sub(r"^Example: (.*)$", r"Example: `\1`", command.epilog or ""), more]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _flags(row: str) -> str:
+    """An option's names in a row, without what it takes."""
+    return ", ".join(f"`{name}`" for name in re.findall(r"--?[a-zA-Z-]+", row.split("` |")[0]))
+
+
+def _table(rows: list[str]) -> str:
+    return "\n".join(["| argument or option | default | meaning |", "| --- | --- | --- |", *rows])
+
+
+def _rows(command: Any) -> list[str]:
+    return [_row(parameter) for parameter in command.params if not getattr(parameter, "hidden", False)]
 
 
 def _usage(name: str, command: Any) -> str:

@@ -18,14 +18,21 @@ from support import corpus
 from support.fleet import Fleet
 from support.store import make_store
 
+from wa_sessions import config
+from wa_sessions.config import reading
+from wa_sessions.config.table import SETTINGS
 from wa_sessions.db import backend, migrate
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Connection, Database
-from wa_sessions.db.settings import LIBPQ_VARIABLES, URL_VARIABLES, Target
+from wa_sessions.db.settings import Target
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
 TEMPLATE = "wa_template"
-_SETTINGS = (*LIBPQ_VARIABLES, *URL_VARIABLES, "PGPASSWORD", "WA_SESSIONS_DATA_DIR", "WA_SESSIONS_STORE_URL", "COLUMNS")
+_VARIABLES = {name for setting in SETTINGS.values() for name in (*setting.variables, setting.variable)}
+_SETTINGS = (
+    *(name + ending for name in _VARIABLES for ending in ("", "_FILE")),
+    *(*reading.LIBPQ_VARIABLES, "PGPASSWORD", reading.PROFILE_VARIABLE, reading.CREDENTIALS_VARIABLE),
+)
 _PROGRAMS = ("fish", "ip", "node", "npm", "promtool", "tmux", "zsh")  # those that tests are marked with
 _numbers = itertools.count(1)
 
@@ -61,9 +68,11 @@ def _lacks_program(item: pytest.Item) -> bool:
 
 @pytest.fixture(autouse=True)
 def _nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No database that it has, and no width: where tests run side by side, what runs them says how wide it is."""
+    """No setting of it, and no config file: a test that is about files says which are read."""
     for name in _SETTINGS:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(reading.FILE_VARIABLE, os.devnull)
+    config.begin()
 
 
 @pytest.fixture(scope="session")

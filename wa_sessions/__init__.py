@@ -1,7 +1,7 @@
 """Operator toolkit for WhatsApp sessions: the Python API.
 
 Everything here is imported on its first use, so that ``import wa_sessions`` costs nothing. Which database is meant is
-decided as on the command line: ``database_url``, else the environment, else the embedded one if there is one.
+decided as on the command line: ``database_url``, else the environment, a config file, the embedded one if there is one.
 """
 
 from collections.abc import Callable, Coroutine

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from wa_sessions.config import Configuration
 from wa_sessions.errors import UsageError
 from wa_sessions.health import alerting
 from wa_sessions.health.alerting import AlertCase, AlertKind
@@ -127,17 +128,16 @@ def test_the_signature_is_of_time_and_body() -> None:
 
 
 def test_targets_come_from_the_environment_and_show_no_secret() -> None:
-    found = alert_targets.from_environment(
-        {
-            "WA_SESSIONS_ALERT_WEBHOOK_URL": "https://hooks.example.com/T0/s3cr3t http://10.0.0.1:8080/x",
-            "WA_SESSIONS_ALERT_WEBHOOK_SECRET": "s3cr3t",
-            "WA_SESSIONS_ALERT_TELEGRAM_TOKEN": "123:s3cr3t",
-            "WA_SESSIONS_ALERT_TELEGRAM_CHAT": "-100, 7",
-            "WA_SESSIONS_ALERT_SMTP_URL": "smtp://me:s3cr3t@mail.example.com",
-            "WA_SESSIONS_ALERT_EMAIL_FROM": "wa@example.com",
-            "WA_SESSIONS_ALERT_EMAIL_TO": "ops@example.com",
-        }
-    )
+    environment = {
+        "WA_SESSIONS_ALERT_WEBHOOK_URL": "https://hooks.example.com/T0/s3cr3t http://10.0.0.1:8080/x",
+        "WA_SESSIONS_ALERT_WEBHOOK_SECRET": "s3cr3t",
+        "WA_SESSIONS_ALERT_TELEGRAM_TOKEN": "123:s3cr3t",
+        "WA_SESSIONS_ALERT_TELEGRAM_CHAT": "-100, 7",
+        "WA_SESSIONS_ALERT_SMTP_URL": "smtp://me:s3cr3t@mail.example.com",
+        "WA_SESSIONS_ALERT_EMAIL_FROM": "wa@example.com",
+        "WA_SESSIONS_ALERT_EMAIL_TO": "ops@example.com",
+    }
+    found = alert_targets.configured(Configuration(environment))
     names = [target.name for target in found]
     assert [name.split("/")[0] for name in names] == [
         "webhook:hooks.example.com",
@@ -147,7 +147,7 @@ def test_targets_come_from_the_environment_and_show_no_secret() -> None:
         "email:ops@example.com",
     ]
     assert "s3cr3t" not in repr(found) + "".join(names)
-    assert alert_targets.from_environment({}) == ()
+    assert alert_targets.configured(Configuration({})) == ()
 
 
 @pytest.mark.parametrize(
@@ -167,12 +167,13 @@ def test_targets_come_from_the_environment_and_show_no_secret() -> None:
 )
 def test_settings_that_make_no_sense_are_named_without_their_secret(environment: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="WA_SESSIONS_ALERT_") as error:
-        alert_targets.from_environment(environment)
+        alert_targets.configured(Configuration(environment))
     assert "s3cr3t" not in str(error.value)
 
 
 def test_the_interval_is_seconds() -> None:
-    assert alert_targets.pace({}) == alerting.Pace()
-    assert alert_targets.pace({"WA_SESSIONS_ALERT_INTERVAL": "0.5"}) == alerting.Pace(gather=0.5, interval=0.5)
+    assert alert_targets.pace(Configuration({})) == alerting.Pace()
+    half = Configuration({"WA_SESSIONS_ALERT_INTERVAL": "0.5"})
+    assert alert_targets.pace(half) == alerting.Pace(gather=0.5, interval=0.5)
     with pytest.raises(UsageError, match="WA_SESSIONS_ALERT_INTERVAL"):
-        alert_targets.pace({"WA_SESSIONS_ALERT_INTERVAL": "often"})
+        alert_targets.pace(Configuration({"WA_SESSIONS_ALERT_INTERVAL": "often"}))

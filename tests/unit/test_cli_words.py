@@ -157,7 +157,7 @@ def test_all_that_the_package_promises_is_there() -> None:
         _ = package.no_such_thing
 
 
-@pytest.mark.parametrize("name", ["move.backup", "options", "report_words", "table", "times", "sessions.workers"])
+@pytest.mark.parametrize("name", ["configured", "move.backup", "report_words", "table", "times", "sessions.workers"])
 def test_examples_in_docstrings(name: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(f"wa_sessions.cli.{name}"))
     assert (failed, tried > 0) == (0, True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import event_reference
 import pytest
 import reference
+import settings_table
 
 from wa_sessions.actions.watch.stats import SessionErrorStats
 from wa_sessions.errors import ExitCode
@@ -41,6 +42,10 @@ def test_the_commands_page_is_what_the_commands_say() -> None:
 
 def test_the_table_of_events_is_what_the_code_tells() -> None:
     assert event_reference.PAGE.read_text(encoding="utf-8") == event_reference.page(), "run: make docs"
+
+
+def test_the_settings_page_is_what_the_program_reads() -> None:
+    assert settings_table.PAGE.read_text(encoding="utf-8") == settings_table.page(), "run: make docs"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,24 +1,20 @@
 """The Node backend's process: it would write back for 300 s what is changed beside it, so it is stopped meanwhile."""
 
 import contextlib
-import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Generic, Self, TypeVar
 
+from wa_sessions import config
 from wa_sessions.actions.shell_command import failed, missing, run
+from wa_sessions.config.table import NODE_TIMEOUT
 from wa_sessions.db import health
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import OwnedByAnother, UsageError, WaSessionsError, with_words
 from wa_sessions.health.reconnect import DOWN_STATUSES, Status
-
-STOP_VARIABLE, START_VARIABLE = "WA_SESSIONS_STOP_COMMAND", "WA_SESSIONS_START_COMMAND"
-LIMIT_VARIABLE = "WA_SESSIONS_NODE_TIMEOUT"
-LIMIT, LONGEST_LIMIT = 60, 86_400
-"""Seconds that each of the two commands may take."""
 
 T = TypeVar("T")
 
@@ -37,22 +33,20 @@ class NodeProcess:
 
     stop: str
     start: str
-    limit: int = LIMIT
+    limit: int = NODE_TIMEOUT.default
 
     @classmethod
     def configured(cls, stop: str | None, start: str | None) -> Self | None:
-        """The commands as given, else those of the environment; None for none.
+        """The commands that are given; None for none.
 
         Raises UsageError for one alone, and for a time limit that is none.
         """
-        stop = stop or os.environ.get(STOP_VARIABLE) or None
-        start = start or os.environ.get(START_VARIABLE) or None
-        if stop is None and start is None:
+        if not stop and not start:
             return None
-        if stop is None or start is None:
-            missing = "--stop-command" if stop is None else "--start-command"
+        if not stop or not start:
+            missing = "--start-command" if stop else "--stop-command"
             raise UsageError(f"{missing} is missing: what is stopped has to be started again, and the other way round")
-        return cls(stop, start, _limit())
+        return cls(stop, start, config.value(NODE_TIMEOUT))
 
     def around(self, work: Callable[[], T]) -> Done[T]:
         """Do ``work`` while the process is stopped, and start it again whatever happens, on Ctrl-C and SIGTERM too.
@@ -85,7 +79,7 @@ class NodeProcess:
         if status is None:
             raise _StopFailedError(
                 f"nothing was changed, as the stop command did not end within {self.limit} s and was ended "
-                f"({self.stop}); {LIMIT_VARIABLE} gives it more seconds"
+                f"({self.stop}); {NODE_TIMEOUT.variable} gives it more seconds"
             )
         raise _StopFailedError(f"nothing was changed, as the stop command {failed(self.stop, status)}")
 
@@ -105,16 +99,6 @@ class NodeProcess:
         if not stopped:
             return WaSessionsError(f"THE NODE PROCESS MAY BE DOWN: {why}; look, and start it by hand if it is")
         return WaSessionsError(f"THE NODE PROCESS IS DOWN: {why}; start it by hand")
-
-
-def _limit() -> int:
-    """For how long the commands are waited for, in seconds. Raises UsageError."""
-    word = os.environ.get(LIMIT_VARIABLE, "").strip()
-    if not word:
-        return LIMIT
-    if not (word.isascii() and word.isdigit() and len(word) < 6 and 0 < int(word) <= LONGEST_LIMIT):
-        raise UsageError(f"{LIMIT_VARIABLE} is {word[:40]!r}: write seconds, 1 to {LONGEST_LIMIT}")
-    return int(word)
 
 
 class _NotStoppedError(WaSessionsError):

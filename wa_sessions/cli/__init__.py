@@ -10,7 +10,6 @@ import sys
 from wa_sessions.errors import ExitCode, WaSessionsError
 from wa_sessions.plain_text import one_line
 
-DEBUG_VARIABLE = "WA_SESSIONS_DEBUG"
 COMPLETE_VARIABLE = "_WA_SESSIONS_COMPLETE"
 
 
@@ -36,9 +35,14 @@ def _leave_no_core() -> None:
 
 def execute(arguments: list[str]) -> int:
     """Run one command; the exit status. Errors go to stderr, one line each."""
+    from wa_sessions import config
+
+    config.begin(_complain)
     if shell := os.environ.get(COMPLETE_VARIABLE):
         return _suggest(shell, arguments)
-    if arguments[:1] == ["check"]:
+    from wa_sessions.cli.configured import words_of_command
+
+    if words_of_command(arguments)[:1] == ["check"]:
         return _plugin(arguments)
     try:
         code = _invoke(arguments)
@@ -53,7 +57,7 @@ def execute(arguments: list[str]) -> int:
         _abandon_stdout()
         return ExitCode.FAILED
     except OSError as error:
-        return _internal(error) if os.environ.get(DEBUG_VARIABLE) else _failed(error)
+        return _internal(error) if _is_debugging() else _failed(error)
     except Exception as error:  # noqa: BLE001  # an operator gets one line, a developer the traceback
         return _internal(error)
     return code
@@ -142,13 +146,24 @@ def _failed(error: OSError) -> int:
 
 
 def _internal(error: Exception) -> int:
-    if os.environ.get(DEBUG_VARIABLE):
+    if _is_debugging():
         import traceback
 
         traceback.print_exception(error)
         return ExitCode.FAILED
-    _complain(f"internal error: {type(error).__name__}: {_masked(str(error))}; run with {DEBUG_VARIABLE}=1 for details")
+    _complain(
+        f"internal error: {type(error).__name__}: {_masked(str(error))}; run with WA_SESSIONS_DEBUG=1 for details"
+    )
     return ExitCode.FAILED
+
+
+def _is_debugging() -> bool:
+    from wa_sessions import config
+    from wa_sessions.config.table import DEBUG
+
+    with contextlib.suppress(WaSessionsError):
+        return config.value(DEBUG)
+    return False
 
 
 def _masked(text: str) -> str:

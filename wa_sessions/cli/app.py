@@ -1,12 +1,14 @@
 """The command tree."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from wa_sessions.cli.commands import COMMANDS
+from wa_sessions.cli.configured import Command, unfolded, words_of_command
 from wa_sessions.cli.meant import Root
 
 _HELP = "Keep WhatsApp sessions alive: see Bad MAC and Bad Decrypt, mend with the least damage, undo every deletion."
@@ -15,7 +17,7 @@ _WITHOUT_ARGUMENTS = frozenset(
 )
 
 
-def tree(words: Iterable[str] = ()) -> typer.Typer:
+def tree(words: Sequence[str] = ()) -> typer.Typer:
     """All commands; or the one alone with which ``words`` begin, so that only its module is imported."""
     app = typer.Typer(
         name="wa-sessions",
@@ -29,7 +31,7 @@ def tree(words: Iterable[str] = ()) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    first = next(iter(words), "")
+    first = next(iter(words_of_command(words)), "")
     for name in [first] if first in COMMANDS else COMMANDS:
         place, example = COMMANDS[name]
         if example is None:
@@ -37,6 +39,11 @@ def tree(words: Iterable[str] = ()) -> typer.Typer:
         else:
             alone = name not in _WITHOUT_ARGUMENTS
             app.command(name, epilog=f"Example: {example}", no_args_is_help=alone)(_named(place))
+    for group in (app, *(info.typer_instance for info in app.registered_groups)):
+        for info in group.registered_commands if group else ():
+            info.cls = Command if info.cls in (None, TyperCommand) else info.cls
+            if info.callback and not hasattr(info.callback, "settings"):
+                info.callback = unfolded(info.callback)
     return app
 
 

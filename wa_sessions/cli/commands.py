@@ -51,6 +51,7 @@ GROUPS: dict[str, dict[str, tuple[str, str | None]]] = {
         "backup-key": ("move.backup.backup_key", "wa-sessions backup-key backup-key.txt"),
     },
     "Setup": {
+        "config": ("setup.config.app", None),
         "db": ("setup.db.app", None),
         "completion": ("setup.completion.completion", "wa-sessions completion bash"),
         "demo": ("setup.demo.demo", "wa-sessions demo --json"),

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from typer.core import TyperGroup
-
 from wa_sessions.cli.commands import COMMANDS, GROUPS
+from wa_sessions.cli.configured import Group
 
 _COMMANDS = {
     "close": ("force-close",),
@@ -15,7 +14,9 @@ _COMMANDS = {
     "ls": ("sessions",),
     "messages": ("inbox",),
     "phones": ("sessions",),
+    "profiles": ("config show",),
     "ps": ("workers", "sessions"),
+    "settings": ("config show",),
     "start": ("run", "restart"),
     "status": ("stats",),
     "stop": ("drain", "force-close"),
@@ -27,7 +28,7 @@ _COMMANDS = {
 _OF_ALL_PHONES = frozenset({"wa-sessions sessions", "wa-sessions top", "wa-sessions workers"})
 
 
-class Root(TyperGroup):
+class Root(Group):
     """All commands, in their groups; of a word that is none it says what it may mean."""
 
     def list_commands(self, _ctx: Any) -> list[str]:

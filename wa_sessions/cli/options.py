@@ -1,20 +1,21 @@
 """Arguments and options that mean the same on every command."""
 
-import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from wa_sessions.cli.configured import setting_option, typed
+from wa_sessions.config import kinds, table
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
-from wa_sessions.plain_text import can_be_host
 
-LONGEST_WINDOW = timedelta(days=1)
 LONGEST_HISTORY = timedelta(days=3_660)
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
-_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+duration = typed(kinds.duration)
+"""Reads ``90s``, ``10m``, ``1h`` or seconds; raises a usage error."""
+age = typed(kinds.age)
+"""Reads ``12h``, ``14d`` or ``8w``; raises a usage error."""
 
 
 class Output(StrEnum):
@@ -38,14 +39,7 @@ PhoneArgument = Annotated[
 PhoneOrAll = Annotated[str, typer.Argument(help="A number, a JID, '#ID' (in quotes), or all.", metavar="PHONE|all")]
 WORKER_HELP = "A worker: host/pid, its pid, or the beginning of its id."
 OrganizationArgument = Annotated[int | None, typer.Argument(metavar="[ORG]", help="The same as --org.")]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--database-url",
-        metavar="URL",
-        help="The backend's Postgres. Else WA_SESSIONS_DATABASE_URL, DATABASE_URL, PG* variables, the embedded one.",
-    ),
-]
+DatabaseUrl = Annotated[str | None, setting_option(table.DATABASE_URL, filled=False)]
 Organization = Annotated[int | None, typer.Option("--org", metavar="N", help="Only in this organization.")]
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How to write the result.")]
 Json = Annotated[bool, typer.Option("--json", help="The same as --output json.")]
@@ -60,23 +54,8 @@ Embedded = Annotated[
 ProcessStopped = Annotated[
     bool, typer.Option("--process-stopped", help="The Node process of a connected baileys phone is stopped.")
 ]
-
-StopCommand = Annotated[
-    str | None,
-    typer.Option(
-        "--stop-command",
-        metavar="CMD",
-        help="Stops the Node process before its rows are changed, within 60 s. Else WA_SESSIONS_STOP_COMMAND.",
-    ),
-]
-StartCommand = Annotated[
-    str | None,
-    typer.Option(
-        "--start-command",
-        metavar="CMD",
-        help="Starts it again, whatever happens. Else WA_SESSIONS_START_COMMAND.",
-    ),
-]
+StopCommand = Annotated[str | None, setting_option(table.STOP_COMMAND)]
+StartCommand = Annotated[str | None, setting_option(table.START_COMMAND)]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Put what is newer there into quarantine, instead of refusing.")
 ]
@@ -108,43 +87,12 @@ def is_typed(context: typer.Context, parameter: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def duration(text: str) -> timedelta:
-    """Read ``90s``, ``10m``, ``1h`` or seconds.
-
-    >>> duration("10m")
-    datetime.timedelta(seconds=600)
-    """
-    match = re.fullmatch(r"([0-9]{1,6})([smh]?)", text.strip().lower())
-    window = timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else timedelta()
-    if not timedelta() < window <= LONGEST_WINDOW:
-        raise typer.BadParameter(f"{text[:40]!r} is no duration up to a day: write it as in 90s, 10m or 1h")
-    return window
-
-
 def address(text: str) -> tuple[str, int]:
-    """Read ``HOST:PORT``, the host of IPv6 in brackets; raises a usage error.
-
-    >>> address("127.0.0.1:9464"), address("[::1]:9464")
-    (('127.0.0.1', 9464), ('::1', 9464))
-    """
-    host, colon, port = text.strip().rpartition(":")
-    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    known = colon and port.isascii() and port.isdigit() and int(port) < 65_536
-    if not (known and can_be_host(host)):
-        raise UsageError(f"{text[:60]!r} is no address: write it as in 127.0.0.1:9464")
-    return host, int(port)
-
-
-def age(text: str) -> timedelta:
-    """Read ``12h``, ``14d`` or ``8w``; raises a usage error.
-
-    >>> age("14d")
-    datetime.timedelta(days=14)
-    """
-    match = re.fullmatch(r"([0-9]{1,5})([smhdw])", text.strip().lower())
-    if not match:
-        raise typer.BadParameter(f"{text[:40]!r} is no age: write it as in 30m, 12h, 14d or 8w")
-    return timedelta(seconds=int(match[1]) * _AGES[match[2]])
+    """Read ``HOST:PORT``, the host of IPv6 in brackets; raises a usage error."""
+    try:
+        return kinds.address(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def long_ago(since: str) -> datetime:

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from wa_sessions import plain_text
+from wa_sessions import config, plain_text
 from wa_sessions.cli.options import Output
+from wa_sessions.config.table import COLUMNS, NO_COLOR
 from wa_sessions.errors import NotConfirmed, WaSessionsError, with_words
 from wa_sessions.plain_text import cell
 from wa_sessions.plain_text import plain as plain
@@ -148,8 +149,8 @@ def ours(text: str) -> str:
     return text.replace("\x1b", f"\x1b{_OURS}")
 
 
-def as_json(data: Mapping[str, Any], *, indent: int | None = 2) -> str:
-    """One object; without ``indent`` on one line."""
+def as_json(data: Mapping[str, Any] | list[dict[str, Any]], *, indent: int | None = 2) -> str:
+    """One object, or a list of them; without ``indent`` on one line."""
     unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
     return plain_text.as_json(data, indent=indent, ascii_only=not unicode)
 
@@ -160,10 +161,15 @@ def tsv(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
 
 
 def colour(text: str, code: str) -> str:
-    """Colour for people at a terminal who have not set NO_COLOR."""
-    if not (sys.stdout and sys.stdout.isatty()) or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    """Colour for people at a terminal who want it."""
+    if not (sys.stdout and sys.stdout.isatty()) or config.value(NO_COLOR) or is_dumb():
         return text
     return ours(f"\x1b[{code}m") + text + ours("\x1b[0m")
+
+
+def is_dumb(but_named: str = "unnamed") -> bool:
+    """Whether the terminal can do nothing but print; one that is not named counts as ``but_named``."""
+    return os.environ.get("TERM", but_named) in ("", "dumb", "unknown")
 
 
 def width() -> int:
@@ -188,9 +194,7 @@ def room(stream: TextIO | None) -> tuple[int, int] | None:
 
 
 def _columns() -> int | None:
-    if sys.stdout and sys.stdout.isatty():
-        return max(NARROWEST, shutil.get_terminal_size((USUAL, 24)).columns)
-    asked = os.environ.get("COLUMNS", "")
-    return (
-        max(NARROWEST, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 10 and int(asked) else None
-    )
+    asked = config.value(COLUMNS)
+    if asked is None and sys.stdout and sys.stdout.isatty():
+        asked = shutil.get_terminal_size((USUAL, 24)).columns
+    return asked and max(NARROWEST, asked)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from wa_sessions import config
+from wa_sessions.config.table import DATA_DIR
 from wa_sessions.db import server_user
 from wa_sessions.db.server_user import ServerUser
 from wa_sessions.errors import DatabaseError
@@ -62,8 +64,8 @@ SETTINGS = {
 
 
 def default_data_dir() -> Path:
-    """``WA_SESSIONS_DATA_DIR``, else the user's data folder, as root ``/var/lib/wa-sessions``."""
-    if configured := os.environ.get("WA_SESSIONS_DATA_DIR"):
+    """The folder that is configured, else the user's data folder, as root ``/var/lib/wa-sessions``."""
+    if configured := config.value(DATA_DIR):
         return Path(configured).expanduser()
     if os.geteuid() == 0:
         return server_user.SYSTEM_DIR

@@ -1,8 +1,9 @@
 """Several hosts in one address, of which one at a time is the primary."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from wa_sessions import config
 
 Parts = Mapping[str, str | int | None]
 _LISTS = ("host", "hostaddr", "port")
@@ -19,7 +20,7 @@ class Server:
 
 def several(given: Parts) -> bool:
     """Whether an address (or libpq's variables, where it has no host) has several hosts."""
-    named = given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST") or os.environ.get("PGHOSTADDR")
+    named = given.get("host") or given.get("hostaddr") or config.libpq("PGHOST") or config.libpq("PGHOSTADDR")
     return "," in str(named or "")
 
 
@@ -36,7 +37,7 @@ def options(given: Parts, *, writable: bool, first: Server | None) -> dict[str, 
     ``first`` is tried before the others: a host that has vanished costs each connection its whole timeout.
     """
     lists = several(given)
-    wanted = given.get("target_session_attrs") or os.environ.get("PGTARGETSESSIONATTRS")
+    wanted = given.get("target_session_attrs") or config.libpq("PGTARGETSESSIONATTRS")
     added = {"target_session_attrs": "read-write"} if (lists or writable) and not wanted else {}
     return added | (_in_order(given, first) if lists and first else {})
 

@@ -11,9 +11,11 @@ from urllib.parse import quote
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
+from wa_sessions import config
+from wa_sessions.config import table
 from wa_sessions.db import dsn, servers
 from wa_sessions.db.servers import Server
-from wa_sessions.errors import DatabaseError
+from wa_sessions.errors import DatabaseError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
 
 OPTION = "--database-url"
 EMBEDDED = "embedded"
-DATA_DIR_VARIABLE = "WA_SESSIONS_DATA_DIR"
-URL_VARIABLES = ("WA_SESSIONS_DATABASE_URL", "DATABASE_URL")
-LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 STORE_SCHEMA = "whatsmeow"
 IDLE_TIMEOUT = "idle_session_timeout"
 IDLE_MILLISECONDS = 60_000
@@ -72,22 +71,40 @@ class Target:
 def resolve(
     database_url: str | None = None, *, allow_embedded: Literal["running", "existing", "create"] = "existing"
 ) -> Target:
-    """The database that is meant: option, environment, libpq's own settings, else the embedded one.
+    """The database that is meant: option, environment, libpq's own settings, config files, else the embedded one.
 
     The embedded one is taken where a person sits at a terminal, or where it is named: by the word ``embedded`` instead
     of a URL, or by its folder. Starts its server where that is the answer, but with ``"running"``, for a shell that
-    completes words; makes one only with ``"create"``. Raises DatabaseError.
+    completes words; makes one only with ``"create"``. Raises DatabaseError, UsageError for a file that cannot be used.
     """
-    given = [(OPTION, database_url)] if database_url is not None else []
-    given += [(name, os.environ[name]) for name in URL_VARIABLES if name in os.environ]
-    for source, value in given:
-        if value.strip().lower() == EMBEDDED:
-            return _embedded(allow_embedded, named=True, empty=[])
-        if value.strip() or source == OPTION:
-            return _target(value, source)
-    if named := [name for name in LIBPQ_VARIABLES if os.environ.get(name)]:
-        return Target("", None, ", ".join(named))
-    return _embedded(allow_embedded, named=DATA_DIR_VARIABLE in os.environ, empty=[name for name, _ in given])
+    if database_url is not None:
+        return _named(database_url, OPTION, allow_embedded)
+    configured = config.current()
+    found = configured.find(table.DATABASE_URL)
+    if found is None:
+        named = configured.find(table.DATA_DIR) is not None
+        return _embedded(allow_embedded, named=named, empty=configured.empty(table.DATABASE_URL))
+    if configured.profile is not None:
+        _require_of_profile(configured, found)
+    if found.raw == "":
+        return Target("", None, found.place)
+    return _named(found.raw, found.place, allow_embedded)
+
+
+def _named(text: str, source: str, allow_embedded: Literal["running", "existing", "create"]) -> Target:
+    if text.strip().lower() == EMBEDDED:
+        return _embedded(allow_embedded, named=True, empty=[])
+    return _target(text, source)
+
+
+def _require_of_profile(configured: config.Configuration, found: config.Found) -> None:
+    """Raise UsageError where a profile names one database and the environment, which goes first, another."""
+    meant = configured.of_profile(table.DATABASE_URL)
+    if meant is not None and meant.raw != found.raw:
+        raise UsageError(
+            f"the profile {configured.profile} names a database, and {found.place} another, which would go first: "
+            f"unset {found.place}, or leave the profile out"
+        )
 
 
 def _embedded(allow: Literal["running", "existing", "create"], *, named: bool, empty: "list[str]") -> Target:
@@ -104,11 +121,11 @@ def _embedded(allow: Literal["running", "existing", "create"], *, named: bool, e
     if there:
         instead = (
             f"the embedded one in {server.data_dir} is not taken without a terminal unless it is named: "
-            f"--database-url {EMBEDDED}, or {DATA_DIR_VARIABLE}"
+            f"--database-url {EMBEDDED}, or {table.DATA_DIR.variable}"
         )
     raise DatabaseError(
         f"no database is configured{why}: give --database-url, or set WA_SESSIONS_DATABASE_URL, DATABASE_URL or "
-        f"libpq's PG* variables ({instead})"
+        f"libpq's PG* variables, or write database_url into a config file ({instead})"
     )
 
 
@@ -195,7 +212,7 @@ def _from_environment() -> dict[str, str]:
 def _tls(conn: "Connection", parts: "dict[str, str | int | None]") -> dict[str, str]:
     if not conn.pgconn.ssl_in_use:
         return {"sslmode": "disable"}
-    mode = str(parts.get("sslmode") or os.environ.get("PGSSLMODE") or "")
+    mode = str(parts.get("sslmode") or config.libpq("PGSSLMODE") or "")
     query = {"sslmode": mode if mode in {"verify-ca", "verify-full"} else "require"}
     return query | {name: str(parts[name]) for name in _TLS_FILES if parts.get(name)}
 

@@ -14,6 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from wa_sessions import config
+from wa_sessions.config.table import PM2_HOME
 from wa_sessions.errors import UsageError
 from wa_sessions.input_files import open_file_or_pipe, refuse_device
 from wa_sessions.logs.encodings import utf8, wide
@@ -105,7 +107,7 @@ def read_on(names: Sequence[str], known: Mapping[str, Position]) -> dict[str, St
 
 def of_pm2(name: str) -> list[str]:
     """The logs that pm2 keeps of one of its processes now. Raises UsageError where it has none."""
-    home = Path(os.environ.get("PM2_HOME") or Path.home() / ".pm2")
+    home = Path(config.value(PM2_HOME) or Path.home() / ".pm2")
     wanted = re.compile(re.escape(name.replace(" ", "-")) + r"-(?:out|error)(?:-\d+)?\.log")
     folder = home / "logs"
     found = sorted(str(path) for path in folder.glob("*.log") if wanted.fullmatch(path.name)) if folder.is_dir() else []

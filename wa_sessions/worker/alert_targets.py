@@ -1,19 +1,21 @@
-"""Where alerts go, from the environment: webhooks, a Telegram-compatible bot, e-mail. No name or error has a secret."""
+"""Where alerts go, as configured: webhooks, a Telegram-compatible bot, e-mail. No name or error has a secret."""
 
 import hashlib
 import json
-import os
 import re
 import smtplib
 import ssl
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
+from wa_sessions import config
+from wa_sessions.config import table
+from wa_sessions.config.reading import Configuration
 from wa_sessions.errors import UsageError, WaSessionsError
 from wa_sessions.health.alerting import Pace
 from wa_sessions.plain_text import can_be_host, is_text
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     import httpx
 
 TIMEOUT = 10.0  # seconds to connect, and for each answer
-TELEGRAM = "https://api.telegram.org"
 _REFUSALS = {400, 413, 422}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -77,7 +78,7 @@ class Telegram:
 
     token: str = field(repr=False)
     chat: str
-    url: str = field(default=TELEGRAM, repr=False)
+    url: str = field(default=table.ALERT_TELEGRAM_URL.default, repr=False)
 
     @property
     def name(self) -> str:
@@ -146,49 +147,47 @@ class Email:
         return server
 
 
-def from_environment(environment: Mapping[str, str] = os.environ) -> tuple[AlertTarget, ...]:
+def configured(settings: Configuration | None = None) -> tuple[AlertTarget, ...]:
     """All targets that are configured. Raises UsageError for settings that make no sense."""
-    for name, value in environment.items():
-        if "_ALERT_" in name and not is_text(value):
-            raise UsageError(f"{name} holds bytes that are no UTF-8")
-    secret = environment.get("WA_SESSIONS_ALERT_WEBHOOK_SECRET", "").strip() or None
-    urls = environment.get("WA_SESSIONS_ALERT_WEBHOOK_URL", "").split()
-    hooks = [Webhook(_url("WA_SESSIONS_ALERT_WEBHOOK_URL", url), secret) for url in urls]
-    found: list[AlertTarget] = [*hooks, *_telegram(environment), *_email(environment)]
+    settings = settings or config.current()
+    for setting in table.SECTIONS["Alerts"]:
+        value = settings.value(setting)
+        if not is_text(" ".join(value) if isinstance(value, tuple) else str(value)):
+            raise UsageError(f"{settings.place(setting)} holds bytes that are no UTF-8")
+    secret, urls = settings.value(table.ALERT_WEBHOOK_SECRET), settings.value(table.ALERT_WEBHOOK_URL)
+    hooks = [Webhook(_url(settings.place(table.ALERT_WEBHOOK_URL), url), secret) for url in urls]
+    found: list[AlertTarget] = [*hooks, *_telegram(settings), *_email(settings)]
     return tuple({target.name: target for target in found}.values())
 
 
 def check() -> None:
     """Raise UsageError for settings that make no sense."""
-    from_environment()
+    configured()
     pace()
 
 
-def pace(environment: Mapping[str, str] = os.environ) -> Pace:
+def pace(settings: Configuration | None = None) -> Pace:
     """How often each target is written to. Raises UsageError."""
-    text = environment.get("WA_SESSIONS_ALERT_INTERVAL", "").strip() or "30"
-    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]+)?", text):
-        raise UsageError(f"WA_SESSIONS_ALERT_INTERVAL={text[:20]!r} is no number of seconds, as in 30")
-    usual, interval = Pace(), float(text)
+    usual, interval = Pace(), (settings or config.current()).value(table.ALERT_INTERVAL)
     return replace(usual, gather=min(usual.gather, interval), interval=interval)
 
 
-def _telegram(environment: Mapping[str, str]) -> Iterable[Telegram]:
-    token = environment.get("WA_SESSIONS_ALERT_TELEGRAM_TOKEN", "").strip()
-    chats = _listed(environment.get("WA_SESSIONS_ALERT_TELEGRAM_CHAT", ""))
+def _telegram(settings: Configuration) -> Iterable[Telegram]:
+    token, chats = settings.value(table.ALERT_TELEGRAM_TOKEN), settings.value(table.ALERT_TELEGRAM_CHAT)
     if bool(token) != bool(chats):
-        raise UsageError("set both WA_SESSIONS_ALERT_TELEGRAM_TOKEN and WA_SESSIONS_ALERT_TELEGRAM_CHAT, or neither")
-    if token and not re.fullmatch(r"[\w:-]+", token):
-        raise UsageError("WA_SESSIONS_ALERT_TELEGRAM_TOKEN is no bot token, as in 123456:ABC-def")
-    name = "WA_SESSIONS_ALERT_TELEGRAM_URL"
-    url = _url(name, environment.get(name, "").strip() or TELEGRAM)
+        both = f"{table.ALERT_TELEGRAM_TOKEN.variable} and {table.ALERT_TELEGRAM_CHAT.variable}"
+        raise UsageError(f"set both {both}, or neither")
+    if token is None:
+        return []
+    if not re.fullmatch(r"[\w:-]+", token):
+        raise UsageError(f"{settings.place(table.ALERT_TELEGRAM_TOKEN)} is no bot token, as in 123456:ABC-def")
+    url = _url(settings.place(table.ALERT_TELEGRAM_URL), settings.value(table.ALERT_TELEGRAM_URL))
     return [Telegram(token, chat, url) for chat in chats]
 
 
-def _email(environment: Mapping[str, str]) -> Iterable[Email]:
-    server = environment.get("WA_SESSIONS_ALERT_SMTP_URL", "").strip()
-    sender = environment.get("WA_SESSIONS_ALERT_EMAIL_FROM", "").strip()
-    to = _listed(environment.get("WA_SESSIONS_ALERT_EMAIL_TO", ""))
+def _email(settings: Configuration) -> Iterable[Email]:
+    server, sender = settings.value(table.ALERT_SMTP_URL), settings.value(table.ALERT_EMAIL_FROM)
+    to = settings.value(table.ALERT_EMAIL_TO)
     if not server and not to:
         return []
     if not (server and sender and to):
@@ -203,14 +202,11 @@ def _email(environment: Mapping[str, str]) -> Iterable[Email]:
     except ValueError:
         host, port = None, None
     if host is None or not can_be_host(host) or parts.scheme not in ("smtp", "smtps"):
-        raise UsageError("WA_SESSIONS_ALERT_SMTP_URL is no URL of a mail server, as in smtp://user:password@mail:587")
+        place = settings.place(table.ALERT_SMTP_URL)
+        raise UsageError(f"{place} is no URL of a mail server, as in smtp://user:password@mail:587")
     tls = parts.scheme == "smtps"
     user, password = unquote(parts.username or "") or None, unquote(parts.password or "") or None
     return [Email(host, port or (465 if tls else 587 if user else 25), sender, to, tls, user, password)]
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part for part in re.split(r"[\s,]+", text) if part)
 
 
 def _url(name: str, url: str) -> str:

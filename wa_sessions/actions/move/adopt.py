@@ -1,7 +1,6 @@
 """Taking a phone over from the Node backend: its keys become those of a device in our store, without a QR."""
 
 import asyncio
-import os
 import secrets
 from collections.abc import Iterable
 
@@ -11,7 +10,6 @@ from wa_sessions.actions.move.takeover import Moved, MovedPhone, Refused, each
 from wa_sessions.actions.node_process import NodeProcess, refuse_running
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import keep_workers_off
-from wa_sessions.actions.sessions.run import STORE_VARIABLE
 from wa_sessions.db import health, leases, phones, quarantine, rights, settings, takeover, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import ADOPT
@@ -91,8 +89,7 @@ def make_store(opened: Opened, store_url: str | None, *, dry_run: bool = False) 
             if dry_run:
                 return
             whatsmeow.ensure_schema(conn)
-            override = store_url or os.environ.get(STORE_VARIABLE) or None
-            url = settings.store_url(conn, opened.database.target, override)
+            url = settings.store_url(conn, opened.database.target, store_url)
         else:
             takeover.require_store(conn)
             rights.require(conn, opened.backend, {"neonize"}, keys=("SELECT", "INSERT"))

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -34,7 +33,6 @@ from wa_sessions.worker.session import Settings
 from wa_sessions.worker.session_task import Watching
 from wa_sessions.worker.supervisor import Supervisor, WorkerOptions
 
-STORE_VARIABLE = "WA_SESSIONS_STORE_URL"
 CONNECTIONS = 4  # that all sessions of a worker share
 METRICS_CONNECTIONS = 2  # of scrapes
 INBOX_CONNECTIONS = 1
@@ -88,7 +86,7 @@ def run(opened: Opened, refs: Sequence[PhoneRef], organization_id: int | None, o
     handler = HandlerSpec.named(options.function, options.command, options.handler_environment, options.url)
     check_handler(handler)
     alert_targets.check()
-    override = options.store_url or os.environ.get(STORE_VARIABLE) or None
+    override = options.store_url or None
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
         chosen, named = _chosen(conn, opened, refs, organization_id)
@@ -172,7 +170,7 @@ async def _run(
 
 def _need(options: RunOptions, *, with_inbox: bool, sessions: int) -> Need:
     """A part has one connection at least while the worker runs, and at most as many as it may make."""
-    senders = len(alert_targets.from_environment())
+    senders = len(alert_targets.configured())
     inbox = INBOX_CONNECTIONS if with_inbox and options.inbox == "database" else 0
     locks, commands = 1, 1
     at_most = CONNECTIONS + locks + commands + inbox + (senders + 1 if senders else 0)
@@ -196,7 +194,7 @@ def _inbox_figures(inbox: Inbox) -> tuple[Figure, ...]:
 
 @contextlib.contextmanager
 def _alerts(opened: Opened) -> Iterator[None]:
-    senders = Senders(opened.database, alert_targets.from_environment(), alert_targets.pace())
+    senders = Senders(opened.database, alert_targets.configured(), alert_targets.pace())
     senders.start()
     try:
         yield

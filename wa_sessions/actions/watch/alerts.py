@@ -38,7 +38,7 @@ def list_alerts(
     opened: Opened, phone: PhoneRef | None = None, organization_id: int | None = None, *, limit: int = 20
 ) -> Outbox:
     """The newest alerts first. Raises PhoneNotFound, AmbiguousPhone, UsageError for the environment, SchemaMissing."""
-    configured = frozenset(target.name for target in alert_targets.from_environment())
+    configured = frozenset(target.name for target in alert_targets.configured())
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
         phone_id = None
@@ -90,7 +90,7 @@ def try_targets() -> list[Attempt]:
 
 def _targets() -> tuple[AlertTarget, ...]:
     alert_targets.check()
-    if targets := alert_targets.from_environment():
+    if targets := alert_targets.configured():
         return targets
     raise UsageError(
         "no target of alerts is configured: set WA_SESSIONS_ALERT_WEBHOOK_URL, WA_SESSIONS_ALERT_TELEGRAM_TOKEN and "

@@ -1,11 +1,11 @@
 """``backup``, ``backup-key`` and the part of ``restore`` that reads a file."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wa_sessions import config
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import (
     DatabaseUrl,
@@ -18,6 +18,7 @@ from wa_sessions.cli.options import (
     phone_or_all,
 )
 from wa_sessions.cli.times import iso
+from wa_sessions.config.table import BACKUP_IDENTITY, BACKUP_RECIPIENT
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import parse_phone
 from wa_sessions.wording.numbers import counted
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from wa_sessions.actions.move.sealed import Identity, Recipient
     from wa_sessions.actions.node_process import NodeProcess
 
-RECIPIENT_VARIABLE, IDENTITY_VARIABLE = "WA_SESSIONS_BACKUP_RECIPIENT", "WA_SESSIONS_BACKUP_IDENTITY"
 RecipientKeys = Annotated[
     list[str] | None,
     typer.Option(
@@ -201,7 +201,8 @@ def bring_back(
 
 
 def identities_of(files: list[str]) -> "list[Identity]":
-    named = files or [word for word in [os.environ.get(IDENTITY_VARIABLE, "").strip()] if word]
+    configured = config.value(BACKUP_IDENTITY)
+    named = files or ([configured] if configured else [])
     if not named:
         return []
     from wa_sessions.actions.move.sealed import identities
@@ -272,11 +273,11 @@ def readers(texts: list[str], file: Path | None, *, plain: bool) -> "list[Recipi
             raise UsageError("--no-encryption excludes --recipient and --recipients-file")
         return []
     if not texts and not file:
-        texts = [text for text in os.environ.get(RECIPIENT_VARIABLE, "").replace("\n", ",").split(",") if text.strip()]
+        texts = [*config.value(BACKUP_RECIPIENT)]
     if not texts and not file:
         raise UsageError(
             "to whom is it encrypted? Make a key with wa-sessions backup-key FILE, then name its public half: "
-            f"--recipient age1… or {RECIPIENT_VARIABLE}; --no-encryption writes plain text"
+            f"--recipient age1… or {BACKUP_RECIPIENT.variable}; --no-encryption writes plain text"
         )
     from wa_sessions.actions.move.sealed import recipients
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,19 +28,7 @@ from wa_sessions.cli.options import (
     is_typed,
     phone_or_all,
 )
-from wa_sessions.cli.sessions.run import (
-    HandlerAttempts,
-    HandlerEnv,
-    HandlerPause,
-    Handlers,
-    HandlerTimeout,
-    LogFormatOption,
-    OnDead,
-    OnMessage,
-    OnMessageExec,
-    OnMessageUrl,
-    StoreUrl,
-)
+from wa_sessions.cli.sessions.run import HandlerOptions, LogFormatOption, StoreUrl
 from wa_sessions.errors import UsageError, WaSessionsError
 
 if TYPE_CHECKING:
@@ -61,19 +50,6 @@ LARGEST_LID_MAP = 1 << 24
 _PAIR = re.compile(r"\s*\"?(\d{5,20})(?:@lid)?\"?\s*[,;:\t ]\s*\"?\+?(\d{5,20})(?:@s\.whatsapp\.net)?\"?\s*,?\s*")
 
 
-_OF_HANDLERS = (
-    "on_message",
-    "on_message_exec",
-    "on_message_url",
-    "handlers",
-    "handler_timeout",
-    "handler_env",
-    "handler_attempts",
-    "handler_pause",
-    "on_dead",
-)
-
-
 def adopt(
     context: typer.Context,
     phone: PhoneOrNone = None,
@@ -92,15 +68,7 @@ def adopt(
         timedelta,
         typer.Option("--wait", metavar="60s", parser=duration, help="With --run: how long it may take to connect."),
     ] = "60s",  # type: ignore[assignment]  # typer parses it
-    on_message: OnMessage = None,
-    on_message_exec: OnMessageExec = None,
-    on_message_url: OnMessageUrl = None,
-    handlers: Handlers = 2,
-    handler_timeout: HandlerTimeout = "60s",  # type: ignore[assignment]  # typer parses it
-    handler_env: HandlerEnv = None,
-    handler_attempts: HandlerAttempts = 5,
-    handler_pause: HandlerPause = "1s",  # type: ignore[assignment]  # typer parses it
-    on_dead: OnDead = "skip",
+    handler: HandlerOptions,
     log_format: LogFormatOption = LogFormat.TEXT,
     store_url: StoreUrl = None,
     stop_command: StopCommand = None,
@@ -140,7 +108,7 @@ def adopt(
     who, output = _who(phone, all_=all_), chosen(output, json=json)
     if run and (who is None or dry_run or output is not Output.TABLE):
         raise UsageError("--run takes one phone and runs it in the foreground: leave all, --dry-run and --json out")
-    if not run and (given := [name for name in _OF_HANDLERS if is_typed(context, name)]):
+    if not run and (given := [one.name for one in fields(HandlerOptions) if is_typed(context, one.name)]):
         raise UsageError(f"--{given[0].replace('_', '-')} is for --run")
     from wa_sessions.actions.move import adopt as action
     from wa_sessions.actions.move.adopt_and_run import adopt_and_run
@@ -148,7 +116,6 @@ def adopt(
     from wa_sessions.actions.sessions.run import RunOptions
     from wa_sessions.actions.watch.limits import configured_limits
     from wa_sessions.worker import log
-    from wa_sessions.worker.delivery.inbox import RetryPolicy
 
     node = NodeProcess.configured(stop_command, start_command)
     how: dict[str, Any] = {"lid_map": _pairs(lid_map), "process_stopped": process_stopped, "node": node}
@@ -161,17 +128,7 @@ def adopt(
             _ask(seen, "Take {} over from the Node backend?", yes=yes)
         if run and who is not None:
             log.configure(log_format.value)
-            options = RunOptions(
-                limits=configured_limits(),
-                function=on_message,
-                command=on_message_exec,
-                url=on_message_url,
-                handlers=handlers,
-                handler_timeout=handler_timeout.total_seconds(),
-                handler_environment=tuple(handler_env or ()),
-                retry=RetryPolicy(handler_attempts, handler_pause.total_seconds(), hold=on_dead == "hold"),
-                store_url=store_url,
-            )
+            options = RunOptions(limits=configured_limits(), **handler.as_run_options(), store_url=store_url)
             adopt_and_run(opened, who, org, options, wait=wait.total_seconds(), **how)
             return
         with terminal.progress("phones", wanted=who is None) as progress:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wa_sessions.cli import terminal
+from wa_sessions.cli.configured import Group
 from wa_sessions.cli.move.backup import IdentityFiles, bring_back
 from wa_sessions.cli.options import (
     DatabaseUrl,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from wa_sessions.db.operations import Operation
 
 app = typer.Typer(
+    cls=Group,
     help="Look after the keys in quarantine.",
     epilog="Example: wa-sessions quarantine purge --older-than 14d",
     no_args_is_help=True,

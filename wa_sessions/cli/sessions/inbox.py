@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from wa_sessions.cli import terminal
+from wa_sessions.cli.configured import Group
 from wa_sessions.cli.options import (
     DatabaseUrl,
     DryRun,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from wa_sessions.keys.phone_ref import PhoneRef
 
 
-class _ListsByDefault(TyperGroup):
+class _ListsByDefault(Group):
     """``inbox 77051234567`` is ``inbox list 77051234567``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

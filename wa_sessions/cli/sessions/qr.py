@@ -1,6 +1,5 @@
 """``qr``: the QR that a phone is to scan."""
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -123,7 +122,7 @@ def _lines(number: str, code: str, file: Path | None, *, again: bool) -> list[st
     from wa_sessions.cli.sessions.qr_code import drawn
 
     screen = bool(sys.stdout and sys.stdout.isatty())
-    clear = terminal.ours(_CLEAR) if again and screen and os.environ.get("TERM") != "dumb" else ""
+    clear = terminal.ours(_CLEAR) if again and screen and not terminal.is_dumb() else ""
     room = terminal.room(sys.stdout)
     return [f"{clear}{number}: {_SCAN}", terminal.ours(drawn(code, terminal=screen, room=room))]
 

@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from wa_sessions.cli import terminal
+from wa_sessions.cli.configured import Group
 from wa_sessions.cli.options import DatabaseUrl, DryRun, Json, Output, OutputOption, Yes, age, chosen
 
 app = typer.Typer(
+    cls=Group,
     help="The schema wa_sessions, and the embedded server.",
     epilog="Example: wa-sessions db upgrade",
     no_args_is_help=True,

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer.main
 
+from wa_sessions import config
 from wa_sessions.cli import terminal
 from wa_sessions.cli.app import app
 from wa_sessions.cli.setup.completion import FILES
@@ -39,7 +40,10 @@ def answer(shell: str, words: list[str]) -> str:
     """What a shell is told of the last word, which may be empty: one offer a line."""
     *before, typed = words or [""]
     typed = "" if typed == "=" else typed.lstrip("'\"")  # bash splits --status=connected at the =
-    found = [offer for offer in offers(reached(before), typed) if offer[0].startswith(typed) or offer is _FILES]
+    place = reached(before)
+    config.begin()
+    config.use(file=place.given.get("config_file"), profile=place.given.get("profile"))
+    found = [offer for offer in offers(place, typed) if offer[0].startswith(typed) or offer is _FILES]
     harmless = [offer for offer in found if _HARMLESS.fullmatch(offer[0])]  # a shell puts the word in as it is
     return "".join(_line(shell, word, terminal.plain(meaning)) for word, meaning in harmless)
 

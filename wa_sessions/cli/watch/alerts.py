@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wa_sessions.cli import terminal
+from wa_sessions.cli.configured import Group
 from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import in_column, iso
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from wa_sessions.worker.alerting import Attempt
 
 app = typer.Typer(
+    cls=Group,
     help="Alerts, by webhook, Telegram and e-mail.",
     epilog="Example: wa-sessions alerts test",
     no_args_is_help=True,
@@ -39,9 +41,8 @@ _NAMES = ("id", "at", "phone_id", "phone", "organization_id", "type", "severity"
 def try_out(*, output: OutputOption = Output.TABLE, json: Json = False) -> None:
     """Send a test to every target, now. It needs no database, and is no part of the outbox.
     \f
-    The targets are those of the [environment](README.md#settings-and-environment): see
-    [Alerts](../how-to.md#alerts). A target is named without its secrets: `webhook:HOST/HASH`, `telegram:CHAT`,
-    `email:ADDRESS`.
+    The targets are those of the [settings](settings.md): see [Alerts](../how-to.md#alerts). A target is named without
+    its secrets: `webhook:HOST/HASH`, `telegram:CHAT`, `email:ADDRESS`.
 
     JSON: `targets`, each with `target`, `delivered`, `error`.
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, duration
+from wa_sessions.cli.configured import setting_option
+from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen
+from wa_sessions.config import table
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import parse_phone
 
@@ -25,26 +27,10 @@ def check(
     ] = None,
     *,
     all_: Annotated[bool, typer.Option("--all", help="All phones together.")] = False,
-    freshness: Annotated[
-        timedelta,
-        typer.Option("--freshness", metavar="5m", parser=duration, help="Older data is UNKNOWN: 90s, 5m, 1h."),
-    ] = "5m",  # type: ignore[assignment]  # typer parses it
-    few_keys: Annotated[
-        int | None, typer.Option("--few-keys", metavar="N", min=1, help="Fewer than N auth keys are CRITICAL.")
-    ] = None,
-    inbox_warning: Annotated[
-        timedelta,
-        typer.Option(
-            "--inbox-warning",
-            metavar="5m",
-            parser=duration,
-            help="A message that waits longer for its handler is WARNING.",
-        ),
-    ] = "5m",  # type: ignore[assignment]  # typer parses it
-    inbox_critical: Annotated[
-        timedelta,
-        typer.Option("--inbox-critical", metavar="30m", parser=duration, help="Longer than that is CRITICAL."),
-    ] = "30m",  # type: ignore[assignment]  # typer parses it
+    freshness: Annotated[timedelta, setting_option(table.FRESHNESS)] = table.FRESHNESS.default,
+    few_keys: Annotated[int | None, setting_option(table.FEW_KEYS)] = None,
+    inbox_warning: Annotated[timedelta, setting_option(table.INBOX_WARNING)] = table.INBOX_WARNING.default,
+    inbox_critical: Annotated[timedelta, setting_option(table.INBOX_CRITICAL)] = table.INBOX_CRITICAL.default,
     org: Organization = None,
     output: OutputOption = Output.TABLE,
     json: Json = False,

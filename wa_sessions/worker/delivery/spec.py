@@ -1,23 +1,25 @@
 """Which handler the operator named, and which environment it gets."""
 
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from wa_sessions import config
+from wa_sessions.config.table import HANDLER_SECRET, HANDLER_URL, SETTINGS
 from wa_sessions.errors import UsageError
 
 _OURS = "WA_SESSIONS"
 
-URL_VARIABLE = f"{_OURS}_HANDLER_URL"
-SECRET_VARIABLE = f"{_OURS}_HANDLER_SECRET"
+URL_VARIABLE, SECRET_VARIABLE = HANDLER_URL.variable, HANDLER_SECRET.variable
 """What the process that posts messages is told: where to, and what it signs with."""
 
 SECRETS = (
     "DATABASE_URL",
     "PG*",
+    "DATABASE_URL_FILE",
     f"{_OURS}_*_URL",
+    f"{_OURS}_*_FILE",
     f"{_OURS}_ALERT_*",
     f"{_OURS}_*SECRET*",
     f"{_OURS}_*TOKEN*",
@@ -70,16 +72,23 @@ class HandlerSpec:
 
     def variables(self) -> dict[str, str]:
         """The environment of its process."""
-        if self.url is None:
-            return handler_environment(os.environ, self.environment)
-        asked = (*self.environment, SECRET_VARIABLE)
-        return handler_environment(os.environ, asked) | {URL_VARIABLE: self.url}
+        asked = self.environment if self.url is None else (*self.environment, SECRET_VARIABLE)
+        variables = _secrets_of_files(asked) | handler_environment(config.environment(), asked)
+        return variables if self.url is None else variables | {URL_VARIABLE: self.url}
 
 
 def handler_environment(environment: Mapping[str, str], asked: Iterable[str] = ()) -> dict[str, str]:
     """The variables that a handler gets; ``asked``: names or patterns of secrets that it gets too, ``*`` for all."""
     wanted = tuple(asked)
     return {name: value for name, value in environment.items() if not _matches(name, SECRETS) or _matches(name, wanted)}
+
+
+def _secrets_of_files(asked: Iterable[str]) -> dict[str, str]:
+    """What is asked for by its variable, and stands in a file instead."""
+    configured, wanted = config.current(), tuple(asked)
+    secrets = [one for one in SETTINGS.values() if one.mask is not None and _matches(one.variable, wanted)]
+    found = {setting.variable: configured.find(setting) for setting in secrets}
+    return {variable: one.raw for variable, one in found.items() if one and one.raw and isinstance(one.raw, str)}
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -6,12 +6,12 @@ fault: ``Failed`` says so. Nothing of an answer but its status is looked at; its
 
 import contextlib
 import hashlib
-import os
 import sys
 import time
 
 import httpx
 
+from wa_sessions import config
 from wa_sessions.worker.delivery.frames import Failed, Taken
 from wa_sessions.worker.delivery.serving import die_first, die_with_parent, refuse, serve
 from wa_sessions.worker.delivery.spec import SECRET_VARIABLE, URL_VARIABLE
@@ -88,7 +88,8 @@ def main() -> None:
     die_first()
     link = int(sys.argv[1])
     try:
-        poster = Poster(os.environ[URL_VARIABLE], os.environ.get(SECRET_VARIABLE) or None)
+        environment = config.environment()
+        poster = Poster(environment[URL_VARIABLE], environment.get(SECRET_VARIABLE) or None)
     except Exception as error:  # noqa: BLE001  # a proxy that is none, certificates that cannot be read
         refuse(link, f"--on-message-url: {type(error).__name__}")
     else:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from wa_sessions import config
 from wa_sessions.plain_text import plain_text
 from wa_sessions.worker import log
 from wa_sessions.worker.hosts import protocol
@@ -121,7 +122,7 @@ class HostProcess:
         try:
             self._process = subprocess.Popen(  # noqa: ASYNC220  # vfork: a few milliseconds
                 [sys.executable, "-P", "-m", "wa_sessions.worker.hosts.main", str(write_end)],
-                env=host_environment(os.environ),
+                env=host_environment(config.environment()),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
+from wa_sessions import config
 from wa_sessions.actions.connection import Opened, open_target
 from wa_sessions.actions.engine.carry_out import make
 from wa_sessions.actions.engine.plan import Scope
@@ -21,6 +22,8 @@ from wa_sessions.actions.sessions.send import send_text
 from wa_sessions.actions.setup.demo.handler import ORDER
 from wa_sessions.actions.setup.demo.watch import Moment, WatchedWorker
 from wa_sessions.actions.watch.stats import session_stats
+from wa_sessions.config.reading import FILE_VARIABLE, PROFILE_VARIABLE
+from wa_sessions.config.table import DATABASE_URL
 from wa_sessions.db import phones, whatsmeow
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.settings import embedded_target
@@ -312,7 +315,9 @@ def _staged(on_moment: Callable[[Moment], None]) -> Iterator[_Play]:
         opened = stage.enter_context(open_target(target))
         for number, name in ((ALICE, "Alice"), (BOB, "Bob")):
             add_phone(opened, number, 1, name)
-        environment = {**os.environ, **emulator.client_env(), "WA_SESSIONS_DATABASE_URL": target.conninfo}
+        nothing_of_files = {FILE_VARIABLE: os.devnull, PROFILE_VARIABLE: ""}
+        ours = nothing_of_files | {DATABASE_URL.variable: target.conninfo}
+        environment = {**config.environment(), **emulator.client_env(), **ours}
 
         def start() -> WatchedWorker:
             worker = WatchedWorker(environment, began, on_moment)

@@ -1,7 +1,6 @@
 """``top``: the fleet, live, on the whole screen."""
 
 import contextlib
-import os
 import sys
 
 import typer
@@ -51,5 +50,5 @@ def _full_screen() -> bool:
     """Whether there is a terminal on all sides, and one that can move its cursor."""
     with contextlib.suppress(ValueError):  # a closed stream
         sides = [stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)]
-        return all(sides) and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
+        return all(sides) and not terminal.is_dumb("dumb")
     return False
