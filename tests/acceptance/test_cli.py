@@ -28,7 +28,7 @@ STATS = (
     *("last_error_at", "last_error_kind"),
     *("messages_recovered", "messages_lost", "messages_pending", "inbox_waiting", "inbox_dead"),
     *("inbox_oldest_seconds", "last_connected_at", "worker", "logs_read_at", "qr_waits", "closed_by"),
-    *("closed_in_logs_at", "observed"),
+    *("closed_in_logs_at", "force_closed_at", "force_closed_by", "force_closed_reason", "observed"),
 )
 
 

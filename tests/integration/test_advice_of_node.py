@@ -7,6 +7,8 @@ import pytest
 from support.corpus import BUFFERS, PAIRED, PENDING, SEVENTH
 from support.fleet import Fleet
 
+from wa_sessions.actions.operator import operator
+
 ONLY_OURS = {"adopt", "assign", "restart", "relink", "send", "run"}
 STATUSES = ("connected", "loading", "reconnecting", "disconnected", "pending", "logged_out", "open", "CONNECTED")
 
@@ -191,3 +193,30 @@ def test_a_status_that_is_not_known_is_not_said_to_be_unconnected(fleet: Fleet) 
     fleet.sql("INSERT INTO wa_sessions.log_watch (phone_id, read_at) VALUES (1, now())")
     assert "its status is none that is known (open)" in fleet("stats", BUFFERS).out
     assert "its status is none that is known (open)" in fleet("check", BUFFERS).out
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_a_close_on_purpose_is_told_with_whose_it_was(fleet: Fleet, read: bool) -> None:
+    if read:
+        fleet.sql("INSERT INTO wa_sessions.log_watch (phone_id, read_at) VALUES (1, now())")
+    fleet.json("force-close", BUFFERS, "--yes", "--process-stopped", "--reason", "new\x1b[2J server")
+    found = fleet.json("stats", BUFFERS)
+    assert found["force_closed_by"] == operator()
+    assert found["force_closed_at"]
+    shown = fleet("stats", BUFFERS).out
+    assert re.search(
+        rf"^  closed +by {re.escape(operator())}, (just now|\d+ s ago) \(new\ufffd\[2J server\)$", shown, re.MULTILINE
+    )
+    assert "when last seen" not in shown
+    advice = _next(fleet, BUFFERS)
+    assert f"{operator()} closed it on purpose" in advice
+    assert "start the Node backend again" in advice
+    assert fleet(*shlex.split(advice.partition("wa-sessions ")[2])).code == 0
+    fleet.sql("""UPDATE public."OrganizationPhone" SET status = 'connected', "lastConnectedAt" = now() WHERE id = 1""")
+    assert fleet.json("stats", BUFFERS)["force_closed_at"] is None
+
+
+def test_a_phone_that_the_backend_gave_up_is_nobodys_close(fleet: Fleet) -> None:
+    fleet.sql("""UPDATE public."OrganizationPhone" SET status = 'disconnected' WHERE id = 1""")
+    assert fleet.json("stats", BUFFERS)["force_closed_by"] is None
+    assert "the Node backend has not connected it" in _next(fleet, BUFFERS)

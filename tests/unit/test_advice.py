@@ -38,6 +38,9 @@ def phone(**known: Any) -> SessionErrorStats:
         "qr_waits": False,
         "closed_by": None,
         "closed_in_logs_at": None,
+        "force_closed_at": None,
+        "force_closed_by": None,
+        "force_closed_reason": None,
         "observed": True,
     }
     counters = (

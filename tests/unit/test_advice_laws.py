@@ -17,7 +17,7 @@ from wa_sessions.actions.watch.stats import SessionErrorStats, Standing, Watch, 
 from wa_sessions.actions.watch.top import Row
 from wa_sessions.cli.app import tree
 from wa_sessions.cli.watch.stats import card, fleet_row
-from wa_sessions.db.health import HealthRow
+from wa_sessions.db.health import ForcedClose, HealthRow
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.log_reading import LogWatch
 from wa_sessions.db.phones import Phone
@@ -45,6 +45,7 @@ LOGS = (
     LogWatch(None, NOW),
     LogWatch(None, NOW, "412 lines have the library's words behind a prefix that is not known"),
 )
+FORCED = ForcedClose(NOW - timedelta(minutes=1), "ops@msg1", "new server")
 QRS = (None, "2@abcdefghijklmnop", "data:image/png;base64,iVBORw0KGgo")
 ONLY_OURS = {"adopt", "assign", "restart", "relink", "send", "run"}
 COMMAND = re.compile(r"wa-sessions ([^,;:)]+)")
@@ -63,6 +64,7 @@ MAY_NOT_STAND_TOGETHER = (
     (r"the Node backend", r"no worker runs it|its worker"),
     (r"the official API", r"the Node backend|its worker|no worker"),
     (r"nothing to do", r"logged out|pending|disconnected|critical|warning"),
+    (r"closed it on purpose", r"has not connected it|the backend closed it|should have closed|status connected"),
     (r"closed on purpose", r"logged out|link it again|all is well"),
     (r"its keys are in quarantine", r"WA-SESSIONS OK|all is well|status connected"),
 )
@@ -79,9 +81,11 @@ def _all() -> Iterator[tuple[SessionErrorStats, Watch]]:
         logs_of = LOGS if kind == "baileys" and owner is None else LOGS[:1]
         codes = QRS if status in ("pending", "logged_out", "connected") else QRS[:1]
         closed_at = (None, NOW) if kind == "baileys" and owner is None else (None,)
-        for row, logs, code, closed, at in itertools.product(rows, logs_of, codes, (None, OPERATION), closed_at):
+        on_purpose = (None, FORCED) if state == "force_closed" else (None,)
+        known = itertools.product(rows, logs_of, codes, (None, OPERATION), closed_at, on_purpose)
+        for row, logs, code, closed, at, forced in known:
             phone = replace(PHONE, connection_type=kind, status=status, qr_code=code)
-            watch = Watch(row, owner, 0, None, logs, closed_by=closed, closed_in_logs_at=at)
+            watch = Watch(row, owner, 0, None, logs, closed_by=closed, closed_in_logs_at=at, forced=forced)
             yield judge(phone, watch, Limits()), watch
     for kind, status, code in itertools.product(TYPES, STATUSES, QRS):
         for missing in (Because.NO_SCHEMA, Because.NO_PERMISSION):

@@ -88,6 +88,15 @@ class Event:
         return self.detail.kind
 
 
+@dataclass(frozen=True, slots=True)
+class ForcedClose:
+    """That somebody closed a session on purpose."""
+
+    at: datetime
+    actor: str | None
+    reason: str | None
+
+
 def load(conn: Connection, phone_id: int) -> HealthRow | None:
     """A phone's counters; None where nobody ever observed it."""
     row = conn.execute(_SQL.load, {"phone_id": phone_id}).fetchone()
@@ -156,6 +165,15 @@ def closed_in_logs(conn: Connection, phone_id: int | None = None) -> dict[int, d
     """
     rows = conn.execute(_SQL.closed_in_logs, {"phone_id": phone_id})
     return {row["phone_id"]: row["at"] for row in rows}
+
+
+def forced_closes(conn: Connection, phone_id: int | None = None) -> dict[int, ForcedClose]:
+    """Who closed sessions on purpose, of those whose state still says so.
+
+    What stands further back than the newest 50 entries of a phone is not told.
+    """
+    rows = conn.execute(_SQL.forced_closes, {"phone_id": phone_id})
+    return {row["phone_id"]: ForcedClose(row["at"], row["actor"], row["reason"]) for row in rows}
 
 
 def record_event(

@@ -17,6 +17,7 @@ class Case:
     the operation that has its keys, if ``restore`` brings them back. ``comes_back``: a time is set at which it connects
     by itself. ``set_aside``: its process ended again and again, so that its worker leaves it alone for long. ``owned``:
     a worker of ours has it. ``closed_in_logs``: the Node backend's logs say that it closed it at the limit.
+    ``force_closed``: somebody closed it on purpose, by name ``closer`` where that is known.
     """
 
     phone: str
@@ -33,6 +34,8 @@ class Case:
     set_aside: bool
     owned: bool
     closed_in_logs: bool
+    force_closed: bool
+    closer: str | None
 
 
 class Remedy(StrEnum):
@@ -43,6 +46,7 @@ class Remedy(StrEnum):
     NODE_KEYS_IN_QUARANTINE = "node_keys_in_quarantine"
     NODE_LOGGED_OUT = "node_logged_out"
     NODE_PENDING = "node_pending"
+    NODE_FORCE_CLOSED = "node_force_closed"
     NODE_DISCONNECTED = "node_disconnected"
     STRANGE_STATUS = "strange_status"
     NODE_CLOSED_AT_LIMIT = "node_closed_at_limit"
@@ -169,6 +173,11 @@ def owned(case: Case) -> bool:
 def closed_in_logs(case: Case) -> bool:
     """The Node backend's logs say that it closed it at the limit."""
     return case.closed_in_logs
+
+
+def force_closed(case: Case) -> bool:
+    """Somebody closed it on purpose."""
+    return case.force_closed
 
 
 def down(case: Case) -> bool:

@@ -19,6 +19,7 @@ def advice_text(advice: Advice, language: Language = ENGLISH) -> str:
         "reason": case.reason or "",
         "counter": error_count(case.at_limit) if case.at_limit else "",
         "kind": case.connection_type,
+        "closer": case.closer or Phrase(_TABLE, "somebody"),
     }
     return say(Phrase(_TABLE, advice.remedy, values), language)
 

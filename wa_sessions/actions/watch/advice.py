@@ -68,6 +68,8 @@ def case_of(stats: SessionErrorStats) -> Case:
         set_aside=_is_set_aside(stats),
         owned=stats.worker is not None,
         closed_in_logs=stats.closed_in_logs_at is not None,
+        force_closed=stats.force_closed_at is not None,
+        closer=stats.force_closed_by,
     )
 
 

@@ -147,7 +147,7 @@ def _watches(opened: Opened) -> tuple[dict[int, Watch], Watch]:
         with opened.database.transaction() as conn:
             rows, owners, pending = health.load_all(conn), live_owners(conn), health.pending_counts(conn)
             logs, depths, closes = log_reading.watches(conn), inbox.depths(conn), operations.closes(conn)
-            closed_at = health.closed_in_logs(conn)
+            closed_at, forced = health.closed_in_logs(conn), health.forced_closes(conn)
     except SchemaMissing:
         return {}, Watch(missing=Because.NO_SCHEMA)
     except PermissionMissing:
@@ -160,6 +160,7 @@ def _watches(opened: Opened) -> tuple[dict[int, Watch], Watch]:
             inbox=depths.get(id_, Depth()),
             closed_by=closes.get(id_),
             closed_in_logs_at=closed_at.get(id_),
+            forced=forced.get(id_),
         )
         for id_ in known
     }, Watch()

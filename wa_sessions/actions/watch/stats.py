@@ -10,7 +10,7 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.ownership import live_owner
 from wa_sessions.actions.watch.limits import configured_limits
 from wa_sessions.db import health, inbox, log_reading, operations, phones
-from wa_sessions.db.health import HealthRow
+from wa_sessions.db.health import ForcedClose, HealthRow
 from wa_sessions.db.inbox import Depth
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.log_reading import LogWatch
@@ -69,7 +69,8 @@ class SessionErrorStats:
     False. A phone of the Node backend has none; it is observed through the backend's logs, last read at
     ``logs_read_at``. ``qr_waits``: a QR stands there to be scanned, as text. ``closed_by``: the operation that closed
     the session and has its keys, while ``restore`` can bring them back. ``closed_in_logs_at``: when the Node backend's
-    logs said that it closed the session at a limit, if it has not connected since. ``inbox_waiting`` messages wait for
+    logs said that it closed the session at a limit, if it has not connected since. ``force_closed_at``, ``_by`` and
+    ``_reason``: that somebody closed it on purpose, as long as it stays closed. ``inbox_waiting`` messages wait for
     their handler, the oldest for ``inbox_oldest_seconds``; ``inbox_dead`` are set aside.
     """
 
@@ -106,6 +107,9 @@ class SessionErrorStats:
     qr_waits: bool
     closed_by: str | None
     closed_in_logs_at: datetime | None
+    force_closed_at: datetime | None
+    force_closed_by: str | None
+    force_closed_reason: str | None
     observed: bool
 
     def __post_init__(self) -> None:
@@ -135,6 +139,7 @@ class Watch:
     inbox: Depth = field(default_factory=Depth)
     closed_by: str | None = None
     closed_in_logs_at: datetime | None = None
+    forced: ForcedClose | None = None
 
     @property
     def logs_age(self) -> timedelta | None:
@@ -170,6 +175,7 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
         because = None
     level = Severity.UNKNOWN if because else counted
     state = None if phone.connection_type == "baileys" and watch.logs else row
+    forced = _still_forced(phone, watch.forced)
     return SessionErrorStats(
         phone_id=phone.id,
         phone=phone.number,
@@ -203,6 +209,9 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
         qr_waits=phone.status != Status.CONNECTED and is_scannable(phone.qr_code),
         closed_by=watch.closed_by,
         closed_in_logs_at=closed,
+        force_closed_at=forced.at if forced else None,
+        force_closed_by=forced.actor if forced else None,
+        force_closed_reason=forced.reason if forced else None,
         observed=because is None or (because is Because.NOT_CONNECTED and not _doubtful(watch)),
     )
 
@@ -212,6 +221,14 @@ def still_closed(phone: Phone, closed_at: datetime | None) -> datetime | None:
     connected = phone.last_connected_at
     since = closed_at is not None and connected is not None and connected >= closed_at
     return closed_at if phone.connection_type == "baileys" and not since else None
+
+
+def _still_forced(phone: Phone, forced: ForcedClose | None) -> ForcedClose | None:
+    """That somebody closed it on purpose, unless it has connected since or its status says that it may."""
+    if forced is None or phone.status not in DOWN_STATUSES:
+        return None
+    connected = phone.last_connected_at
+    return None if connected is not None and connected >= forced.at else forced
 
 
 def is_scannable(code: str | None) -> bool:
@@ -232,7 +249,8 @@ def _watch(opened: Opened, phone_id: int) -> Watch:
             closed_by = operations.closes(conn, phone_id).get(phone_id)
             row, owner = health.load(conn, phone_id), live_owner(conn, phone_id)
             closed_at = health.closed_in_logs(conn, phone_id).get(phone_id)
-            return Watch(row, owner, pending, None, logs, depth, closed_by, closed_at)
+            forced = health.forced_closes(conn, phone_id).get(phone_id)
+            return Watch(row, owner, pending, None, logs, depth, closed_by, closed_at, forced)
     except SchemaMissing:
         return Watch(missing=Because.NO_SCHEMA)
     except PermissionMissing:

@@ -166,7 +166,9 @@ def _facts(found: "SessionErrorStats", now: datetime) -> Iterator[tuple[str, str
         kind = KINDS.get(found.last_error_kind or "", found.last_error_kind or "")
         yield "last error", f"{kind}, {when(found.last_error_at, now)}"
     yield "status", f"{found.status}, last connected {when(found.last_connected_at, now)}"
-    if found.state:
+    if found.force_closed_at:
+        yield "closed", _forced(found, now)
+    elif found.state:
         yield "session", doing(found, now)
     if found.retry_at and found.observed:
         if found.state == "pairing":
@@ -179,6 +181,11 @@ def _facts(found: "SessionErrorStats", now: datetime) -> Iterator[tuple[str, str
         yield "inbox", words
     yield "worker", _worker(found, now)
     yield "phone", f"#{found.phone_id}, organization {found.organization_id}, {found.connection_type}"
+
+
+def _forced(found: "SessionErrorStats", now: datetime) -> str:
+    reason = f" ({found.force_closed_reason})" if found.force_closed_reason else ""
+    return f"by {found.force_closed_by or 'somebody'}, {when(found.force_closed_at, now)}{reason}"
 
 
 def _counted(found: "SessionErrorStats", count: int, limit: int) -> str:

@@ -95,6 +95,18 @@ WHERE (%(phone_id)s::int IS NULL OR log_watch.phone_id = %(phone_id)s)
   AND last.closed_at IS NOT NULL
   AND (last.alive_at IS NULL OR last.alive_at <= last.closed_at + interval '5 s');
 
+-- name: forced_closes
+SELECT health.phone_id, last.at, last.actor, last.reason
+FROM wa_sessions.health CROSS JOIN LATERAL (
+    SELECT at, detail ->> 'actor' AS actor, detail ->> 'reason' AS reason
+    FROM (
+        SELECT id, at, kind, detail FROM wa_sessions.event
+        WHERE event.phone_id = health.phone_id ORDER BY id DESC LIMIT 50
+    ) AS newest
+    WHERE kind = 'force_closed' ORDER BY id DESC LIMIT 1
+) AS last
+WHERE health.state = 'force_closed' AND (%(phone_id)s::int IS NULL OR health.phone_id = %(phone_id)s);
+
 -- name: last_events
 SELECT * FROM (
     SELECT * FROM wa_sessions.event WHERE phone_id = %(phone_id)s ORDER BY id DESC LIMIT %(limit)s

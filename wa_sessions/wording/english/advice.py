@@ -15,6 +15,11 @@ ADVICE: dict[str, Template] = {
     "node_pending": (
         "it needs a QR, which the Node backend makes when it starts; to see it come: wa-sessions qr {phone} --watch"
     ),
+    "node_force_closed": (
+        "{closer} closed it on purpose; to connect it, start the Node backend again; what was done: "
+        "wa-sessions timeline {phone}"
+    ),
+    "somebody": "somebody",
     "node_disconnected": "the Node backend has not connected it; its log may say why: wa-sessions logs --pm2 NAME",
     "strange_status": (
         "the backend gave it a status that is not known here; its log may say more: wa-sessions logs --pm2 NAME"
