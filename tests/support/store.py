@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,16 @@ def everything(conn: Connection) -> dict[str, list[tuple[Any, ...]]]:
     for table in TABLES:
         rows = conn.execute(SQL("SELECT * FROM {}").format(_name(table))).fetchall()
         found[table.name] = sorted((tuple(row.values()) for row in rows), key=repr)
+    return found
+
+
+def counts(conn: Connection, jid: str) -> Counter[str]:
+    """How many rows of each kind a device has."""
+    found = Counter[str]()
+    for table in TABLES:
+        statement = SQL("SELECT count(*) AS rows FROM {} WHERE {} = %s").format(_name(table), Identifier(table.owner))
+        row = conn.execute(statement, (jid,)).fetchone()
+        found[table.kind] += row["rows"] if row else 0
     return found
 
 
