@@ -5,15 +5,19 @@ import contextlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from support.history import write_event
 
+import wa_sessions.db
 from wa_sessions import cli
 from wa_sessions.db import health, monitoring, pruning
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import MessageRow
 from wa_sessions.db.pruning import Pruned
+from wa_sessions.db.settings import Target
+from wa_sessions.db.sql import queries
 from wa_sessions.worker import pruner
 from wa_sessions.worker.pruner import prune_daily
 
@@ -21,6 +25,7 @@ NOW = datetime.now(UTC)
 OLD = NOW - timedelta(days=100)
 MESSAGE = MessageRow(1, "", "9@lid", "9@lid", False, "bad_mac", "msg", "c", 1, False, False, None, OLD, OLD, None, None)
 DAYS = timedelta(days=90)
+MIGRATIONS = Path(wa_sessions.db.__file__).parent / "migrations"
 
 
 @pytest.fixture
@@ -91,3 +96,46 @@ def test_the_command(old: Database, emptied_url: str, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == "10 entries, 1 messages and 1 requests went\n"
     assert cli.execute([*command, "90d"]) == 0
     assert capsys.readouterr().out == "nothing is that old\n"
+
+
+def test_the_history_that_was_there_is_counted_as_the_table_is_made(empty_target: Target) -> None:
+    """With what was pruned of it before; what is written from then on is added."""
+    with Database.open(empty_target) as database, database.transaction() as conn:
+        conn.execute(queries("migrations").create)
+        for name in sorted(MIGRATIONS.iterdir()):
+            if name.name == "0013_event_totals.sql":
+                conn.execute(
+                    """INSERT INTO wa_sessions.event (phone_id, organization_id, kind, detail) VALUES
+                       (1, 1, 'history_pruned', '{"totals": {"connected": [40, null], "message_recovered": [2, 3.5]}}'),
+                       (1, 1, 'message_recovered', '{"seconds": 1.5}'), (1, 1, 'message_recovered', '{"seconds": "?"}'),
+                       (1, 1, 'error_counted', '{"error_kind": "bad_mac"}'), (2, 1, 'connected', '{}')"""
+                )
+            conn.execute(name.read_bytes())
+        assert set(monitoring.totals(conn)) == {
+            monitoring.Total(1, "connected", 40, None),
+            monitoring.Total(1, "message_recovered", 4, 5.0),
+            monitoring.Total(1, "error_counted.bad_mac", 1, None),
+            monitoring.Total(2, "connected", 1, None),
+        }
+        write_event(conn, 1, 1, "connected", {})
+        write_event(conn, 1, 1, "message_recovered", {"seconds": 0.5})
+        assert monitoring.Total(1, "connected", 41, None) in monitoring.totals(conn)
+        assert monitoring.Total(1, "message_recovered", 5, 5.5) in monitoring.totals(conn)
+
+
+def test_what_is_rolled_back_is_not_counted(emptied: Database) -> None:
+    with contextlib.suppress(LookupError), emptied.transaction() as conn:
+        write_event(conn, 1, 1, "connected", {})
+        raise LookupError
+    assert totals(emptied) == set()
+
+
+def test_totals_are_read_without_the_history(old: Database) -> None:
+    before = totals(old)
+    with old.transaction() as conn:
+        conn.execute("DELETE FROM wa_sessions.event")
+    assert totals(old) == before
+    with old.transaction() as conn:
+        plan = conn.execute(b"EXPLAIN " + queries("monitoring").totals.as_string().encode()).fetchall()
+    assert "event_total" in str(plan)
+    assert " event " not in str(plan)

@@ -72,5 +72,5 @@ def errors_by_minute(conn: Connection, minutes: int, organization_id: int | None
 
 
 def totals(conn: Connection) -> list[Total]:
-    """Sums of the whole history, of what was pruned too, so that they never go down."""
+    """Sums of the whole history, of what was pruned too; they never go down, and the history is not read for them."""
     return [Total(**row) for row in conn.execute(_SQL.totals)]

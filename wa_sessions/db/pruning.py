@@ -39,8 +39,8 @@ def prunable(database: Database, age: timedelta) -> Pruned:
 def prune(database: Database, age: timedelta) -> Pruned:
     """Delete what is older than ``age``.
 
-    The sums of a phone's pruned history stay in one entry ``history_pruned``. Raises SchemaMissing, PermissionMissing,
-    DatabaseError.
+    What went of a phone's history is summed up in one entry ``history_pruned``. Raises SchemaMissing,
+    PermissionMissing, DatabaseError.
     """
     gone = Counter[str]()
     for subject, count in steps(database, age):

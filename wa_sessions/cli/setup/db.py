@@ -74,8 +74,8 @@ def prune(
 ) -> None:
     """Delete old history for good. Entries of the history, ended messages, answered requests.
     \f
-    Operations and keys in quarantine stay: see `quarantine purge`. Of pruned entries the sums stay, one entry
-    `history_pruned` a phone, so that counters of [metrics](../monitoring/README.md#metrics) never go down. Rows go in
+    Operations and keys in quarantine stay: see `quarantine purge`. What went is summed up in one entry
+    `history_pruned` a phone; counters of [metrics](../monitoring/README.md#metrics) do not go down. Rows go in
     transactions of 5,000. A worker does the same by itself once a day: `run --keep-history`.
 
     JSON: `events`, `messages`, `commands` (rows that went, or with `--dry-run` would go), `dry_run`.

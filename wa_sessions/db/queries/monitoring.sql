@@ -28,16 +28,7 @@ SELECT * FROM (
 ) AS newest ORDER BY id;
 
 -- name: totals
-SELECT phone_id, kind, sum(times)::bigint AS times, sum(seconds) AS seconds
-FROM (
-    SELECT phone_id, kind || coalesce('.' || (detail ->> 'error_kind'), '') AS kind, 1 AS times,
-           CASE WHEN kind = 'message_recovered' THEN (detail ->> 'seconds')::float8 END AS seconds
-    FROM wa_sessions.event WHERE kind <> 'history_pruned'
-    UNION ALL
-    SELECT phone_id, total.key, (total.value ->> 0)::bigint, (total.value ->> 1)::float8
-    FROM wa_sessions.event, jsonb_each(detail -> 'totals') AS total WHERE kind = 'history_pruned'
-) AS counted
-GROUP BY phone_id, kind;
+SELECT phone_id, kind, times, seconds FROM wa_sessions.event_total;
 
 -- name: errors_by_minute
 SELECT phone_id, floor(extract(epoch FROM now() - at) / 60)::int AS minutes_ago, count(*)::int AS errors
