@@ -44,6 +44,11 @@ def old(emptied: Database) -> Database:
                (1, gen_random_uuid(), 'send', 'ops', now() - interval '100 days'),
                (1, gen_random_uuid(), 'send', 'ops', NULL)"""
         )
+        conn.execute(
+            """INSERT INTO wa_sessions.command (phone_id, worker_id, verb, actor, requested_at, taken_at) VALUES
+               (1, gen_random_uuid(), 'nobody took it', 'ops', now() - interval '100 days', NULL),
+               (1, gen_random_uuid(), 'its worker died', '', now() - interval '100 days', now() - interval '9 days')"""
+        )
     return emptied
 
 
@@ -58,7 +63,7 @@ def test_sums_are_the_same_before_and_after(old: Database, monkeypatch: pytest.M
     before = totals(old)
     assert monitoring.Total(1, "message_recovered", 4, 6.0) in before
     assert monitoring.Total(2, "error_counted.bad_mac", 2, None) in before
-    assert pruning.prune(old, DAYS) == Pruned(10, 1, 1)
+    assert pruning.prune(old, DAYS) == Pruned(10, 1, 3)
     assert totals(old) == before
     assert pruning.prune(old, DAYS) == Pruned(0, 0, 0)
     with old.transaction() as conn:
@@ -79,7 +84,7 @@ def test_a_worker_prunes_by_itself(old: Database, monkeypatch: pytest.MonkeyPatc
             await asyncio.wait_for(prune_daily(old, keep), 0.3)
 
     asyncio.run(run(timedelta()))
-    assert pruning.prunable(old, DAYS) == Pruned(10, 1, 1)
+    assert pruning.prunable(old, DAYS) == Pruned(10, 1, 3)
     asyncio.run(run(DAYS))
     assert pruning.prunable(old, DAYS) == Pruned(0, 0, 0)
 
@@ -87,13 +92,13 @@ def test_a_worker_prunes_by_itself(old: Database, monkeypatch: pytest.MonkeyPatc
 def test_the_command(old: Database, emptied_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["db", "prune", "--database-url", emptied_url, "--older-than"]
     assert cli.execute([*command, "90d", "--dry-run", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"events": 10, "messages": 1, "commands": 1, "dry_run": True}
+    assert json.loads(capsys.readouterr().out) == {"events": 10, "messages": 1, "commands": 3, "dry_run": True}
     assert cli.execute([*command, "90d"]) == 6
-    assert "Delete 12 rows of history older than 90d for good?" in capsys.readouterr().err
+    assert "Delete 14 rows of history older than 90d for good?" in capsys.readouterr().err
     assert cli.execute([*command, "23h", "--yes"]) == 2
     assert "a day is the least" in capsys.readouterr().err
     assert cli.execute([*command, "90d", "--yes"]) == 0
-    assert capsys.readouterr().out == "10 entries, 1 messages and 1 requests went\n"
+    assert capsys.readouterr().out == "10 entries, 1 messages and 3 requests went\n"
     assert cli.execute([*command, "90d"]) == 0
     assert capsys.readouterr().out == "nothing is that old\n"
 

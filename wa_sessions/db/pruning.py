@@ -1,4 +1,4 @@
-"""What is too old goes: entries of the history, ended messages, finished requests. Never a key, never an operation."""
+"""What is too old goes: entries of the history, ended messages, requests to workers. Never a key or an operation."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -72,7 +72,7 @@ def prune(
     json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Delete old history for good. Entries of the history, ended messages, answered requests.
+    """Delete old history for good. Entries of the history, ended messages, requests to workers.
     \f
     Operations and keys in quarantine stay: see `quarantine purge`. What went is summed up in one entry
     `history_pruned` a phone; counters of [metrics](../monitoring/README.md#metrics) do not go down. Rows go in

@@ -9,7 +9,7 @@ WHERE ended_at < clock_timestamp() - make_interval(secs => %(age)s) AND outcome 
 
 -- name: old_commands
 SELECT count(*) AS rows FROM wa_sessions.command
-WHERE finished_at < clock_timestamp() - make_interval(secs => %(age)s);
+WHERE coalesce(finished_at, requested_at) < clock_timestamp() - make_interval(secs => %(age)s);
 
 -- name: prune_events
 WITH gone AS (
@@ -65,7 +65,7 @@ WITH gone AS (
     DELETE FROM wa_sessions.command
     WHERE id IN (
         SELECT id FROM wa_sessions.command
-        WHERE finished_at < clock_timestamp() - make_interval(secs => %(age)s)
+        WHERE coalesce(finished_at, requested_at) < clock_timestamp() - make_interval(secs => %(age)s)
         ORDER BY id LIMIT %(batch)s FOR UPDATE SKIP LOCKED
     )
     RETURNING 1
