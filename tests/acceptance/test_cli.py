@@ -18,6 +18,7 @@ from wa_sessions.db import backend, health, phones, workers
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.health import HealthRow
 from wa_sessions.db.settings import Target
+from wa_sessions.health.reconnect import State
 from wa_sessions.process_identity import ProcessIdentity
 
 ALICE, BOB = "77051234567", "77057654321"
@@ -82,7 +83,9 @@ def observe(database: Database, phone_id: int, *, identity: ProcessIdentity = EL
         )
         now = conn.execute("SELECT clock_timestamp() AS now").fetchone()
         assert now
-        row = HealthRow(phone_id, 1, 0, 0, (), now["now"], "bad_mac", 4, 1, "connected", None, now["now"], None, None)
+        row = HealthRow(
+            phone_id, 1, 0, 0, (), now["now"], "bad_mac", 4, 1, State.CONNECTED, None, now["now"], None, None
+        )
         health.save(conn, replace(row, **errors))
 
 
@@ -325,7 +328,7 @@ def test_force_close_without_a_worker(terminal: Terminal, database: Database) ->
     with database.transaction() as conn:
         health.save(
             conn,
-            HealthRow(phone_id, 1, 2, 4, ("x",), None, None, 7, 0, "connected", None, _now(conn), None, "bad_mac"),
+            HealthRow(phone_id, 1, 2, 4, ("x",), None, None, 7, 0, State.CONNECTED, None, _now(conn), None, "bad_mac"),
         )
     closed = terminal("force-close", ALICE, "--reason", "maintenance", "--yes", "--json").json
     assert (closed["status"], closed["operation"], closed["worker_id"]) == ("disconnected", None, None)

@@ -13,10 +13,11 @@ from wa_sessions import cli
 from wa_sessions.db import health, workers
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow
+from wa_sessions.health.reconnect import State
 from wa_sessions.process_identity import ProcessIdentity
 
 NOW = datetime.now(UTC)
-ROW = HealthRow(1, 1, 0, 0, (), None, None, 0, 0, "connected", None, NOW, None, None)
+ROW = HealthRow(1, 1, 0, 0, (), None, None, 0, 0, State.CONNECTED, None, NOW, None, None)
 Check = Callable[..., tuple[int, str]]
 
 INBOX = "inbox=0;;;0 inbox_dead=0;;;0 inbox_oldest=0s;300;1800;0"

@@ -16,11 +16,12 @@ from wa_sessions.cli.watch.stats import NOT_KNOWN
 from wa_sessions.db import backend, health
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow
+from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
 
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=400)
-ROW = HealthRow(1, 1, 1, 0, (), NOW, "bad_mac", 7, 2, "connected", None, NOW, None, None)
+ROW = HealthRow(1, 1, 1, 0, (), NOW, "bad_mac", 7, 2, State.CONNECTED, None, NOW, None, None)
 Capture = pytest.CaptureFixture[str]
 
 

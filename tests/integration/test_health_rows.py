@@ -11,6 +11,7 @@ from wa_sessions.db.health import HealthRow, MessageRow
 from wa_sessions.health.events.detail import UnknownDetail
 from wa_sessions.health.events.keys import ErrorCounted
 from wa_sessions.health.events.operators import KeysQuarantined
+from wa_sessions.health.reconnect import State
 
 AT = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 ROW = HealthRow(
@@ -23,7 +24,7 @@ ROW = HealthRow(
     last_error_kind="bad_mac",
     messages_recovered=3,
     messages_lost=4,
-    state="connected",
+    state=State.CONNECTED,
     state_detail="as 77051234567:1",
     state_since=AT,
     retry_at=AT + timedelta(hours=1),

@@ -20,10 +20,11 @@ from wa_sessions.db import backend, health
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow
 from wa_sessions.errors import WaSessionsError
+from wa_sessions.health.reconnect import State
 from wa_sessions.worker import metrics
 from wa_sessions.worker.metrics import Work, listening, timed
 
-ROW = HealthRow(1, 1, 2, 0, (), None, None, 7, 2, "connected", None, datetime.now(UTC), None, None)
+ROW = HealthRow(1, 1, 2, 0, (), None, None, 7, 2, State.CONNECTED, None, datetime.now(UTC), None, None)
 LABELS = {"phone", "organization", "id", "connection_type", "status", "severity", "state", "kind", "type", "what"}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -14,6 +14,7 @@ from wa_sessions.db.operations import Part
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.restoring import Restored
 from wa_sessions.errors import Conflict, WaSessionsError
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.whatsmeow_tables import TABLES
@@ -280,7 +281,7 @@ def test_baileys_keys_of_one_phone_come_back(conn: Connection, phone: Phone, old
             conn.execute(f"INSERT INTO {table} ({columns}) VALUES ({', '.join(['%s'] * len(row))})", [*row.values()])
     before = conn.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()
     phones.assign(conn, found, phone, "baileys")
-    phone = replace(phone, connection_type="baileys")
+    phone = replace(phone, connection_type=ConnectionType.BAILEYS)
     operation = _begin(conn, phone)
     assert _take_all(conn, operation, phone) == 3
     assert len(conn.execute(f"SELECT FROM {table}").fetchall()) == 6

@@ -30,6 +30,7 @@ from wa_sessions.errors import (
     PhoneNotFound,
     WaSessionsError,
 )
+from wa_sessions.health.backend_words import UnknownWord
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.process_identity import ProcessIdentity
 
@@ -455,7 +456,9 @@ def test_counters_wait_for_the_next_connection(emptied: Database, file: Path, ke
     with emptied.transaction() as conn:
         phone = phones.find(conn, there.backend, PhoneRef(digits=NEONIZE))
         now = datetime.now(UTC) - timedelta(hours=1)
-        row = health.HealthRow(phone.id, 1, 2, 0, (), now, "bad_mac", 0, 0, "closing", None, now, None, "bad_mac")
+        row = health.HealthRow(
+            phone.id, 1, 2, 0, (), now, "bad_mac", 0, 0, UnknownWord("closing"), None, now, None, "bad_mac"
+        )
         health.save(conn, row)
     bring(there, file, key)
     with emptied.transaction() as conn:

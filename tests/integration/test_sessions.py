@@ -19,9 +19,10 @@ from wa_sessions.db import backend, health
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow
 from wa_sessions.errors import DatabaseError, PermissionMissing, UsageError
+from wa_sessions.health.reconnect import State
 
 NOW = datetime.now(UTC)
-CONNECTED = HealthRow(0, 1, 0, 0, (), None, None, 0, 0, "connected", None, NOW, None, None)
+CONNECTED = HealthRow(0, 1, 0, 0, (), None, None, 0, 0, State.CONNECTED, None, NOW, None, None)
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_the_unhealthy(opened: Opened) -> None:
     watched(opened, 3)
     assert numbers(opened, unhealthy=True) == {corpus.LOGGED_OUT, corpus.PENDING, corpus.BUFFERS}
     with opened.database.transaction() as conn:
-        health.save(conn, replace(CONNECTED, phone_id=3, state="replaced"))
+        health.save(conn, replace(CONNECTED, phone_id=3, state=State.REPLACED))
     assert numbers(opened, unhealthy=True, organization_id=1) == {corpus.BUFFERS, corpus.PAIRED}
     change(opened, """UPDATE public."OrganizationPhone" SET "status" = 'logged_out' WHERE "connectionType" = 'waba'""")
     assert corpus.WABA not in numbers(opened, unhealthy=True)

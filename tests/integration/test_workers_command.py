@@ -19,6 +19,7 @@ from wa_sessions.db import backend, health, leases, phones
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow
 from wa_sessions.errors import OwnedByAnother
+from wa_sessions.health.reconnect import State
 from wa_sessions.process_identity import ProcessIdentity
 
 Make = Callable[..., FleetWorker]
@@ -57,7 +58,7 @@ def connected(database: Database, phone_id: int) -> None:
         row = conn.execute("SELECT now()").fetchone()
         assert row
         now = row["now"]
-        health.save(conn, HealthRow(phone_id, 1, 0, 0, (), None, None, 0, 0, "connected", None, now, None, None))
+        health.save(conn, HealthRow(phone_id, 1, 0, 0, (), None, None, 0, 0, State.CONNECTED, None, now, None, None))
 
 
 def states(fleet: Fleet) -> dict[str, str]:

@@ -11,6 +11,7 @@ from support.history import write_event
 from wa_sessions.db import health
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.health import HealthRow
+from wa_sessions.health.backend_words import session_state_of
 
 WORKER = UUID("00000000-0000-4000-8000-000000000001")
 _PHONE = """INSERT INTO public."OrganizationPhone" ("id", "organizationId", "phoneJid", "displayName", "status",
@@ -88,7 +89,7 @@ def _row(id_: int, phone: Watched, now: datetime) -> HealthRow:
         kind if last else None,
         7,
         phone.lost,
-        phone.state or "",
+        session_state_of(phone.state or ""),
         None,
         now - timedelta(minutes=50),
         None,

@@ -23,6 +23,7 @@ from wa_sessions.db.log_reading import LogWatch
 from wa_sessions.db.phones import Phone
 from wa_sessions.health import checking
 from wa_sessions.health.advice import row_of
+from wa_sessions.health.backend_words import ConnectionType, UnknownWord
 from wa_sessions.health.checking import Thresholds, Verdict
 from wa_sessions.health.limits import Limits
 from wa_sessions.health.reconnect import State, Status
@@ -31,12 +32,14 @@ from wa_sessions.wording.verdicts import phone_line
 
 NUMBER, OPERATION = "77051234567", "op-20260115-7f3k9q"
 NOW = datetime.now(UTC)
-TYPES = ("neonize", "baileys", "waba", "cloud")
-STATUSES = (*Status, "open", "")
-STATES = (None, *State, "closing")
+TYPES = (*ConnectionType, UnknownWord("cloud"))
+STATUSES = (*Status, UnknownWord("open"), UnknownWord(""))
+STATES = (None, *State, UnknownWord("closing"))
 COUNTERS = ((0, 0), (1, 0), (2, 0), (3, 0), (0, 4), (0, 5), (7, 0))
-PHONE = Phone(1, 1, NUMBER, f"{NUMBER}@s.whatsapp.net", None, None, "connected", "neonize", None, None, None)
-ROW = HealthRow(1, 1, 0, 0, (), None, None, 0, 0, "connected", None, NOW, None, None)
+PHONE = Phone(
+    1, 1, NUMBER, f"{NUMBER}@s.whatsapp.net", None, None, Status.CONNECTED, ConnectionType.NEONIZE, None, None, None
+)
+ROW = HealthRow(1, 1, 0, 0, (), None, None, 0, 0, State.CONNECTED, None, NOW, None, None)
 OWNER = WorkerInfo(1, uuid4(), 1, NOW + timedelta(hours=1), "wa1", 4711, NOW)
 OWNERS = (None, OWNER, replace(OWNER, silent_for=60.0))
 LOGS = (
@@ -75,7 +78,7 @@ def _all() -> Iterator[tuple[SessionErrorStats, Watch]]:
     for kind, status, state, owner in itertools.product(TYPES, STATUSES, STATES, OWNERS):
         rows = [replace(ROW, state=state)] if state else [None]
         if state in ("connected", None):
-            rows += [replace(ROW, state="connected", bad_mac_errors=a, bad_decrypt_errors=b) for a, b in COUNTERS]
+            rows += [replace(ROW, state=State.CONNECTED, bad_mac_errors=a, bad_decrypt_errors=b) for a, b in COUNTERS]
         if state in ("banned", "crashed"):
             rows += [replace(ROW, state=state, retry_at=NOW + timedelta(minutes=30))]
         logs_of = LOGS if kind == "baileys" and owner is None else LOGS[:1]

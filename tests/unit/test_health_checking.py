@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.checking import Known, Thresholds, Verdict, fleet_verdict, phone_verdict
 from wa_sessions.health.limits import Limits, Severity, severity
+from wa_sessions.health.reconnect import State, Status
 from wa_sessions.health.unknown import Because, Unknown
 from wa_sessions.wording.reasons import unknown_reason
 from wa_sessions.wording.verdicts import fleet_line, phone_line, plugin_line, reason
@@ -19,9 +21,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "monitoring" / "README.md").read_te
 PLAIN = Thresholds(timedelta(minutes=5))
 CONNECTED = Known(
     phone="77051234567",
-    connection_type="neonize",
-    status="connected",
-    state="connected",
+    connection_type=ConnectionType.NEONIZE,
+    status=Status.CONNECTED,
+    state=State.CONNECTED,
     severity=Severity.OK,
     unknown_because=None,
     unknown_reason=None,
@@ -149,7 +151,7 @@ def test_figures_of_the_inbox() -> None:
     assert shown.startswith(
         "WA-SESSIONS WARNING - 77051234567: a message has waited 6 min for its handler; 1 message is set aside ("
     )
-    critical = phone_verdict(replace(waits, status="logged_out"), thresholds)
+    critical = phone_verdict(replace(waits, status=Status.LOGGED_OUT), thresholds)
     assert critical.verdict is Verdict.CRITICAL
     assert reason(critical).startswith("logged out; 1 message is set aside")
     both = fleet_line([phone_verdict(known, PLAIN) for known in (waits, later)], PLAIN)
@@ -161,7 +163,7 @@ def test_figures_of_the_inbox() -> None:
 
 def test_what_stands_in_the_tables_needs_no_observer() -> None:
     few = Thresholds(timedelta(minutes=5), few_keys=10)
-    stale = replace(CONNECTED, status="logged_out", age=timedelta(hours=1), keys=1)
+    stale = replace(CONNECTED, status=Status.LOGGED_OUT, age=timedelta(hours=1), keys=1)
     assert (phone_verdict(stale, few).verdict, reason(phone_verdict(stale, few))) == (
         2,
         "logged out; 1 key, fewer than 10",
@@ -172,7 +174,9 @@ def test_a_fleet_has_the_worst_verdict_and_names_it() -> None:
     warned = replace(CONNECTED, phone="77010000001", severity=Severity.WARNING, bad_decrypt=1)
     gone = _known(phone="77010000002", severity=Severity.UNKNOWN, unknown_because="no_worker", lost=4)
     node = _known(phone="77010000003", severity=Severity.UNKNOWN, unknown_because="baileys")
-    waba = replace(CONNECTED, connection_type="waba", severity=Severity.UNKNOWN, unknown_because="waba")
+    waba = replace(
+        CONNECTED, connection_type=ConnectionType.WABA, severity=Severity.UNKNOWN, unknown_because=Because.WABA
+    )
     fleet = [phone_verdict(known, PLAIN) for known in (CONNECTED, warned, gone, node, waba)]
     assert fleet_verdict(fleet) is Verdict.CRITICAL
     assert fleet_line(fleet, PLAIN) == (

@@ -19,6 +19,7 @@ from strategies.world import (
 
 from wa_sessions.db.health import HealthRow
 from wa_sessions.errors import UsageError
+from wa_sessions.health.backend_words import UnknownWord
 from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.health.events import connection as events
 from wa_sessions.health.events.workers import HandlerEnded, HandlerSlow
@@ -926,7 +927,7 @@ def test_a_fault_over_a_shutdown_does_not_undo_it() -> None:
 
 
 def test_a_row_of_an_older_version_that_was_closing_is_closed_and_pairs() -> None:
-    row = HealthRow(1, 1, 3, 0, (), START, "bad_mac", 0, 0, "closing", None, START, None, "bad_mac")
+    row = HealthRow(1, 1, 3, 0, (), START, "bad_mac", 0, 0, UnknownWord("closing"), None, START, None, "bad_mac")
     session = mapping.with_stored(Session(NUMBER, Settings(Limits(), origin="w")), row, [])
     after, effects = step(session, Resumed(), START)
     assert after.state is State.PAIRING

@@ -23,6 +23,7 @@ from wa_sessions.cli.watch.top.sparkline import BARS, sparkline
 from wa_sessions.db.health import HealthRow
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
+from wa_sessions.health.backend_words import connection_type_of, session_state_of, status_of
 from wa_sessions.health.limits import Limits
 
 NOW = datetime(2026, 1, 15, 18, 0, tzinfo=UTC)
@@ -50,14 +51,27 @@ def row(
             "organization_id": organization,
             "number": f"7701000000{id_}",
             "display_name": name,
-            "status": status,
-            "connection_type": connection_type,
+            "status": status_of(status),
+            "connection_type": connection_type_of(connection_type),
         }
     )
     last = NOW - timedelta(minutes=id_) if bad_mac or bad_decrypt else None
     kind = "bad_decrypt" if bad_decrypt else "bad_mac" if bad_mac else None
     health = HealthRow(
-        id_, organization, bad_mac, bad_decrypt, (), last, kind, 0, 0, state or "connected", None, NOW, None, None
+        id_,
+        organization,
+        bad_mac,
+        bad_decrypt,
+        (),
+        last,
+        kind,
+        0,
+        0,
+        session_state_of(state or "connected"),
+        None,
+        NOW,
+        None,
+        None,
     )
     owner = WorkerInfo(id_, WORKER, 1, NOW, "msg1", 4711, NOW) if state else None
     stats = judge(phone, Watch(health if state else None, owner), Limits())

@@ -14,6 +14,7 @@ from wa_sessions.db import health
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import OwnedByAnother, UsageError, WaSessionsError, with_words
+from wa_sessions.health.backend_words import ConnectionType, UnknownWord
 from wa_sessions.health.reconnect import DOWN_STATUSES, Status
 
 T = TypeVar("T")
@@ -120,10 +121,10 @@ def refuse_running(conn: Connection, found: list[Phone]) -> None:
     if not running:
         return
     first = running[0]
-    status = Status.CONNECTED.value if first.status in DOWN_STATUSES else first.status
+    status = Status.CONNECTED if first.status in DOWN_STATUSES else first.status
     named_phones = first.number if len(running) == 1 else f"{len(running)} phones ({first.number}, …)"
     subject = "is a baileys phone" if len(running) == 1 else "are baileys phones"
-    state = f"{status!r}, which is not known to mean that it is stopped" if status not in set(Status) else status
+    state = f"{status!r}, which is not known to mean that it is stopped" if isinstance(status, UnknownWord) else status
     raise OwnedByAnother(
         f"{named_phones} {subject} and {state}: the Node process would go on with the session, and write its rows back "
         "for 300 s; name its commands with --stop-command and --start-command, or stop it and say --process-stopped"
@@ -135,7 +136,7 @@ def running_in_node(conn: Connection, found: list[Phone]) -> list[Phone]:
 
     That is: those whose status does not mean that they are not run, or was given by a command of ours while they were.
     """
-    baileys = [phone for phone in found if phone.connection_type == "baileys"]
+    baileys = [phone for phone in found if phone.connection_type == ConnectionType.BAILEYS]
     given = health.statuses_given(conn, [phone.id for phone in baileys if phone.status in DOWN_STATUSES])
     return [phone for phone in baileys if phone.status not in DOWN_STATUSES or given.get(phone.id) == phone.status]
 

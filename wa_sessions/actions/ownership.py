@@ -19,6 +19,7 @@ from wa_sessions.errors import (
     UsageError,
     WaSessionsError,
 )
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.phone_ref import PhoneRef
 
 if TYPE_CHECKING:
@@ -108,9 +109,9 @@ def require_neonize(phone: Phone) -> None:
     """Raise OwnedByAnother unless the phone is one that our worker may run, UsageError for one without a number."""
     if not phone.phone_jid:
         raise UsageError(f'phone {phone.number} has no number yet: its "phoneJid" is NULL')
-    if phone.connection_type == "waba":
+    if phone.connection_type == ConnectionType.WABA:
         raise OwnedByAnother(f"{phone.number} is a waba phone (the official API): it has no session to run")
-    if phone.connection_type != "neonize":
+    if phone.connection_type != ConnectionType.NEONIZE:
         raise OwnedByAnother(
             f"{phone.number} is a {phone.connection_type} phone, which the Node backend runs: restart that to connect "
             f"it again; to have it run here instead: wa-sessions adopt {phone.number} (no QR) or wa-sessions assign "

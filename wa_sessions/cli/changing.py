@@ -8,6 +8,7 @@ from wa_sessions.cli import terminal
 from wa_sessions.cli.options import Output
 from wa_sessions.cli.table import Column, table
 from wa_sessions.errors import WaSessionsError
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.wording.numbers import counted
 
 if TYPE_CHECKING:
@@ -201,7 +202,9 @@ def _undo(changed: "Repaired", change: "Repair", planned: "RepairPlan") -> str |
     if change.action == "force_close" and not planned.everyone and change.selection is None:
         [part] = changed.phones
         verb = "restart" if part.worker_id else "run"
-        return f"wa-sessions {verb} {part.phone.number}" if part.phone.connection_type == "neonize" else None
+        return (
+            f"wa-sessions {verb} {part.phone.number}" if part.phone.connection_type == ConnectionType.NEONIZE else None
+        )
     return None
 
 
@@ -231,7 +234,7 @@ def _lines(changed: "Repaired", change: "Repair", planned: "RepairPlan", undo: s
 
 
 def _new_qr(part: "ChangedPhone") -> Iterator[str]:
-    if part.phone.connection_type == "neonize":
+    if part.phone.connection_type == ConnectionType.NEONIZE:
         yield f"or, with a new QR: wa-sessions {'relink' if part.worker_id else 'run'} {part.phone.number}"
 
 
@@ -253,5 +256,6 @@ def _counts(taken: "Taken") -> tuple[int, int, int]:
 def _in_node(changed: "Repaired", change: "Repair") -> bool:
     """Whether something was changed that a Node process may have in memory."""
     return any(
-        part.phone.connection_type == "baileys" and (change.status or part.taken.quarantined) for part in changed.phones
+        part.phone.connection_type == ConnectionType.BAILEYS and (change.status or part.taken.quarantined)
+        for part in changed.phones
     )

@@ -8,6 +8,7 @@ from wa_sessions.db.backend import Backend, as_stored, organization_of
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import OPERATOR
 from wa_sessions.db.sql import queries
+from wa_sessions.health.backend_words import PhoneType, SessionState, connection_type_of, session_state_of
 from wa_sessions.keys.phone_ref import number_of
 
 _SQL = queries("fleet")
@@ -24,12 +25,12 @@ class PhoneRow:
     id: int
     organization_id: int | None
     number: str | None
-    connection_type: str
+    connection_type: PhoneType
     owner: UUID | None
     held_for: float
     wanted_by: UUID | None
     reserved: bool
-    state: str | None
+    state: SessionState | None
     since_my_start: bool
 
 
@@ -56,12 +57,12 @@ def phones(
             row["id"],
             organization_of(row["organization_id"]),
             None if row["jid"] is None else number_of(row["jid"]),
-            row["connection_type"],
+            connection_type_of(row["connection_type"]),
             row["owner"],
             row["held_for"] or 0.0,
             None if row["wanted_by"] == OPERATOR else row["wanted_by"],
             row["wanted_by"] == OPERATOR,
-            row["state"],
+            None if row["state"] is None else session_state_of(row["state"]),
             bool(row["since_my_start"]),
         )
         for row in conn.execute(query, values)

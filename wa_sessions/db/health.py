@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.sql import queries
+from wa_sessions.health.backend_words import SessionState, session_state_of
 from wa_sessions.health.reconnect import State
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class HealthRow:
     last_error_kind: str | None
     messages_recovered: int
     messages_lost: int
-    state: str
+    state: SessionState
     state_detail: str | None
     state_since: datetime
     retry_at: datetime | None
@@ -116,13 +117,13 @@ def save(conn: Connection, row: HealthRow) -> None:
 def clear_counters(conn: Connection, phone: Phone, state: State, detail: str) -> None:
     """Set both counters of a phone that no worker runs to 0, and note what became of its session."""
     now = datetime.now(UTC)
-    blank = HealthRow(phone.id, phone.organization_id, 0, 0, (), None, None, 0, 0, state.value, None, now, None, None)
+    blank = HealthRow(phone.id, phone.organization_id, 0, 0, (), None, None, 0, 0, state, None, now, None, None)
     row = replace(
         load(conn, phone.id) or blank,
         bad_mac_errors=0,
         bad_decrypt_errors=0,
         counted_senders=(),
-        state=state.value,
+        state=state,
         state_detail=detail,
         state_since=now,
         retry_at=None,
@@ -242,4 +243,5 @@ def storable(value: Any) -> Any:
 
 
 def _health(row: Mapping[str, Any]) -> HealthRow:
-    return HealthRow(**{**row, "counted_senders": tuple(row["counted_senders"])})
+    read = {"counted_senders": tuple(row["counted_senders"]), "state": session_state_of(row["state"])}
+    return HealthRow(**{**row, **read})

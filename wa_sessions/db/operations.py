@@ -2,15 +2,16 @@
 
 import re
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import Conflict, WaSessionsError
+from wa_sessions.health.backend_words import BackendStatus, status_of
 
 _SQL = queries("operations")
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
@@ -48,8 +49,8 @@ class OperationPhone:
     organization_id: int
     number: str
     phone_jid_before: str | None
-    status_before: str | None
-    status_after: str | None
+    status_before: BackendStatus | None
+    status_after: BackendStatus | None
     pairing: str | None
     keys: int
     restored_at: datetime | None
@@ -116,7 +117,12 @@ def open_operation(conn: Connection, *, action: str, reason: str, actor: str, op
 
 
 def add_phone(
-    conn: Connection, operation_id: str, phone: Phone, *, status_after: str | None = None, pairing: str | None = None
+    conn: Connection,
+    operation_id: str,
+    phone: Phone,
+    *,
+    status_after: BackendStatus | None = None,
+    pairing: str | None = None,
 ) -> Part:
     """Make a phone part of an operation, remembering its status and JID."""
     values = {
@@ -160,7 +166,7 @@ def lock_phone(conn: Connection, part: Part) -> OperationPhone:
     row = conn.execute(_SQL.lock_phone, {"operation": part.operation_id, "phone_id": part.phone_id}).fetchone()
     if row is None:
         raise WaSessionsError(f"{part.operation_id} has no part of phone #{part.phone_id}")
-    return OperationPhone(**row)
+    return _phone(row)
 
 
 def mark_restored(conn: Connection, part: Part, actor: str) -> None:
@@ -276,9 +282,14 @@ def kept_keys(conn: Connection, organization_id: int | None = None) -> int:
 def _with_phones(conn: Connection, rows: "list[dict[str, object]]") -> list[Operation]:
     parts: dict[str, list[OperationPhone]] = {str(row["id"]): [] for row in rows}
     for row in conn.execute(_SQL.phones_of, {"ids": list(parts)}):
-        parts[row["operation_id"]].append(OperationPhone(**row))
+        parts[row["operation_id"]].append(_phone(row))
     return [Operation(**row, phones=tuple(parts[str(row["id"])])) for row in rows]  # type: ignore[arg-type]
 
 
 def _new_id() -> str:
     return f"op-{datetime.now(UTC):%Y%m%d}-" + "".join(secrets.choice(_ALPHABET) for _ in range(6))
+
+
+def _phone(row: Mapping[str, Any]) -> OperationPhone:
+    words = {name: row[name] and status_of(row[name]) for name in ("status_before", "status_after")}
+    return OperationPhone(**{**row, **words})

@@ -7,6 +7,7 @@ from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.sql import queries
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.pairing_mark import plain_text
 from wa_sessions.keys.selection import Peer
 
@@ -24,13 +25,13 @@ def completed(conn: Connection, backend: Backend, phone: Phone, peer: Peer) -> P
 
 
 def _lid_of(conn: Connection, backend: Backend, phone: Phone, number: str) -> str | None:
-    if phone.connection_type == "neonize":
+    if phone.connection_type == ConnectionType.NEONIZE:
         return whatsmeow.lid_of(conn, number)
     return _mapped(conn, backend, phone, f"lid-mapping-{number}")
 
 
 def _number_of(conn: Connection, backend: Backend, phone: Phone, lid: str) -> str | None:
-    if phone.connection_type == "neonize":
+    if phone.connection_type == ConnectionType.NEONIZE:
         return whatsmeow.number_of(conn, lid)
     return _mapped(conn, backend, phone, f"lid-mapping-{lid}_reverse")
 

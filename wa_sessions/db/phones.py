@@ -15,6 +15,13 @@ from wa_sessions.db.backend import Backend, as_stored, organization_of
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import AmbiguousPhone, Conflict, DatabaseError, OwnedByAnother, PhoneNotFound, UsageError
+from wa_sessions.health.backend_words import (
+    BackendStatus,
+    ConnectionType,
+    PhoneType,
+    connection_type_of,
+    status_of,
+)
 from wa_sessions.health.reconnect import Status
 from wa_sessions.keys.phone_ref import PhoneRef, device_of, number_of
 from wa_sessions.keys.same_number import nearest, spellings
@@ -45,8 +52,8 @@ class Phone:
     phone_jid: str
     device: int | None
     display_name: str | None
-    status: str
-    connection_type: str
+    status: BackendStatus
+    connection_type: PhoneType
     last_connected_at: datetime | None
     qr_code: str | None = field(repr=False)
     updated_at: datetime | None
@@ -101,7 +108,7 @@ def require_alone(conn: Connection, backend: Backend, phone: Phone) -> None:
     """Raise OwnedByAnother where another row of the number is a ``neonize`` phone: the store knows only the number."""
     rows = _rows_of_account(conn, backend, phone.number)
     for other in _phones(conn, backend, rows):
-        if other.id != phone.id and other.connection_type == "neonize":
+        if other.id != phone.id and other.connection_type == ConnectionType.NEONIZE:
             raise OwnedByAnother(
                 f"{phone.number} is phone #{phone.id} of organization {phone.organization_id} and, as a neonize phone, "
                 f"#{other.id} of organization {other.organization_id}, and the store has keys by number alone: "
@@ -123,8 +130,8 @@ def add(
         "organizationId": str(organization_id),
         "phoneJid": f"{number}@s.whatsapp.net",
         "displayName": display_name,
-        "status": backend.word("status", "disconnected"),
-        "connectionType": backend.word("connectionType", "neonize"),
+        "status": backend.word("status", Status.DISCONNECTED),
+        "connectionType": backend.word("connectionType", ConnectionType.NEONIZE),
     }
     values = {name: value for name, value in values.items() if name in backend.phone_columns}
     cells: dict[str, Composable] = {name: Placeholder(name) for name in values}
@@ -142,11 +149,11 @@ def add(
     return _phones(conn, backend, [row])[0]
 
 
-def assign(conn: Connection, backend: Backend, phone: Phone, connection_type: str) -> None:
-    """Say whose a phone is: ``baileys`` or ``neonize``; raises UsageError for other words and for ``waba`` phones."""
-    if connection_type not in ("baileys", "neonize"):
-        raise UsageError(f"{connection_type!r} is no connection type: write neonize or baileys")
-    if phone.connection_type == "waba":
+def assign(conn: Connection, backend: Backend, phone: Phone, connection_type: ConnectionType) -> None:
+    """Say whose a phone is: ``baileys`` or ``neonize``; raises UsageError for ``waba`` and for ``waba`` phones."""
+    if connection_type not in (ConnectionType.BAILEYS, ConnectionType.NEONIZE):
+        raise UsageError(f"{str(connection_type)!r} is no connection type: write neonize or baileys")
+    if phone.connection_type == ConnectionType.WABA:
         raise UsageError(f"{phone.number} is a waba phone (the official API): it has no keys and cannot be assigned")
     if backend.has_connection_type:
         _update(conn, backend, phone.id, {"connectionType": backend.word("connectionType", connection_type)})
@@ -166,7 +173,7 @@ def set_status(
     conn: Connection,
     backend: Backend,
     phone_id: int,
-    status: str | Literal[Keep.KEEP],
+    status: BackendStatus | Literal[Keep.KEEP],
     *,
     qr_code: str | Literal[Keep.KEEP] | None = KEEP,
     phone_jid: str | Literal[Keep.KEEP] = KEEP,
@@ -264,8 +271,8 @@ def _phone(row: DictRow, assigned: dict[int, str]) -> Phone:
         phone_jid=jid,
         device=device_of(jid),
         display_name=row.get("displayName"),
-        status=_status(row["status"]),
-        connection_type=row.get("connectionType") or assigned.get(row["id"], "baileys"),
+        status=status_of(row["status"] or ""),
+        connection_type=connection_type_of(row.get("connectionType") or assigned.get(row["id"], "baileys")),
         last_connected_at=_utc(row.get("lastConnectedAt")),
         qr_code=row.get("qrCode"),
         updated_at=_utc(row.get("updatedAt")),
@@ -278,16 +285,6 @@ def _no_organization(row: DictRow) -> str:
         f'phone #{row["id"]} is left out: its "organizationId" is {value!r}, and supported are whole numbers, which '
         "may be text"
     )
-
-
-def _status(text: str | None) -> str:
-    """The backend's word, in the spelling that we know if it is one of those.
-
-    >>> _status("LOGGED_OUT"), _status("syncing")
-    ('logged_out', 'syncing')
-    """
-    word = text or ""
-    return word.lower() if word.lower() in set(Status) else word
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -15,6 +15,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import Part
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.sql import queries
+from wa_sessions.health.backend_words import BackendStatus, ConnectionType
 from wa_sessions.keys.pairing_mark import pairing_mark
 from wa_sessions.keys.selection import EVERYTHING, Selection
 from wa_sessions.keys.whatsmeow_tables import DEVICE, MUTATION_MACS, SENDER_KEYS, SESSIONS, TABLES, VERSIONS, StoreTable
@@ -69,7 +70,7 @@ def begin(
     action: str,
     reason: str,
     actor: str,
-    status_after: str | None = None,
+    status_after: BackendStatus | None = None,
     operation_id: str | None = None,
 ) -> Part:
     """Make a phone part of a new operation, or of ``operation_id``."""
@@ -80,7 +81,7 @@ def begin(
 
 def pairing_of(conn: Connection, backend: Backend, phone: Phone) -> str | None:
     """What tells this pairing of a phone from an earlier or later one; None where there is none, or none readable."""
-    if phone.connection_type == "neonize":
+    if phone.connection_type == ConnectionType.NEONIZE:
         return ",".join(whatsmeow.device_of(conn, phone.number)) or None
     if backend.auth is None:
         return None
@@ -113,7 +114,7 @@ def take(conn: Connection, backend: Backend, part: Part, phone: Phone, selection
 
 def lock_devices(conn: Connection, phone: Phone) -> None:
     """Nothing can be added to a device whose own row and versions are locked."""
-    if phone.connection_type != "neonize":
+    if phone.connection_type != ConnectionType.NEONIZE:
         return
     tables = [table for table in whatsmeow.existing_tables(conn) if table in (DEVICE, VERSIONS)]
     for jid in whatsmeow.device_of(conn, phone.number):
@@ -197,12 +198,12 @@ def overwritten(
 def _selected(conn: Connection, backend: Backend, phone: Phone, selection: Selection) -> Iterator[_Rows]:
     """The selected rows of the phone's own key store, children before what they belong to."""
     names = peers.completed(conn, backend, phone, selection.peer).names() if selection.peer else None
-    if phone.connection_type == "neonize":
+    if phone.connection_type == ConnectionType.NEONIZE:
         for jid in whatsmeow.device_of(conn, phone.number):
             for table in whatsmeow.existing_tables(conn):
                 if selection.types is None or _kinds(table) & selection.types:
                     yield _of_device(table, jid, names)
-    elif phone.connection_type == "baileys" and backend.auth is not None:
+    elif phone.connection_type == ConnectionType.BAILEYS and backend.auth is not None:
         values = {
             "organization_id": str(phone.organization_id),
             "number": phone.number,

@@ -7,7 +7,7 @@ from datetime import datetime
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.health.availability import Change
-from wa_sessions.health.event_kinds import DOWN, UNSEEN, UP
+from wa_sessions.health.event_kinds import DOWN, UNSEEN, UP, EventKind
 from wa_sessions.health.figures import COUNTED, NODE_QR, Window
 
 _SQL = queries("reporting")
@@ -45,7 +45,7 @@ def changes(conn: Connection, over: Window, phone_ids: Sequence[int]) -> dict[in
     values = {"since": over.since, "until": over.until, "kinds": _CHANGES, "phones": list(phone_ids)}
     found: dict[int, list[Change]] = {}
     for row in conn.execute(_SQL.changes, values):
-        change = Change(row["at"], row["kind"], row["worker_id"], float(row["down_seconds"]))
+        change = Change(row["at"], EventKind(row["kind"]), row["worker_id"], float(row["down_seconds"]))
         found.setdefault(row["phone_id"], []).append(change)
     return found
 

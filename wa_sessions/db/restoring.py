@@ -14,6 +14,7 @@ from wa_sessions.db.operations import EXPORT, MOVES, MOVING, Operation, Operatio
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import Conflict, PhoneNotFound
+from wa_sessions.health.backend_words import BackendStatus, ConnectionType
 from wa_sessions.health.reconnect import Status
 from wa_sessions.keys.phone_ref import PhoneRef, number_of
 from wa_sessions.keys.selection import EVERYTHING
@@ -38,7 +39,7 @@ class Restored:
     phone: Phone
     counts: dict[str, int]
     overwritten: int
-    status: str
+    status: BackendStatus
 
     @property
     def keys(self) -> int:
@@ -120,7 +121,7 @@ def require_own_store(conn: Connection, backend: Backend, phone: Phone, stores: 
     """Raise Conflict unless one of these stores, of which ``what`` has keys, is the phone's own (``baileys``, …)."""
     if not stores or phone.connection_type in {*stores, "waba"}:
         return
-    moved, way = ("adopted", "return") if phone.connection_type == "neonize" else ("returned", "adopt")
+    moved, way = ("adopted", "return") if phone.connection_type == ConnectionType.NEONIZE else ("returned", "adopt")
     first = f"wa-sessions {way} {phone.number} first"
     if quarantine.pairing_of(conn, backend, phone) is None:
         first = f"wa-sessions assign {phone.number} {min(stores)} first, as it has no keys any more"
@@ -165,7 +166,7 @@ def _put_phone_back(conn: Connection, part: Part, row: _Kept) -> None:
         ) from None
 
 
-def _status(phone: Phone, before: OperationPhone) -> str | None:
+def _status(phone: Phone, before: OperationPhone) -> BackendStatus | None:
     """The status to go back to: none where the operation gave none, or somebody has given another since.
 
     A neonize phone is connected only while a worker says so.
@@ -174,8 +175,8 @@ def _status(phone: Phone, before: OperationPhone) -> str | None:
     if before.status_after is None or before.status_before is None or phone.status not in given:
         return None
     lively = {Status.CONNECTED, Status.RECONNECTING, Status.LOADING, Status.PENDING}
-    if phone.connection_type == "neonize" and before.status_before in lively:
-        return Status.DISCONNECTED.value
+    if phone.connection_type == ConnectionType.NEONIZE and before.status_before in lively:
+        return Status.DISCONNECTED
     return before.status_before
 
 
@@ -267,7 +268,7 @@ def _make_room(
     *,
     whole: bool,
     operation_id: str,
-    status: str | None,
+    status: BackendStatus | None,
 ) -> int:
     """Put into quarantine what stands where the rows go: for a whole pairing all keys, else the rows that differ."""
     paired = quarantine.pairing_of(conn, backend, phone)

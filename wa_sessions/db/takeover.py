@@ -16,6 +16,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import Conflict, DatabaseError
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.baileys.creds import Creds
 from wa_sessions.keys.baileys.rows import Row, decode
 from wa_sessions.keys.fields import BadKey
@@ -133,7 +134,7 @@ def put_auth_keys(conn: Connection, backend: Backend, phone: Phone, rows: Iterab
 def mark(conn: Connection, backend: Backend, phone: Phone) -> str:
     """A digest of all keys in the phone's own store: the same while nobody has used them."""
     parts: list[str] = []
-    if phone.connection_type == "neonize":
+    if phone.connection_type == ConnectionType.NEONIZE:
         devices = whatsmeow.device_of(conn, phone.number)
         for table in whatsmeow.existing_tables(conn):
             condition = _SQL.of_device.format(owner=Identifier(table.owner))

@@ -3,6 +3,8 @@
 A named command works for that phone: one that the Node backend runs is never sent to what our worker alone does.
 """
 
+from collections.abc import Mapping
+
 from wa_sessions.health.advice_cases import (
     NO_PERMISSION,
     NO_SCHEMA,
@@ -23,6 +25,7 @@ from wa_sessions.health.advice_cases import (
     strange_status,
 )
 from wa_sessions.health.advice_ours import OURS
+from wa_sessions.health.backend_words import ConnectionType, PhoneType
 from wa_sessions.health.limits import Severity
 from wa_sessions.health.reconnect import Status
 from wa_sessions.health.unknown import Because
@@ -56,7 +59,11 @@ _WABA = (
 
 _FOREIGN = (Row((), Remedy.FOREIGN_TYPE),)
 
-_TABLES = {"baileys": _NODE, "neonize": OURS, "waba": _WABA}
+_TABLES: Mapping[PhoneType, tuple[Row, ...]] = {
+    ConnectionType.BAILEYS: _NODE,
+    ConnectionType.NEONIZE: OURS,
+    ConnectionType.WABA: _WABA,
+}
 
 
 def row_of(case: Case) -> Row:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from wa_sessions.health.backend_words import BackendStatus, PhoneType, SessionState, UnknownWord
 from wa_sessions.health.limits import ErrorCount, Severity
-from wa_sessions.health.reconnect import UP_STATUSES, Status
+from wa_sessions.health.reconnect import UP_STATUSES, State, Status
 from wa_sessions.health.unknown import Because
 
 
@@ -21,11 +22,11 @@ class Case:
     """
 
     phone: str
-    connection_type: str
-    status: str
-    state: str | None
-    severity: str
-    because: str | None
+    connection_type: PhoneType
+    status: BackendStatus
+    state: SessionState | None
+    severity: Severity
+    because: Because | None
     reason: str | None
     at_limit: ErrorCount | None
     qr: bool
@@ -115,17 +116,17 @@ class Row:
     urgent: bool = False
 
 
-def status_is(*known: str) -> Callable[[Case], bool]:
+def status_is(*known: Status) -> Callable[[Case], bool]:
     """The backend's status is one of these."""
     return lambda case: case.status in known
 
 
-def state_is(*known: str | None) -> Callable[[Case], bool]:
+def state_is(*known: State) -> Callable[[Case], bool]:
     """What its worker said last is one of these."""
     return lambda case: case.state in known
 
 
-def because_of(*known: str | None) -> Callable[[Case], bool]:
+def because_of(*known: Because) -> Callable[[Case], bool]:
     """Its severity is unknown for one of these reasons."""
     return lambda case: case.because in known
 
@@ -152,7 +153,7 @@ def at_limit(case: Case) -> bool:
 
 def strange_status(case: Case) -> bool:
     """Its status is a word that is not known."""
-    return case.status not in set(Status)
+    return isinstance(case.status, UnknownWord)
 
 
 def comes_back(case: Case) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from wa_sessions.health.event_kinds import UNSEEN, UP
+from wa_sessions.health.event_kinds import UNSEEN, UP, EventKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Change:
     """
 
     at: datetime
-    kind: str
+    kind: EventKind
     worker: Hashable
     down_seconds: float = 0
 

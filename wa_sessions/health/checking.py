@@ -6,6 +6,7 @@ from datetime import timedelta
 from enum import IntEnum, StrEnum
 from typing import Literal, assert_never
 
+from wa_sessions.health.backend_words import BackendStatus, ConnectionType, PhoneType, SessionState
 from wa_sessions.health.limits import Limits, Severity
 from wa_sessions.health.reconnect import Status
 from wa_sessions.health.unknown import Because
@@ -39,11 +40,11 @@ class Known:
     """
 
     phone: str
-    connection_type: str
-    status: str
-    state: str | None
+    connection_type: PhoneType
+    status: BackendStatus
+    state: SessionState | None
     severity: Severity
-    unknown_because: str | None
+    unknown_because: Because | None
     unknown_reason: str | None
     bad_mac: int
     bad_decrypt: int
@@ -118,7 +119,9 @@ def fleet_verdict(fleet: Sequence[PhoneVerdict]) -> Verdict:
 
 def counted_in_fleet(fleet: Sequence[PhoneVerdict]) -> list[PhoneVerdict]:
     """Those that count in a fleet: nobody can observe the official API, so its silence is left out."""
-    return [one for one in fleet if one.known.connection_type != "waba" or one.verdict is not Verdict.UNKNOWN]
+    return [
+        one for one in fleet if one.known.connection_type != ConnectionType.WABA or one.verdict is not Verdict.UNKNOWN
+    ]
 
 
 def _of_inbox(known: Known, thresholds: Thresholds, *, waits_too_long: bool) -> tuple[Finding, ...]:
@@ -171,10 +174,10 @@ def _what_follows(known: Known) -> Finding:
         return Finding.CLOSED_IN_LOGS
     if known.bad_mac < known.limits.bad_mac and known.bad_decrypt < known.limits.bad_decrypt:
         return Finding.NEXT_ERROR_CLOSES
-    return Finding.BACKEND_SHOULD_CLOSE if known.connection_type == "baileys" else Finding.IS_BEING_CLOSED
+    return Finding.BACKEND_SHOULD_CLOSE if known.connection_type == ConnectionType.BAILEYS else Finding.IS_BEING_CLOSED
 
 
 def _few(known: Known, thresholds: Thresholds) -> bool:
-    if thresholds.few_keys is None or known.keys is None or known.connection_type == "waba":
+    if thresholds.few_keys is None or known.keys is None or known.connection_type == ConnectionType.WABA:
         return False
     return known.keys < thresholds.few_keys

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from wa_sessions.health.backend_words import BackendStatus, PhoneType, SessionState
+
 FRESH = timedelta(minutes=5)
 """What was observed longer ago says nothing about now, unless somebody asks for less."""
 
@@ -30,8 +32,8 @@ class Unknown:
     """
 
     because: Because
-    connection_type: str
-    status: str
-    state: str | None
+    connection_type: PhoneType
+    status: BackendStatus
+    state: SessionState | None
     logs_age: timedelta | None = None
     doubt: str | None = None

@@ -1,6 +1,7 @@
 """Why nobody knows how a phone is, with the same words in ``stats``, ``check`` and ``sessions``."""
 
-from wa_sessions.health.reconnect import Status
+from wa_sessions.health.backend_words import ConnectionType, UnknownWord
+from wa_sessions.health.reconnect import State
 from wa_sessions.health.unknown import Because, Unknown
 from wa_sessions.wording.english import ENGLISH
 from wa_sessions.wording.numbers import age
@@ -21,11 +22,11 @@ def _phrase(unknown: Unknown) -> Phrase:
         return Phrase(_TABLE, "logs_too_old", {"age": age(unknown.logs_age)})
     if unknown.because is not Because.NOT_CONNECTED:
         return Phrase(_TABLE, unknown.because)
-    node = unknown.connection_type == "baileys"
+    node = unknown.connection_type == ConnectionType.BAILEYS
     doing = unknown.status if node else unknown.state or "not begun"
-    if doing == "connected":
+    if doing == State.CONNECTED:
         return Phrase(_TABLE, "status_overwritten", {"status": _word(unknown.status)})
-    if node and unknown.status not in set(Status):
+    if node and isinstance(unknown.status, UnknownWord):
         return Phrase(_TABLE, "strange_status", {"status": _word(unknown.status)})
     return Phrase(_TABLE, unknown.because, {"doing": _word(doing)})
 

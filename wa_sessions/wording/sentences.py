@@ -5,6 +5,7 @@ What is told comes out of the database, of older and newer programs too, so any 
 
 from typing import assert_never
 
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.events import connection, keys, operators, workers
 from wa_sessions.health.events.detail import EventSource, UnknownDetail
 from wa_sessions.health.events.every import Detail
@@ -213,7 +214,7 @@ def _from_file(detail: operators.RestoredFromFile, by: Value) -> Phrase:
 
 
 def _observer(connection_type: str | None) -> Value:
-    return part(connection_type) if connection_type in ("baileys", "neonize", "waba") else known(connection_type)
+    return part(connection_type) if connection_type in set(ConnectionType) else known(connection_type)
 
 
 # ----------------------------------------------------------------------------------------- handlers and workers

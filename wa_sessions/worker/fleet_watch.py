@@ -12,6 +12,7 @@ from wa_sessions.db.fleet import PhoneRow
 from wa_sessions.db.leases import FREE_AFTER, HURRY
 from wa_sessions.db.workers import WorkerRow
 from wa_sessions.errors import DatabaseError, OwnedByAnother, StoreAway
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.same_number import same_account
 from wa_sessions.worker import log
@@ -285,7 +286,7 @@ class FleetWatch:
         scope = self._chosen.scope
         if row.organization_id is None:
             return "its row is gone"
-        if row.connection_type != "neonize":
+        if row.connection_type != ConnectionType.NEONIZE:
             return f"it is a {row.connection_type} phone by now"
         if row.number is None or not same_account(self._sessions.tasks[row.id].session.number, row.number):
             return f"it has the number {row.number} by now"

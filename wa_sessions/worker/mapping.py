@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from wa_sessions.db.health import HealthRow, MessageRow
 from wa_sessions.db.phones import Phone
+from wa_sessions.health.backend_words import SessionState, UnknownWord
 from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.health.model import ErrorKind, FailedMessage, Health, Outcome
 from wa_sessions.health.reconnect import State
@@ -29,7 +30,7 @@ def health_row(phone: Phone, session: Session, version: int, now: datetime) -> H
         last_error_kind=health.last_error_kind,
         messages_recovered=health.recovered,
         messages_lost=health.lost,
-        state=session.state.value,
+        state=session.state,
         state_detail=session.detail,
         state_since=session.since or now,
         retry_at=session.retry_at,
@@ -69,9 +70,9 @@ def health_of(row: HealthRow, messages: Iterable[MessageRow]) -> Health:
     )
 
 
-def _state(text: str) -> State:
+def _state(state: SessionState) -> State:
     """The state as stored; another version may have written one that is not known here."""
-    return State(text) if text in set(State) else _FORMER.get(text, State.IDLE)
+    return _FORMER.get(state, State.IDLE) if isinstance(state, UnknownWord) else state
 
 
 def message_row(phone_id: int, message: FailedMessage) -> MessageRow:

@@ -20,6 +20,7 @@ from wa_sessions.errors import (
     TryAgain,
     WaSessionsError,
 )
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.events import workers as events
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.same_number import account_of, same_account
@@ -254,7 +255,7 @@ class Ownership:
             phone = phones.find(conn, self._backend, PhoneRef(phone_id=phone_id))
         except PhoneNotFound as error:
             raise OwnedByAnother(str(error)) from None
-        if phone.connection_type != "neonize":
+        if phone.connection_type != ConnectionType.NEONIZE:
             raise OwnedByAnother(f"{phone.number} is a {phone.connection_type} phone by now")
         if runs is not None and not same_account(runs, phone.number):
             raise OwnedByAnother(f"phone #{phone_id} has the number {phone.number} by now")

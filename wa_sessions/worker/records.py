@@ -123,7 +123,7 @@ class EffectContext:
             action=action,
             reason=reason,
             actor=actor,
-            status_after=status_after.value if status_after else None,
+            status_after=status_after,
             operation_id=operation_id,
         )
 
@@ -162,7 +162,7 @@ def _set_status(conn: Connection, context: EffectContext, record: SetStatus) -> 
         conn,
         context.backend,
         context.phone.id,
-        record.status.value,
+        record.status,
         qr_code=KEEP if isinstance(record.qr_code, Keep) else record.qr_code,
         phone_jid=KEEP if isinstance(record.phone_jid, Keep) else record.phone_jid,
         connected_now=record.connected_now,
@@ -175,7 +175,7 @@ def _close(conn: Connection, context: EffectContext, record: CloseAtLimit) -> No
     with timed(Work.CLOSE):
         part = context.operation(conn, "close", reason, status_after=Status.LOGGED_OUT)
         quarantine.take(conn, context.backend, part, context.phone, EVERYTHING)
-        phones.set_status(conn, context.backend, context.phone.id, Status.LOGGED_OUT.value, qr_code=None)
+        phones.set_status(conn, context.backend, context.phone.id, Status.LOGGED_OUT, qr_code=None)
     operation = part.operation_id
     detail = SessionClosed(record.kind, record.count, record.limit)
     context.event(conn, detail, operation)
@@ -235,7 +235,7 @@ def _force_close(conn: Connection, context: EffectContext, command: Command) -> 
         taken = quarantine.take(conn, context.backend, part, context.phone, EVERYTHING)
         operation = part.operation_id
     status = Status.LOGGED_OUT if logout else Status.DISCONNECTED
-    phones.set_status(conn, context.backend, context.phone.id, status.value, qr_code=None)
+    phones.set_status(conn, context.backend, context.phone.id, status, qr_code=None)
     detail = events.ForceClosed(reason, command.actor, logout)
     context.event(conn, detail, operation)
     undo = f"; its keys are in quarantine, undo: wa-sessions restore {operation}" if operation else ""

@@ -12,6 +12,7 @@ from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.quarantine import Taken
 from wa_sessions.errors import OwnedByAnother, WaSessionsError
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.phone_ref import PhoneRef
 
 Progress = Callable[[int, int], None]
@@ -185,7 +186,7 @@ class Change(ABC, Generic[T, F, D]):
 
     def beside_node(self, item: PlanItem[T, F]) -> bool:
         """Whether it may not be changed while the Node process runs it."""
-        return item.phone.connection_type == "baileys"
+        return item.phone.connection_type == ConnectionType.BAILEYS
 
     def stops_node(self, items: Sequence[PlanItem[T, F]]) -> bool:
         """Whether the Node process is stopped meanwhile, where its commands are known."""

@@ -15,6 +15,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import ADOPT
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import Conflict, OwnedByAnother, UsageError
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.events import operators as events
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.baileys.rows import BaileysPhone
@@ -106,7 +107,7 @@ def _meant(opened: Opened, who: PhoneRef | None, organization_id: int | None) ->
             _require_baileys(phone)
             return [phone]
         listed = phones.list_phones(conn, opened.backend, organization_id)
-        found = [phone for phone in listed if phone.connection_type == "baileys"]
+        found = [phone for phone in listed if phone.connection_type == ConnectionType.BAILEYS]
     if not found:
         raise UsageError("there is no baileys phone to take over: wa-sessions sessions lists all")
     return found
@@ -134,7 +135,7 @@ def _adopt(
         action=ADOPT,
         reason=reason,
         actor=operator(),
-        status_after=Status.DISCONNECTED.value,
+        status_after=Status.DISCONNECTED,
         operation_id=operation,
     )
     taken = quarantine.take(conn, opened.backend, part, phone, EVERYTHING)
@@ -144,8 +145,8 @@ def _adopt(
     known = takeover.lid_map(conn) if takeover.store_version(conn) is not None else []
     converted = _judged(conn, phone, before, (*known, *pairs))
     device = converted.phone.device.jid
-    phones.assign(conn, opened.backend, phone, "neonize")
-    phones.set_status(conn, opened.backend, phone.id, Status.DISCONNECTED.value, qr_code=None, phone_jid=device)
+    phones.assign(conn, opened.backend, phone, ConnectionType.NEONIZE)
+    phones.set_status(conn, opened.backend, phone.id, Status.DISCONNECTED, qr_code=None, phone_jid=device)
     health.clear_counters(conn, phone, State.IDLE, "taken over from the Node backend")
     ours = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
     mark = None
@@ -169,11 +170,11 @@ def _judged(conn: Connection, phone: Phone, before: BaileysPhone, pairs: Pairs) 
 
 
 def _require_baileys(phone: Phone) -> None:
-    if phone.connection_type == "waba":
+    if phone.connection_type == ConnectionType.WABA:
         raise OwnedByAnother(f"{phone.number} is a waba phone (the official API): it has no session to take over")
-    if phone.connection_type == "neonize":
+    if phone.connection_type == ConnectionType.NEONIZE:
         raise OwnedByAnother(f"{phone.number} is ours already: wa-sessions run {phone.number}")
-    if phone.connection_type != "baileys":
+    if phone.connection_type != ConnectionType.BAILEYS:
         raise OwnedByAnother(f"{phone.number} is a {phone.connection_type} phone: only a baileys phone is taken over")
 
 

@@ -17,6 +17,7 @@ from wa_sessions.db.operations import EXPORT
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.quarantine import Taken
 from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, WaSessionsError, with_words
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.events import operators as events
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -25,7 +26,7 @@ from wa_sessions.keys.selection import EVERYTHING
 if TYPE_CHECKING:
     from wa_sessions.actions.move.sealed import Recipient
 
-STORES = ("baileys", "neonize")
+STORES = (ConnectionType.BAILEYS, ConnectionType.NEONIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def export_phone(
     how: dict[str, Any] = {"recipients": recipients, "plain": plain, "force": force, "progress": progress}
     stopped = process_stopped or node is not None
     ended = while_stopped(
-        node if phone.connection_type == "baileys" else None,
+        node if phone.connection_type == ConnectionType.BAILEYS else None,
         lambda: _leave(opened, phone, owner, file, reason, how, stopped=stopped),
     )
     return replace(ended.result, down=ended.down)
@@ -121,7 +122,7 @@ def _meant(
 ) -> tuple[Phone, WorkerInfo | None]:
     with opened.database.transaction() as conn:
         phone = phones.find(conn, opened.backend, who, organization_id)
-        if phone.connection_type == "waba":
+        if phone.connection_type == ConnectionType.WABA:
             raise OwnedByAnother(f"{phone.number} is a waba phone (the official API): it has no keys to export")
         rights.require(conn, opened.backend, STORES, keys=("SELECT", "DELETE"), phones=("UPDATE",))
         if not any(_count(conn, opened, phone, store) for store in STORES):
@@ -131,7 +132,7 @@ def _meant(
         return phone, live_owner(conn, phone.id)
 
 
-def _count(conn: Connection, opened: Opened, phone: Phone, store: str) -> int:
+def _count(conn: Connection, opened: Opened, phone: Phone, store: ConnectionType) -> int:
     counted = quarantine.count(conn, opened.backend, replace(phone, connection_type=store), EVERYTHING)
     return sum(counted.values())
 
@@ -143,7 +144,7 @@ def _let_go(
     if not owned:
         phone = keep_workers_off(conn, opened, phone.id)
     phones.require_alone(conn, opened.backend, phone)
-    status = Status.DISCONNECTED.value
+    status = Status.DISCONNECTED
     part = quarantine.begin(
         conn, opened.backend, phone, action=EXPORT, reason=reason, actor=operator(), status_after=status
     )

@@ -17,6 +17,7 @@ from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.operations import RETURN
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import Conflict, OwnedByAnother, UsageError, WaSessionsError, with_words
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.events import operators as events
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.baileys.rows import BaileysPhone
@@ -87,7 +88,7 @@ def _meant(
         else:
             takeover.require_store(conn)
             listed = phones.list_phones(conn, opened.backend, organization_id)
-            ours = [phone for phone in listed if phone.connection_type == "neonize"]
+            ours = [phone for phone in listed if phone.connection_type == ConnectionType.NEONIZE]
             found = [phone for phone in ours if whatsmeow.device_of(conn, phone.number)]
         if not found:
             raise UsageError("there is no neonize phone with keys to give back: wa-sessions sessions lists all")
@@ -137,16 +138,14 @@ def _give_back(
         action=RETURN,
         reason=reason,
         actor=operator(),
-        status_after=Status.DISCONNECTED.value,
+        status_after=Status.DISCONNECTED,
         operation_id=operation,
     )
     taken = quarantine.take(conn, opened.backend, part, phone, EVERYTHING)
     rows = converted.phone.rows()
     takeover.put_auth_keys(conn, opened.backend, phone, rows)
-    phones.assign(conn, opened.backend, phone, "baileys")
-    phones.set_status(
-        conn, opened.backend, phone.id, Status.DISCONNECTED.value, qr_code=None, phone_jid=ours.device.jid
-    )
+    phones.assign(conn, opened.backend, phone, ConnectionType.BAILEYS)
+    phones.set_status(conn, opened.backend, phone.id, Status.DISCONNECTED, qr_code=None, phone_jid=ours.device.jid)
     health.clear_counters(conn, phone, State.IDLE, reason)
     theirs = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
     detail = events.Returned(
@@ -170,7 +169,7 @@ def _major(conn: Connection, opened: Opened, phone: Phone, before: BaileysPhone 
 
 
 def _require_neonize(phone: Phone) -> None:
-    if phone.connection_type != "neonize":
+    if phone.connection_type != ConnectionType.NEONIZE:
         raise OwnedByAnother(
             f"{phone.number} is a {phone.connection_type} phone: there is nothing of ours to give back"
         )

@@ -27,6 +27,7 @@ from wa_sessions.errors import (
     UsageError,
     WaSessionsError,
 )
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.events import operators as events
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.backup_format import SavedRow
@@ -167,7 +168,7 @@ def _is_in_node(opened: Opened, read: _Read, organization_id: int | None) -> boo
     """Whether the phone's row is one that the Node backend may run, whatever it becomes."""
     with opened.database.transaction() as conn:
         found = _known(conn, opened, read, organization_id)
-    return found is not None and found.connection_type == "baileys"
+    return found is not None and found.connection_type == ConnectionType.BAILEYS
 
 
 def _bring_in(
@@ -189,18 +190,18 @@ def _bring_in(
     _refuse_paired(conn, opened, phone)
     _refuse_old(conn, read, phone)
     made = _made(conn, opened, read, phone, target, major)
-    status, file = Status.DISCONNECTED.value, read.contents.file.name
+    status, file = Status.DISCONNECTED, read.contents.file.name
     part = quarantine.begin(
         conn, opened.backend, phone, action=IMPORT, reason=reason, actor=operator(), status_after=status
     )
     taken = [
-        quarantine.take(conn, opened.backend, part, replace(phone, connection_type=store), EVERYTHING)
+        quarantine.take(conn, opened.backend, part, replace(phone, connection_type=ConnectionType(store)), EVERYTHING)
         for store in sorted(FORMATS)
     ]
     if target == "neonize":
         quarantine.under_devices(conn, part, [made.jid])
     made.put(conn)
-    phones.assign(conn, opened.backend, phone, target)
+    phones.assign(conn, opened.backend, phone, ConnectionType(target))
     phones.set_status(conn, opened.backend, phone.id, status, qr_code=None, phone_jid=made.jid)
     health.clear_counters(conn, phone, State.IDLE, f"imported from {file}")
     ours = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
@@ -230,7 +231,7 @@ def _row(conn: Connection, opened: Opened, read: _Read, organization_id: int | N
         organization, name = _organization(read, organization_id), saved.row.get("displayName")
         phone = phones.add(conn, opened.backend, saved.number, organization, name if isinstance(name, str) else None)
         health.record_event(conn, phone.id, phone.organization_id, events.Added(operator()))
-    if phone.connection_type == "waba":
+    if phone.connection_type == ConnectionType.WABA:
         raise OwnedByAnother(f"{phone.number} is a waba phone here (the official API): it has no session to import")
     return keep_workers_off(conn, opened, phone.id)
 
@@ -249,7 +250,7 @@ def _organization(read: _Read, organization_id: int | None) -> int:
 
 def _refuse_paired(conn: Connection, opened: Opened, phone: Phone) -> None:
     for store in FORMATS:
-        if quarantine.pairing_of(conn, opened.backend, replace(phone, connection_type=store)):
+        if quarantine.pairing_of(conn, opened.backend, replace(phone, connection_type=ConnectionType(store))):
             raise Conflict(
                 f"a pairing of {phone.number} stands here already ({store}): if the file shall take its place, "
                 f"wa-sessions force-close {phone.number} --logout puts it into quarantine first"

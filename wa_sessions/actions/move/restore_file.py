@@ -17,6 +17,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.quarantine import Taken
 from wa_sessions.errors import AmbiguousPhone, Conflict, OwnedByAnother, PhoneNotFound, WaSessionsError
+from wa_sessions.health.backend_words import BackendStatus, ConnectionType
 from wa_sessions.health.events.operators import RestoredFromFile
 from wa_sessions.health.reconnect import DOWN_STATUSES, State, Status
 from wa_sessions.keys.backup_format import SavedRow
@@ -66,7 +67,7 @@ class ReturnedPhone:
     phone: Phone
     restored: int
     taken: Taken
-    status: str
+    status: BackendStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,7 @@ def _refuse_newer(conn: Connection, opened: Opened, planned: FilePlan, one: Retu
         if newer := sorted(jid for jid, key in present.items() if one.saved.devices.get(jid) != key):
             raise Conflict(f"{number} was paired anew since {file} was made ({', '.join(newer)}); {_INSIST}")
     if "baileys" in _stores(one):
-        now = quarantine.pairing_of(conn, opened.backend, replace(one.phone, connection_type="baileys"))
+        now = quarantine.pairing_of(conn, opened.backend, replace(one.phone, connection_type=ConnectionType.BAILEYS))
         if now is not None and now != one.saved.pairing:
             raise Conflict(f"{number} was paired anew since {file} was made; {_INSIST}")
     changed = one.phone.updated_at
@@ -255,7 +256,7 @@ def _refuse_newer(conn: Connection, opened: Opened, planned: FilePlan, one: Retu
 
 
 def _is_paired(conn: Connection, opened: Opened, one: Returning) -> bool:
-    stores = (replace(one.phone, connection_type=store) for store in _stores(one))
+    stores = (replace(one.phone, connection_type=ConnectionType(store)) for store in _stores(one))
     return any(quarantine.pairing_of(conn, opened.backend, phone) for phone in stores)
 
 
@@ -269,7 +270,7 @@ def _make_room(
     _refuse_foreign(conn, opened, planned, replace(one, phone=phone))
     _refuse_newer(conn, opened, planned, replace(one, phone=phone))
     back = phone.status in (Status.LOGGED_OUT, Status.PENDING)
-    status = Status.DISCONNECTED.value if back else None
+    status = Status.DISCONNECTED if back else None
     part = quarantine.begin(
         conn,
         opened.backend,
@@ -281,7 +282,7 @@ def _make_room(
         operation_id=operation,
     )
     taken = [
-        quarantine.take(conn, opened.backend, part, replace(phone, connection_type=store), EVERYTHING)
+        quarantine.take(conn, opened.backend, part, replace(phone, connection_type=ConnectionType(store)), EVERYTHING)
         for store in sorted(_stores(one))
     ]
     orphans = quarantine.under_devices(conn, part, one.saved.devices)
@@ -326,7 +327,7 @@ def _write_down(
     told = f"restored from {planned.contents.file.name}"
     if row := health.load(conn, phone.id):
         now = datetime.now(UTC)
-        health.save(conn, replace(row, state=State.IDLE.value, state_detail=told, state_since=now, closing=None))
+        health.save(conn, replace(row, state=State.IDLE, state_detail=told, state_since=now, closing=None))
     detail = RestoredFromFile(
         actor=operator(),
         file=planned.contents.file.name,

@@ -13,6 +13,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import ADOPT, EXPORT, RETURN, Operation, way_on
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.errors import Conflict, DatabaseError, StoreAway, WaSessionsError, with_words
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.takeover.remarks import Remark
@@ -159,7 +160,7 @@ def unmake(conn: Connection, opened: Opened, done: Operation, phone: Phone) -> P
     reason = f"made way for {done.id}"
     part = quarantine.begin(conn, opened.backend, phone, action=f"undo_{done.action}", reason=reason, actor=operator())
     quarantine.take(conn, opened.backend, part, phone, EVERYTHING)
-    phones.assign(conn, opened.backend, phone, before)
+    phones.assign(conn, opened.backend, phone, ConnectionType(before))
     was = next((part.phone_jid_before for part in done.phones if part.phone_id == phone.id), None)
     phones.set_status(conn, opened.backend, phone.id, KEEP, phone_jid=was or KEEP)
     return phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))

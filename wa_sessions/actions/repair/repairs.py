@@ -17,6 +17,7 @@ from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.quarantine import Taken
 from wa_sessions.errors import OwnedByAnother, PhoneNotFound, UsageError
+from wa_sessions.health.backend_words import BackendStatus, ConnectionType, UnknownWord
 from wa_sessions.health.events.detail import EventDetail, from_json
 from wa_sessions.health.events.operators import ForceClosed, KeysQuarantined, Removed, StatusReset
 from wa_sessions.health.reconnect import State, Status
@@ -53,7 +54,7 @@ class ChangedPhone:
 
     phone: Phone
     taken: Taken
-    status: str
+    status: BackendStatus
     worker_id: UUID | None
 
 
@@ -69,7 +70,7 @@ class Repair(Change[Target, dict[str, int], ChangedPhone]):
     event: type[EventDetail]
     reason: str
     selection: Selection | None = None
-    status: str | None = None
+    status: BackendStatus | None = None
     verb: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     clears_counters: bool = False
@@ -85,7 +86,7 @@ class Repair(Change[Target, dict[str, int], ChangedPhone]):
             found = [phones.find(conn, opened.backend, scope.phone, scope.organization_id)]
         else:
             listed = phones.list_phones(conn, opened.backend, scope.organization_id)
-            found = [phone for phone in listed if phone.connection_type != "waba"]
+            found = [phone for phone in listed if phone.connection_type != ConnectionType.WABA]
         if not found:
             where = f" in organization {scope.organization_id}" if scope.organization_id is not None else ""
             raise PhoneNotFound(f"no phones{where} but those of the official API: wa-sessions sessions lists all")
@@ -115,7 +116,7 @@ class Repair(Change[Target, dict[str, int], ChangedPhone]):
 
     def stops_node(self, items: Sequence[PlanItem[Target, dict[str, int]]]) -> bool:
         """Where a phone is changed that a Node process may have in memory."""
-        return any(item.phone.connection_type == "baileys" for item in items if self.beside_node(item))
+        return any(item.phone.connection_type == ConnectionType.BAILEYS for item in items if self.beside_node(item))
 
     def apply(
         self,
@@ -184,7 +185,7 @@ class Repair(Change[Target, dict[str, int], ChangedPhone]):
         health.record_event(conn, phone.id, phone.organization_id, from_json(self.event, told), operation_id=operation)
 
     def _refuse_foreign(self, conn: Connection, opened: Opened, phone: Phone, owner: WorkerInfo | None) -> None:
-        if self.removes_phone and phone.connection_type != "neonize":
+        if self.removes_phone and phone.connection_type != ConnectionType.NEONIZE:
             raise OwnedByAnother(
                 f"{phone.number} is a {phone.connection_type} phone of the Node backend: remove it there"
             )
@@ -192,7 +193,7 @@ class Repair(Change[Target, dict[str, int], ChangedPhone]):
             raise UsageError(
                 f"{', '.join(referring)} refer to phones and would lose rows: remove {phone.number} in the backend"
             )
-        if phone.connection_type == "waba" and self.action != "reset_status":
+        if phone.connection_type == ConnectionType.WABA and self.action != "reset_status":
             raise UsageError(f"{phone.number} is a waba phone (the official API): it has no keys and no session here")
         if owner and self.verb is None:
             raise OwnedByAnother(
@@ -236,7 +237,7 @@ def force_close(*, reason: str = CLOSED, logout: bool = False) -> Repair:
         ForceClosed,
         " ".join(reason.split())[:LONGEST_REASON] or CLOSED,
         EVERYTHING if logout else None,
-        status=(Status.LOGGED_OUT if logout else Status.DISCONNECTED).value,
+        status=Status.LOGGED_OUT if logout else Status.DISCONNECTED,
         verb="force_close",
         arguments={"logout": logout},
         clears_counters=True,
@@ -254,7 +255,8 @@ def reset_status(status: str, *, force: bool = False, reason: str = "status set 
         raise UsageError(f"{status[:40]!r} is no status: write one of {', '.join(Status)}, or add --force")
     if not 0 < len(word) <= LONGEST_STATUS or not word.isprintable():
         raise UsageError(f"{status[:40]!r} cannot be a status: up to {LONGEST_STATUS} printable characters")
-    return Repair("reset_status", StatusReset, reason, status=word)
+    given = Status(word) if word in set(Status) else UnknownWord(word)
+    return Repair("reset_status", StatusReset, reason, status=given)
 
 
 def remove(*, reason: str = "removed by an operator") -> Repair:
@@ -267,6 +269,6 @@ def _cleaned(action: str, reason: str, selection: Selection) -> Repair:
     return Repair(action, KeysQuarantined, reason, selection, verb="clean", arguments=arguments)
 
 
-def _qr_code(status: str) -> Any:
+def _qr_code(status: BackendStatus) -> Any:
     """A QR is for a phone that is being paired; any other known status ends that."""
-    return None if status in set(Status) - {Status.PENDING} else KEEP
+    return KEEP if status == Status.PENDING or isinstance(status, UnknownWord) else None

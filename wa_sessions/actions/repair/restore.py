@@ -29,6 +29,7 @@ from wa_sessions.errors import (
     UsageError,
     WaSessionsError,
 )
+from wa_sessions.health.backend_words import BackendStatus, ConnectionType, PhoneType, status_of
 from wa_sessions.health.events import operators as events
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -40,10 +41,10 @@ class RestoredPhone:
 
     phone_id: int
     number: str
-    connection_type: str
+    connection_type: PhoneType
     counts: dict[str, int]
     overwritten: int
-    status: str
+    status: BackendStatus
     worker_id: UUID | None
 
 
@@ -274,7 +275,7 @@ def _ours(conn: Connection, opened: Opened, look: _Look, part: OperationPhone, r
     phone = back.phone
     if row := health.load(conn, phone.id):
         detail = f"restored {done.id}"
-        idle = replace(row, state=State.IDLE.value, state_detail=detail, state_since=datetime.now(UTC), closing=None)
+        idle = replace(row, state=State.IDLE, state_detail=detail, state_since=datetime.now(UTC), closing=None)
         health.save(conn, idle)
     restored = events.Restored(operator(), back.keys)
     health.record_event(conn, phone.id, phone.organization_id, restored, operation_id=done.id)
@@ -287,7 +288,7 @@ def _by_worker(opened: Opened, look: _Look, part: OperationPhone, room: str | No
     answer = ask(opened, phone, owner, "restore", operation=look.done.id, overwrite=room)
     if answer["already"]:
         return []
-    counts, overwritten, status = dict(answer["counts"]), int(answer["overwritten"]), str(answer["status"])
+    counts, overwritten, status = dict(answer["counts"]), int(answer["overwritten"]), status_of(str(answer["status"]))
     kind = phone.connection_type
     return [RestoredPhone(phone.id, phone.number, kind, counts, overwritten, status, owner.worker_id)]
 
@@ -295,7 +296,7 @@ def _by_worker(opened: Opened, look: _Look, part: OperationPhone, room: str | No
 def _in_node(conn: Connection, done: Operation, phone: Phone) -> bool:
     if done.action in MOVES:
         return "baileys" in sides(conn, done, phone)
-    return phone.connection_type == "baileys"
+    return phone.connection_type == ConnectionType.BAILEYS
 
 
 def _forget(opened: Opened, room: str) -> None:

@@ -10,6 +10,7 @@ from wa_sessions.actions.ownership import alone, ask, find
 from wa_sessions.db import health, phones, quarantine
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import OwnedByAnother, UsageError
+from wa_sessions.health.backend_words import ConnectionType, PhoneType
 from wa_sessions.health.events import operators as events
 from wa_sessions.keys.phone_ref import PhoneRef
 
@@ -24,8 +25,8 @@ class Assigned:
     """Whose a phone is now, and whose it was; ``note`` says what is still to be done, if anything."""
 
     phone: Phone
-    connection_type: str
-    connection_type_before: str
+    connection_type: ConnectionType
+    connection_type_before: PhoneType
     note: str | None
 
 
@@ -43,15 +44,16 @@ def assign(
     OwnedByAnother where another row of its number is ours, or the Node process runs it and is not said to be stopped
     (``process_stopped``); UsageError for other types and for waba phones, PhoneNotFound, AmbiguousPhone, SchemaMissing.
     """
-    if connection_type not in ("neonize", "baileys"):
+    if connection_type not in (ConnectionType.NEONIZE, ConnectionType.BAILEYS):
         raise UsageError(f"{connection_type[:40]!r} is no connection type: write neonize or baileys")
+    kind = ConnectionType(connection_type)
     found, owner = find(opened, phone, organization_id)
-    if found.connection_type == connection_type:
-        return Assigned(found, connection_type, connection_type, None)
+    if found.connection_type == kind:
+        return Assigned(found, kind, kind, None)
     if owner is not None:
-        ask(opened, found, owner, "release", reason=f"assigned to {connection_type}")
+        ask(opened, found, owner, "release", reason=f"assigned to {kind}")
     with alone(opened, found.id) as (conn, current):
-        if connection_type == "neonize":
+        if kind is ConnectionType.NEONIZE:
             phones.require_alone(conn, opened.backend, current)
             if not process_stopped and running_in_node(conn, [current]):
                 raise OwnedByAnother(
@@ -59,22 +61,22 @@ def assign(
                     f"wa-sessions adopt {current.number}, or stop that process and say --process-stopped"
                 )
         paired = quarantine.pairing_of(conn, opened.backend, current) is not None
-        phones.assign(conn, opened.backend, current, connection_type)
-        detail = events.Assigned(operator(), current.connection_type, connection_type)
+        phones.assign(conn, opened.backend, current, kind)
+        detail = events.Assigned(operator(), current.connection_type, kind)
         health.record_event(conn, current.id, current.organization_id, detail)
-    note = _note(current, connection_type, seen=opened.backend.has_connection_type, paired=paired)
-    return Assigned(current, connection_type, current.connection_type, note)
+    note = _note(current, kind, seen=opened.backend.has_connection_type, paired=paired)
+    return Assigned(current, kind, current.connection_type, note)
 
 
-def _note(phone: Phone, connection_type: str, *, seen: bool, paired: bool) -> str | None:
-    if not seen and connection_type == "neonize":
+def _note(phone: Phone, kind: ConnectionType, *, seen: bool, paired: bool) -> str | None:
+    if not seen and kind is ConnectionType.NEONIZE:
         return NOT_SEEN
     if paired:
-        back, way = ("baileys", "adopt") if connection_type == "neonize" else ("neonize", "return")
+        back, way = ("baileys", "adopt") if kind is ConnectionType.NEONIZE else ("neonize", "return")
         return (
             f"its keys stayed behind, so a new QR will be asked for; to move it without one: wa-sessions assign "
             f"{phone.number} {back}, then wa-sessions {way} {phone.number}"
         )
-    if connection_type == "baileys":
+    if kind is ConnectionType.BAILEYS:
         return "start the Node backend again: it takes the phone up and shows its own QR"
     return None

@@ -8,6 +8,7 @@ from wa_sessions.actions.watch.advice import session_step
 from wa_sessions.actions.watch.stats import SessionErrorStats, is_scannable, session_stats
 from wa_sessions.db import phones
 from wa_sessions.db.phones import Phone
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.phone_ref import PhoneRef
 
@@ -44,7 +45,7 @@ def current_qr(opened: Opened, phone: PhoneRef, organization_id: int | None = No
 
 def why_none(stats: SessionErrorStats) -> str:
     """PURE: what to do about a phone without a QR."""
-    if stats.connection_type == "baileys":
+    if stats.connection_type == ConnectionType.BAILEYS:
         return f"{stats.phone} has no QR: the Node backend makes one when it starts; start it again if none comes"
     if stats.worker is None:
         return f"{stats.phone} has no QR, as no worker runs it: wa-sessions run {stats.phone} shows one if it needs one"
@@ -57,7 +58,7 @@ def why_none(stats: SessionErrorStats) -> str:
 
 def _no_use(phone: Phone) -> str | None:
     """Why a QR would not help, or what stands there is none."""
-    if phone.connection_type == "waba":
+    if phone.connection_type == ConnectionType.WABA:
         return f"{phone.number} is a waba phone: the official API runs it, without a QR"
     if phone.status == Status.CONNECTED:
         return f"{phone.number} is connected: there is nothing to scan"

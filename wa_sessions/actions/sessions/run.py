@@ -15,6 +15,7 @@ from wa_sessions.db.gateway import DEADLINE, Connection, Database
 from wa_sessions.db.lock_holders import WORKER
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.model import Limits
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.process_identity import ProcessIdentity
@@ -228,7 +229,7 @@ def _chosen(
         named = list({phone.id: phone for phone in found}.values())
         return named, named
     listed = phones.list_phones(conn, opened.backend, organization_id)
-    ours = [phone for phone in listed if phone.connection_type == "neonize"]
+    ours = [phone for phone in listed if phone.connection_type == ConnectionType.NEONIZE]
     if not ours:
         where = f" in organization {organization_id}" if organization_id is not None else ""
         org = organization_id if organization_id is not None else "N"

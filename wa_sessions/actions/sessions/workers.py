@@ -15,6 +15,7 @@ from wa_sessions.db.leases import FREE_AFTER
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.workers import WorkerRow
 from wa_sessions.errors import WorkerNotFound
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.workers import Signs, WorkerState, has_hosts, meant, names, scope_words, serves, state_of
 
 MOST_CHOICES = 8
@@ -107,7 +108,7 @@ def list_workers(opened: Opened) -> WorkerList:
         migrate.require_current(conn)
         owned = live_owners(conn)
         listed = phones.list_phones(conn, opened.backend) if opened.backend.has_phones else []
-        alone = [phone for phone in listed if phone.connection_type == "neonize" and phone.id not in owned]
+        alone = [phone for phone in listed if phone.connection_type == ConnectionType.NEONIZE and phone.id not in owned]
         return WorkerList(tuple(read(conn)), tuple(alone))
 
 

@@ -10,7 +10,7 @@ from wa_sessions.db import monitoring
 from wa_sessions.errors import PermissionMissing, SchemaMissing
 from wa_sessions.health import checking
 from wa_sessions.health.checking import Known, PhoneVerdict, Thresholds
-from wa_sessions.health.limits import Limits, Severity
+from wa_sessions.health.limits import Limits
 from wa_sessions.keys.phone_ref import PhoneRef
 
 
@@ -55,7 +55,7 @@ def known_of(stats: SessionErrorStats, age: timedelta | None, key_count: int | N
         connection_type=stats.connection_type,
         status=stats.status,
         state=stats.state,
-        severity=Severity(stats.severity),
+        severity=stats.severity,
         unknown_because=stats.unknown_because,
         unknown_reason=stats.unknown_reason,
         bad_mac=stats.bad_mac_errors,

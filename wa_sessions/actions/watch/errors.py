@@ -11,6 +11,7 @@ from wa_sessions.actions.watch.sessions import fleet
 from wa_sessions.actions.watch.stats import SessionErrorStats, session_stats
 from wa_sessions.db import migrate, monitoring, phones
 from wa_sessions.db.health import Event
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.event_kinds import KEPT, REPAIRED, EventKind
 from wa_sessions.keys.phone_ref import PhoneRef
 
@@ -80,7 +81,7 @@ def errors(
         everyone = [one.stats for one in fleet(opened, organization_id=organization_id, with_keys=False)]
         seen = {event.phone_id for event in found}
         listed = [one for one in everyone if one.phone_id in seen or _any(one)]
-    can_fail = [one for one in everyone if one.connection_type != "waba"]
+    can_fail = [one for one in everyone if one.connection_type != ConnectionType.WABA]
     unseen = sum(not one.observed for one in can_fail)
     return Errors(listed, [Entry(event, numbers.get(event.phone_id)) for event in found], unseen, len(can_fail))
 

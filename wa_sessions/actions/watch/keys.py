@@ -10,6 +10,7 @@ from wa_sessions.db.auth_keys import Sums
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.errors import AmbiguousPhone, PhoneNotFound, UsageError
+from wa_sessions.health.backend_words import ConnectionType, PhoneType
 from wa_sessions.keys.key_types import KEY_TYPES
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.whatsmeow_tables import TABLES
@@ -91,9 +92,11 @@ def key_names(
     return Names(holder, key_type, page, page[-1] if len(listed) > limit else None)
 
 
-def store_of(connection_type: str) -> str | None:
+def store_of(connection_type: PhoneType) -> str | None:
     """Where the keys of a phone stand by what its connection type says; None: the official API has none."""
-    return {"neonize": WHATSMEOW, "waba": None}.get(connection_type, BAILEYS)
+    if connection_type == ConnectionType.WABA:
+        return None
+    return WHATSMEOW if connection_type == ConnectionType.NEONIZE else BAILEYS
 
 
 def in_order(by_type: Mapping[str, int]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.logs import files, following
 from wa_sessions.logs.found import Found
@@ -151,9 +152,9 @@ def left_out(listed: Sequence[Phone]) -> list[tuple[str, str]]:
 
 
 def _left_out(phone: Phone, numbers: Counter[str]) -> str | None:
-    if phone.connection_type == "waba":
+    if phone.connection_type == ConnectionType.WABA:
         return "the official API runs it"
-    if phone.connection_type != "baileys":
+    if phone.connection_type != ConnectionType.BAILEYS:
         return "a worker runs it"
     return "its number stands in two organizations" if numbers[phone.number] > 1 else None
 

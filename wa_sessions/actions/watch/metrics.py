@@ -26,16 +26,15 @@ from wa_sessions.actions.watch.sessions import Session, fleet
 from wa_sessions.db import monitoring
 from wa_sessions.db.monitoring import Total
 from wa_sessions.errors import PermissionMissing, SchemaMissing, WaSessionsError
+from wa_sessions.health.backend_words import UnknownWord
 from wa_sessions.health.event_kinds import CLOSES, ENDS, REPAIRED
 from wa_sessions.health.limits import ErrorKind
-from wa_sessions.health.reconnect import Status
 from wa_sessions.worker.metrics import Figure, Timing, Work, figures, timings
 
 PREFIX = "wa_sessions_"
 PHONE = ("phone", "organization", "id")
 OTHER = "other"
 KEYS_EVERY = 300.0  # seconds between counts of all keys by a worker
-_TYPES = frozenset({"baileys", "neonize", "waba"})
 _BOUNDED = {
     "errors": tuple(kind.value for kind in ErrorKind),
     "repairs": tuple(kind.removesuffix("_quarantined") for kind in REPAIRED),
@@ -141,8 +140,8 @@ def _sessions(found: Snapshot) -> Iterator[Metric]:
     seen: dict[Labels, float] = {}
     for one in found.sessions:
         stats = one.stats
-        kind = stats.connection_type if stats.connection_type in _TYPES else OTHER
-        status = stats.status if stats.status in set(Status) else OTHER
+        kind = OTHER if isinstance(stats.connection_type, UnknownWord) else stats.connection_type
+        status = OTHER if isinstance(stats.status, UnknownWord) else stats.status
         counted[kind, status, stats.severity] += 1
         because = stats.unknown_because or ""
         infos[(*_phone(one), kind, status, stats.severity, because, stats.state or "")] = 1

@@ -19,6 +19,7 @@ from wa_sessions.db.log_reading import LogWatch, ReadLog
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
 from wa_sessions.health.alerting import after_event, node_logged_out, standing_at
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.event_kinds import EventKind
 from wa_sessions.health.limits import ErrorKind, Limits
 from wa_sessions.health.observing import Counters, Entry, FailedCopy, Observed, observe
@@ -89,7 +90,7 @@ def record(opened: Opened, names: Sequence[str], organization_id: int | None = N
         run = _Run(conn, opened, organization_id, whole, untimed, now, missing_stream(list(paths)))
         numbers = Counter(phone.number for phone in listed)
         for phone in listed:
-            if phone.connection_type == "baileys" and numbers[phone.number] == 1:
+            if phone.connection_type == ConnectionType.BAILEYS and numbers[phone.number] == 1:
                 run.observe(phone)
         log_reading.forget_failures(conn, now - REMEMBERED)
     lost = [paths.get(path, path) for path, step in steps.items() if step.lost]
@@ -268,7 +269,7 @@ def _health_row(phone: Phone, row: HealthRow | None, counters: Counters, limits:
         last_error_kind=None,
         messages_recovered=0,
         messages_lost=0,
-        state=State.IDLE.value,
+        state=State.IDLE,
         state_detail=None,
         state_since=now,
         retry_at=None,

@@ -16,6 +16,7 @@ from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.log_reading import LogWatch
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import PermissionMissing, SchemaMissing
+from wa_sessions.health.backend_words import BackendStatus, ConnectionType, PhoneType, SessionState
 from wa_sessions.health.limits import Limits, Severity, severity
 from wa_sessions.health.reconnect import DOWN_STATUSES, UP_STATUSES, State, Status
 from wa_sessions.health.unknown import FRESH, Because, Unknown
@@ -54,7 +55,7 @@ class Worker:
     host: str | None
     pid: int | None
     since: datetime | None
-    state: str = WorkerState.SERVING.value
+    state: WorkerState = WorkerState.SERVING
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,9 @@ class SessionErrorStats:
     phone: str
     organization_id: int
     display_name: str | None
-    connection_type: str
-    status: str
-    state: str | None
+    connection_type: PhoneType
+    status: BackendStatus
+    state: SessionState | None
     state_detail: str | None
     state_since: datetime | None
     retry_at: datetime | None
@@ -89,9 +90,9 @@ class SessionErrorStats:
     max_bad_mac_errors: int
     max_bad_decrypt_errors: int
     is_healthy: bool | None
-    severity: str
-    standing: str = field(init=False)
-    unknown_because: str | None
+    severity: Severity
+    standing: Standing = field(init=False)
+    unknown_because: Because | None
     unknown_reason: str | None
     last_error_at: datetime | None
     last_error_kind: str | None
@@ -114,9 +115,9 @@ class SessionErrorStats:
 
     def __post_init__(self) -> None:
         """Say how it stands, which follows from the rest."""
-        closed = self.status in DOWN_STATUSES and self.connection_type != "waba"
+        closed = self.status in DOWN_STATUSES and self.connection_type != ConnectionType.WABA
         down = closed or self.unknown_because in _UNSEEN
-        object.__setattr__(self, "standing", Standing.DOWN.value if down else self.severity)
+        object.__setattr__(self, "standing", Standing.DOWN if down else Standing(self.severity))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values in snake_case; times are ISO 8601 in UTC."""
@@ -174,7 +175,7 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
     if because is Because.LOGS and counted is not Severity.OK:
         because = None
     level = Severity.UNKNOWN if because else counted
-    state = None if phone.connection_type == "baileys" and watch.logs else row
+    state = None if phone.connection_type == ConnectionType.BAILEYS and watch.logs else row
     forced = _still_forced(phone, watch.forced)
     return SessionErrorStats(
         phone_id=phone.id,
@@ -192,8 +193,8 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
         max_bad_mac_errors=limits.bad_mac,
         max_bad_decrypt_errors=limits.bad_decrypt,
         is_healthy=None if level is Severity.UNKNOWN else level is not Severity.CRITICAL,
-        severity=level.value,
-        unknown_because=because.value if because else None,
+        severity=level,
+        unknown_because=because,
         unknown_reason=_reason(because, phone, watch) if because else None,
         last_error_at=row.last_error_at if row else None,
         last_error_kind=row.last_error_kind if row else None,
@@ -220,7 +221,7 @@ def still_closed(phone: Phone, closed_at: datetime | None) -> datetime | None:
     """When the Node backend's logs said that it closed the session, unless it has connected since."""
     connected = phone.last_connected_at
     since = closed_at is not None and connected is not None and connected >= closed_at
-    return closed_at if phone.connection_type == "baileys" and not since else None
+    return closed_at if phone.connection_type == ConnectionType.BAILEYS and not since else None
 
 
 def _still_forced(phone: Phone, forced: ForcedClose | None) -> ForcedClose | None:
@@ -237,7 +238,7 @@ def is_scannable(code: str | None) -> bool:
 
 
 def _worker(owner: WorkerInfo) -> Worker:
-    return Worker(str(owner.worker_id), owner.host, owner.pid, owner.started_at, owner.state.value)
+    return Worker(str(owner.worker_id), owner.host, owner.pid, owner.started_at, owner.state)
 
 
 def _watch(opened: Opened, phone_id: int) -> Watch:
@@ -258,15 +259,15 @@ def _watch(opened: Opened, phone_id: int) -> Watch:
 
 
 def _unknown_because(phone: Phone, watch: Watch) -> Because | None:
-    if phone.connection_type == "waba":
+    if phone.connection_type == ConnectionType.WABA:
         return Because.WABA
-    if phone.connection_type not in ("baileys", "neonize"):
+    if phone.connection_type not in (ConnectionType.BAILEYS, ConnectionType.NEONIZE):
         return Because.FOREIGN
     if watch.missing is not None:
         return watch.missing
     if watch.owner is not None:
         return _of_worker(phone, watch.owner, watch.health)
-    if phone.connection_type == "neonize":
+    if phone.connection_type == ConnectionType.NEONIZE:
         return Because.NO_WORKER
     if watch.logs is None or watch.logs_age is None or watch.logs_age >= FRESH:
         return Because.NODE
@@ -299,6 +300,8 @@ def _reason(because: Because, phone: Phone, watch: Watch) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return str(value)
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, dict):

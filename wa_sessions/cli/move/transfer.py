@@ -36,6 +36,7 @@ from wa_sessions.cli.options import (
 )
 from wa_sessions.cli.sessions.run import StoreUrl
 from wa_sessions.errors import UsageError
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.phone_ref import parse_phone
 from wa_sessions.wording.numbers import counted
 
@@ -226,7 +227,7 @@ def _show_exported(done: "Exported", output: Output) -> None:
         f"undo, only if it was never imported: {undo}",
     ]
     terminal.show(output, data, lines)
-    if done.phone.connection_type == "baileys":
+    if done.phone.connection_type == ConnectionType.BAILEYS:
         terminal.say("take it out of the Node backend's list here too: it would ask for a new QR")
     else:
         terminal.say(f"its row stays here, without keys; to take it away too: wa-sessions remove {done.phone.number}")
@@ -243,7 +244,7 @@ def _say_next(moved: "Moved", *, seen: bool, started: bool) -> None:
     from wa_sessions.actions.sessions.assign import NOT_SEEN
 
     [one] = moved.phones
-    if one.phone.connection_type == "neonize":
+    if one.phone.connection_type == ConnectionType.NEONIZE:
         if not seen:
             terminal.say(NOT_SEEN)
         terminal.say(f"connect: wa-sessions run {one.phone.number}")

@@ -28,6 +28,7 @@ from wa_sessions.cli.sessions.workers import short_name
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import in_column, iso
 from wa_sessions.errors import UsageError, WaSessionsError
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.phone_ref import parse_phone
 
 if TYPE_CHECKING:
@@ -370,7 +371,7 @@ def _restored_lines(done: "Restored") -> list[str]:
     for part in done.phones[:1]:
         if part.worker_id:
             lines += [f"its worker connects with them: wa-sessions stats {part.number}"]
-        elif part.connection_type == "neonize":
+        elif part.connection_type == ConnectionType.NEONIZE:
             lines += [f"next: wa-sessions run {part.number}"]
         else:
             lines += ["next: start the Node backend again"]
