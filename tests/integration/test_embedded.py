@@ -152,6 +152,39 @@ def test_the_number_of_a_killed_server_may_belong_to_another_process(kept: Embed
     assert _pid(kept) != os.getpid()
 
 
+def test_a_folder_that_is_moved_while_its_server_runs_is_known_at_its_new_place(folder: Path) -> None:
+    """Another server was started on the same files, and the running one ended within a minute."""
+    server = EmbeddedServer(folder / "data")
+    server.ensure_running()
+    pid = _pid(server)
+    server.data_dir.rename(folder / "moved")
+    moved = EmbeddedServer(folder / "moved")
+    assert _one(moved.ensure_running(), "SHOW data_directory") == str(server.cluster)
+    assert _pid(moved) == pid
+    with_another = EmbeddedServer(folder / "data")
+    assert _one(with_another.ensure_running(), "SELECT pg_postmaster_start_time()") != _one(
+        moved.conninfo(), "SELECT pg_postmaster_start_time()"
+    )
+    moved.stop()
+    assert not moved.running()
+    assert with_another.running()
+    assert _one(moved.ensure_running(), "SHOW data_directory") == str(moved.cluster)
+
+
+def test_a_folder_that_is_moved_after_its_server_was_killed_is_not_known_by_the_socket_that_it_left(
+    folder: Path,
+) -> None:
+    server = EmbeddedServer(folder / "data")
+    server.ensure_running()
+    os.kill(_pid(server), signal.SIGKILL)
+    assert embedded._until(lambda: not server.running(), 5)
+    server.data_dir.rename(folder / "it's elsewhere")
+    moved = EmbeddedServer(folder / "it's elsewhere")
+    assert _one(moved.ensure_running(), "SHOW data_directory") == str(moved.cluster)
+    assert Path(moved.socket_dir) != moved.cluster
+    moved.stop()
+
+
 def test_two_starters_make_one_server(folder: Path) -> None:
     servers = [EmbeddedServer(folder / "data") for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:

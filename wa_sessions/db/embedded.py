@@ -241,9 +241,12 @@ class EmbeddedServer:
             raise DatabaseError(f"the embedded server in {self.data_dir} did not start: {reason} (log: {self.log})")
 
     def _postmaster(self) -> _Postmaster | None:
+        """What is written there; the socket is where it was then, or here if the folder was moved with it."""
         try:
             lines = (self.cluster / "postmaster.pid").read_text(encoding="utf-8").splitlines()
-            return _Postmaster(int(lines[0]), lines[4], len(lines) > 7 and lines[7].strip() == "ready")
+            moved = (self.cluster / SOCKET_NAME).is_socket()
+            socket_dir = str(self.cluster) if moved else lines[4]
+            return _Postmaster(int(lines[0]), socket_dir, len(lines) > 7 and lines[7].strip() == "ready")
         except (OSError, IndexError, ValueError):
             return None
 
@@ -255,18 +258,23 @@ class EmbeddedServer:
     def _is_ours(self, pid: int) -> bool:
         """Whether that process is this cluster's postmaster: a number in a file may be another process by now.
 
-        Its command line tells; its working folder does not where root lacks CAP_SYS_PTRACE, as in a container.
+        Its working folder tells, also where that was moved since. Where root lacks CAP_SYS_PTRACE, as in a container,
+        its command line does.
         """
         program, *options = _command(pid) or [""]
+        if Path(program).name != "postgres":
+            return False
+        with contextlib.suppress(OSError):
+            return self.cluster.samefile(f"/proc/{pid}/cwd")
         folder = options[options.index("-D") + 1] if "-D" in options[:-1] else ""
-        return Path(program).name == "postgres" and Path(folder).resolve() == self.cluster.resolve()
+        return Path(folder).resolve() == self.cluster.resolve()
 
     def _clear_remains(self) -> None:
         """Remove the pid file of a server that was killed: its number may belong to another process by now."""
         postmaster = self._postmaster()
         if postmaster is not None:
             self._forget_short_folder(postmaster.socket_dir)
-        for name in ("postmaster.pid", f"{SOCKET_NAME}.lock"):
+        for name in ("postmaster.pid", SOCKET_NAME, f"{SOCKET_NAME}.lock"):
             (self.cluster / name).unlink(missing_ok=True)
 
     def _socket_dir(self) -> Path:
