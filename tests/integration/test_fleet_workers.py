@@ -241,14 +241,18 @@ def test_a_worker_that_does_not_wait_ends_when_another_has_its_last_phone(fleet:
         async with fleet.running() as _:
             named = fleet.begin(None, fleet.phones[:1], wait=False)
             await until(lambda: len(named.phones) == 1)
+            old = FleetWorker(fleet.database, "host.example", 1, lease=None)
             fleet.rows(
                 """UPDATE wa_sessions.lease
-                   SET worker_id = gen_random_uuid(), epoch = epoch + 1, expires_at = now() + interval '30 seconds'"""
+                   SET worker_id = %s, epoch = epoch + 1, expires_at = now() + interval '30 seconds'""",
+                old.id,
             )
             with pytest.raises(OwnedByAnother, match="no phone is left to this worker"):
                 await named.task
             fleet.workers.remove(named)
             fleet.rows("DELETE FROM wa_sessions.lease")
+            fleet.rows("DELETE FROM wa_sessions.worker WHERE id = %s", old.id)
+            old.close()
 
     run(scenario, fleet)
 

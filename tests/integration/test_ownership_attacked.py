@@ -248,14 +248,33 @@ def test_a_worker_that_begins_looks_again_when_the_lease_of_a_silent_one_is_over
     run(scenario, fleet)
 
 
-def test_a_phone_that_was_released_before_the_clock_was_put_back_is_free(fleet: WorkerFleet) -> None:
+@pytest.mark.parametrize("back", ["30 seconds", "1 hour"])
+def test_a_phone_that_was_released_before_the_clock_was_put_back_is_free(fleet: WorkerFleet, back: str) -> None:
     owned_elsewhere(fleet, fleet.phones[0].id, uuid4())
     fleet.rows("DELETE FROM wa_sessions.worker")
-    fleet.rows("UPDATE wa_sessions.lease SET expires_at = clock_timestamp() + interval '1 hour'")
+    fleet.rows("UPDATE wa_sessions.lease SET expires_at = clock_timestamp() + %s::interval", back)
 
     async def scenario(fleet: WorkerFleet) -> None:
         async with fleet.running(SHARED) as [worker]:
-            await until(lambda: worker.phones == fleet.ids)
+            await until(lambda: worker.phones == fleet.ids, within=15)
+
+    run(scenario, fleet)
+
+
+def test_a_lease_of_an_old_version_is_no_released_phone_of_before_a_step_of_the_clock(fleet: WorkerFleet) -> None:
+    """It has an end of its own, half a minute ahead."""
+    phone, old = fleet.phones[0], uuid4()
+    owned_elsewhere(fleet, phone.id, old)
+    fleet.rows("UPDATE wa_sessions.worker SET lease_seconds = NULL")
+    fleet.rows("UPDATE wa_sessions.lease SET expires_at = clock_timestamp() + interval '30 seconds'")
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == fleet.ids - {phone.id})
+            await asyncio.sleep(fleet_watch.FULL_EVERY + 1)
+            assert worker.phones == fleet.ids - {phone.id}
+            fleet.rows("DELETE FROM wa_sessions.worker WHERE id = %s", old)
+            fleet.rows("UPDATE wa_sessions.lease SET expires_at = clock_timestamp() WHERE worker_id = %s", old)
 
     run(scenario, fleet)
 

@@ -136,7 +136,8 @@ def take(
 def date_back(conn: Connection) -> None:
     """Let phones be free that were released before the clock was put back: until that time nobody would take them.
 
-    Those too that an operator had for some seconds.
+    Those too that an operator had for some seconds. While a worker is there whose leases have an end of their own, only
+    what is further ahead than those.
     """
     conn.execute(_SQL.date_back, {"longest": OLD_LEASE})
     conn.execute(_SQL.date_back_reserved, {"longest": OLD_LEASE, "operator": OPERATOR})

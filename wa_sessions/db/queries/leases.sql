@@ -16,7 +16,9 @@ FROM wa_sessions.lease WHERE phone_id = %(phone_id)s FOR UPDATE;
 
 -- name: date_back
 UPDATE wa_sessions.lease SET expires_at = clock_timestamp()
-WHERE expires_at < 'infinity' AND expires_at > clock_timestamp() + make_interval(secs => %(longest)s);
+WHERE expires_at < 'infinity' AND expires_at > clock_timestamp() + CASE
+    WHEN EXISTS (SELECT FROM wa_sessions.worker WHERE lease_seconds IS NULL) THEN make_interval(secs => %(longest)s)
+    ELSE interval '0' END;
 
 -- name: date_back_reserved
 UPDATE wa_sessions.lease SET wanted_until = clock_timestamp()
