@@ -349,6 +349,28 @@ def test_of_workers_that_are_drained_at_once_one_keeps_the_phones(
     run(scenario, fleet)
 
 
+def test_a_worker_that_is_drained_stays_so_though_its_row_was_removed(fleet: WorkerFleet) -> None:
+    """As it was silent for an hour and had no phones: it took some as it came back."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(lambda: first.phones == fleet.ids)
+            second = fleet.begin()
+            fleet.rows("UPDATE wa_sessions.worker SET draining = true WHERE id = %s", first.id)
+            await until(lambda: second.phones == fleet.ids and not fleet.held(first))
+            first.freeze()
+            fleet.rows("DELETE FROM wa_sessions.worker WHERE id = %s", first.id)
+            first.thaw()
+            draining = "SELECT draining FROM wa_sessions.worker WHERE id = %s"
+            await until(lambda: bool(fleet.rows(draining, first.id)))
+            assert fleet.rows(draining, first.id) == [{"draining": True}]
+            fleet.rows("UPDATE wa_sessions.worker SET draining = false WHERE id = %s", first.id)
+            await second.stop()
+            await until(lambda: first.phones == fleet.ids)
+
+    run(scenario, fleet)
+
+
 def test_all_phones_of_a_worker_that_begins_are_begun_afresh(
     fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,11 +88,13 @@ def register(
     lease: float | None = None,
     scope: str | None = None,
     handles: bool = True,
+    draining: bool = False,
 ) -> None:
     """Make a worker known, or say that it lives though it was silent.
 
     ``lease``: seconds of silence after which its phones may be taken. ``scope``: which phones it shares (``all``,
     ``org:N``); None where it runs those that it was given by name. ``handles``: whether messages go to a handler.
+    ``draining``: an operator has it drained, where its row was removed meanwhile; else the row says so.
     """
     values = {
         "worker_id": worker_id,
@@ -105,6 +107,7 @@ def register(
         "lease": lease,
         "scope": scope,
         "handles": handles,
+        "draining": draining,
     }
     conn.execute(_SQL.register, values)
 

@@ -63,6 +63,7 @@ class Ownership:
         self._handles = handles
         self._locks: Connection | None = None
         self._over = False
+        self._draining = False
         self._silent: frozenset[int] | None = None
         self._renewed = now()
         self.until = 0.0
@@ -81,6 +82,7 @@ class Ownership:
                 lease=self._times.lease,
                 scope=self._scope,
                 handles=self._handles,
+                draining=self._draining,
             )
         self._stand_from(asked)
 
@@ -123,6 +125,7 @@ class Ownership:
             if any(row.silent_for < -FUTURE for row in seen):
                 workers.date_back(conn, FUTURE)
                 seen = workers.roster(conn)
+            self._draining = next((row.draining for row in seen if row.id == self._worker_id), self._draining)
             gone = frozenset(row.id for row in seen if row.identity.is_gone())
             if not full:
                 return seen, gone, []

@@ -1,8 +1,8 @@
 -- name: register
 INSERT INTO wa_sessions.worker
-    (id, host, pid, version, boot_id, pid_namespace, pid_started, lease_seconds, scope, handles)
+    (id, host, pid, version, boot_id, pid_namespace, pid_started, lease_seconds, scope, handles, draining)
 VALUES (%(worker_id)s, %(host)s, %(pid)s, %(version)s, %(boot_id)s, %(pid_namespace)s, %(pid_started)s, %(lease)s,
-        %(scope)s, %(handles)s)
+        %(scope)s, %(handles)s, %(draining)s)
 ON CONFLICT (id) DO UPDATE SET heartbeat_at = clock_timestamp();
 
 -- name: renew
