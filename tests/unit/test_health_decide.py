@@ -14,8 +14,8 @@ from wa_sessions.health.model import (
     CollectionSynced,
     Connected,
     ErrorKind,
-    Event,
     Health,
+    HealthEvent,
     LeaveStore,
     Limits,
     MessageDecrypted,
@@ -41,11 +41,11 @@ def _from(number: int) -> Sent:
     return Sent(f"3EB1{number:04}", f"{3000 + number}:1@lid", f"{3000 + number}@lid")
 
 
-def _lost(sent: Sent) -> list[Event]:
+def _lost(sent: Sent) -> list[HealthEvent]:
     return [*[sent.fails()] * 5, MessageGivenUp(START, sent.message_id)]
 
 
-def _after(*events: Event, limits: Limits = LIMITS) -> Step:
+def _after(*events: HealthEvent, limits: Limits = LIMITS) -> Step:
     return lived(events, limits)[-1]
 
 
@@ -53,7 +53,7 @@ def _asked(steps: list[Step], kind: type) -> list[object]:
     return [action for step in steps for action in step.asked(kind)]
 
 
-def _errors(*events: Event, limits: Limits = LIMITS) -> tuple[int, int]:
+def _errors(*events: HealthEvent, limits: Limits = LIMITS) -> tuple[int, int]:
     health = _after(*events, limits=limits).after
     return health.bad_mac, health.bad_decrypt
 
@@ -125,14 +125,14 @@ def test_a_recovered_message_is_not_lost_later() -> None:
 
 
 @pytest.mark.parametrize("ending", [DIRECT.decrypts(), MessageGivenUp(START, "3EB001")])
-def test_a_message_that_has_ended_is_not_counted(ending: Event) -> None:
+def test_a_message_that_has_ended_is_not_counted(ending: HealthEvent) -> None:
     assert _errors(DIRECT.fails(), ending, DIRECT.fails(), DIRECT.fails()) == (0, 0)
 
 
 @pytest.mark.parametrize(
     "event", [MessageDecrypted(START, "3EB0FF", "9@lid", "9@lid"), MessageGivenUp(START, "3EB0FF")]
 )
-def test_a_message_that_never_failed_has_no_end(event: Event) -> None:
+def test_a_message_that_never_failed_has_no_end(event: HealthEvent) -> None:
     step = _after(event)
     assert (step.after, step.actions) == (Health(), ())
 

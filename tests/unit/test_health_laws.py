@@ -19,8 +19,8 @@ from wa_sessions.health.model import (
     CollectionSynced,
     Connected,
     ErrorKind,
-    Event,
     Health,
+    HealthEvent,
     LeaveStore,
     Limits,
     MessageDecrypted,
@@ -45,7 +45,7 @@ a_law = settings(max_examples=80, deadline=None)
 unforgetting = limits.map(lambda some: replace(some, give_up_after=NEVER))
 
 
-def _resets(event: Event, kind: ErrorKind) -> bool:
+def _resets(event: HealthEvent, kind: ErrorKind) -> bool:
     return isinstance(event, Closed | RESETS[kind]) or (isinstance(event, Connected) and not event.for_repair)
 
 
@@ -59,7 +59,7 @@ def _known_as(health: Health) -> dict[str, tuple[object, ...]]:
 
 @settings(max_examples=500, deadline=None)
 @given(histories, limits)
-def test_it_decides_as_the_ledger_does(history: list[Event], limits: Limits) -> None:
+def test_it_decides_as_the_ledger_does(history: list[HealthEvent], limits: Limits) -> None:
     ledger = Ledger(limits)
     for step in lived(history, limits):
         expected = Counter(ledger.enter(step.event))
@@ -79,7 +79,7 @@ def test_it_decides_as_the_ledger_does(history: list[Event], limits: Limits) -> 
 @a_law
 @given(histories, limits)
 def test_a_close_comes_with_the_nth_consecutive_error_and_at_no_other_time(
-    history: list[Event], limits: Limits
+    history: list[HealthEvent], limits: Limits
 ) -> None:
     blamed: dict[ErrorKind, list[str | None]] = {kind: [] for kind in ErrorKind}
     for step in lived(history, limits):
@@ -102,7 +102,7 @@ def test_a_close_comes_with_the_nth_consecutive_error_and_at_no_other_time(
 @a_law
 @given(histories, limits)
 def test_a_session_closes_once_and_nothing_is_counted_reset_or_repaired_until_it_is_closed(
-    history: list[Event], limits: Limits
+    history: list[HealthEvent], limits: Limits
 ) -> None:
     busy = RecordError | RecordReset | CloseSession | QuarantineSession | QuarantineSenderKey | QuarantineCollection
     closing = None
@@ -120,7 +120,7 @@ def test_a_session_closes_once_and_nothing_is_counted_reset_or_repaired_until_it
 
 @a_law
 @given(histories, limits)
-def test_a_connection_puts_both_counters_to_zero(history: list[Event], limits: Limits) -> None:
+def test_a_connection_puts_both_counters_to_zero(history: list[HealthEvent], limits: Limits) -> None:
     for step in lived([*history, Connected(START)], limits):
         if isinstance(step.event, Connected) and not step.event.for_repair and not step.before.closing:
             assert _counters(step.after) == (0, 0)
@@ -130,7 +130,7 @@ def test_a_connection_puts_both_counters_to_zero(history: list[Event], limits: L
 
 @a_law
 @given(histories, limits)
-def test_a_connection_for_a_repair_changes_nothing(history: list[Event], limits: Limits) -> None:
+def test_a_connection_for_a_repair_changes_nothing(history: list[HealthEvent], limits: Limits) -> None:
     for step in lived([*history, Connected(START, for_repair=True)], limits):
         if step.event == Connected(step.event.at, for_repair=True):
             assert (step.after, step.actions) == (step.before, ())
@@ -138,7 +138,9 @@ def test_a_connection_for_a_repair_changes_nothing(history: list[Event], limits:
 
 @a_law
 @given(histories, limits)
-def test_a_reset_is_recorded_when_a_counter_falls_to_zero_and_only_then(history: list[Event], limits: Limits) -> None:
+def test_a_reset_is_recorded_when_a_counter_falls_to_zero_and_only_then(
+    history: list[HealthEvent], limits: Limits
+) -> None:
     for step in lived(history, limits):
         fallen = [kind for kind in ErrorKind if step.before.errors(kind) > 0 == step.after.errors(kind)]
         if isinstance(step.event, Closed):
@@ -149,7 +151,7 @@ def test_a_reset_is_recorded_when_a_counter_falls_to_zero_and_only_then(history:
 
 @a_law
 @given(histories, limits)
-def test_a_counter_grows_by_one_or_falls_to_zero(history: list[Event], limits: Limits) -> None:
+def test_a_counter_grows_by_one_or_falls_to_zero(history: list[HealthEvent], limits: Limits) -> None:
     for step in lived(history, limits):
         for kind in ErrorKind:
             before, now = step.before.errors(kind), step.after.errors(kind)
@@ -162,7 +164,7 @@ def test_a_counter_grows_by_one_or_falls_to_zero(history: list[Event], limits: L
 @a_law
 @given(histories, unforgetting)
 def test_a_counted_message_had_two_copies_with_a_bad_mac_and_had_not_ended(
-    history: list[Event], limits: Limits
+    history: list[HealthEvent], limits: Limits
 ) -> None:
     bad_macs: Counter[str] = Counter()
     for step in lived(history, limits):
@@ -176,7 +178,7 @@ def test_a_counted_message_had_two_copies_with_a_bad_mac_and_had_not_ended(
 
 @a_law
 @given(histories, unforgetting)
-def test_a_message_whose_retry_has_not_come_back_is_never_counted(history: list[Event], limits: Limits) -> None:
+def test_a_message_whose_retry_has_not_come_back_is_never_counted(history: list[HealthEvent], limits: Limits) -> None:
     seen: set[str] = set()
     first_copies = []
     for event in history:
@@ -191,7 +193,7 @@ def test_a_message_whose_retry_has_not_come_back_is_never_counted(history: list[
 @a_law
 @given(histories, limits, st.sampled_from(Encryption))
 def test_a_copy_delivered_again_on_another_connection_is_not_counted(
-    history: list[Event], limits: Limits, encryption: Encryption
+    history: list[HealthEvent], limits: Limits, encryption: Encryption
 ) -> None:
     redelivered = [
         replace(event, connection=f"c{number}", encryption=encryption) if isinstance(event, MessageFailed) else event
@@ -203,7 +205,7 @@ def test_a_copy_delivered_again_on_another_connection_is_not_counted(
 @a_law
 @given(histories, limits, st.data())
 def test_what_is_not_damage_counts_nothing_however_often_it_comes(
-    history: list[Event], limits: Limits, data: st.DataObject
+    history: list[HealthEvent], limits: Limits, data: st.DataObject
 ) -> None:
     harmless = [
         replace(event, cause=data.draw(st.sampled_from(NOT_COUNTED)))
@@ -231,7 +233,7 @@ def test_what_is_not_damage_leaves_counters_as_they_are(history, limits, cause, 
 
 @a_law
 @given(histories, limits)
-def test_the_socket_leaves_a_failing_store_and_only_that(history: list[Event], limits: Limits) -> None:
+def test_the_socket_leaves_a_failing_store_and_only_that(history: list[HealthEvent], limits: Limits) -> None:
     for step in lived(history, limits):
         failing = getattr(step.event, "cause", None) is Cause.STORE
         assert step.asked(LeaveStore) == [LeaveStore()] * failing
@@ -239,7 +241,7 @@ def test_the_socket_leaves_a_failing_store_and_only_that(history: list[Event], l
 
 @a_law
 @given(histories, unforgetting)
-def test_a_message_is_counted_once_at_most(history: list[Event], limits: Limits) -> None:
+def test_a_message_is_counted_once_at_most(history: list[HealthEvent], limits: Limits) -> None:
     errors = [error for step in lived(history, limits) for error in step.asked(RecordError)]
     counted = Counter(error.message_id for error in errors if error.kind is ErrorKind.BAD_MAC)
     assert set(counted.values()) <= {1}
@@ -247,7 +249,7 @@ def test_a_message_is_counted_once_at_most(history: list[Event], limits: Limits)
 
 @a_law
 @given(histories, limits)
-def test_every_failed_message_is_pending_recovered_or_lost(history: list[Event], limits: Limits) -> None:
+def test_every_failed_message_is_pending_recovered_or_lost(history: list[HealthEvent], limits: Limits) -> None:
     failed = 0
     for step in lived(history, limits):
         failed += len(step.asked(RecordPending))
@@ -256,7 +258,9 @@ def test_every_failed_message_is_pending_recovered_or_lost(history: list[Event],
 
 @a_law
 @given(histories, unforgetting)
-def test_a_message_ends_once_and_only_a_lost_one_may_still_be_recovered(history: list[Event], limits: Limits) -> None:
+def test_a_message_ends_once_and_only_a_lost_one_may_still_be_recovered(
+    history: list[HealthEvent], limits: Limits
+) -> None:
     ends: dict[str, list[Outcome | None]] = defaultdict(list)
     for step in lived(history, limits):
         for end in step.asked(RecordEnd):
@@ -270,7 +274,7 @@ def test_a_message_ends_once_and_only_a_lost_one_may_still_be_recovered(history:
 
 @a_law
 @given(histories, unforgetting)
-def test_a_recovered_message_stays_so(history: list[Event], limits: Limits) -> None:
+def test_a_recovered_message_stays_so(history: list[HealthEvent], limits: Limits) -> None:
     for step in lived(history, limits):
         for message_id, before in step.before.messages.items():
             if before.outcome is Outcome.RECOVERED:
@@ -279,7 +283,7 @@ def test_a_recovered_message_stays_so(history: list[Event], limits: Limits) -> N
 
 @a_law
 @given(histories, limits.map(lambda some: replace(some, scope="sender")))
-def test_in_the_scope_of_senders_each_is_counted_once(history: list[Event], limits: Limits) -> None:
+def test_in_the_scope_of_senders_each_is_counted_once(history: list[HealthEvent], limits: Limits) -> None:
     raised: set[str] = set()
     for step in lived(history, limits):
         if step.after.bad_mac == 0:
@@ -306,7 +310,7 @@ def test_in_the_scope_of_senders_one_stranger_closes_nothing(history, limits, me
 @a_law
 @given(histories, unforgetting)
 def test_a_key_is_taken_away_only_as_it_was_at_the_first_failure_and_only_if_it_has_not_worked_since(
-    history: list[Event], limits: Limits
+    history: list[HealthEvent], limits: Limits
 ) -> None:
     first: dict[str, MessageFailed] = {}
     worked: set[str] = set()
@@ -326,7 +330,9 @@ def test_a_key_is_taken_away_only_as_it_was_at_the_first_failure_and_only_if_it_
 
 @a_law
 @given(histories, limits)
-def test_a_repair_goes_with_one_counted_error_and_never_with_a_close(history: list[Event], limits: Limits) -> None:
+def test_a_repair_goes_with_one_counted_error_and_never_with_a_close(
+    history: list[HealthEvent], limits: Limits
+) -> None:
     for step in lived(history, limits):
         repairs = step.asked(QuarantineSession | QuarantineSenderKey | QuarantineCollection)
         if not repairs:
@@ -341,7 +347,7 @@ def test_a_repair_goes_with_one_counted_error_and_never_with_a_close(history: li
 
 @a_law
 @given(histories, limits)
-def test_a_close_leaves_nothing_counted_and_nothing_pending(history: list[Event], limits: Limits) -> None:
+def test_a_close_leaves_nothing_counted_and_nothing_pending(history: list[HealthEvent], limits: Limits) -> None:
     for step in lived([*history, Closed(START + NEVER)], limits):
         if isinstance(step.event, Closed):
             assert _counters(step.after) == (0, 0)
@@ -351,7 +357,9 @@ def test_a_close_leaves_nothing_counted_and_nothing_pending(history: list[Event]
 
 @a_law
 @given(histories, limits)
-def test_time_ends_what_waited_too_long_and_forgets_what_ended_long_ago(history: list[Event], limits: Limits) -> None:
+def test_time_ends_what_waited_too_long_and_forgets_what_ended_long_ago(
+    history: list[HealthEvent], limits: Limits
+) -> None:
     for step in lived(history, limits):
         if isinstance(step.event, TimePassed):
             at = step.event.at
@@ -365,13 +373,13 @@ def test_time_ends_what_waited_too_long_and_forgets_what_ended_long_ago(history:
 
 @a_law
 @given(histories, limits)
-def test_the_same_history_decides_the_same(history: list[Event], limits: Limits) -> None:
+def test_the_same_history_decides_the_same(history: list[HealthEvent], limits: Limits) -> None:
     assert lived(history, limits) == lived(history, limits)
 
 
 @a_law
 @given(histories, limits)
-def test_deciding_changes_nothing_that_it_was_given(history: list[Event], limits: Limits) -> None:
+def test_deciding_changes_nothing_that_it_was_given(history: list[HealthEvent], limits: Limits) -> None:
     steps = lived(history, limits, Health(messages={}))
     remembered = [(dict(step.after.messages), repr(step.after)) for step in steps]
     for step in steps:
@@ -388,7 +396,7 @@ def test_the_generated_histories_reach_all_that_the_laws_speak_of() -> None:
 
     @settings(max_examples=200, deadline=None, derandomize=True, database=None)
     @given(histories, limits)
-    def live(history: list[Event], limits: Limits) -> None:
+    def live(history: list[HealthEvent], limits: Limits) -> None:
         for step in lived(history, limits):
             reached.update(
                 action.message.outcome if isinstance(action, RecordEnd) else getattr(action, "kind", type(action))

@@ -14,9 +14,9 @@ from wa_sessions.health.model import (
     CollectionSynced,
     Connected,
     ErrorKind,
-    Event,
     FailedMessage,
     Health,
+    HealthEvent,
     LeaveStore,
     Limits,
     MessageDecrypted,
@@ -36,7 +36,7 @@ from wa_sessions.health.model import (
 Decision = tuple[Health, tuple[Action, ...]]
 
 
-def decide(health: Health, event: Event, limits: Limits) -> Decision:
+def decide(health: Health, event: HealthEvent, limits: Limits) -> Decision:
     """Say what follows from ``event``. Between a reached limit and ``Closed`` nothing is counted or reset."""
     match event:
         case Connected(for_repair=False):

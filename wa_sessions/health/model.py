@@ -143,7 +143,7 @@ class Closed:
     at: datetime
 
 
-Event = (
+HealthEvent = (
     Connected
     | MessageFailed
     | MessageDecrypted

@@ -181,7 +181,7 @@ def health(session: Session, event: Event, now: datetime) -> Step:
     return session, NO_EFFECTS
 
 
-def decided(session: Session, event: model.Event, now: datetime) -> Step:
+def decided(session: Session, event: model.HealthEvent, now: datetime) -> Step:
     """Let the health policy decide. A close that it asks for stands in ``health.closing``: settling sees to it."""
     found, actions = decide(session.health, event, session.settings.limits)
     session = session if found is session.health else replace(session, health=found)

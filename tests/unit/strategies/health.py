@@ -16,8 +16,8 @@ from wa_sessions.health.model import (
     CollectionFailed,
     CollectionSynced,
     Connected,
-    Event,
     Health,
+    HealthEvent,
     Limits,
     MessageDecrypted,
     MessageFailed,
@@ -81,7 +81,7 @@ COLLECTIONS = ("critical_block", "regular_high")
 
 _PAUSES = (timedelta(0), SECOND, SECOND, timedelta(minutes=10), timedelta(hours=5), timedelta(hours=24))
 
-Befalling = Callable[[Sent], Event]
+Befalling = Callable[[Sent], HealthEvent]
 
 
 def _copies() -> list[Befalling]:
@@ -95,11 +95,11 @@ def _copies() -> list[Befalling]:
     ]
 
 
-def _another_decrypts(message: Sent) -> Event:
+def _another_decrypts(message: Sent) -> HealthEvent:
     return replace(message, message_id="3EB0FF").decrypts()
 
 
-def _given_up(message: Sent) -> Event:
+def _given_up(message: Sent) -> HealthEvent:
     return MessageGivenUp(START, message.message_id)
 
 
@@ -141,7 +141,7 @@ limits = st.sampled_from(
 )
 
 
-def _timed(steps: Iterable[tuple[list[Event], timedelta]]) -> list[Event]:
+def _timed(steps: Iterable[tuple[list[HealthEvent], timedelta]]) -> list[HealthEvent]:
     at = START
     events = []
     for happening, pause in steps:
@@ -159,7 +159,7 @@ class Step:
     """One decision: what was known, what happened, what is known now and what is to be done."""
 
     before: Health
-    event: Event
+    event: HealthEvent
     after: Health
     actions: tuple[Action, ...]
 
@@ -167,7 +167,7 @@ class Step:
         return [action for action in self.actions if isinstance(action, kind)]
 
 
-def lived(history: Iterable[Event], limits: Limits, health: Health | None = None) -> list[Step]:
+def lived(history: Iterable[HealthEvent], limits: Limits, health: Health | None = None) -> list[Step]:
     """Decide on each event in turn."""
     health = health or Health()
     steps = []

@@ -12,7 +12,7 @@ from wa_sessions.health.model import (
     CollectionSynced,
     Connected,
     ErrorKind,
-    Event,
+    HealthEvent,
     LeaveStore,
     Limits,
     MessageDecrypted,
@@ -82,7 +82,7 @@ class Ledger:
     def pending(self) -> list[str]:
         return [message_id for message_id in self.copies if message_id not in self.outcomes]
 
-    def enter(self, event: Event) -> list[Note]:
+    def enter(self, event: HealthEvent) -> list[Note]:
         self._page += 1
         match event:
             case MessageFailed():
