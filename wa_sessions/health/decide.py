@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
+from typing import assert_never
 
 from wa_sessions.health.classify import Cause
 from wa_sessions.health.model import (
@@ -55,8 +56,10 @@ def decide(health: Health, event: HealthEvent, limits: Limits) -> Decision:
             return _time_passed(health, event.at, limits)
         case Closed():
             return _closed(health, event.at)
-        case _:
+        case Connected():
             return health, ()
+        case _:
+            assert_never(event)
 
 
 # ------------------------------------------------------------------------------------------------- messages

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, assert_never
 
 
 class End(StrEnum):
@@ -87,19 +87,18 @@ class WaitForStore:
 
 Next = StayDown | ComeBack | WaitForStore
 
-_STAY_DOWN = {
-    End.REPLACED: StayDown(State.REPLACED, Status.DISCONNECTED),
-    End.LOGGED_OUT: StayDown(State.LOGGED_OUT, Status.LOGGED_OUT),
-    End.OUTDATED: StayDown(State.OUTDATED, Status.DISCONNECTED),
-    End.LOGIN_REFUSED: StayDown(State.LOGIN_REFUSED, Status.DISCONNECTED),
-}
-
 
 def after(end: End, *, ban_expires_at: datetime | None = None) -> Next:
     """What follows from ``end``. A ban without an expiry is for ever as far as we may know: the session stays down."""
-    if end in _STAY_DOWN:
-        return _STAY_DOWN[end]
     match end:
+        case End.REPLACED:
+            return StayDown(State.REPLACED, Status.DISCONNECTED)
+        case End.LOGGED_OUT:
+            return StayDown(State.LOGGED_OUT, Status.LOGGED_OUT)
+        case End.OUTDATED:
+            return StayDown(State.OUTDATED, Status.DISCONNECTED)
+        case End.LOGIN_REFUSED:
+            return StayDown(State.LOGIN_REFUSED, Status.DISCONNECTED)
         case End.BANNED if ban_expires_at is not None:
             return ComeBack(State.BANNED, Status.DISCONNECTED, not_before=ban_expires_at)
         case End.BANNED:
@@ -108,5 +107,7 @@ def after(end: End, *, ban_expires_at: datetime | None = None) -> Next:
             return WaitForStore()
         case End.CRASHED:
             return ComeBack(State.CRASHED, Status.RECONNECTING)
-        case _:
+        case End.UNREACHABLE:
             return ComeBack(State.UNREACHABLE, Status.RECONNECTING)
+        case _:
+            assert_never(end)
