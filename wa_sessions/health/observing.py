@@ -66,8 +66,8 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """An entry for the history."""
+class LogEvent:
+    """An event for the history, as logs tell it."""
 
     at: datetime
     detail: ErrorCounted | CounterReset | SessionClosed | BackendClosed
@@ -83,7 +83,7 @@ class Observed:
     """The counters now, the history in order, and the messages to remember: whether each was counted."""
 
     counters: Counters
-    entries: tuple[Entry, ...]
+    entries: tuple[LogEvent, ...]
     messages: Mapping[int, tuple[FailedCopy, bool]]
 
 
@@ -100,7 +100,7 @@ def observe(
     ``lines`` are in order for each kind of error. ``known``: messages that failed earlier, and whether they were
     counted. ``connected_at``: the phone's last connection.
     """
-    counters, entries = before, list[Entry]()
+    counters, entries = before, list[LogEvent]()
     for line in lines:
         if isinstance(line, BackendClose):
             entries.append(_closed(line, limits))
@@ -123,14 +123,14 @@ def observe(
     return Observed(counters, tuple(_in_order(entries, before)), messages)
 
 
-def _in_order(entries: Iterable[Entry], before: Counters) -> list[Entry]:
+def _in_order(entries: Iterable[LogEvent], before: Counters) -> list[LogEvent]:
     """Causes before what they bring: an error, the close at its limit, the reset.
 
     A line whose time has no fraction may have been written at any moment of that second: what an error of the same
     second has brought is then given the error's time.
     """
     causes = [before.last_error_at] if before.last_error_at else []
-    timed: list[Entry] = []
+    timed: list[LogEvent] = []
     for entry in sorted(entries, key=_rank):
         at = entry.at if entry.kind is EventKind.ERROR_COUNTED else _after(causes, entry.at)
         timed.append(replace(entry, at=at))
@@ -139,7 +139,7 @@ def _in_order(entries: Iterable[Entry], before: Counters) -> list[Entry]:
     return sorted(timed, key=lambda entry: (entry.at, _rank(entry)))
 
 
-def _rank(entry: Entry) -> int:
+def _rank(entry: LogEvent) -> int:
     """At one time: errors, then closes, then the resets that they bring."""
     return {EventKind.ERROR_COUNTED: 0, EventKind.COUNTER_RESET: _RESET}.get(entry.kind, 1)
 
@@ -150,10 +150,10 @@ def _after(causes: Iterable[datetime], at: datetime) -> datetime:
     return max((cause for cause in causes if at <= cause < at + timedelta(seconds=1)), default=at)
 
 
-def _told(counters: Counters, line: CounterLine, limits: Limits, entries: list[Entry]) -> Counters:
+def _told(counters: Counters, line: CounterLine, limits: Limits, entries: list[LogEvent]) -> Counters:
     """The backend's counter is what it says."""
     if line.number:
-        entries.append(Entry(line.at, _counted(line.kind, line.number, limits)))
+        entries.append(LogEvent(line.at, _counted(line.kind, line.number, limits)))
         if counters.last_error_at is None or line.at >= counters.last_error_at:
             counters = replace(counters, last_error_at=line.at, last_error_kind=line.kind)
     elif counters.errors(line.kind):
@@ -164,7 +164,7 @@ def _told(counters: Counters, line: CounterLine, limits: Limits, entries: list[E
     return replace(counters, bad_decrypt=line.number)
 
 
-def _connected(counters: Counters, at: datetime | None, entries: list[Entry]) -> Counters:
+def _connected(counters: Counters, at: datetime | None, entries: list[LogEvent]) -> Counters:
     """A connection after the last error resets both counters."""
     if at is None or counters.last_error_at is None or at <= counters.last_error_at:
         return counters
@@ -172,7 +172,7 @@ def _connected(counters: Counters, at: datetime | None, entries: list[Entry]) ->
     return replace(counters, bad_mac=0, bad_decrypt=0, counted_senders=frozenset())
 
 
-def _count(counters: Counters, copy: FailedCopy, limits: Limits, entries: list[Entry]) -> Counters:
+def _count(counters: Counters, copy: FailedCopy, limits: Limits, entries: list[LogEvent]) -> Counters:
     account = copy.sender.split(".")[0]
     again = limits.scope == "sender" and account in counters.counted_senders
     counters = replace(
@@ -182,21 +182,21 @@ def _count(counters: Counters, copy: FailedCopy, limits: Limits, entries: list[E
         last_error_at=copy.at,
         last_error_kind=ErrorKind.BAD_MAC,
     )
-    entries.append(Entry(copy.at, _counted(ErrorKind.BAD_MAC, counters.bad_mac, limits, copy.sender)))
+    entries.append(LogEvent(copy.at, _counted(ErrorKind.BAD_MAC, counters.bad_mac, limits, copy.sender)))
     return counters
 
 
-def _closed(line: BackendClose, limits: Limits) -> Entry:
+def _closed(line: BackendClose, limits: Limits) -> LogEvent:
     kind = line.error_kind
     if kind is None:
-        return Entry(line.at, BackendClosed(line.reason, EventSource.LOGS))
+        return LogEvent(line.at, BackendClosed(line.reason, EventSource.LOGS))
     count = line.count or limits.of(kind)
-    return Entry(line.at, SessionClosed(kind, count, count, line.reason, EventSource.LOGS))
+    return LogEvent(line.at, SessionClosed(kind, count, count, line.reason, EventSource.LOGS))
 
 
 def _counted(kind: ErrorKind, count: int, limits: Limits, sender: str | None = None) -> ErrorCounted:
     return ErrorCounted(kind, count, limits.of(kind), sender=sender, source=EventSource.LOGS)
 
 
-def _reset(at: datetime, kind: ErrorKind) -> Entry:
-    return Entry(at, CounterReset(kind, EventSource.LOGS))
+def _reset(at: datetime, kind: ErrorKind) -> LogEvent:
+    return LogEvent(at, CounterReset(kind, EventSource.LOGS))

@@ -22,7 +22,7 @@ from wa_sessions.health.alerting import after_event, node_logged_out, standing_a
 from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.event_kinds import EventKind
 from wa_sessions.health.limits import ErrorKind, Limits
-from wa_sessions.health.observing import Counters, Entry, FailedCopy, Observed, observe
+from wa_sessions.health.observing import Counters, FailedCopy, LogEvent, Observed, observe
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.logs import facts, files
 from wa_sessions.logs.doubts import missing_stream
@@ -209,7 +209,7 @@ class _Run:
         if known_before and healthy and phone.status == Status.CONNECTED:
             alerts.clear(self._conn, phone)
 
-    def _enter(self, phone: Phone, entries: Sequence[Entry]) -> None:
+    def _enter(self, phone: Phone, entries: Sequence[LogEvent]) -> None:
         """Into the history; a close that is news is told too."""
         rows = [(min(entry.at, self._now), entry.detail) for entry in entries]
         health.record_events(self._conn, phone.id, phone.organization_id, rows)
