@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wa_sessions.health.events.keys import SessionClosed
 from wa_sessions.health.limits import ErrorKind, Limits
 from wa_sessions.health.observing import BackendClose, CounterLine, Counters, observe
+from wa_sessions.wording.sentences import sentence
 
 SECOND = datetime(2026, 1, 15, 18, 47, 1, tzinfo=UTC)
 BAD_MAC = ErrorKind.BAD_MAC
@@ -50,3 +52,17 @@ def test_the_order_is_that_of_time_and_no_entry_is_lost(told: list[tuple[int, in
     times = [entry.at for entry in found.entries]
     assert times == sorted(times)
     assert sum(entry.kind == "error_counted" for entry in found.entries) == sum(number > 0 for _, number in told)
+
+
+@pytest.mark.parametrize(("read", "told"), [(None, (None, None)), (2, (None, None)), (3, (3, 3)), (5, (5, 5))])
+def test_a_close_is_told_with_its_count_only_where_the_last_line_of_it_was_read(
+    read: int | None, told: tuple[int | None, int | None]
+) -> None:
+    """The counter's other lines may stand in the log that was not given."""
+    found = observe(Counters(), [BackendClose(SECOND, "limit", BAD_MAC, read)], [], {}, Limits(), None)
+    [entry] = found.entries
+    assert isinstance(entry.detail, SessionClosed)
+    assert (entry.detail.count, entry.detail.limit) == told
+    text = sentence(entry.detail)
+    assert "?" not in text
+    assert ("3 of 3" in text, "at the limit" in text) == (read == 3, True)

@@ -32,7 +32,10 @@ class CounterLine:
 
 @dataclass(frozen=True, slots=True)
 class BackendClose:
-    """The backend closed the session; at a limit, with the kind of error and what was counted, if that is known."""
+    """The backend closed the session; at a limit, with the kind of error, and its last counter line that was read.
+
+    Where that is below the limit, the last one stands in a log that was not read, and how many there were is not known.
+    """
 
     at: datetime
     reason: str
@@ -190,7 +193,7 @@ def _closed(line: BackendClose, limits: Limits) -> LogEvent:
     kind = line.error_kind
     if kind is None:
         return LogEvent(line.at, BackendClosed(line.reason, EventSource.LOGS))
-    count = line.count or limits.of(kind)
+    count = line.count if line.count is not None and line.count >= limits.of(kind) else None
     return LogEvent(line.at, SessionClosed(kind, count, count, line.reason, EventSource.LOGS))
 
 

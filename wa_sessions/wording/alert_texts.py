@@ -64,7 +64,7 @@ def _counter(counter: ErrorCounted | SessionClosed) -> dict[str, Value]:
 
 def _why_closed(closed: SessionClosed) -> Value:
     if closed.error_kind:
-        return Phrase(_TABLE, "closed.limit", _counter(closed))
+        return Phrase(_TABLE, "closed.limit" if closed.count is not None else "closed.uncounted", _counter(closed))
     return closed.reason or Phrase(_TABLE, "closed.reason")
 
 

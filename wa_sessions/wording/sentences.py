@@ -95,7 +95,9 @@ def _of_keys(detail: keys.KeysDetail) -> Phrase:
         case keys.CounterReset(kind):
             return _say(detail.kind, label=_label(kind))
         case keys.SessionClosed(kind, count, limit, source=source):
-            form = "session_closed.logs" if source is EventSource.LOGS else detail.kind
+            form = detail.kind.value
+            if source is EventSource.LOGS:
+                form = "session_closed.logs" if count is not None else "session_closed.logs_uncounted"
             return _say(form, label=_label(kind), count=known(count), limit=known(limit))
         case keys.BackendClosed(reason):
             return _say(detail.kind, why=part_if("why", reason=reason))

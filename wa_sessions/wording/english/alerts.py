@@ -6,6 +6,7 @@ ALERTS: dict[str, Template] = {
     "next_error_closes": "{label} error {count} of {limit}: the next one closes the session",
     "limit_reached": "{label} error {count} of {limit}",
     "closed": "session closed: {why}; scan the new QR{back}",
+    "closed.uncounted": "{label} limit reached",
     "closed.limit": "{label} limit reached ({count} of {limit})",
     "closed.reason": "closed",
     "closed.back": ", or wa-sessions restore {operation} without a QR",

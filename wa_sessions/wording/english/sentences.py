@@ -63,6 +63,9 @@ SENTENCES: dict[str, Template] = {
     "session_closed.logs": (
         "the Node backend closed the session at the limit, {label} {count} of {limit}: a new QR is to be scanned"
     ),
+    "session_closed.logs_uncounted": (
+        "the Node backend closed the session at the limit of {label}: a new QR is to be scanned"
+    ),
     "backend_closed": "the Node backend closed the session{why}",
     "added": "added{by}",
     "assigned": "handed from {before} to {after}{by}",
