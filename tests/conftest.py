@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
-from support import corpus
+from support import corpus, installed_postgres
 from support.fleet import Fleet
 from support.store import make_store
 
@@ -49,7 +49,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header() -> list[str]:
     """Say which tests this machine cannot run."""
     lacking = [name for name in _PROGRAMS if shutil.which(name) is None]
-    return [f"left out: the tests that need {', '.join(lacking)}, which this machine lacks"] if lacking else []
+    lines = [f"left out: the tests that need {', '.join(lacking)}, which this machine lacks"] if lacking else []
+    if versions := installed_postgres.installed():
+        return [*lines, f"all SQL is tried on Postgres {', '.join(versions)} too, from {installed_postgres.PROGRAMS}"]
+    hint = "as apt-get install postgresql-15 puts one into"
+    return [*lines, f"left out: all SQL on an older Postgres, {hint} {installed_postgres.PROGRAMS}"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
