@@ -18,8 +18,30 @@ from wa_sessions.errors import ExitCode
 if TYPE_CHECKING:
     from wa_sessions.actions.setup.configuration import Checked
 
+_MEANT = {
+    "show": ("dump", "get", "list", "print", "view"),
+    "check": ("lint", "test", "validate"),
+    "example": ("init", "new", "template"),
+}
+_EDITED = ("add", "edit", "rm", "set", "unset")
+
+
+class _Words(Group):
+    """Its commands; of a word that is none it says what it may mean."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names."""
+        word = args[0]
+        if meant := next((name for name, words in _MEANT.items() if word in words), None):
+            ctx.fail(f"No such command '{word}'. Did you mean 'wa-sessions config {meant}'?")
+        if word in _EDITED:
+            files = " or ".join(map(str, reading.usual_files()))
+            ctx.fail(f"No such command '{word}': edit {files}, then 'wa-sessions config check'.")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
-    cls=Group,
+    cls=_Words,
     help="See and check the settings.",
     epilog="Example: wa-sessions config show",
     no_args_is_help=True,
