@@ -1,8 +1,9 @@
 """Arguments and options that mean the same on every command."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +11,9 @@ from wa_sessions.cli.configured import setting_option, typed
 from wa_sessions.config import kinds, table
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
+
+if TYPE_CHECKING:
+    from wa_sessions.actions.node_process import NodeProcess
 
 LONGEST_HISTORY = timedelta(days=3_660)
 duration = typed(kinds.duration)
@@ -60,6 +64,51 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Put what is newer there into quarantine, instead of refusing.")
 ]
 Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="For the history.")]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ScopeOptions:
+    """Which database, and which organization in it."""
+
+    org: Organization = None
+    database_url: DatabaseUrl = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ResultOptions:
+    """How a result is written."""
+
+    output: OutputOption = Output.TABLE
+    json: Json = False
+
+    @property
+    def chosen(self) -> Output:
+        """The output that is meant. Raises UsageError where one option contradicts the other."""
+        return chosen(self.output, json=self.json)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NodeOptions:
+    """What becomes of the Node process while its rows are changed."""
+
+    stop_command: StopCommand = None
+    start_command: StartCommand = None
+    process_stopped: ProcessStopped = False
+
+    def process(self) -> "NodeProcess | None":
+        """The process that is stopped and started, if commands are given. Raises UsageError for one alone."""
+        from wa_sessions.actions.node_process import NodeProcess
+
+        return NodeProcess.configured(self.stop_command, self.start_command)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ChangeOptions:
+    """Whether a change is made or only shown, asked about or not, and why it is made."""
+
+    reason: Reason = None
+    dry_run: DryRun = False
+    yes: Yes = False
 
 
 def phone_or_all(text: str) -> PhoneRef | None:

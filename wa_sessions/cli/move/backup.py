@@ -8,13 +8,10 @@ import typer
 from wa_sessions import config
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import (
-    DatabaseUrl,
-    Json,
-    Organization,
     Output,
-    OutputOption,
     PhoneOrAll,
-    chosen,
+    ResultOptions,
+    ScopeOptions,
     phone_or_all,
 )
 from wa_sessions.cli.times import iso
@@ -58,10 +55,8 @@ def backup(
     recipients_file: RecipientsFile = None,
     no_encryption: NoEncryption = False,
     force: Force = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Save phones and all their keys to an encrypted file. restore --file brings them back.
     \f
@@ -86,14 +81,16 @@ def backup(
 
     Exit: 0, 1 (the file cannot be written, or the role lacks a right), 2, 3, 4.
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     ref = phone_or_all(phone)
     to_whom = readers(recipient or [], recipients_file, plain=no_encryption)
     from wa_sessions.actions.move.backup import backup as action
     from wa_sessions.actions.node_process import ending_raises
 
-    with ending_raises(), terminal.opened(database_url) as opened, terminal.progress("saving") as progress:
-        done = action(opened, ref, file, org, recipients=to_whom, plain=no_encryption, force=force, progress=progress)
+    with ending_raises(), terminal.opened(where.database_url) as opened, terminal.progress("saving") as progress:
+        done = action(
+            opened, ref, file, where.org, recipients=to_whom, plain=no_encryption, force=force, progress=progress
+        )
     heads = {"file": str(done.file), "phones": done.phones}
     data = heads | file_data(done) | {"without_phone": done.without_phone}
     what = f"{counted(done.phones, 'phone')} and {counted(done.keys, 'key')}"
@@ -112,8 +109,7 @@ def backup_key(
         Path, typer.Argument(metavar="FILE", help="The file to make. Keep it off the machine that makes backups.")
     ],
     *,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
+    result: ResultOptions,
 ) -> None:
     """Make a key for backups. Its secret half goes to a file, its public half is shown.
     \f
@@ -124,7 +120,7 @@ def backup_key(
 
     Exit: 0, 1 (the file exists or cannot be written), 2.
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     from wa_sessions.actions.move.sealed import make_key
 
     recipient = make_key(file)

@@ -11,19 +11,14 @@ import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import (
-    DatabaseUrl,
-    DryRun,
-    Json,
+    ChangeOptions,
     LogFormat,
-    Organization,
+    NodeOptions,
     Output,
-    OutputOption,
-    ProcessStopped,
-    Reason,
+    ResultOptions,
+    ScopeOptions,
     StartCommand,
     StopCommand,
-    Yes,
-    chosen,
     duration,
     is_typed,
     phone_or_all,
@@ -71,16 +66,10 @@ def adopt(
     handler: HandlerOptions,
     log_format: LogFormatOption = LogFormat.TEXT,
     store_url: StoreUrl = None,
-    stop_command: StopCommand = None,
-    start_command: StartCommand = None,
-    process_stopped: ProcessStopped = False,
-    reason: Reason = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    node_options: NodeOptions,
+    change: ChangeOptions,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Take a phone over from the Node backend. The same linked device, without a QR.
     \f
@@ -105,37 +94,38 @@ def adopt(
     Exit: 0, 1 (refused, some of `all` failed, `--run` undid it, no schema), 2, 3, 4 (also: neonize cannot use the
     store), 5 (not a `baileys` phone, its Node process runs), 6.
     """
-    who, output = _who(phone, all_=all_), chosen(output, json=json)
-    if run and (who is None or dry_run or output is not Output.TABLE):
+    who, output = _who(phone, all_=all_), result.chosen
+    if run and (who is None or change.dry_run or output is not Output.TABLE):
         raise UsageError("--run takes one phone and runs it in the foreground: leave all, --dry-run and --json out")
     if not run and (given := [one.name for one in fields(HandlerOptions) if is_typed(context, one.name)]):
         raise UsageError(f"--{given[0].replace('_', '-')} is for --run")
     from wa_sessions.actions.move import adopt as action
     from wa_sessions.actions.move.adopt_and_run import adopt_and_run
-    from wa_sessions.actions.node_process import NodeProcess
     from wa_sessions.actions.sessions.run import RunOptions
     from wa_sessions.actions.watch.limits import configured_limits
     from wa_sessions.worker import log
 
-    node = NodeProcess.configured(stop_command, start_command)
-    how: dict[str, Any] = {"lid_map": _pairs(lid_map), "process_stopped": process_stopped, "node": node}
-    how |= {"reason": reason} if reason else {}
-    with terminal.opened(database_url) as opened:
-        if not (dry_run or node or process_stopped):
-            action.require_stopped(opened, who, org)
-        if not dry_run:
-            seen = action.adopt(opened, who, org, **(how | {"dry_run": True}))
-            _ask(seen, "Take {} over from the Node backend?", yes=yes)
+    node = node_options.process()
+    how: dict[str, Any] = {"lid_map": _pairs(lid_map), "process_stopped": node_options.process_stopped, "node": node}
+    how |= {"reason": change.reason} if change.reason else {}
+    with terminal.opened(where.database_url) as opened:
+        if not (change.dry_run or node or node_options.process_stopped):
+            action.require_stopped(opened, who, where.org)
+        if not change.dry_run:
+            seen = action.adopt(opened, who, where.org, **(how | {"dry_run": True}))
+            _ask(seen, "Take {} over from the Node backend?", yes=change.yes)
         if run and who is not None:
             log.configure(log_format.value)
             options = RunOptions(limits=configured_limits(), **handler.as_run_options(), store_url=store_url)
-            adopt_and_run(opened, who, org, options, wait=wait.total_seconds(), **how)
+            adopt_and_run(opened, who, where.org, options, wait=wait.total_seconds(), **how)
             return
         with terminal.progress("phones", wanted=who is None) as progress:
-            moved = action.adopt(opened, who, org, dry_run=dry_run, store_url=store_url, progress=progress, **how)
+            moved = action.adopt(
+                opened, who, where.org, dry_run=change.dry_run, store_url=store_url, progress=progress, **how
+            )
     show_moved(moved, output, "taken over", everyone=who is None)
-    if not dry_run and moved.phones:
-        _say_next(moved, seen=opened.backend.has_connection_type, stopped=node is None and process_stopped)
+    if not change.dry_run and moved.phones:
+        _say_next(moved, seen=opened.backend.has_connection_type, stopped=node is None and node_options.process_stopped)
     _raise_failures(moved)
 
 
@@ -146,13 +136,9 @@ def give_back(
     baileys: Baileys = None,
     stop_command: StopCommand = None,
     start_command: StartCommand = None,
-    reason: Reason = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    change: ChangeOptions,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Give a phone back to the Node backend. The same linked device, without a QR.
     \f
@@ -166,20 +152,20 @@ def give_back(
 
     Exit: as of `adopt`; 5 for a phone that is not a `neonize` phone.
     """
-    who, output = _who(phone, all_=all_), chosen(output, json=json)
+    who, output = _who(phone, all_=all_), result.chosen
     from wa_sessions.actions.move import give_back as action
     from wa_sessions.actions.node_process import NodeProcess
 
     node = NodeProcess.configured(stop_command, start_command)
-    how: dict[str, Any] = {"major": baileys, "node": node} | ({"reason": reason} if reason else {})
-    with terminal.opened(database_url) as opened:
-        if not dry_run:
-            seen = action.give_back(opened, who, org, **(how | {"dry_run": True}))
-            _ask(seen, "Give {} back to the Node backend?", yes=yes)
+    how: dict[str, Any] = {"major": baileys, "node": node} | ({"reason": change.reason} if change.reason else {})
+    with terminal.opened(where.database_url) as opened:
+        if not change.dry_run:
+            seen = action.give_back(opened, who, where.org, **(how | {"dry_run": True}))
+            _ask(seen, "Give {} back to the Node backend?", yes=change.yes)
         with terminal.progress("phones", wanted=who is None) as progress:
-            moved = action.give_back(opened, who, org, dry_run=dry_run, progress=progress, **how)
+            moved = action.give_back(opened, who, where.org, dry_run=change.dry_run, progress=progress, **how)
     show_moved(moved, output, "given back", everyone=who is None)
-    if not dry_run and moved.phones and node is None:
+    if not change.dry_run and moved.phones and node is None:
         terminal.say("start the Node backend again: it takes up its phones when it starts")
     _raise_failures(moved)
 

@@ -20,19 +20,13 @@ from wa_sessions.cli.move.backup import (
 )
 from wa_sessions.cli.move.takeover import Baileys, show_moved
 from wa_sessions.cli.options import (
+    ChangeOptions,
     DatabaseUrl,
-    DryRun,
-    Json,
-    Organization,
+    NodeOptions,
     Output,
-    OutputOption,
     PhoneArgument,
-    ProcessStopped,
-    Reason,
-    StartCommand,
-    StopCommand,
-    Yes,
-    chosen,
+    ResultOptions,
+    ScopeOptions,
 )
 from wa_sessions.cli.sessions.run import StoreUrl
 from wa_sessions.errors import UsageError
@@ -64,16 +58,10 @@ def export(
     no_encryption: NoEncryption = False,
     force: Force = False,
     keep: Annotated[bool, typer.Option("--keep", help="Only write the file: the phone stays here too.")] = False,
-    stop_command: StopCommand = None,
-    start_command: StartCommand = None,
-    process_stopped: ProcessStopped = False,
-    reason: Reason = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    node_options: NodeOptions,
+    change: ChangeOptions,
+    result: ResultOptions,
+    scope: ScopeOptions,
 ) -> None:
     """Move a phone into an encrypted file, for another machine. There wa-sessions import brings it in.
     \f
@@ -94,29 +82,31 @@ def export(
     Exit: 0, 1 (the file cannot be written, the phone has no keys, no schema, a right is missing), 2, 3, 4, 5 (its Node
     process runs, or it is a phone of the official API), 6.
     """
-    output, ref = chosen(output, json=json), parse_phone(phone)
-    if keep and dry_run:
+    output, ref = result.chosen, parse_phone(phone)
+    if keep and change.dry_run:
         raise UsageError("--keep changes nothing: leave --dry-run out")
-    to_whom = [] if dry_run else readers(recipient or [], recipients_file, plain=no_encryption)
+    to_whom = [] if change.dry_run else readers(recipient or [], recipients_file, plain=no_encryption)
     where: dict[str, Any] = {"recipients": to_whom, "plain": no_encryption, "force": force}
     from wa_sessions.actions.move.backup import backup
     from wa_sessions.actions.move.export_phone import export_phone, require_stopped
-    from wa_sessions.actions.node_process import NodeProcess, ending_raises
+    from wa_sessions.actions.node_process import ending_raises
 
-    node = NodeProcess.configured(stop_command, start_command)
-    how: dict[str, Any] = {"process_stopped": process_stopped, "node": node} | ({"reason": reason} if reason else {})
-    with ending_raises(), terminal.opened(database_url) as opened:
+    node = node_options.process()
+    how: dict[str, Any] = {"process_stopped": node_options.process_stopped, "node": node} | (
+        {"reason": change.reason} if change.reason else {}
+    )
+    with ending_raises(), terminal.opened(scope.database_url) as opened:
         if keep:
-            _show_copy(backup(opened, ref, file, org, **where), output)
+            _show_copy(backup(opened, ref, file, scope.org, **where), output)
             return
-        if not (dry_run or node or process_stopped):
-            require_stopped(opened, ref, org)
-        done = export_phone(opened, ref, file, org, dry_run=True, **where, **how)
-        if not dry_run:
+        if not (change.dry_run or node or node_options.process_stopped):
+            require_stopped(opened, ref, scope.org)
+        done = export_phone(opened, ref, file, scope.org, dry_run=True, **where, **how)
+        if not change.dry_run:
             question = f"Move {done.phone.number} and its {counted(done.taken.matched, 'key')} into {file}?"
-            terminal.confirm(question, yes=yes)
+            terminal.confirm(question, yes=change.yes)
             with terminal.progress("saving") as progress:
-                done = export_phone(opened, ref, file, org, progress=progress, **where, **how)
+                done = export_phone(opened, ref, file, scope.org, progress=progress, **where, **how)
     _show_exported(done, output)
     terminal.raise_each(done.down)
 
@@ -134,17 +124,12 @@ def import_(
     ] = None,
     baileys: Baileys = None,
     store_url: StoreUrl = None,
-    stop_command: StopCommand = None,
-    start_command: StartCommand = None,
-    process_stopped: ProcessStopped = False,
-    reason: Reason = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
+    node_options: NodeOptions,
+    change: ChangeOptions,
     org: Annotated[
         int | None, typer.Option("--org", metavar="N", help="Into this organization; else that of the file.")
     ] = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
+    result: ResultOptions,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Bring a phone in from another machine's file. The same linked device, without a QR.
@@ -166,29 +151,28 @@ def import_(
     several phones and no `--phone`), 3 (it is not in the file), 4, 5 (a connected `baileys` phone, or one of the
     official API), 6.
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     keys = identities_of(identity or [])
     from wa_sessions.actions.move.import_phone import import_phone
-    from wa_sessions.actions.node_process import NodeProcess
 
-    node = NodeProcess.configured(stop_command, start_command)
+    node = node_options.process()
     how: dict[str, Any] = {
         "identities": keys,
         "who": parse_phone(phone) if phone is not None else None,
         "organization_id": org,
         "wanted": as_.value if as_ else None,
         "major": baileys,
-        "process_stopped": process_stopped,
+        "process_stopped": node_options.process_stopped,
         "node": node,
         "store_url": store_url,
-    } | ({"reason": reason} if reason else {})
+    } | ({"reason": change.reason} if change.reason else {})
     with terminal.opened(database_url) as opened:
         moved = import_phone(opened, file, dry_run=True, **how)
-        if not dry_run:
-            terminal.confirm(_question(moved, file), yes=yes)
+        if not change.dry_run:
+            terminal.confirm(_question(moved, file), yes=change.yes)
             moved = import_phone(opened, file, **how)
     show_moved(moved, output, "imported", everyone=False)
-    if not dry_run:
+    if not change.dry_run:
         _say_next(moved, seen=opened.backend.has_connection_type, started=node is not None)
     terminal.raise_each(moved.down)
 

@@ -7,20 +7,12 @@ import typer
 from wa_sessions.cli import terminal
 from wa_sessions.cli.changing import How, RepairView, perform
 from wa_sessions.cli.options import (
-    DatabaseUrl,
-    DryRun,
-    Json,
-    Organization,
+    ChangeOptions,
+    NodeOptions,
     OrganizationArgument,
-    Output,
-    OutputOption,
     PhoneOrAll,
-    ProcessStopped,
-    Reason,
-    StartCommand,
-    StopCommand,
-    Yes,
-    chosen,
+    ResultOptions,
+    ScopeOptions,
     one_organization,
     phone_or_all,
 )
@@ -39,16 +31,10 @@ def clean_app_state(
     with_keys: Annotated[
         bool, typer.Option("--with-keys", help="Take the sync keys too, as the old script did: read the warning.")
     ] = False,
-    stop_command: StopCommand = None,
-    start_command: StartCommand = None,
-    process_stopped: ProcessStopped = False,
-    reason: Reason = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    node: NodeOptions,
+    options: ChangeOptions,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Mend Bad Decrypt: the app state syncs anew. Its versions go to quarantine.
     \f
@@ -68,17 +54,14 @@ def clean_app_state(
 
     Replaces: `node scripts/clean-app-state.js <number> <orgId>`, which took the sync keys too.
     """
-    from wa_sessions.actions.node_process import NodeProcess
     from wa_sessions.actions.repair import repairs
 
-    how = How(
-        dry_run, yes, chosen(output, json=json), NodeProcess.configured(stop_command, start_command), process_stopped
-    )
-    change = repairs.clean_app_state(with_keys=with_keys, **_because(reason))
+    how = _how(options, result, node)
+    change = repairs.clean_app_state(with_keys=with_keys, **_because(options.reason))
     if with_keys:
         terminal.say(repairs.KEYS_WARNING)
-    with terminal.opened(database_url) as opened:
-        _repair(opened, change, phone_or_all(phone), one_organization(organization, org), how)
+    with terminal.opened(where.database_url) as opened:
+        _repair(opened, change, phone_or_all(phone), one_organization(organization, where.org), how)
 
 
 def clean_sessions(
@@ -91,16 +74,10 @@ def clean_sessions(
     recipe: Annotated[
         bool, typer.Option("--recipe", help="Take the pre-keys too, as the old recipe did: read the warning.")
     ] = False,
-    stop_command: StopCommand = None,
-    start_command: StartCommand = None,
-    process_stopped: ProcessStopped = False,
-    reason: Reason = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    node: NodeOptions,
+    options: ChangeOptions,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Mend Bad MAC: sessions go to quarantine. With --peer those of one peer alone.
     \f
@@ -115,19 +92,16 @@ def clean_sessions(
     Replaces: `DELETE FROM "BaileysAuth" … "key" LIKE 'session-%' OR "key" LIKE 'pre-key-%' OR "key" LIKE
     'sender-key-%'`.
     """
-    from wa_sessions.actions.node_process import NodeProcess
     from wa_sessions.actions.repair import repairs
 
     if peer is not None and recipe:
         raise UsageError("--peer and --recipe exclude each other: pre-keys belong to no peer")
-    how = How(
-        dry_run, yes, chosen(output, json=json), NodeProcess.configured(stop_command, start_command), process_stopped
-    )
-    change = repairs.clean_sessions(peer=peer, recipe=recipe, **_because(reason))
+    how = _how(options, result, node)
+    change = repairs.clean_sessions(peer=peer, recipe=recipe, **_because(options.reason))
     if peer is None:
         terminal.say(repairs.RECIPE_WARNING if recipe else repairs.BROAD_WARNING)
-    with terminal.opened(database_url) as opened:
-        _repair(opened, change, phone_or_all(phone), one_organization(organization, org), how)
+    with terminal.opened(where.database_url) as opened:
+        _repair(opened, change, phone_or_all(phone), one_organization(organization, where.org), how)
 
 
 def force_close(
@@ -136,16 +110,10 @@ def force_close(
     logout: Annotated[
         bool, typer.Option("--logout", help="Put all its keys into quarantine too; a new QR is needed then.")
     ] = False,
-    stop_command: StopCommand = None,
-    start_command: StartCommand = None,
-    process_stopped: ProcessStopped = False,
-    reason: Reason = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    node: NodeOptions,
+    options: ChangeOptions,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Close a session until run or restart. Its WebSocket is closed, counters are cleared, keys are kept.
     \f
@@ -161,15 +129,12 @@ def force_close(
     Replaces: `DELETE FROM "BaileysAuth" WHERE "phoneJid" = '<number>'` and `UPDATE "OrganizationPhone" SET status =
     'logged_out' WHERE "phoneJid" LIKE '<number>%'` (with `--logout`), and `forceCloseSession`.
     """
-    from wa_sessions.actions.node_process import NodeProcess
     from wa_sessions.actions.repair import repairs
 
-    how = How(
-        dry_run, yes, chosen(output, json=json), NodeProcess.configured(stop_command, start_command), process_stopped
-    )
-    change = repairs.force_close(logout=logout, **_because(reason))
-    with terminal.opened(database_url) as opened:
-        _repair(opened, change, phone_or_all(phone), org, how)
+    how = _how(options, result, node)
+    change = repairs.force_close(logout=logout, **_because(options.reason))
+    with terminal.opened(where.database_url) as opened:
+        _repair(opened, change, phone_or_all(phone), where.org, how)
 
 
 def reset_status(
@@ -180,13 +145,9 @@ def reset_status(
     ],
     *,
     force: Annotated[bool, typer.Option("--force", help="Set another status than these.")] = False,
-    reason: Reason = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    options: ChangeOptions,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Set a phone's status in the database. Its QR is cleared, unless the status is pending.
     \f
@@ -201,22 +162,18 @@ def reset_status(
     """
     from wa_sessions.actions.repair import repairs
 
-    how = How(dry_run, yes, chosen(output, json=json))
-    change = repairs.reset_status(status, force=force, **_because(reason))
-    with terminal.opened(database_url) as opened:
-        _repair(opened, change, phone_or_all(phone), org, how)
+    how = _how(options, result)
+    change = repairs.reset_status(status, force=force, **_because(options.reason))
+    with terminal.opened(where.database_url) as opened:
+        _repair(opened, change, phone_or_all(phone), where.org, how)
 
 
 def remove(
     phone: PhoneOrAll,
     *,
-    reason: Reason = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    options: ChangeOptions,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Remove a phone made with add. Its row and all its keys go to quarantine.
     \f
@@ -232,10 +189,15 @@ def remove(
     """
     from wa_sessions.actions.repair import repairs
 
-    how = How(dry_run, yes, chosen(output, json=json))
-    change = repairs.remove(**_because(reason))
-    with terminal.opened(database_url) as opened:
-        _repair(opened, change, phone_or_all(phone), org, how)
+    how = _how(options, result)
+    change = repairs.remove(**_because(options.reason))
+    with terminal.opened(where.database_url) as opened:
+        _repair(opened, change, phone_or_all(phone), where.org, how)
+
+
+def _how(options: ChangeOptions, result: ResultOptions, node: NodeOptions | None = None) -> How:
+    process = node.process() if node else None
+    return How(options.dry_run, options.yes, result.chosen, process, node is not None and node.process_stopped)
 
 
 def _repair(opened: "Opened", change: "Repair", who: "PhoneRef | None", organization: int | None, how: How) -> None:

@@ -10,19 +10,14 @@ from wa_sessions.cli import terminal
 from wa_sessions.cli.configured import Group
 from wa_sessions.cli.move.backup import IdentityFiles, bring_back
 from wa_sessions.cli.options import (
-    DatabaseUrl,
     DryRun,
-    Json,
-    Organization,
+    NodeOptions,
     Output,
-    OutputOption,
     Overwrite,
-    ProcessStopped,
-    StartCommand,
-    StopCommand,
+    ResultOptions,
+    ScopeOptions,
     Yes,
     age,
-    chosen,
 )
 from wa_sessions.cli.sessions.workers import short_name
 from wa_sessions.cli.table import Column, table
@@ -60,10 +55,8 @@ def operations(
     *,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="At most so many.")] = 20,
     since: Annotated[str | None, typer.Option("--since", metavar="7d", help="Only newer than that.")] = None,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """List what was done to phones and their keys. When, by whom, why, and whether it can be undone.
     \f
@@ -76,12 +69,12 @@ def operations(
 
     Exit: 0 (also for none), 1 (no schema), 2, 3, 4.
     """
-    output, ref = chosen(output, json=json), parse_phone(phone) if phone else None
+    output, ref = result.chosen, parse_phone(phone) if phone else None
     oldest = datetime.now(UTC) - age(since) if since else None
     from wa_sessions.actions.repair.history import list_operations
 
-    with terminal.opened(database_url) as opened:
-        listed = list_operations(opened, ref, org, since=oldest, limit=limit)
+    with terminal.opened(where.database_url) as opened:
+        listed = list_operations(opened, ref, where.org, since=oldest, limit=limit)
     match output:
         case Output.JSON:
             terminal.write(
@@ -102,15 +95,11 @@ def restore(
     phone: Annotated[str | None, typer.Option("--phone", metavar="PHONE", help="Only this phone.")] = None,
     identity: IdentityFiles = None,
     overwrite: Overwrite = False,
-    stop_command: StopCommand = None,
-    start_command: StartCommand = None,
-    process_stopped: ProcessStopped = False,
+    node_options: NodeOptions,
     dry_run: DryRun = False,
     yes: Yes = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Undo an operation. Its keys come back byte for byte, with the phone's status.
     \f
@@ -139,10 +128,9 @@ def restore(
     Exit: 0, 1 (unknown operation, a conflict, purged, unlinked, no answer in 30 s, a backup that cannot be read), 2, 3
     (its phone is gone), 4, 5 (a connected `baileys` phone), 6 (a backup, or `--overwrite`, not confirmed).
     """
-    from wa_sessions.actions.node_process import NodeProcess
 
-    output = chosen(output, json=json)
-    node = NodeProcess.configured(stop_command, start_command)
+    output = result.chosen
+    node = node_options.process()
     if (operation is None) == (file is None):
         raise UsageError("name one: an operation, as in op-20260115-7f3k9q, or --file FILE")
     if file is not None:
@@ -150,14 +138,14 @@ def restore(
             Path(file),
             phone=phone,
             identity=identity or [],
-            org=org,
+            org=where.org,
             overwrite=overwrite,
-            process_stopped=process_stopped,
+            process_stopped=node_options.process_stopped,
             node=node,
             dry_run=dry_run,
             yes=yes,
             output=output,
-            database_url=database_url,
+            database_url=where.database_url,
         )
         return
     if identity:
@@ -168,14 +156,14 @@ def restore(
 
     if overwrite and not dry_run:
         terminal.confirm(f"Restore {operation}, and put what stands in its place into quarantine?", yes=yes)
-    with terminal.opened(database_url) as opened, terminal.progress("phones") as progress:
+    with terminal.opened(where.database_url) as opened, terminal.progress("phones") as progress:
         done = action(
             opened,
             operation,
             phone=ref,
-            organization_id=org,
+            organization_id=where.org,
             overwrite=overwrite,
-            process_stopped=process_stopped,
+            process_stopped=node_options.process_stopped,
             node=node,
             dry_run=dry_run,
             progress=progress,
@@ -199,10 +187,8 @@ def purge(
     ],
     dry_run: DryRun = False,
     yes: Yes = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Delete old keys in quarantine for good. The history keeps their operations.
     \f
@@ -214,17 +200,19 @@ def purge(
 
     Exit: 0 (also where nothing is that old), 1 (no schema, a right is missing), 2, 4, 6.
     """
-    output, oldest = chosen(output, json=json), age(older_than)
+    output, oldest = result.chosen, age(older_than)
     from wa_sessions.actions.repair import history
 
-    with terminal.opened(database_url) as opened:
-        found = history.purgeable(opened, oldest, org)
+    with terminal.opened(where.database_url) as opened:
+        found = history.purgeable(opened, oldest, where.org)
         keys = sum(count for _, count in found)
         if found and not dry_run:
             question = f"Delete {keys} quarantined keys of {len(found)} operations for good?"
             terminal.confirm(question, yes=yes)
         with terminal.progress("operations") as progress:
-            purged, left = history.purge(opened, [id_ for id_, _ in found], org, dry_run=dry_run, progress=progress)
+            purged, left = history.purge(
+                opened, [id_ for id_, _ in found], where.org, dry_run=dry_run, progress=progress
+            )
     data = {
         "operation": None,
         "matched": keys,

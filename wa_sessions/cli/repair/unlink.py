@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, DryRun, Json, Organization, Output, OutputOption, Yes, chosen
+from wa_sessions.cli.options import (
+    DryRun,
+    Output,
+    ResultOptions,
+    ScopeOptions,
+    Yes,
+)
 from wa_sessions.errors import WaSessionsError
 
 if TYPE_CHECKING:
@@ -28,10 +34,8 @@ def unlink(
     store_url: StoreUrl = None,
     dry_run: DryRun = False,
     yes: Yes = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Log a closed session's device out at WhatsApp. It frees its place among the phone's linked devices (4).
 
@@ -53,14 +57,14 @@ def unlink(
     Exit: 0, 1 (no such operation, nothing to unlink, the device is in use; WhatsApp cannot be reached or refuses, then
     it can be done again), 4 (also: neonize cannot use the database), 6.
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     from wa_sessions.actions.repair import unlink as action
 
-    with terminal.opened(database_url) as opened:
-        planned = action.plan(opened, operation, org)
+    with terminal.opened(where.database_url) as opened:
+        planned = action.plan(opened, operation, where.org)
         _confirm(planned, yes=yes or dry_run)
         with terminal.progress("devices") as progress:
-            done = action.unlink(opened, operation, org, store_url=store_url, dry_run=dry_run, progress=progress)
+            done = action.unlink(opened, operation, where.org, store_url=store_url, dry_run=dry_run, progress=progress)
     if output is Output.TSV:
         rows = [{"operation": done.operation, "dry_run": done.dry_run} | _row(end) for end in done.devices]
         terminal.write(*terminal.tsv(rows, _COLUMNS))

@@ -5,7 +5,11 @@ from typing import Annotated
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, PhoneArgument, chosen
+from wa_sessions.cli.options import (
+    PhoneArgument,
+    ResultOptions,
+    ScopeOptions,
+)
 from wa_sessions.keys.phone_ref import parse_phone
 
 
@@ -14,10 +18,8 @@ def send(
     to: Annotated[str, typer.Argument(metavar="TO", help="A number in any spelling, or a group's JID.")],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to write, in quotes.")],
     *,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Send a text message. A worker has to run the phone's session.
     \f
@@ -27,11 +29,11 @@ def send(
 
     Exit: 0, 1 (no worker, not connected, no answer), 2, 3, 4, 5 (not a `neonize` phone).
     """
-    output, ref = chosen(output, json=json), parse_phone(phone)
+    output, ref = result.chosen, parse_phone(phone)
     from wa_sessions.actions.sessions.send import send_text
 
-    with terminal.opened(database_url) as opened:
-        sent = send_text(opened, ref, org, to, text)
+    with terminal.opened(where.database_url) as opened:
+        sent = send_text(opened, ref, where.org, to, text)
     data = {"phone_id": sent.phone.id, "phone": sent.phone.number, "to": sent.to, "message_id": sent.message_id}
     terminal.show(output, data, [f"sent to {sent.to}: message {terminal.plain(sent.message_id)}"])
 
@@ -39,10 +41,8 @@ def send(
 def restart(
     phone: PhoneArgument,
     *,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Connect a session anew. Whatever had ended it: replaced, refused, force-closed.
     \f
@@ -54,11 +54,11 @@ def restart(
 
     Replaces: `pm2 restart messenger-backend`, which disconnected every phone to bring one back.
     """
-    output, ref = chosen(output, json=json), parse_phone(phone)
+    output, ref = result.chosen, parse_phone(phone)
     from wa_sessions.actions.sessions.restart import restart as action
 
-    with terminal.opened(database_url) as opened:
-        done = action(opened, ref, org)
+    with terminal.opened(where.database_url) as opened:
+        done = action(opened, ref, where.org)
     doing = "has no keys: its worker shows a QR" if done.pairing else "connects anew"
     data = {"phone_id": done.phone.id, "phone": done.phone.number, "pairing": done.pairing}
     terminal.show(output, data, [f"{done.phone.number} {doing}; watch it: wa-sessions stats {done.phone.number}"])
@@ -67,10 +67,8 @@ def restart(
 def relink(
     phone: PhoneArgument,
     *,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Show QR codes again. For a phone without keys, for another pairing window.
     \f
@@ -80,11 +78,11 @@ def relink(
 
     Replaces: `pm2 restart messenger-backend` and waiting for a QR in its log.
     """
-    output, ref = chosen(output, json=json), parse_phone(phone)
+    output, ref = result.chosen, parse_phone(phone)
     from wa_sessions.actions.sessions.relink import relink as action
 
-    with terminal.opened(database_url) as opened:
-        found = action(opened, ref, org)
+    with terminal.opened(where.database_url) as opened:
+        found = action(opened, ref, where.org)
     terminal.show(output, {"phone_id": found.id, "phone": found.number, "pairing": True}, [shows_qr(found.number)])
 
 

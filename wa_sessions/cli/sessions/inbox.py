@@ -10,16 +10,11 @@ import typer
 from wa_sessions.cli import terminal
 from wa_sessions.cli.configured import Group
 from wa_sessions.cli.options import (
-    DatabaseUrl,
-    DryRun,
-    Json,
-    Organization,
+    ChangeOptions,
     Output,
-    OutputOption,
     PhoneOrAll,
-    Reason,
-    Yes,
-    chosen,
+    ResultOptions,
+    ScopeOptions,
     phone_or_all,
 )
 from wa_sessions.cli.table import Column, table
@@ -72,10 +67,8 @@ def listing(
     *,
     dead: Dead = False,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 50,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """List messages that wait for their handler, or were set aside. The oldest first, and how many there are.
     \f
@@ -93,11 +86,11 @@ def listing(
 
     Exit: 0 (also for none), 1 (no schema), 2, 3, 4.
     """
-    output, ref = chosen(output, json=json), phone_or_all(phone)
+    output, ref = result.chosen, phone_or_all(phone)
     from wa_sessions.actions.sessions.inbox import list_inbox
 
-    with terminal.opened(database_url) as opened:
-        found = list_inbox(opened, ref, org, dead=dead, limit=limit)
+    with terminal.opened(where.database_url) as opened:
+        found = list_inbox(opened, ref, where.org, dead=dead, limit=limit)
     match output:
         case Output.JSON:
             terminal.write(terminal.as_json(_totals(found) | {"messages": [_data(found, row) for row in found.rows]}))
@@ -114,10 +107,8 @@ def retry(
     dead: Dead = False,
     chat: Chat = None,
     message_id: MessageId = None,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Have messages tried again that failed or were set aside. Once the handler is mended.
     \f
@@ -129,13 +120,13 @@ def retry(
 
     Exit: 0 (also for none), 1 (no schema), 2, 3, 4.
     """
-    output, ref = chosen(output, json=json), phone_or_all(phone)
+    output, ref = result.chosen, phone_or_all(phone)
     from wa_sessions.actions.sessions.inbox import retry_inbox
     from wa_sessions.db.inbox import Selected
 
     selected = Selected(chat, message_id)
-    with terminal.opened(database_url) as opened:
-        done = retry_inbox(opened, ref, org, selected, dead=dead)
+    with terminal.opened(where.database_url) as opened:
+        done = retry_inbox(opened, ref, where.org, selected, dead=dead)
     nothing = _unmatched("nothing that failed or is set aside", done, ref, selected, dead=dead)
     terminal.show(output, _changed(done), nothing or [f"{_counted(done.total)} will be tried again"])
 
@@ -147,13 +138,9 @@ def drop(
     dead: Dead = False,
     chat: Chat = None,
     message_id: MessageId = None,
-    reason: Reason = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    change: ChangeOptions,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Delete messages from the inbox for good. No handler will see them, and nothing brings them back.
     \f
@@ -164,21 +151,21 @@ def drop(
 
     Exit: 0 (also for none), 1 (no schema), 2, 3, 4, 6.
     """
-    output, ref = chosen(output, json=json), phone_or_all(phone)
+    output, ref = result.chosen, phone_or_all(phone)
     from dataclasses import replace
 
     from wa_sessions.actions.sessions.inbox import drop_inbox
     from wa_sessions.db.inbox import Selected
 
     selected = Selected(chat, message_id)
-    with terminal.opened(database_url) as opened:
-        planned = drop_inbox(opened, ref, org, selected, dead=dead, reason="", dry_run=True)
-        done = planned if dry_run else replace(planned, dry_run=False)
-        if not dry_run and planned.total:
-            terminal.confirm(_question(planned, ref, org), yes=yes)
-            why = reason or ("set aside messages" if dead else "messages in the inbox")
+    with terminal.opened(where.database_url) as opened:
+        planned = drop_inbox(opened, ref, where.org, selected, dead=dead, reason="", dry_run=True)
+        done = planned if change.dry_run else replace(planned, dry_run=False)
+        if not change.dry_run and planned.total:
+            terminal.confirm(_question(planned, ref, where.org), yes=change.yes)
+            why = change.reason or ("set aside messages" if dead else "messages in the inbox")
             asked_for = replace(selected, up_to=planned.newest)
-            done = drop_inbox(opened, ref, org, asked_for, dead=dead, reason=why)
+            done = drop_inbox(opened, ref, where.org, asked_for, dead=dead, reason=why)
     nothing = _unmatched("nothing", planned, ref, selected, dead=dead)
     terminal.show(output, _changed(done), nothing or _dropped(done))
 

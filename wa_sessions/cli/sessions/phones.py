@@ -8,13 +8,10 @@ from wa_sessions.cli import terminal
 from wa_sessions.cli.options import (
     DatabaseUrl,
     Embedded,
-    Json,
-    Organization,
-    Output,
-    OutputOption,
     PhoneArgument,
     ProcessStopped,
-    chosen,
+    ResultOptions,
+    ScopeOptions,
 )
 from wa_sessions.keys.phone_ref import parse_phone
 
@@ -25,8 +22,7 @@ def add(
     org: Annotated[int, typer.Option("--org", metavar="N", min=0, help="The organization that it belongs to.")],
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="What people call it.")] = None,
     embedded: Embedded = False,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
+    result: ResultOptions,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Add a phone, for wa-sessions run to keep connected.
@@ -39,7 +35,7 @@ def add(
 
     Replaces: `INSERT INTO "OrganizationPhone" …` by hand.
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     from wa_sessions.actions.sessions.add import add_phone, digits_of, tidy_name
 
     digits_of(phone), tidy_name(name or "")  # before a database is made for it
@@ -68,10 +64,8 @@ def assign(
     connection_type: Annotated[str, typer.Argument(metavar="neonize|baileys", help="Who is to run it.")],
     *,
     process_stopped: ProcessStopped = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Say who runs a phone. Our worker runs neonize phones, the Node backend baileys phones.
     \f
@@ -84,11 +78,11 @@ def assign(
     Exit: 0, 1 (no schema, a worker that runs it and does not answer), 2 (another type, a `waba` phone, two
     organizations), 3, 4, 5 (its Node process runs, another row of its number is ours).
     """
-    output, ref = chosen(output, json=json), parse_phone(phone)
+    output, ref = result.chosen, parse_phone(phone)
     from wa_sessions.actions.sessions.assign import assign as action
 
-    with terminal.opened(database_url) as opened:
-        done = action(opened, ref, connection_type, org, process_stopped=process_stopped)
+    with terminal.opened(where.database_url) as opened:
+        done = action(opened, ref, connection_type, where.org, process_stopped=process_stopped)
     data = {
         "phone_id": done.phone.id,
         "phone": done.phone.number,
@@ -109,10 +103,8 @@ def rename(
     phone: PhoneArgument,
     name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it; '' for no name.")],
     *,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Give a phone another name. Whoever runs it need not be restarted.
     \f
@@ -124,11 +116,11 @@ def rename(
 
     Replaces: `UPDATE "OrganizationPhone" SET "displayName" = …` by hand.
     """
-    output, ref = chosen(output, json=json), parse_phone(phone)
+    output, ref = result.chosen, parse_phone(phone)
     from wa_sessions.actions.sessions.rename import rename as action
 
-    with terminal.opened(database_url) as opened:
-        done = action(opened, ref, name, org)
+    with terminal.opened(where.database_url) as opened:
+        done = action(opened, ref, name, where.org)
     before = done.phone.display_name
     data = {
         "phone_id": done.phone.id,

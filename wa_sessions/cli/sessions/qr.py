@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, PhoneArgument, chosen
+from wa_sessions.cli.options import (
+    Output,
+    PhoneArgument,
+    ResultOptions,
+    ScopeOptions,
+)
 from wa_sessions.cli.times import iso
 from wa_sessions.errors import UsageError, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
@@ -32,10 +37,8 @@ def qr(
     watch: Annotated[
         bool, typer.Option("--watch", help="Draw it anew whenever it changes, until the phone is connected.")
     ] = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Show the QR that a phone is to scan now. Whoever scans it links a device: show it to nobody else.
     \f
@@ -50,7 +53,7 @@ def qr(
 
     Replaces: `pm2 restart messenger-backend`, `pm2 logs messenger-backend`, and waiting for the QR in the log.
     """
-    output, ref = chosen(output, json=json), parse_phone(phone)
+    output, ref = result.chosen, parse_phone(phone)
     if png and svg:
         raise UsageError("--png and --svg exclude each other")
     from wa_sessions.actions.sessions.qr import current_qr
@@ -58,8 +61,8 @@ def qr(
 
     file = png or svg
     picture = Picture(file, "png" if png else "svg") if file else None
-    with terminal.opened(database_url) as opened:
-        found = current_qr(opened, ref, org)
+    with terminal.opened(where.database_url) as opened:
+        found = current_qr(opened, ref, where.org)
         if watch:
             _watch(opened, found, output, picture)
             return

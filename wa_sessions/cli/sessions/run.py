@@ -9,7 +9,7 @@ import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.configured import setting_option
-from wa_sessions.cli.options import DatabaseUrl, Embedded, LogFormat, Organization, address
+from wa_sessions.cli.options import Embedded, LogFormat, ScopeOptions, address
 from wa_sessions.cli.shown_passwords import watched
 from wa_sessions.config import table
 from wa_sessions.errors import UsageError
@@ -106,8 +106,7 @@ def run(
     worker: WorkerOptions,
     no_wait: NoWait = False,
     embedded: Embedded = False,
-    org: Organization = None,
-    database_url: DatabaseUrl = None,
+    where: ScopeOptions,
 ) -> None:
     """Keep sessions connected, in the foreground.
 
@@ -137,8 +136,8 @@ def run(
 
     log.configure(worker.log_format.value)
     options = action.RunOptions(**handler.as_run_options(), **worker.as_run_options(), wait=not no_wait)
-    with terminal.opened(database_url, may_make=embedded or terminal.at_terminal()) as opened:
-        action.run(opened, refs, org, options)
+    with terminal.opened(where.database_url, may_make=embedded or terminal.at_terminal()) as opened:
+        action.run(opened, refs, where.org, options)
 
 
 def _nothing(_number: str, _code: str) -> None:

@@ -10,13 +10,11 @@ from wa_sessions.cli import terminal
 from wa_sessions.cli.options import (
     WORKER_HELP,
     DatabaseUrl,
-    Json,
-    Organization,
     Output,
-    OutputOption,
     PhoneArgument,
     Reason,
-    chosen,
+    ResultOptions,
+    ScopeOptions,
     duration,
 )
 from wa_sessions.cli.table import Column, table
@@ -57,8 +55,7 @@ Timeout = Annotated[str, typer.Option("--timeout", metavar="60s", help="How long
 
 def workers(
     *,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
+    result: ResultOptions,
     database_url: DatabaseUrl = None,
 ) -> None:
     """List the workers. Which phones they share, how many they have, and whether they live.
@@ -79,7 +76,7 @@ def workers(
 
     Exit: 0 (also for none), 1 (no schema), 2, 4.
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     from wa_sessions.actions.sessions.workers import list_workers
 
     with terminal.opened(database_url) as opened:
@@ -103,8 +100,7 @@ def drain(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has no phones.")] = True,
     timeout: Timeout = "60s",
     reason: Reason = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
+    result: ResultOptions,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Empty a worker before it is stopped. Its phones go to others, and it takes none until that is undone.
@@ -120,7 +116,7 @@ def drain(
     Exit: 0 (also where it was so already), 1 (not done in time, a dead worker, one of an older version, no schema), 2,
     3 (no such worker, or more than one), 4, 5 (nobody could take its phones).
     """
-    output, limit = chosen(output, json=json), duration(timeout)
+    output, limit = result.chosen, duration(timeout)
     from wa_sessions.actions.sessions import drain as action
 
     with terminal.opened(database_url) as opened:
@@ -147,10 +143,8 @@ def move(
     *,
     worker: Annotated[str, typer.Option("--to", metavar="WORKER", help=WORKER_HELP)],
     timeout: Timeout = "30s",
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Have another worker run a phone. The session closes in one and opens in the other.
     \f
@@ -163,11 +157,11 @@ def move(
     Exit: 0 (also where it has it already), 1 (not done in time; a worker that is silent, drains, serves other phones or
     is of an older version; no schema), 2, 3 (no such phone or worker), 4, 5 (not a `neonize` phone).
     """
-    output, ref, limit = chosen(output, json=json), parse_phone(phone), duration(timeout)
+    output, ref, limit = result.chosen, parse_phone(phone), duration(timeout)
     from wa_sessions.actions.sessions.move import move as action
 
-    with terminal.opened(database_url) as opened:
-        done = action(opened, ref, worker, org, timeout=limit.total_seconds())
+    with terminal.opened(where.database_url) as opened:
+        done = action(opened, ref, worker, where.org, timeout=limit.total_seconds())
     data = {
         "phone_id": done.phone.id,
         "phone": done.phone.number,

@@ -9,7 +9,7 @@ from typer.core import TyperOption
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.configured import Command, Group
-from wa_sessions.cli.options import Json, Output, OutputOption, chosen
+from wa_sessions.cli.options import Output, ResultOptions
 from wa_sessions.cli.table import Column, table
 from wa_sessions.config import reading
 from wa_sessions.config.table import SETTINGS
@@ -80,8 +80,7 @@ def show(
     context: typer.Context,
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these settings.")] = None,
     *,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
+    result: ResultOptions,
 ) -> None:
     """Show every setting with its value, and where that stands. Secrets are masked.
     \f
@@ -94,7 +93,7 @@ def show(
 
     Exit: 0, 2 (a value or a file that cannot be used, a profile or a setting that is not there).
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     from wa_sessions.actions.setup.configuration import show as action
 
     rows = [asdict(one) for one in action(context.meta.get(_FLAGS, {}), tuple(names or ()))]
@@ -114,8 +113,7 @@ def check(
         Path | None, typer.Argument(metavar="[FILE]", help="Which one; else what --config or WA_SESSIONS_CONFIG names.")
     ] = None,
     *,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
+    result: ResultOptions,
 ) -> None:
     """Judge a config file. Where none is named, those that are read.
     \f
@@ -127,7 +125,7 @@ def check(
 
     Exit: 0 (also where there is no file), 2 (each problem is one line on stderr).
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     from wa_sessions.actions.setup.configuration import check as action
 
     checked = action(str(file) if file else None)

@@ -7,7 +7,7 @@ import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.configured import Group
-from wa_sessions.cli.options import DatabaseUrl, DryRun, Json, Output, OutputOption, Yes, age, chosen
+from wa_sessions.cli.options import DatabaseUrl, DryRun, ResultOptions, Yes, age
 
 app = typer.Typer(
     cls=Group,
@@ -19,7 +19,7 @@ app = typer.Typer(
 
 
 @app.command("status", epilog="Example: wa-sessions db status --json")
-def status(*, output: OutputOption = Output.TABLE, json: Json = False, database_url: DatabaseUrl = None) -> None:
+def status(*, result: ResultOptions, database_url: DatabaseUrl = None) -> None:
     """Say which database is meant, and how far its schema is.
     \f
     JSON: `database` (password masked), `source`, `embedded`, `backend_tables`, `current` (0: no schema), `latest`,
@@ -27,7 +27,7 @@ def status(*, output: OutputOption = Output.TABLE, json: Json = False, database_
 
     Exit: 0, 4.
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     from wa_sessions.actions.setup.migrate import status as action
 
     with terminal.opened(database_url) as opened:
@@ -44,7 +44,7 @@ def status(*, output: OutputOption = Output.TABLE, json: Json = False, database_
 
 
 @app.command("upgrade", epilog="Example: wa-sessions db upgrade --database-url postgresql://admin@db/messenger")
-def upgrade(*, output: OutputOption = Output.TABLE, json: Json = False, database_url: DatabaseUrl = None) -> None:
+def upgrade(*, result: ResultOptions, database_url: DatabaseUrl = None) -> None:
     """Make the schema wa_sessions, or bring it up to date. The backend's tables are not touched.
     \f
     An embedded database upgrades by itself.
@@ -53,7 +53,7 @@ def upgrade(*, output: OutputOption = Output.TABLE, json: Json = False, database
 
     Exit: 0, 1 (the role may not, or the schema is newer than this program), 4.
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     from wa_sessions.actions.setup.migrate import upgrade as action
 
     with terminal.opened(database_url) as opened:
@@ -68,8 +68,7 @@ def prune(
     older_than: Annotated[str, typer.Option("--older-than", metavar="90d", help="At least a day: 36h, 90d, 52w.")],
     dry_run: DryRun = False,
     yes: Yes = False,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
+    result: ResultOptions,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Delete old history for good. Entries of the history, ended messages, requests to workers.
@@ -82,7 +81,7 @@ def prune(
 
     Exit: 0 (also for none), 1 (no schema, the role may not), 2, 4, 6.
     """
-    output, limit = chosen(output, json=json), age(older_than)
+    output, limit = result.chosen, age(older_than)
     from wa_sessions.actions.setup import prune as action
 
     with terminal.opened(database_url) as opened:
@@ -97,14 +96,14 @@ def prune(
 
 
 @app.command("stop", epilog="Example: wa-sessions db stop")
-def stop(*, output: OutputOption = Output.TABLE, json: Json = False) -> None:
+def stop(*, result: ResultOptions) -> None:
     """Stop the embedded server. Its data stays, and the next command starts it again.
     \f
     JSON: `stopped`, `folder`.
 
     Exit: 0 (also if none runs), 5 (a worker uses it).
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     from wa_sessions.actions.setup.server import stop as action
 
     folder = action()

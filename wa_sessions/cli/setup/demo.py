@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import Json, Output, OutputOption, chosen
+from wa_sessions.cli.options import Output, ResultOptions
 from wa_sessions.cli.table import Column, table
 from wa_sessions.errors import WaSessionsError
 
@@ -17,7 +17,7 @@ _NAMES = {"77051234567": "Alice", "77057654321": "Bob"}
 _TOLD_ELSEWHERE = {"stopping", "handler_unfinished"}
 
 
-def demo(*, output: OutputOption = Output.TABLE, json: Json = False) -> None:
+def demo(*, result: ResultOptions) -> None:
     """Watch sessions break and mend, on this machine alone.
 
     A private database, a WhatsApp server on loopback, and real clients with real crypto: two phones pair and talk, a
@@ -31,7 +31,7 @@ def demo(*, output: OutputOption = Output.TABLE, json: Json = False) -> None:
 
     Exit: 0, 1 (names the step that did not happen).
     """
-    how = chosen(output, json=json)
+    how = result.chosen
     from wa_sessions.actions.setup.demo import run_demo
 
     began = time.monotonic()

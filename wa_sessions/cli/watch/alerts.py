@@ -7,7 +7,12 @@ import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.configured import Group
-from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen
+from wa_sessions.cli.options import (
+    DatabaseUrl,
+    Output,
+    ResultOptions,
+    ScopeOptions,
+)
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import in_column, iso
 from wa_sessions.errors import WaSessionsError
@@ -38,7 +43,7 @@ _NAMES = ("id", "at", "phone_id", "phone", "organization_id", "type", "severity"
 
 
 @app.command("test", epilog="Example: wa-sessions alerts test --json")
-def try_out(*, output: OutputOption = Output.TABLE, json: Json = False) -> None:
+def try_out(*, result: ResultOptions) -> None:
     """Send a test to every target, now. It needs no database, and is no part of the outbox.
     \f
     The targets are those of the [settings](settings.md): see [Alerts](../how-to.md#alerts). A target is named without
@@ -48,7 +53,7 @@ def try_out(*, output: OutputOption = Output.TABLE, json: Json = False) -> None:
 
     Exit: 0, 1 (a target did not take it), 2 (no target, or settings that make no sense).
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     from wa_sessions.actions.watch.alerts import try_targets
 
     tried = try_targets()
@@ -68,10 +73,8 @@ def listing(
     phone: Annotated[str | None, typer.Argument(metavar="[PHONE]", help="Only those of this phone.")] = None,
     *,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="At most so many.")] = 20,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """List alerts and what became of them. The newest first, and which targets wait and why.
     \f
@@ -84,11 +87,11 @@ def listing(
 
     Exit: 0 (also for none), 1 (no schema), 2, 3, 4.
     """
-    output, ref = chosen(output, json=json), parse_phone(phone) if phone else None
+    output, ref = result.chosen, parse_phone(phone) if phone else None
     from wa_sessions.actions.watch.alerts import list_alerts
 
-    with terminal.opened(database_url) as opened:
-        outbox = list_alerts(opened, ref, org, limit=limit)
+    with terminal.opened(where.database_url) as opened:
+        outbox = list_alerts(opened, ref, where.org, limit=limit)
     match output:
         case Output.JSON:
             terminal.write(terminal.as_json(_data(outbox)))
@@ -99,7 +102,7 @@ def listing(
 
 
 @app.command("send", epilog="Example: wa-sessions alerts send --json")
-def send(*, output: OutputOption = Output.TABLE, json: Json = False, database_url: DatabaseUrl = None) -> None:
+def send(*, result: ResultOptions, database_url: DatabaseUrl = None) -> None:
     """Send what is due, once. For cron, where no worker runs; a worker sends by itself.
     \f
     With a worker or another `alerts send` at the same time nothing is sent twice: a target has one sender at a time.
@@ -110,7 +113,7 @@ def send(*, output: OutputOption = Output.TABLE, json: Json = False, database_ur
 
     Exit: 0 (also with nothing to send), 1 (a target did not take a message; no schema), 2 (no target), 4.
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     from wa_sessions.actions.watch.alerts import send as action
 
     with terminal.opened(database_url) as opened:

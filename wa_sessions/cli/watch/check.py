@@ -7,7 +7,11 @@ import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.configured import setting_option
-from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen
+from wa_sessions.cli.options import (
+    Output,
+    ResultOptions,
+    ScopeOptions,
+)
 from wa_sessions.config import table
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import parse_phone
@@ -31,10 +35,8 @@ def check(
     few_keys: Annotated[int | None, setting_option(table.FEW_KEYS)] = None,
     inbox_warning: Annotated[timedelta, setting_option(table.INBOX_WARNING)] = table.INBOX_WARNING.default,
     inbox_critical: Annotated[timedelta, setting_option(table.INBOX_CRITICAL)] = table.INBOX_CRITICAL.default,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Judge one phone or all, for Nagios and Icinga. One line, with performance data.
     \f
@@ -50,8 +52,8 @@ def check(
     Exit: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN: these four, and 3 also for wrong usage, no such phone, no database and
     every other failure.
     """
-    output = chosen(output, json=json)
-    if (phone is not None and all_) or (phone is None and not all_ and org is None):
+    output = result.chosen
+    if (phone is not None and all_) or (phone is None and not all_ and where.org is None):
         raise UsageError("name a phone, or --all, or --org N")
     ref = parse_phone(phone) if phone else None
     from wa_sessions.actions.watch import check as action
@@ -60,12 +62,12 @@ def check(
     from wa_sessions.wording import verdicts
 
     thresholds = Thresholds(freshness, few_keys, inbox_warning, inbox_critical)
-    with terminal.opened(database_url) as opened:
+    with terminal.opened(where.database_url) as opened:
         if ref:
-            one = action.check(opened, ref, org, thresholds)
+            one = action.check(opened, ref, where.org, thresholds)
             judged, verdict, line = [one], one.verdict, verdicts.phone_line(one)
         else:
-            judged = action.check_fleet(opened, org, thresholds)
+            judged = action.check_fleet(opened, where.org, thresholds)
             for words in left_out(opened):
                 terminal.say(words)
             verdict, line = fleet_verdict(judged), verdicts.fleet_line(judged, thresholds)

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, long_ago
+from wa_sessions.cli.options import (
+    Output,
+    ResultOptions,
+    ScopeOptions,
+    long_ago,
+)
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import in_column, iso
 from wa_sessions.cli.watch.stats import counter, wrapped
@@ -57,10 +62,8 @@ def errors(
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many entries.")
     ] = 1_000,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Show the error counters and how they came about. Counted errors, resets, repairs, closes.
     \f
@@ -77,16 +80,16 @@ def errors(
 
     Replaces: `pm2 logs messenger-backend | grep -E "(Bad MAC error #|Bad Decrypt error #)"`.
     """
-    output, ref = chosen(output, json=json), parse_phone(phone) if phone else None
+    output, ref = result.chosen, parse_phone(phone) if phone else None
     oldest = long_ago(since)
     from wa_sessions.actions.watch import errors as action
 
-    with terminal.opened(database_url) as opened:
+    with terminal.opened(where.database_url) as opened:
         if follow:
-            entries = action.follow(opened, ref, org, since=oldest)
+            entries = action.follow(opened, ref, where.org, since=oldest)
             terminal.stream(output, _ENTRY, ((entry.as_dict(), ["  ".join(_line(entry))]) for entry in entries))
             return
-        found = action.errors(opened, ref, org, since=oldest, limit=limit)
+        found = action.errors(opened, ref, where.org, since=oldest, limit=limit)
     match output:
         case Output.JSON:
             phones = [{name: one.as_dict()[name] for name in _COUNTERS} for one in found.phones]

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, PhoneArgument, chosen
+from wa_sessions.cli.options import (
+    Output,
+    PhoneArgument,
+    ResultOptions,
+    ScopeOptions,
+)
 from wa_sessions.cli.table import Column, table
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import parse_phone
@@ -28,10 +33,8 @@ def keys(
         int | None,
         typer.Option("--limit", metavar="N", min=1, max=1_000_000, help=f"How many names to list; default {PAGE}."),
     ] = None,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Count a phone's auth keys by type, or list their names.
     \f
@@ -50,18 +53,18 @@ def keys(
     Replaces: `SELECT COUNT(*) FROM "BaileysAuth" WHERE "phoneJid" = '<number>'`, and `SELECT SUBSTRING("key", 1, 20) as
     type, COUNT(*) … GROUP BY type`, which is an error in Postgres.
     """
-    output, ref = chosen(output, json=json), parse_phone(phone)
+    output, ref = result.chosen, parse_phone(phone)
     if not list_ and (key_type, after, limit) != (None, None, None):
         raise UsageError("--type, --after and --limit go with --list")
     from wa_sessions.actions.watch import keys as action
 
-    with terminal.opened(database_url) as opened:
+    with terminal.opened(where.database_url) as opened:
         if not list_:
-            found = action.keys(opened, ref, org)
+            found = action.keys(opened, ref, where.org)
             terminal.show(output, found.as_dict(), _card(found))
             return
         page = limit or PAGE
-        names = action.key_names(opened, ref, org, key_type=key_type, after=after, limit=page)
+        names = action.key_names(opened, ref, where.org, key_type=key_type, after=after, limit=page)
     if output is Output.TSV:
         terminal.write(*terminal.tsv([{"name": name} for name in names.names], ["name"]))
     else:

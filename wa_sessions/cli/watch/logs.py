@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, long_ago
+from wa_sessions.cli.options import (
+    Output,
+    ResultOptions,
+    ScopeOptions,
+    long_ago,
+)
 from wa_sessions.cli.watch.logs_shown import event_line, show, show_secrets, warn
 from wa_sessions.errors import DatabaseError, PermissionMissing, StoreAway, TryAgain, UsageError, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
@@ -45,10 +50,8 @@ def logs(
     since: Annotated[
         str | None, typer.Option("--since", metavar="1h", help="Only what was written since then: 30m, 12h, 7d.")
     ] = None,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Tell from the Node backend's logs what each phone met.
     \f
@@ -106,7 +109,7 @@ def logs(
     Replaces: `pm2 logs messenger-backend --lines 100 | grep -E "(Bad MAC|bad decrypt)"`, which counts lines and what
     customers write; and `grep -E "(Bad MAC error #|Bad Decrypt error #)"`.
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     phone, files = _phone_of(files or [])
     if bool(files) == bool(pm2):
         raise UsageError("which logs? Name files, - for stdin, or a pm2 process with --pm2")
@@ -120,17 +123,17 @@ def logs(
     for name in files:
         _refuse_a_process(name)
     names = list(dict.fromkeys(files or of_pm2(pm2 or "")))
-    scope = action.Scope(org, phone, long_ago(since) if since else None)
+    scope = action.Scope(where.org, phone, long_ago(since) if since else None)
     if STDIN in names and (follow or record):
         raise UsageError("stdin cannot be read on later: name files, or a pm2 process with --pm2")
     if find_secrets:
         show_secrets(names, action.read_logs(names), output)
     elif record:
-        _record(names, scope, database_url, output, follow=follow)
+        _record(names, scope, where.database_url, output, follow=follow)
     elif follow:
-        _follow(names, scope, database_url, output)
+        _follow(names, scope, where.database_url, output)
     else:
-        show(_told(action.read_logs(names), scope, database_url), output, scope)
+        show(_told(action.read_logs(names), scope, where.database_url), output, scope)
 
 
 def _phone_of(words: list[str]) -> tuple[PhoneRef | None, list[str]]:

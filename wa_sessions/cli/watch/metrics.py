@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, Json, Output, OutputOption, chosen
+from wa_sessions.cli.options import DatabaseUrl, Output, ResultOptions
 
 
 def metrics(
@@ -15,8 +15,7 @@ def metrics(
         typer.Option("--textfile", metavar="FILE", help="Replace this file, for node_exporter, instead of printing."),
     ] = None,
     without_keys: Annotated[bool, typer.Option("--without-keys", help="Do not count the keys of every phone.")] = False,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
+    result: ResultOptions,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Write the metrics of all phones for Prometheus. As text, or into a file, from cron.
@@ -29,7 +28,7 @@ def metrics(
 
     Exit: 0, 1 (the file cannot be written), 2 (its name does not end with `.prom`), 4.
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     if textfile is not None and not textfile.endswith(".prom"):
         raise typer.BadParameter(f"node_exporter reads only names that end with .prom, not {textfile[-40:]!r}")
     from wa_sessions.actions.watch import metrics as action

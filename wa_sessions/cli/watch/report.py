@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, chosen, long_ago
+from wa_sessions.cli.options import (
+    Output,
+    ResultOptions,
+    ScopeOptions,
+    long_ago,
+)
 from wa_sessions.cli.report_words import each_step, notes, parts, percent, sparkline
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import day, iso
@@ -46,10 +51,8 @@ def report(
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page for people into this file.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file of --html.")] = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Sum up a week: errors, repairs, availability. Or another time; of each phone and of all, with small charts.
     \f
@@ -72,7 +75,7 @@ def report(
 
     Exit: 0, 1 (no schema, or the file cannot be written), 2, 3, 4.
     """
-    output, ref, oldest = chosen(output, json=json), parse_phone(phone) if phone else None, long_ago(since)
+    output, ref, oldest = result.chosen, parse_phone(phone) if phone else None, long_ago(since)
     from wa_sessions.actions.move import whole_file
     from wa_sessions.actions.watch import report as action
 
@@ -81,8 +84,8 @@ def report(
             raise UsageError("a page is written whole, which stdout cannot be: name a file")
         whole_file.target(html, force=force)
     now = datetime.now(UTC)
-    with terminal.opened(database_url) as opened:
-        found = action.report(opened, ref, org, since=oldest.astimezone(UTC), until=now)
+    with terminal.opened(where.database_url) as opened:
+        found = action.report(opened, ref, where.org, since=oldest.astimezone(UTC), until=now)
     if html:
         from wa_sessions.cli.watch.report_page import page
 

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, Json, Organization, Output, OutputOption, PhoneArgument, chosen
+from wa_sessions.cli.options import (
+    Output,
+    PhoneArgument,
+    ResultOptions,
+    ScopeOptions,
+)
 from wa_sessions.cli.table import Column
 from wa_sessions.cli.times import due, in_column, short, when
 from wa_sessions.keys.phone_ref import parse_phone
@@ -48,10 +53,8 @@ _HARD_SPACE = "\xa0"
 def stats(
     phone: PhoneArgument,
     *,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Say how healthy a session is, and what to do about it.
     \f
@@ -61,11 +64,11 @@ def stats(
 
     Replaces: `pm2 logs messenger-backend | grep -E "(Bad MAC error #|Bad Decrypt error #)"`, for our own phones.
     """
-    output, ref = chosen(output, json=json), parse_phone(phone)
+    output, ref = result.chosen, parse_phone(phone)
     from wa_sessions.actions.watch.stats import session_stats
 
-    with terminal.opened(database_url) as opened:
-        found = session_stats(opened, ref, org)
+    with terminal.opened(where.database_url) as opened:
+        found = session_stats(opened, ref, where.org)
     data = found.as_dict() if output is Output.JSON else _flat(found)
     terminal.show(output, data, card(found, datetime.now(UTC)))
 
@@ -79,10 +82,8 @@ def sessions(
     few_keys: Annotated[
         int | None, typer.Option("--few-keys", metavar="N", min=1, help="Only with fewer than N auth keys.")
     ] = None,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """List all phones. With the health of their sessions, and how many keys they have.
     \f
@@ -105,11 +106,11 @@ def sessions(
     `SELECT "phoneJid", status, "lastConnectedAt" … WHERE status = 'connected'`; joins of phones and counts of their
     keys; with `--few-keys`, looking for phones that have suspiciously few.
     """
-    output = chosen(output, json=json)
+    output = result.chosen
     from wa_sessions.actions.watch.sessions import fleet, left_out
 
-    with terminal.opened(database_url) as opened:
-        listed = fleet(opened, organization_id=org, status=status, unhealthy=unhealthy, few_keys=few_keys)
+    with terminal.opened(where.database_url) as opened:
+        listed = fleet(opened, organization_id=where.org, status=status, unhealthy=unhealthy, few_keys=few_keys)
         for words in left_out(opened):
             terminal.say(words)
     match output:

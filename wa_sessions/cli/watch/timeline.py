@@ -9,13 +9,10 @@ import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import (
-    DatabaseUrl,
-    Json,
-    Organization,
     Output,
-    OutputOption,
     PhoneArgument,
-    chosen,
+    ResultOptions,
+    ScopeOptions,
     long_ago,
 )
 from wa_sessions.cli.times import iso
@@ -43,10 +40,8 @@ def timeline(
         int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many entries.")
     ] = 1_000,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Then show what comes, until Ctrl-C.")] = False,
-    org: Organization = None,
-    output: OutputOption = Output.TABLE,
-    json: Json = False,
-    database_url: DatabaseUrl = None,
+    result: ResultOptions,
+    where: ScopeOptions,
 ) -> None:
     """Tell what happened to a phone, in words. Each day, each gap, and how to undo what was done.
     \f
@@ -60,17 +55,17 @@ def timeline(
 
     Exit: 0 (also for none), 1 (no schema), 2, 3, 4, 130 (`--follow` ended by Ctrl-C).
     """
-    output, ref = chosen(output, json=json), parse_phone(phone)
+    output, ref = result.chosen, parse_phone(phone)
     oldest = long_ago(since)
     from wa_sessions.actions.watch import errors
     from wa_sessions.actions.watch import timeline as action
 
-    with terminal.opened(database_url) as opened:
+    with terminal.opened(where.database_url) as opened:
         if follow:
-            entries = errors.follow(opened, ref, org, since=oldest, kinds=None)
+            entries = errors.follow(opened, ref, where.org, since=oldest, kinds=None)
             terminal.stream(output, _ENTRY, _coming(entries, terminal.width()))
             return
-        found = action.timeline(opened, ref, org, since=oldest, limit=limit)
+        found = action.timeline(opened, ref, where.org, since=oldest, limit=limit)
     rows = [_row(entry, found.undo(entry)) for entry in found.entries]
     match output:
         case Output.JSON:

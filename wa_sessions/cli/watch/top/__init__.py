@@ -6,11 +6,11 @@ import sys
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import DatabaseUrl, Organization
+from wa_sessions.cli.options import ScopeOptions
 from wa_sessions.errors import UsageError, WaSessionsError
 
 
-def top(*, org: Organization = None, database_url: DatabaseUrl = None) -> None:
+def top(*, where: ScopeOptions) -> None:
     """Watch all phones live, the worst first. Full screen; `?` shows its keys.
 
     Sort, filter, look at a phone's history, link it again or close it, all from the keyboard.
@@ -35,8 +35,8 @@ def top(*, org: Organization = None, database_url: DatabaseUrl = None) -> None:
             raise
         raise WaSessionsError("top needs one more package: pip install 'wa-sessions[top]'") from None
 
-    with terminal.opened(database_url) as opened:
-        view = TopApp(opened, org)
+    with terminal.opened(where.database_url) as opened:
+        view = TopApp(opened, where.org)
         view.run(mouse=False)
     for line in view.unfinished:
         terminal.say(line)
