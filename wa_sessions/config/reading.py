@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from wa_sessions.config import files
-from wa_sessions.config.files import ConfigFile
 from wa_sessions.config.table import DATABASE_URL, SETTINGS, Setting
 from wa_sessions.errors import UsageError
+
+if TYPE_CHECKING:
+    from wa_sessions.config.files import ConfigFile
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ class Configuration:
     """All that is configured: flags by setting, the environment, and files in the order in which they count."""
 
     environment: Mapping[str, str]
-    files: tuple[ConfigFile, ...] = ()
+    files: "tuple[ConfigFile, ...]" = ()
     profile: str | None = None
     flags: Mapping[str, str] = field(default_factory=dict)
 
@@ -86,13 +87,13 @@ class Configuration:
                 return rank, _in_table(setting, file, table, prefix)
         return None
 
-    def _tables(self) -> Iterator[tuple[ConfigFile, Mapping[str, Any], str]]:
+    def _tables(self) -> "Iterator[tuple[ConfigFile, Mapping[str, Any], str]]":
         """The tables of files, in the order in which they count: a profile goes before what stands outside of all."""
         yield from self._of_the_profile()
         for file in self.files:
             yield file, file.values, ""
 
-    def _of_the_profile(self) -> Iterator[tuple[ConfigFile, Mapping[str, Any], str]]:
+    def _of_the_profile(self) -> "Iterator[tuple[ConfigFile, Mapping[str, Any], str]]":
         for file in self.files:
             if self.profile is not None and self.profile in file.profiles:
                 yield file, file.profiles[self.profile], f"{self.profile}."
@@ -113,22 +114,28 @@ class Configuration:
     def _of_secret_file(self, setting: Setting[Any], variable: str) -> Found | None:
         name = f"{variable}_FILE"
         if named := self.environment.get(name, "").strip():
-            return Found(files.secret(Path(named).expanduser(), name), f"env {name}", name)
+            return Found(_secret(Path(named).expanduser(), name), f"env {name}", name)
         folder = self.environment.get(CREDENTIALS_VARIABLE)
         if not folder or variable != setting.variable:
             return None
         for path in (Path(folder, setting.name), Path(folder, variable)):
             if os.path.isfile(path):  # noqa: PTH113  # no error where the folder is another user's
                 place = f"the credential {path.name}"
-                return Found(files.secret(path, place), str(path), place)
+                return Found(_secret(path, place), str(path), place)
         return None
+
+
+def _secret(path: Path, what: str) -> str:
+    from wa_sessions.config import files
+
+    return files.secret(path, what)
 
 
 def _variables(setting: Setting[Any]) -> tuple[str, ...]:
     return setting.variables or (setting.variable,)
 
 
-def _in_table(setting: Setting[Any], file: ConfigFile, table: Mapping[str, Any], prefix: str) -> Found:
+def _in_table(setting: Setting[Any], file: "ConfigFile", table: Mapping[str, Any], prefix: str) -> Found:
     return Found(table[setting.name], str(file.path), f"{prefix}{setting.name} in {file.path}")
 
 
@@ -196,7 +203,7 @@ def usual_files() -> list[Path]:
     return [*user, SYSTEM_FILE]
 
 
-def _files() -> tuple[ConfigFile, ...]:
+def _files() -> "tuple[ConfigFile, ...]":
     named = named_file()
     key = (named, *(os.environ.get(name) for name in ("XDG_CONFIG_HOME", "HOME")))
     if key not in _process.read:
@@ -208,7 +215,7 @@ def _files() -> tuple[ConfigFile, ...]:
     return _process.read[key]
 
 
-def _read_all(named: str | None) -> tuple[ConfigFile, ...]:
+def _read_all(named: str | None) -> "tuple[ConfigFile, ...]":
     """All files that are there; none at all where the null device is named."""
     if named == os.devnull:
         return ()
@@ -222,7 +229,9 @@ def _read_all(named: str | None) -> tuple[ConfigFile, ...]:
     return tuple(found)
 
 
-def _named(name: str) -> ConfigFile:
+def _named(name: str) -> "ConfigFile":
+    from wa_sessions.config import files
+
     path = Path(name).expanduser().absolute()
     try:
         return files.read(path)
@@ -230,9 +239,12 @@ def _named(name: str) -> ConfigFile:
         raise UsageError(f"cannot read the config file {path}: {error.strerror or error}") from None
 
 
-def _usual(path: Path) -> ConfigFile | None:
+def _usual(path: Path) -> "ConfigFile | None":
     """The file if it is there. A home that this user may not enter is another's, as after ``su`` without ``-``."""
     try:
+        path.stat()
+        from wa_sessions.config import files  # which costs what a command without a file can save
+
         return files.read(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -245,7 +257,7 @@ def _usual(path: Path) -> ConfigFile | None:
         ) from None
 
 
-def _no_profile(name: str, read: tuple[ConfigFile, ...]) -> str:
+def _no_profile(name: str, read: "tuple[ConfigFile, ...]") -> str:
     import difflib
 
     known = sorted({profile for file in read for profile in file.profiles})
