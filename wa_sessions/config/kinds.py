@@ -276,4 +276,5 @@ def _type(value: object) -> str:
             return "an array"
         case dict():
             return "a table"
-    return "a time"
+        case _:
+            return "a time"

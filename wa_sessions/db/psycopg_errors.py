@@ -46,7 +46,8 @@ def _in_the_way(error: Exception) -> WaSessionsError | None:
             return Busy(f"another command was in the way ({_primary(error)}): run it again")
         case errors.QueryCanceled():
             return Cancelled(f"the server ended a statement ({_primary(error)}): run it again")
-    return None
+        case _:
+            return None
 
 
 def _of_tables(error: Exception) -> WaSessionsError | None:
@@ -68,7 +69,8 @@ def _of_values(error: Exception) -> WaSessionsError | None:
             return UsageError(f"a value that the database cannot hold: {_primary(error)}")
         case psycopg.IntegrityError():  # its detail repeats the row, keys and all
             return Conflict(f"the database refuses a row: {_primary(error)}")
-    return None
+        case _:
+            return None
 
 
 def _of_the_server(error: Exception, target: Target) -> WaSessionsError | None:
@@ -84,7 +86,8 @@ def _of_the_server(error: Exception, target: Target) -> WaSessionsError | None:
             reason = _reason(error, target)
             kind = ReadOnlyDatabase if reason.endswith(_STANDBY) else DatabaseAway
             return kind(f"{target.masked}: {reason} (source: {target.source})")
-    return None
+        case _:
+            return None
 
 
 def _role(target: Target) -> str:

@@ -72,6 +72,8 @@ class Dressed:
                 return None
             case Outcome.UNREAD if is_ours(raw, word):
                 self._events.found.not_read(form_of(word), self._shape(raw, word), example_of(raw, word))
+            case _:
+                pass
         return self._next
 
     def _shape(self, raw: bytes, word: int) -> bytes:

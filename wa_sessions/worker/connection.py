@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from wa_sessions.health import model
 from wa_sessions.health.classify import Cause
 from wa_sessions.health.decide import decide
 from wa_sessions.health.events import connection as events
-from wa_sessions.health.reconnect import ComeBack, End, State, Status, StayDown, after
+from wa_sessions.health.reconnect import ComeBack, End, State, Status, StayDown, WaitForStore, after
 from wa_sessions.keys.phone_ref import number_of
 from wa_sessions.keys.same_number import same_account
 from wa_sessions.worker.effects import (
@@ -137,11 +138,13 @@ def ended(session: Session, end: End, detail: str, now: datetime, until: datetim
             session, effects = _stay_down(session, state, detail)
         case ComeBack(state=state, not_before=not_before):
             session, effects = _come_back(session, state, detail, now, not_before)
-        case _:
+        case WaitForStore():
             at = now + timedelta(seconds=pause(session.store_attempts, now, LONGEST_STORE_PAUSE, first=0.5))
             session = session.towards(follows.state, detail, retry_at=at, store_attempts=session.store_attempts + 1)
             message = f"{detail}: socket closed, WhatsApp keeps the messages"
             effects = Effects((Note(events.StoreLost(reason=detail), message, "error"),))
+        case _:
+            assert_never(follows)
     return session, told + effects
 
 
@@ -178,6 +181,8 @@ def health(session: Session, event: Event, now: datetime) -> Step:
             newer = [name for name, version in versions.items() if version > session.versions.get(name, 0)]
             if newer and session.health.bad_decrypt:
                 return decided(session, model.CollectionSynced(now, newer[0]), now)
+        case _:
+            pass
     return session, NO_EFFECTS
 
 

@@ -100,18 +100,10 @@ class AnswerCommand:
     result: Mapping[str, Any] | WaSessionsError
 
 
-Record = (
-    Action
-    | Note
-    | SetStatus
-    | CloseAtLimit
-    | ForgetDevice
-    | ForceClose
-    | CleanKeys
-    | CheckRestore
-    | RestoreKeys
-    | AnswerCommand
-)
+Asked = ForceClose | CleanKeys | CheckRestore | RestoreKeys
+"""What an operator asked for: done, or refused with an answer."""
+
+Record = Action | Asked | Note | SetStatus | CloseAtLimit | ForgetDevice | AnswerCommand
 
 
 # -------------------------------------------------------------------------------------------------------- calls
@@ -202,20 +194,11 @@ class LogLine:
     level: Level = "warn"
 
 
-Call = (
-    FindDevice
-    | LookAtVersions
-    | OpenClient
-    | CloseClient
-    | DropClient
-    | SendText
-    | UnlinkDevice
-    | ReleaseLease
-    | SuspectStore
-    | ShowQr
-    | Notify
-    | LogLine
-)
+Shown = ShowQr | Notify | LogLine
+Unanswered = CloseClient | DropClient | SendText | UnlinkDevice | SuspectStore | Shown
+"""Calls of which no event comes at once."""
+
+Call = FindDevice | LookAtVersions | OpenClient | ReleaseLease | Unanswered
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,10 @@ from wa_sessions.health.events.keys import (
     SessionQuarantined,
 )
 from wa_sessions.health.model import (
+    Action,
+    CloseSession,
     FailedMessage,
+    LeaveStore,
     Outcome,
     QuarantineCollection,
     QuarantineSenderKey,
@@ -49,6 +52,7 @@ from wa_sessions.keys.selection import EVERYTHING, Selection
 from wa_sessions.worker import log
 from wa_sessions.worker.effects import (
     AnswerCommand,
+    Asked,
     CheckRestore,
     CleanKeys,
     CloseAtLimit,
@@ -190,7 +194,7 @@ def _close(conn: Connection, context: EffectContext, record: CloseAtLimit) -> No
 # ------------------------------------------------------------------------------------------------- commands
 
 
-def _carry_out(conn: Connection, context: EffectContext, record: Record, command: Command) -> None:
+def _carry_out(conn: Connection, context: EffectContext, record: Asked, command: Command) -> None:
     """Do what an operator asked, or say why not: what is refused leaves nothing behind but its answer."""
     lines = len(context.lines)
     try:
@@ -211,7 +215,7 @@ def _carry_out(conn: Connection, context: EffectContext, record: Record, command
         context.outcomes.append(CommandSettled(command.id, done=isinstance(record, RestoreKeys)))
 
 
-def _done(conn: Connection, context: EffectContext, record: Record, command: Command) -> Mapping[str, Any] | None:
+def _done(conn: Connection, context: EffectContext, record: Asked, command: Command) -> Mapping[str, Any] | None:
     match record:
         case ForceClose():
             return _force_close(conn, context, command)
@@ -219,8 +223,10 @@ def _done(conn: Connection, context: EffectContext, record: Record, command: Com
             return _clean(conn, context, command)
         case CheckRestore():
             return _check_restore(conn, context, command)
-        case _:
+        case RestoreKeys():
             return _restore(conn, context, command)
+        case _:
+            assert_never(record)
 
 
 def _force_close(conn: Connection, context: EffectContext, command: Command) -> Mapping[str, Any]:
@@ -288,7 +294,7 @@ def _bring_back(conn: Connection, context: EffectContext, command: Command) -> r
 # --------------------------------------------------------------------------------------------------- health
 
 
-def _health_action(conn: Connection, context: EffectContext, action: Record) -> None:
+def _health_action(conn: Connection, context: EffectContext, action: Action) -> None:
     match action:
         case RecordError():
             _error(conn, context, action)
@@ -302,6 +308,12 @@ def _health_action(conn: Connection, context: EffectContext, action: Record) -> 
         case QuarantineSession() | QuarantineSenderKey() | QuarantineCollection() if context.device:
             with timed(Work.REPAIR):
                 _repair(conn, context, action, context.device)
+        case QuarantineSession() | QuarantineSenderKey() | QuarantineCollection():
+            pass
+        case CloseSession() | LeaveStore():
+            pass
+        case _:
+            assert_never(action)
 
 
 def _error(conn: Connection, context: EffectContext, action: RecordError) -> None:

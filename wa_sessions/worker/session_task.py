@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, assert_never
 
 from wa_sessions.errors import OwnedByAnother, WaSessionsError
 from wa_sessions.health.classify import Cause
@@ -25,8 +25,10 @@ from wa_sessions.worker.effects import (
     OpenClient,
     ReleaseLease,
     SendText,
+    Shown,
     ShowQr,
     SuspectStore,
+    Unanswered,
     UnlinkDevice,
 )
 from wa_sessions.worker.hosts import protocol
@@ -278,7 +280,7 @@ class SessionTask:
                 self._call(call)
                 return None
 
-    def _call(self, call: Call) -> None:
+    def _call(self, call: Unanswered) -> None:
         match call:
             case CloseClient(client):
                 self._hosts.close(client)
@@ -293,7 +295,7 @@ class SessionTask:
             case _:
                 self._show(call)
 
-    def _show(self, call: Call) -> None:
+    def _show(self, call: Shown) -> None:
         number = self.session.number
         match call:
             case ShowQr(code):
@@ -303,6 +305,8 @@ class SessionTask:
                     self._worker.stop()
             case LogLine(event, message, level):
                 {"info": log.info, "warn": log.warn, "error": log.error}[level](message, phone=number, event=event)
+            case _:
+                assert_never(call)
 
     async def _released(self, command_id: int, actor: str) -> Released:
         """Let whoever asked have the phone: it is not ours then, whether the answer arrives or not."""

@@ -62,6 +62,8 @@ class Trial:
                 self.failure = f"it did not connect ({event.replace('_', ' ')})"
             case _ if event in _TRIES_AGAIN:
                 self._last = event
+            case _:
+                pass
         return self.failure is not None
 
 

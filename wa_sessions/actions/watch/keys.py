@@ -129,7 +129,8 @@ def _sums(conn: Connection, backend: Backend, holder: Holder) -> Sums:
             return auth_keys.sums(conn, backend, holder.organization_id, holder.phone)
         case "whatsmeow":
             return whatsmeow.sums(conn, holder.phone)
-    return Sums({}, 0)
+        case _:
+            return Sums({}, 0)
 
 
 def _names(
@@ -141,7 +142,8 @@ def _names(
             return auth_keys.names(conn, backend, holder.organization_id, holder.phone, **page)
         case "whatsmeow":
             return whatsmeow.names(conn, holder.phone, **page)
-    return []
+        case _:
+            return []
 
 
 def _require_type(holder: Holder, key_type: str | None) -> None:

@@ -107,6 +107,8 @@ def _show(
         case Output.TABLE if found.code:
             terminal.write(*_lines(found.phone.number, found.code, file, again=again))
             _say_where_it_does_not_fit(found, file)
+        case Output.TABLE:
+            pass
     if sys.stdout:
         sys.stdout.flush()
 

@@ -166,7 +166,8 @@ def _in_cell(value: Any) -> str:
             return "true" if value else "false"
         case list():
             return terminal.plain(" ".join(value))
-    return terminal.plain(str(value))
+        case _:
+            return terminal.plain(str(value))
 
 
 def _fields(checked: "Checked") -> dict[str, Any]:

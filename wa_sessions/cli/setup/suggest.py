@@ -120,6 +120,11 @@ def _values(parameter: Any, given: dict[str, str], typed: str) -> list[Offer]:
             return suggestions.operations(database_url)
         case "worker":
             return suggestions.workers(database_url)
+        case _:
+            return _choices(parameter)
+
+
+def _choices(parameter: Any) -> list[Offer]:
     choices = _WORDS.get(parameter.name) or getattr(parameter.type, "choices", ())
     if choices:
         return [(str(choice), "") for choice in choices]
@@ -132,4 +137,5 @@ def _line(shell: str, word: str, meaning: str) -> str:
             return f"{word.replace(':', chr(92) + ':')}:{meaning}\n" if meaning else f"{word}\n"
         case "fish":
             return f"{word}\t{meaning}\n"
-    return f"{word}\n"
+        case _:
+            return f"{word}\n"

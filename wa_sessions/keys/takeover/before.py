@@ -2,10 +2,19 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, assert_never
 
+from wa_sessions.keys.baileys.app_state import AppStateKey, AppStateVersion
 from wa_sessions.keys.baileys.creds import Creds, KeyPair
-from wa_sessions.keys.baileys.peers import LidMapping, PreKey
+from wa_sessions.keys.baileys.peers import (
+    DeviceList,
+    IdentityKey,
+    LidMapping,
+    PreKey,
+    SenderKeyMemory,
+    Token,
+    TokenIndex,
+)
 from wa_sessions.keys.baileys.rows import BaileysPhone, OtherKey, Record
 from wa_sessions.keys.baileys.sender_key import SenderKey
 from wa_sessions.keys.baileys.session import Session
@@ -52,8 +61,12 @@ class Before:
                     found.kept.append(record)
                 case LidMapping() if mapped.isdisjoint((record.lid, record.number)):
                     found.kept.append(record)
-                case _:
+                case LidMapping() | Creds() | AppStateKey() | AppStateVersion() | IdentityKey():
                     pass
+                case SenderKeyMemory() | DeviceList() | Token() | TokenIndex():
+                    pass
+                case _:
+                    assert_never(record)
         return found
 
     def address(self, address: Address) -> Address | None:

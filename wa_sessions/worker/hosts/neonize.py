@@ -335,6 +335,8 @@ class Client:
                 self._tell(protocol.Unsynced(self.client, plain_id(collection), cause))
             case StoreFailure():
                 self._tell(protocol.StoreFailed(self.client))
+            case None:
+                pass
 
 
 def _pair_status(client: int, event: Any) -> protocol.ClientEvent:

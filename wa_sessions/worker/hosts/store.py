@@ -151,8 +151,10 @@ async def _removed(host: _OwnHost) -> bool:
                 return True
             case protocol.LoggedOut(reason="LOGGED_OUT"):
                 return False
-        if why := _why_not(event):
-            raise WaSessionsError(why)
+            case _ if why := _why_not(event):
+                raise WaSessionsError(why)
+            case _:
+                continue
 
 
 def _why_not(event: protocol.ClientEvent | HostExit) -> str | None:
