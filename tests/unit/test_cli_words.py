@@ -21,7 +21,10 @@ from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import when
 
 COMMANDS = tuple(name.removeprefix("wa-sessions ") for name, _ in reference.commands())
-HEAVY = {"psycopg", "rich", "neonize", "phonenumbers", "asyncio", "pydantic", "segno", "pyrage", "textual"}
+HISTORY = {"wa_sessions.health.events.every", "wa_sessions.health.events.operators"}
+"""Sixty dataclasses, which take 30 ms to make: for commands that tell of the history."""
+
+HEAVY = HISTORY | {"psycopg", "rich", "neonize", "phonenumbers", "asyncio", "pydantic", "segno", "pyrage", "textual"}
 Capture = pytest.CaptureFixture[str]
 
 

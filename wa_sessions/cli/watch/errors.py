@@ -17,7 +17,6 @@ from wa_sessions.cli.times import in_column, iso
 from wa_sessions.cli.watch.stats import counter, wrapped
 from wa_sessions.keys.phone_ref import parse_phone
 from wa_sessions.wording.numbers import counted
-from wa_sessions.wording.sentences import sentence
 
 if TYPE_CHECKING:
     from wa_sessions.actions.watch.errors import Entry, Errors
@@ -130,6 +129,8 @@ def _counters(one: "SessionErrorStats", now: datetime) -> tuple[str, ...]:
 
 
 def _line(entry: "Entry") -> tuple[str, ...]:
+    from wa_sessions.wording.sentences import sentence
+
     at = f"{entry.event.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     text = sentence(entry.event.detail)
     return at, entry.phone or f"#{entry.event.phone_id}", terminal.plain(text)

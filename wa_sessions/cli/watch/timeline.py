@@ -16,14 +16,13 @@ from wa_sessions.cli.options import (
     long_ago,
 )
 from wa_sessions.cli.times import iso
-from wa_sessions.health.timeline import TimelineEntry, undoable_operation
 from wa_sessions.keys.phone_ref import parse_phone
 from wa_sessions.wording.numbers import lasted
-from wa_sessions.wording.sentences import sentence
-from wa_sessions.wording.timeline import TimelineLine, timeline_lines
 
 if TYPE_CHECKING:
     from wa_sessions.actions.watch.errors import Entry
+    from wa_sessions.health.timeline import TimelineEntry
+    from wa_sessions.wording.timeline import TimelineLine
 
 QUIET = timedelta(hours=1)
 """From there on a gap between two lines is told."""
@@ -74,6 +73,8 @@ def timeline(
         case Output.TSV:
             terminal.write(*terminal.tsv(rows, _ENTRY))
         case Output.TABLE:
+            from wa_sessions.wording.timeline import timeline_lines
+
             now = datetime.now(UTC)
             left_out = [f"earlier entries are left out: --limit {limit}"] if len(rows) == limit else []
             lines = list(timeline_lines(_happened(entry, found.undo(entry), now) for entry in found.entries))
@@ -83,6 +84,9 @@ def timeline(
 
 def _coming(entries: "Iterable[Entry]", width: int) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """Each entry for programs and, on a line of its own, for people."""
+    from wa_sessions.health.timeline import undoable_operation
+    from wa_sessions.wording.timeline import timeline_lines
+
     before: TimelineLine | None = None
     for entry in entries:
         undo = undoable_operation(entry.event.kind, entry.event.operation_id)
@@ -91,7 +95,7 @@ def _coming(entries: "Iterable[Entry]", width: int) -> Iterator[tuple[dict[str, 
         before = line
 
 
-def shown(lines: Iterable[TimelineLine], now: datetime, width: int) -> Iterator[str]:
+def shown(lines: "Iterable[TimelineLine]", now: datetime, width: int) -> Iterator[str]:
     """The story as text: headings for days, gaps, and at the end how long nothing has happened."""
     before: TimelineLine | None = None
     for line in lines:
@@ -101,7 +105,7 @@ def shown(lines: Iterable[TimelineLine], now: datetime, width: int) -> Iterator[
         yield f"  … quiet since then, for {_lasted(now - before.until)}"
 
 
-def _one(line: TimelineLine, before: TimelineLine | None, width: int) -> Iterator[str]:
+def _one(line: "TimelineLine", before: "TimelineLine | None", width: int) -> Iterator[str]:
     """One line, with what stands between it and the one before."""
     if before and line.at - before.until >= QUIET:
         yield f"  … quiet for {_lasted(line.at - before.until)}"
@@ -122,10 +126,14 @@ def _lasted(time: timedelta) -> str:
     return lasted(time.total_seconds())
 
 
-def _happened(entry: "Entry", undo: str | None, now: datetime) -> TimelineEntry:
+def _happened(entry: "Entry", undo: str | None, now: datetime) -> "TimelineEntry":
+    from wa_sessions.health.timeline import TimelineEntry
+
     return TimelineEntry(entry.event.at.astimezone(now.tzinfo), entry.event.detail, undo)
 
 
 def _row(entry: "Entry", undo: str | None) -> dict[str, Any]:
+    from wa_sessions.wording.sentences import sentence
+
     command = f"wa-sessions restore {undo}" if undo else None
     return {**entry.as_dict(), "text": sentence(entry.event.detail), "undo": command}
