@@ -156,6 +156,12 @@ def test_an_unknown_prefix_is_learned_from_a_stack(head: str, case: str) -> None
     assert said([head + line for line in lines]) == said(lines)
 
 
+@pytest.mark.parametrize("host", ["am_0", "pm-2", "amnesia", "a.mx"])
+def test_a_host_is_no_half_of_a_day(host: str) -> None:
+    lines = [OWN, *BARE["reasons/bad_mac_pkmsg.log"]]
+    assert said([f"Nov 20 18:47:01 {host} a0[1]: {line}" for line in lines]) == said(lines)
+
+
 def test_a_prefix_before_all_lines_is_learned() -> None:
     lines = ["started", *(f"GET /health {n}" for n in range(9)), OWN, *BARE["reasons/bad_mac_pkmsg.log"]]
     found = said([f"shop backend 7: {line}" for line in lines])

@@ -17,7 +17,7 @@ _DATE = (
     rb"|" + _WEEKDAY + rb"\d\d?[ /-]" + _MONTH + rb"[ /-]\d{4})"
 )
 _SECONDS = rb":\d\d(?:[.,]\d{1,9})?"
-_HALF = rb"(?: ?[AaPp]\.?[Mm]\.?)?"
+_HALF = rb"(?: ?[AaPp]\.?[Mm]\.?(?![\w@/+-]))?"
 _ZONE = rb"(?:Z| ?[+-]\d\d:?\d\d| (?:UTC|GMT|MSK|[A-Z]{1,3}T))?"
 STAMP = (
     rb"(?:" + _DATE + rb"(?:T|,? |:)\d\d?:\d\d(?:" + _SECONDS + rb")?" + _HALF + _ZONE + rb"|\d\d?:\d\d"
