@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wa_sessions.logs.found import MOST_PREFIXES, Found, keep_latest
 from wa_sessions.logs.lines import LONGEST_PREFIX, Clock, now_in_ms
 from wa_sessions.logs.scanner import Scanner
 from wa_sessions.logs.words import WORDS
@@ -104,3 +105,21 @@ def test_no_prefix_takes_long(prefix: str) -> None:
     began = time.process_time()
     Clock(0, now_in_ms()).read(prefix[:LONGEST_PREFIX].encode())
     assert time.process_time() - began < 0.2
+
+
+def test_shapes_of_prefixes_do_not_fill_the_memory() -> None:
+    """As with ``--follow``, for weeks, behind names that change."""
+    clock, whole = Clock(0, now_in_ms()), Found()
+    for number in range(20 * MOST_PREFIXES):
+        name = "".join(chr(ord("a") + int(digit)) for digit in str(number))
+        clock.read(f"{name}-api  | ".encode())
+        part = Found(prefixes={f"{name}  |".encode(): None})
+        whole.extend(part)
+    for _ in range(5_000):
+        clock.read(f"pod-{_}  | ".encode())
+    assert len(clock.shapes_read()) <= MOST_PREFIXES
+    assert len(whole.prefixes) == MOST_PREFIXES
+    assert [*whole.prefixes][-1] == f"{name}  |".encode(), "the latest are kept"
+    kept: dict[bytes, None] = {b"a": None, b"b": None}
+    keep_latest(kept, [b"a"])
+    assert [*kept] == [b"b", b"a"]

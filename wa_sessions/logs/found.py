@@ -2,13 +2,16 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeVar
 
 MOST_FORMS = 256
 """Forms in which lines could not be read, beyond which they are not told apart."""
+
+MOST_PREFIXES = 256
+"""Shapes of prefixes that are kept, the latest."""
 
 DUMP = 2**14
 """Bytes that are at most between two keys of one dump."""
@@ -177,7 +180,7 @@ class Found:
     secrets: int = 0
     keys: Keys = field(default_factory=Keys)
     unread: dict[tuple[str, bytes], Form] = field(default_factory=dict)
-    prefixes: set[bytes] = field(default_factory=set)
+    prefixes: dict[bytes, None] = field(default_factory=dict)
     seen: int = -1
     head: Stacks | None = None
     open: Stacks | None = None
@@ -225,7 +228,7 @@ class Found:
         self.secrets += later.secrets + self.keys.join(later.keys)
         for key, rows in later.unread.items():
             self.not_read(*key, rows.example, rows.lines)
-        self.prefixes |= later.prefixes
+        keep_latest(self.prefixes, later.prefixes)
         self.seen = max(self.seen, later.seen)
         self.events += later.events
 
@@ -261,6 +264,15 @@ class Found:
         if later.open is not None:
             self.close_message()
             self.open = later.open
+
+
+def keep_latest(shapes: dict[bytes, None], more: Iterable[bytes]) -> None:
+    """Add shapes of prefixes, and let go of the oldest ones where they become too many."""
+    for shape in more:
+        shapes.pop(shape, None)
+        shapes[shape] = None
+    for shape in [*shapes][: max(0, len(shapes) - MOST_PREFIXES)]:
+        del shapes[shape]
 
 
 def _extend(mine: dict[_Key, Counted], others: dict[_Key, Counted], shift: int) -> None:

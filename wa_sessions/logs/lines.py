@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 
+from wa_sessions.logs.found import keep_latest
 from wa_sessions.logs.times import NO_TIME, PARTS, STAMP, Calendar, day_order, iso, sane, written_time
 
 NO_PREFIX = -2
@@ -67,7 +68,7 @@ class Clock:
         self._calendar = Calendar(zone, now)
         self._known: dict[bytes, int] = {}
         self._shapes: set[bytes] = set()
-        self._read: set[bytes] = set()
+        self._read: dict[bytes, None] = {}
 
     def read(self, prefix: bytes) -> int:
         """The time of a prefix; NO_TIME where it has none, NO_PREFIX where it is text of the line."""
@@ -76,24 +77,25 @@ class Clock:
             if len(prefix) > LONGEST_PREFIX:
                 return NO_PREFIX
             if len(self._known) >= _MOST_KNOWN:
-                self._read |= self._shapes_read()
+                keep_latest(self._read, self._shapes_read())
                 self._known.clear()
             known = self._known[prefix] = self._parse(prefix)
         return known
 
-    def shapes_read(self) -> set[bytes]:
-        """The shapes of what stood before lines that were read; nothing is none."""
-        return self._read | self._shapes_read()
+    def shapes_read(self) -> dict[bytes, None]:
+        """The latest shapes of what stood before lines that were read; nothing is none."""
+        keep_latest(self._read, self._shapes_read())
+        return self._read
 
-    def _shapes_read(self) -> set[bytes]:
+    def _shapes_read(self) -> list[bytes]:
         latest = [prefix for prefix, time in self._known.items() if time != NO_PREFIX][-_MOST_SHAPES:]
-        return {form for prefix in latest if (form := shape(COLOUR.sub(b"", prefix)))}
+        return [form for prefix in latest if (form := shape(COLOUR.sub(b"", prefix)))]
 
     def learn(self, prefix: bytes) -> None:
         """Lines of a stack have this before them, so it is no line's text."""
         if len(prefix) <= LONGEST_PREFIX and len(self._shapes) < _MOST_SHAPES:
             self._shapes.add(shape(prefix))
-            self._read |= self._shapes_read()
+            keep_latest(self._read, self._shapes_read())
             self._known.clear()
 
     def _parse(self, prefix: bytes) -> int:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from wa_sessions.logs.counters import counted_messages, last_counter, phones_of_resets, retried
-from wa_sessions.logs.found import Counted, Form, Found, Kind
+from wa_sessions.logs.found import Counted, Form, Found, Kind, keep_latest
 from wa_sessions.logs.messages import Messages
 from wa_sessions.logs.times import NO_TIME
 
@@ -249,7 +249,7 @@ def unread(files: Sequence[Found]) -> list[tuple[str, int, str]]:
     """What could not be read of all files: forms, how many lines, and one of them; the most frequent first."""
     whole = Found()
     for found in files:
-        whole.prefixes |= found.prefixes
+        keep_latest(whole.prefixes, found.prefixes)
         for key, rows in found.unread.items():
             whole.not_read(*key, rows.example, rows.lines)
     every: dict[str, Form] = {}
