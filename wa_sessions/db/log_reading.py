@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import Busy
+from wa_sessions.health.habit import Habit
 
 _SQL = queries("log_reading")
 
@@ -93,6 +94,26 @@ def watches(conn: Connection, phone_id: int | None = None) -> dict[int, LogWatch
     return {
         row["phone_id"]: LogWatch(**{name: value for name, value in row.items() if name != "phone_id"}) for row in rows
     }
+
+
+def habits(conn: Connection) -> dict[int, Habit]:
+    """How often lines name each phone, by phone id."""
+    return {
+        row.pop("phone_id"): Habit(**row | {"silences": tuple(row["silences"])}) for row in conn.execute(_SQL.habits)
+    }
+
+
+def save_habits(conn: Connection, changed: Mapping[int, Habit]) -> None:
+    """Keep what was learned of phones."""
+    rows = [asdict(habit) | {"phone_id": phone_id, "silences": list(habit.silences)}
+            for phone_id, habit in changed.items()]  # fmt: skip
+    with conn.cursor() as cursor:
+        cursor.executemany(_SQL.save_habit, rows)
+
+
+def forget_habits(conn: Connection, phone_ids: Collection[int]) -> None:
+    """Forget how often lines named these phones."""
+    conn.execute(_SQL.forget_habits, {"phones": list(phone_ids)})
 
 
 def failures(conn: Connection, phone_id: int, messages: Collection[int]) -> dict[int, bool]:

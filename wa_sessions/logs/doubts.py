@@ -57,7 +57,16 @@ def doubts(files: Sequence[Found], whose: Mapping[bytes, frozenset[str]], otherw
     return Doubts(phones, everybody[0] if everybody else None)
 
 
-def missing_stream(names: Sequence[str]) -> str | None:
+def not_there(names: Sequence[str], gone: Sequence[str]) -> Doubt | None:
+    """Why one of the backend's logs is not read, if that is so. ``gone``: those that there were, and are not now."""
+    if gone:
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        return Doubt(f"its log is gone: {PurePath(gone[0]).name}{more}")
+    missing = _missing_stream(names)
+    return Doubt(f"one of the backend's two logs is not read: {missing}") if missing else None
+
+
+def _missing_stream(names: Sequence[str]) -> str | None:
     """The other log of a backend that writes two, where only one is read; several may have logs of one name."""
     logs = Counter(PurePath(name).name for name in names)
     for name in sorted(logs):

@@ -42,15 +42,20 @@ class Part:
     zone: int
     begin: int = 0
     end: int | None = None
+    naming: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What was new in a log. ``lost``: it was truncated or removed with something in it that had not been read."""
+    """What was new in a log. ``lost``: it was truncated or removed with something in it that had not been read.
+
+    ``gone``: there is no such file, and none in its folder that its owner may go on writing.
+    """
 
     found: Found
     position: Position
     lost: bool = False
+    gone: bool = False
 
 
 def read(names: Sequence[str]) -> list[Found]:
@@ -76,8 +81,8 @@ def read(names: Sequence[str]) -> list[Found]:
     return [found[name] for name in names]
 
 
-def read_on(names: Sequence[str], known: Mapping[str, Position]) -> dict[str, Step]:
-    """What each file says behind its position, by whole lines; a message may go on.
+def read_on(names: Sequence[str], known: Mapping[str, Position], *, naming: bool = False) -> dict[str, Step]:
+    """What each file says behind its position, by whole lines; a message may go on. ``naming``: and whom lines name.
 
     A log that was rotated is read to its end first, and has a step of its own, without anything found. Raises OSError,
     UsageError (a pipe, a damaged gzipped file).
@@ -96,7 +101,8 @@ def read_on(names: Sequence[str], known: Mapping[str, Position]) -> dict[str, St
     for name, what in found.items():
         if name not in known and str(Path(name).absolute()) in rotated:
             continue
-        steps[name] = Step(_read_unread(what, zone), replace(what.position, zone=told), what.lost)
+        found_in_it = _read_unread(what, zone, naming=naming)
+        steps[name] = Step(found_in_it, replace(what.position, zone=told), what.lost, what.gone)
     for name in names:
         if name not in steps:
             steps[name] = Step(Found(), replace(at_end(rotated.pop(str(Path(name).absolute()))), zone=told))
@@ -118,25 +124,26 @@ def of_pm2(name: str) -> list[str]:
     return found
 
 
-def _read_unread(what: Unread, zone: int) -> Found:
+def _read_unread(what: Unread, zone: int, *, naming: bool) -> Found:
     found = Found()
     for piece in what.rotated:
-        found.extend(_read_piece(piece, zone))
+        found.extend(_read_piece(piece, zone, naming=naming))
     if what.piece:
-        found.extend(_read_piece(what.piece, zone, what.begun))
+        found.extend(_read_piece(what.piece, zone, what.begun, naming=naming))
     return found
 
 
-def _read_piece(piece: Piece, zone: int, begun: bytes = b"") -> Found:
+def _read_piece(piece: Piece, zone: int, begun: bytes = b"", *, naming: bool) -> Found:
     encoding = None if piece.packed else _encoding(piece.name)
     if not piece.packed and not begun and not encoding and piece.end - piece.begin > PART:
         whole = Found()
-        for part in _read_all(_split(piece.name, zone, piece.begin, piece.end)):
+        parts = _split(piece.name, zone, piece.begin, piece.end)
+        for part in _read_all([replace(part, naming=naming) for part in parts]):
             whole.extend(part)
         return whole
     with _whole_gzip(piece.name), gzip.open(piece.name) if piece.packed else Path(piece.name).open("rb") as file:
         plain = not piece.packed and not begun and not encoding
-        scanner = Scanner(zone, _before(piece.name, piece.begin) if plain else b"")
+        scanner = Scanner(zone, _before(piece.name, piece.begin) if plain else b"", naming=naming)
         scanner.feed(begun)
         begin = piece.begin & ~1 if encoding else piece.begin
         file.seek(begin)
@@ -192,7 +199,7 @@ def _read_part(part: Part) -> Found:
         return _read_whole(part)
     with Path(part.name).open("rb", buffering=0) as file:
         begin, end = _line_at(file, part.begin), _line_at(file, part.end)
-        scanner = Scanner(part.zone, _before(part.name, begin))
+        scanner = Scanner(part.zone, _before(part.name, begin), naming=part.naming)
         file.seek(begin)
         while begin < end and (block := file.read(min(_BLOCK, end - begin))):
             scanner.feed(block)

@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeVar
@@ -10,11 +10,16 @@ from typing import TypeVar
 MOST_FORMS = 256
 """Forms in which lines could not be read, beyond which they are not told apart."""
 
+MOST_NAMES = 10_000
+"""Names in one field, beyond which they are no phones of a backend's own."""
+
 MOST_PREFIXES = 256
 """Shapes of prefixes that are kept, the latest."""
 
 DUMP = 2**14
 """Bytes that are at most between two keys of one dump."""
+
+NO_MINUTE = -1
 
 _Key = TypeVar("_Key")
 
@@ -164,8 +169,9 @@ class Found:
 
     ``counters`` are by kind and number, ``resets`` by phone id, ``closes`` by number and reason. ``console`` has what
     libsignal prints, ``failures`` what Baileys logs of messages, ``collected`` of collections, each with its kind.
-    ``seen``: when the newest line was written that is the backend's or its library's for certain. ``unread``: by form
-    and what stands before the words; ``prefixes``: shapes of what stood before lines that were read.
+    ``seen``: when the newest line was written that is the backend's or its library's for certain. ``named``: in which
+    minutes lines that need not tell of anything named a phone, by what names it. ``unread``: by form and what stands
+    before the words; ``prefixes``: shapes of what stood before lines that were read.
     ``head`` are stacks before the first message of the part, ``open`` the last message, whose stacks may go on in the
     next part.
     """
@@ -181,6 +187,7 @@ class Found:
     keys: Keys = field(default_factory=Keys)
     unread: dict[tuple[str, bytes], Form] = field(default_factory=dict)
     prefixes: dict[bytes, None] = field(default_factory=dict)
+    named: "dict[str, dict[str, array[int]]]" = field(default_factory=dict)
     seen: int = -1
     head: Stacks | None = None
     open: Stacks | None = None
@@ -203,6 +210,17 @@ class Found:
         if stacks is None or stacks.kind is None:
             return
         self.console.add(stacks.sender, stacks.place, stacks.time, 0, stacks.kind)
+
+    def name(self, by: str, whose: str, time: int) -> None:
+        """A line of that time names a phone."""
+        self._named(by, whose, [NO_MINUTE if time < 0 else time // 60_000])
+
+    def _named(self, by: str, whose: str, minutes: "Sequence[int]") -> None:
+        names = self.named.setdefault(by, {})
+        if whose not in names and len(names) >= MOST_NAMES:
+            return
+        mine = names.setdefault(whose, _numbers())
+        mine.extend(minutes[1:] if mine and mine[-1] == minutes[0] else minutes)
 
     def not_read(self, form: str, shape: bytes, example: str, lines: int = 1) -> None:
         """Lines that hold the library's words in a form that is not known; ``shape`` of what stands before them."""
@@ -228,6 +246,9 @@ class Found:
         self.secrets += later.secrets + self.keys.join(later.keys)
         for key, rows in later.unread.items():
             self.not_read(*key, rows.example, rows.lines)
+        for by, names in later.named.items():
+            for whose, minutes in names.items():
+                self._named(by, whose, minutes)
         keep_latest(self.prefixes, later.prefixes)
         self.seen = max(self.seen, later.seen)
         self.events += later.events

@@ -61,7 +61,7 @@ class Unread:
     """What is to be read next: the ``rotated`` logs, the oldest first, then ``begun`` and the piece behind it.
 
     ``position``: where one is after that. ``lost``: a log was truncated, and whether something in it was still unread
-    is not known.
+    is not known. ``gone``: there is no such file, and none that its owner may go on writing.
     """
 
     piece: Piece | None
@@ -69,6 +69,7 @@ class Unread:
     begun: bytes = b""
     rotated: tuple[Piece, ...] = ()
     lost: bool = False
+    gone: bool = False
 
 
 def unread(name: str, known: Position | None) -> Unread:
@@ -87,7 +88,7 @@ def unread(name: str, known: Position | None) -> Unread:
             if (same or known.read_to) and _continues(file, known, packed=packed):
                 return _further(name, file, known, packed=packed)
             if status.st_size == 0 and not same:
-                return _renamed(name, known)
+                return _renamed(name, known) or Unread(None, known)
             rotated = _rotated(name, known)
             begun = b""
             if same and rotated:
@@ -99,7 +100,8 @@ def unread(name: str, known: Position | None) -> Unread:
     except FileNotFoundError:
         if known is None:
             raise
-        return _renamed(name, known)
+        renamed = _renamed(name, known)
+        return renamed or Unread(None, known, gone=True)
     return Unread(new.piece, new.position, new.begun, rotated, lost=not rotated and known.read_to > 0)
 
 
@@ -140,11 +142,11 @@ def _further(name: str, file: BinaryIO, known: Position, *, packed: bool) -> Unr
     return Unread(Piece(name, known.read_to, end), position, known.begun)
 
 
-def _renamed(name: str, known: Position) -> Unread:
+def _renamed(name: str, known: Position) -> Unread | None:
     """The log is away, or its successor still empty: its owner may go on writing under the name that it has now."""
     rotated = _rotated(name, known)
     if len(rotated) != 1 or rotated[0].packed:
-        return Unread(None, known)
+        return None
     with Path(rotated[0].name).open("rb") as file:
         return _further(rotated[0].name, file, known, packed=False)
 

@@ -38,6 +38,7 @@ _DUMP_TITLE = re.compile(rb"(.*?)(?:[A-Z][a-z]+ [a-z ]{0,40}(?:session|closed):?
 
 if TYPE_CHECKING:
     from wa_sessions.logs.dressed import Dressed
+    from wa_sessions.logs.naming import Naming
 
 _Read = Callable[[bytes, int, int, int], bool]
 
@@ -45,11 +46,15 @@ _Read = Callable[[bytes, int, int, int], bool]
 class Scanner:
     """Reads one log, or a part of one that begins at the beginning of a line."""
 
-    def __init__(self, zone: int = 0, behind: bytes = b"") -> None:
-        """``zone``: ms by which the times that pm2 writes are ahead of UTC. ``behind``: what stands before the part."""
+    def __init__(self, zone: int = 0, behind: bytes = b"", *, naming: bool = False) -> None:
+        """``zone``: ms by which the times that pm2 writes are ahead of UTC. ``behind``: what stands before the part.
+
+        ``naming``: whether to look which phones lines name.
+        """
         self.found = Found()
         self._events, self._clock = Events(self.found), Clock(zone, now_in_ms())
         self._dressed: Dressed | None = None
+        self._naming: Naming | None = _naming(self.found, self._clock) if naming else None
         self._plain: tuple[_Read, ...] = (
             *(self._message, self._session_error, self._secret),
             *(self._failed, self._own, self._collection, self._key),
@@ -75,9 +80,8 @@ class Scanner:
         """No more comes; ``ahead``: what stands behind this part, to find the end of its last stack."""
         self._scan(self._waiting + self._unfinished, ahead, last=True)
         self._waiting = self._unfinished = b""
-        self.found.seen = max(
-            self.found.newest(), newest(self._behind[-self._read :], self._clock) if self._read else -1
-        )
+        latest = newest(self._behind[-self._read :], self._clock) if self._read else -1
+        self.found.seen = max(self.found.seen, self.found.newest(), latest)
         self.found.prefixes = self._clock.shapes_read()
         self.found.keys.size = self._read
         self.found.keys.left = self._read - self._dumped if self._dumped >= 0 else -1
@@ -117,6 +121,8 @@ class Scanner:
         return self._dressed
 
     def _keep(self, lines: bytes) -> None:
+        if self._naming:
+            self._naming.read(lines)
         self._read += len(lines)
         self._behind = lines[-BEHIND:] if len(lines) >= BEHIND else (self._behind + lines)[-BEHIND:]
 
@@ -195,6 +201,13 @@ class Scanner:
         begins = lines.find(b"\xe2\x9a\xa0" if lines[at : at + 4] == b"Bad " else b"\xf0\x9f", start, at)
         time = self._clock.read(lines[start:begins]) if begins >= 0 else NO_PREFIX
         return time != NO_PREFIX and self._events.own(time, lines[begins:end])
+
+
+def _naming(found: Found, clock: Clock) -> "Naming":
+    """What looks for names, which only recording does."""
+    from wa_sessions.logs.naming import Naming
+
+    return Naming(found, clock)
 
 
 def unfinished_from(text: bytes) -> int:

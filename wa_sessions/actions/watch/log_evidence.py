@@ -16,13 +16,13 @@ from wa_sessions.logs.times import NO_TIME
 class Evidence:
     """What a run saw: when the newest line was written that was recognized (ms), and how many lines were not.
 
-    ``missing``: the log that the backend writes too, and that is not read.
+    ``missing``: a log that the backend writes too, or wrote, and that is not read, and why.
     """
 
     seen: int
     unread: int
     doubts: Doubts
-    missing: str | None
+    missing: Doubt | None
     now: int
 
     @classmethod
@@ -32,7 +32,7 @@ class Evidence:
         whose: Mapping[bytes, frozenset[str]],
         untimed: Sequence[datetime],
         now: datetime,
-        missing: str | None,
+        missing: Doubt | None,
     ) -> Self:
         """``untimed``: when the lines of each file were written that have no time."""
         seen = [
@@ -46,18 +46,20 @@ class Evidence:
             open_ = replace(open_, everybody=not_read(unread, milliseconds(now)))
         return cls(max(seen, default=NO_TIME), unread, open_, missing, milliseconds(now))
 
-    def of_phone(self, number: str, earlier: LogWatch | None, *, counts: bool) -> tuple[Doubt | None, datetime | None]:
+    def of_phone(
+        self, number: str, earlier: LogWatch | None, silent: str | None, *, counts: bool
+    ) -> tuple[Doubt | None, datetime | None]:
         """Why the logs do not tell how a phone is, if they do not; and when the newest recognized line was written.
 
-        ``counts``: the backend counts its errors by itself, whatever the library's lines leave open.
+        ``silent``: what its own silence says. ``counts``: the backend counts its errors by itself, whatever the
+        library's lines leave open.
         """
         seen = max(self.seen, milliseconds(earlier.seen_at) if earlier and earlier.seen_at else NO_TIME)
         doubt = None
         if not counts:
             doubt = standing(_earlier(earlier), self.doubts.phones.get(number) or self.doubts.everybody, self.now)
-        if doubt is None and self.missing:
-            doubt = Doubt(f"one of the backend's two logs is not read: {self.missing}")
-        return doubt or silence(seen, self.unread, self.now), moment(seen)
+        doubt = doubt or self.missing or silence(seen, self.unread, self.now)
+        return doubt or (Doubt(silent) if silent else None), moment(seen)
 
 
 def milliseconds(at: datetime) -> int:

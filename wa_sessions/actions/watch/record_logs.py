@@ -10,6 +10,8 @@ from typing import Any
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.watch.limits import configured_limits
 from wa_sessions.actions.watch.log_evidence import Evidence, moment
+from wa_sessions.actions.watch.log_habits import learn
+from wa_sessions.actions.watch.log_names import Names, names_in
 from wa_sessions.actions.watch.logs import holders_of
 from wa_sessions.actions.watch.stats import still_closed
 from wa_sessions.db import alerts, health, log_reading, migrate, phones
@@ -25,7 +27,7 @@ from wa_sessions.health.limits import ErrorKind, Limits
 from wa_sessions.health.observing import Counters, FailedCopy, LogEvent, Observed, observe
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.logs import facts, files
-from wa_sessions.logs.doubts import missing_stream
+from wa_sessions.logs.doubts import Doubt, not_there
 from wa_sessions.logs.following import finished, growth
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.messages import left_open
@@ -46,7 +48,8 @@ class Recorded:
     """What a run wrote: ``entries`` of the history, by kind, of how many phones; ``doubts``: of how many the logs
     leave open how they are, by reason.
 
-    ``lost``: logs that were truncated with something in them that may not have been read.
+    ``lost``: logs that were truncated with something in them that may not have been read. ``strangers``: numbers (and
+    phone ids, with ``#``) that lines name and no row has.
     """
 
     found: list[Found]
@@ -54,49 +57,66 @@ class Recorded:
     entries: dict[str, int]
     lost: list[str]
     doubts: Counter[str] = field(default_factory=Counter)
+    strangers: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values: how many phones, which entries, which logs."""
-        return {"phones": self.observed, "entries": self.entries, "lost": self.lost}
+        """Plain values: how many phones, which entries, which logs, which numbers."""
+        return {
+            "phones": self.observed,
+            "entries": self.entries,
+            "lost": self.lost,
+            "not_in_database": list(self.strangers),
+        }
 
 
-def follow_and_record(opened: Opened, names: Sequence[str], organization_id: int | None = None) -> Iterator[Recorded]:
+def follow_and_record(
+    opened: Opened, names: Sequence[str], organization_id: int | None = None, *, forget_habits: bool = False
+) -> Iterator[Recorded]:
     """Record now, as logs grow, and at least every ``LOOK_EVERY`` seconds. Raises what ``record`` raises."""
     for _ in growth(names):
-        yield record(opened, names, organization_id)
+        yield record(opened, names, organization_id, forget_habits=forget_habits)
+        forget_habits = False
 
 
-def record(opened: Opened, names: Sequence[str], organization_id: int | None = None) -> Recorded:
+def record(
+    opened: Opened, names: Sequence[str], organization_id: int | None = None, *, forget_habits: bool = False
+) -> Recorded:
     """Read logs on from where the last run ended, and write what they say into the phones' counters and history.
 
     Whoever reads a process's logs observes the phones that it runs: all ``baileys`` phones, or those of an
-    organization. Raises OSError, UsageError, Busy, SchemaMissing, PermissionMissing, DatabaseError.
+    organization. ``forget_habits``: how often lines used to name each phone is learned anew. Raises OSError,
+    UsageError, Busy, SchemaMissing, PermissionMissing, DatabaseError.
     """
     paths = {str(Path(name).absolute()): name for name in names}
     scope = organization_id or EVERYBODY
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
         known = _known(log_reading.positions(conn, list(paths)), scope)
-    steps = files.read_on(list(paths), {path: _position(log) for path, log in known.items()})
+    steps = files.read_on(list(paths), {path: _position(log) for path, log in known.items()}, naming=True)
     now = datetime.now(UTC)
     with opened.database.transaction() as conn:
         whole = [_with_waiting(step.found, known.get(path)) for path, step in steps.items()]
         waiting = facts.settled(whole, now)
         for (path, step), rest in zip(steps.items(), waiting, strict=True):
             log_reading.advance(conn, _read(path, scope, step.position, known.get(path), rest))
-        listed = phones.list_phones(conn, opened.backend, organization_id)
+        everybody = phones.list_phones(conn, opened.backend)
+        listed = [phone for phone in everybody if organization_id in (None, phone.organization_id)]
         as_registered(whole, {phone.number for phone in listed})
         untimed = [_untimed(path, now, first=path not in known) for path in steps]
-        run = _Run(conn, opened, organization_id, whole, untimed, now, missing_stream(list(paths)))
+        lost = [paths.get(path, path) for path, step in steps.items() if step.lost]
+        missing = not_there(list(paths), [path for path, step in steps.items() if step.gone])
+        run = _Run(conn, opened, organization_id, whole, untimed, now, missing)
         numbers = Counter(phone.number for phone in listed)
-        for phone in listed:
-            if phone.connection_type == ConnectionType.BAILEYS and numbers[phone.number] == 1:
-                run.observe(phone)
+        watched = [one for one in listed if one.connection_type == ConnectionType.BAILEYS and numbers[one.number] == 1]
+        if forget_habits:
+            log_reading.forget_habits(conn, [phone.id for phone in watched])
+        named = names_in(whole, untimed, listed, everybody)
+        run.listen(watched, named, cut=bool(lost))
+        for phone in watched:
+            run.observe(phone)
         log_reading.forget_failures(conn, now - REMEMBERED)
-    lost = [paths.get(path, path) for path, step in steps.items() if step.lost]
-    return Recorded(
-        [finished(step.found) for step in steps.values()], run.observed, dict(run.written), lost, run.doubts
-    )
+    found = [finished(step.found) for step in steps.values()]
+    return Recorded(found, run.observed, dict(run.written), lost, run.doubts, named.strangers)
 
 
 def _untimed(path: str, now: datetime, *, first: bool) -> datetime:
@@ -137,11 +157,12 @@ class _Run:
         found: list[Found],
         untimed: list[datetime],
         now: datetime,
-        missing: str | None,
+        missing: Doubt | None,
     ) -> None:
         self.written = Counter[str]()
         self.observed = 0
         self.doubts = Counter[str]()
+        self._silent: dict[int, str] = {}
         self._conn, self._found, self._untimed, self._now = conn, found, untimed, now
         self._limits = configured_limits()
         self._rows, self._watches = health.load_all(conn), log_reading.watches(conn)
@@ -153,6 +174,10 @@ class _Run:
             if len(numbers) == 1:
                 self._copies[next(iter(numbers))] += copies.get(sender, [])
         self._evidence = Evidence.of(found, whose, untimed, now, missing)
+
+    def listen(self, watched: Sequence[Phone], named: Names, *, cut: bool) -> None:
+        """Find the phones that are silent. ``cut``: lines that were written since the last run may be lost."""
+        self._silent = learn(self._conn, watched, named, self._watches, self._now, cut=cut)
 
     def observe(self, phone: Phone) -> None:
         """Fold what the logs say into one phone's counters."""
@@ -184,7 +209,8 @@ class _Run:
     def _watch(self, phone: Phone, counters: Counters, earlier: LogWatch | None) -> bool:
         """Say that the phone's logs were read; returns whether they leave open how it is."""
         counts = counters.own_lines_at is not None
-        doubt, seen_at = self._evidence.of_phone(phone.number, earlier, counts=counts)
+        silent = self._silent.get(phone.id)
+        doubt, seen_at = self._evidence.of_phone(phone.number, earlier, silent, counts=counts)
         self.doubts.update([doubt.reason] if doubt else [])
         log_reading.watch(
             *(self._conn, phone.id, counters.own_lines_at, doubt.reason if doubt else None),

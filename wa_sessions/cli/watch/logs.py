@@ -16,7 +16,7 @@ from wa_sessions.cli.options import (
     ScopeOptions,
     long_ago,
 )
-from wa_sessions.cli.watch.logs_shown import event_line, show, show_secrets, warn
+from wa_sessions.cli.watch.logs_shown import event_line, show, show_secrets, warn, warn_of_strangers
 from wa_sessions.errors import DatabaseError, PermissionMissing, StoreAway, TryAgain, UsageError, WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
 
@@ -43,6 +43,12 @@ def logs(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Read on as they grow, until Ctrl-C.")] = False,
     record: Annotated[
         bool, typer.Option("--record", help="Put what is new into the phones' counters and history, each line once.")
+    ] = False,
+    forget_habits: Annotated[
+        bool,
+        typer.Option(
+            "--forget-habits", help="Learn anew how often lines name each phone, as after a change of logger."
+        ),
     ] = False,
     find_secrets: Annotated[
         bool, typer.Option("--find-secrets", help="Only count private keys that were logged, by file.")
@@ -87,8 +93,11 @@ def logs(
     each organization by itself, not both. It needs `wa-sessions db upgrade`.
 
     What was not understood is never health: a phone is `unknown` where no line of the backend or its library was
-    recognized in the last 15 minutes, where only one of the backend's two logs is read, where lines could not be read,
-    and where failed messages are left whose reason or phone is not known.
+    recognized in the last 15 minutes, where only one of the backend's two logs is read or one is gone, where lines
+    could not be read, and where failed messages are left whose reason or phone is not known. Where lines name phones
+    (in a field such as `phone`, `session` or `organizationPhoneId`, or before their words as `[77051234567]`), a phone
+    is `unknown`, too, once it has been silent three times as long as it ever was at that hour in the last seven days,
+    and where no line names it. Numbers that lines name and no row has are told on stderr.
 
     JSON: `phones`, a list: `phone`, `name`, `bad_mac` and `bad_decrypt` (each `counter_lines`, `max_counter`,
     `last_counter`: 0 after a reset; `messages`, `first_at`, `last_at`), `resets`, `closes` (by reason), `library`.
@@ -101,7 +110,8 @@ def logs(
     `left_out`: `phone`, `reason`. `unread`: `form`, `lines`, `example`. With `--find-secrets`: `files` (`file`,
     `secrets`), `secrets_seen` and `unread`. With `--follow` one object a line, each time that something is new.
     `--record` tells of what is new, and adds `recorded`: `phones` (whose logs were read), `entries` (of the history,
-    by kind) and `lost` (logs that were truncated while something in them may have been unread).
+    by kind), `lost` (logs that were truncated while something in them may have been unread) and `not_in_database`
+    (numbers that lines name and no row has; phone ids with `#`).
 
     Exit: 0 whatever the logs say, 1 (a file cannot be read, `--record` without our schema or at the same time as
     another), 2, 3 (no such PHONE), 4 (`--database-url` leads nowhere), 130 (`--follow` ended by Ctrl-C).
@@ -115,6 +125,8 @@ def logs(
         raise UsageError("which logs? Name files, - for stdin, or a pm2 process with --pm2")
     if find_secrets and (follow or record):
         raise UsageError("--find-secrets only counts: leave --follow and --record out")
+    if forget_habits and not record:
+        raise UsageError("--forget-habits is for --record, which learns them: add --record")
     if record and (phone or since):
         raise UsageError("--record takes all that is new, of all phones: leave PHONE and --since out")
     from wa_sessions.actions.watch import logs as action
@@ -129,7 +141,7 @@ def logs(
     if find_secrets:
         show_secrets(names, action.read_logs(names), output)
     elif record:
-        _record(names, scope, where.database_url, output, follow=follow)
+        _record(names, scope, where.database_url, output, follow=follow, forget_habits=forget_habits)
     elif follow:
         _follow(names, scope, where.database_url, output)
     else:
@@ -181,18 +193,35 @@ def _follow(names: list[str], scope: "Scope", database_url: str | None, output: 
         sys.stdout.flush()
 
 
-def _record(names: list[str], scope: "Scope", database_url: str | None, output: Output, *, follow: bool) -> None:
+def _record(
+    names: list[str],
+    scope: "Scope",
+    database_url: str | None,
+    output: Output,
+    *,
+    follow: bool,
+    forget_habits: bool,
+) -> None:
     from wa_sessions.actions.watch import logs as action
+    from wa_sessions.actions.watch.log_names import MOST_STRANGERS
     from wa_sessions.actions.watch.record_logs import follow_and_record
     from wa_sessions.actions.watch.record_logs import record as record_once
 
-    org = scope.organization_id
     with terminal.opened(database_url) as opened:
-        runs = follow_and_record(opened, names, org) if follow else [record_once(opened, names, org)]
+        arguments = opened, names, scope.organization_id
+        runs = (
+            follow_and_record(*arguments, forget_habits=forget_habits)
+            if follow
+            else [record_once(*arguments, forget_habits=forget_habits)]
+        )
+        strangers = set[str]()
         for recorded in runs:
             told = action.told(recorded.found, opened, scope)
             for name in recorded.lost:
                 terminal.say(f"{name} was truncated: what stood in it unread is lost")
+            if len(strangers) < MOST_STRANGERS:
+                warn_of_strangers([name for name in recorded.strangers if name not in strangers])
+                strangers.update(recorded.strangers)
             if not follow:
                 show(told, output, scope, recorded)
             elif recorded.entries or told.phones:

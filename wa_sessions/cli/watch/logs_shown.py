@@ -29,6 +29,7 @@ _MEANINGS = {
     "other": "failed for another reason",
 }
 _MOST_NAMED = 4
+_MOST_REASONS = 8
 _COLUMNS = (
     Column("PHONE"),
     Column("MAC", right=True),
@@ -75,6 +76,13 @@ def warn(unread: "Sequence[tuple[str, int, str]]") -> None:
         terminal.say(f"{_counted(lines, 'line')} could not be read ({form}), such as: {example}")
 
 
+def warn_of_strangers(names: "Sequence[str]") -> None:
+    """Say on stderr whom lines name that no row has."""
+    if names:
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        terminal.say(f"named in the log, not in the database: {', '.join(names[:_MOST_NAMED])}{more}")
+
+
 def event_line(line: "Line", now: datetime) -> str:
     """One event: when (UTC), whose, what."""
     event = line.event
@@ -107,8 +115,11 @@ def show_secrets(names: list[str], found: "list[Found]", output: Output) -> None
 def _recorded(recorded: "Recorded") -> Iterator[str]:
     counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(recorded.entries.items()))
     yield from _wrapped(f"recorded of {_counted(recorded.observed, 'phone')}: {counts or 'nothing new'}")
-    for reason, phones in recorded.doubts.most_common():
+    doubts = recorded.doubts.most_common()
+    for reason, phones in doubts[:_MOST_REASONS]:
         yield from _wrapped(f"health of {_counted(phones, 'phone')} not fully known: {reason}")
+    if left := sum(phones for _, phones in doubts[_MOST_REASONS:]):
+        yield from _wrapped(f"health of {_counted(left, 'more phone')} not fully known, for other reasons")
 
 
 def _flat(phone: "PhoneLog") -> dict[str, Any]:

@@ -46,3 +46,21 @@ ON CONFLICT (phone_id, message) DO UPDATE SET failed_at = excluded.failed_at, co
 
 -- name: forget_failures
 DELETE FROM wa_sessions.log_failure WHERE failed_at < %(before)s;
+
+-- name: habits
+SELECT phone_id, extract(epoch FROM first_named_at)::bigint / 60 AS first,
+       extract(epoch FROM last_named_at)::bigint / 60 AS last, lines, silences
+FROM wa_sessions.log_habit;
+
+-- name: save_habit
+INSERT INTO wa_sessions.log_habit (phone_id, first_named_at, last_named_at, lines, silences)
+VALUES (%(phone_id)s, to_timestamp(%(first)s::bigint * 60), to_timestamp(%(last)s::bigint * 60), %(lines)s,
+        %(silences)s::smallint[])
+ON CONFLICT (phone_id) DO UPDATE SET
+    first_named_at = excluded.first_named_at,
+    last_named_at = excluded.last_named_at,
+    lines = excluded.lines,
+    silences = excluded.silences;
+
+-- name: forget_habits
+DELETE FROM wa_sessions.log_habit WHERE phone_id = ANY(%(phones)s);
