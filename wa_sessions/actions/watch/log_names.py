@@ -12,6 +12,7 @@ from wa_sessions.logs.numbers import registered
 from wa_sessions.logs.times import NO_TIME
 
 MOST_STRANGERS = 100
+_FARTHEST_EAST = 14 * 60
 
 
 @dataclass(slots=True)
@@ -39,7 +40,11 @@ class Names:
 
 
 def names_in(
-    files: Sequence[Found], untimed: Sequence[datetime], listed: Sequence[Phone], everybody: Sequence[Phone]
+    files: Sequence[Found],
+    untimed: Sequence[datetime],
+    listed: Sequence[Phone],
+    everybody: Sequence[Phone],
+    at: datetime,
 ) -> Names:
     """Find the phones that are meant. ``untimed``: when lines without a time were written, in each file.
 
@@ -47,7 +52,7 @@ def names_in(
     """
     ids = {phone.id for phone in everybody}
     known = {phone.number for phone in everybody}
-    whose = _Whose(listed)
+    whose, now = _Whose(listed), _minute(at.timestamp())
     heard, strangers = defaultdict[int, Heard](Heard), set[str]()
     for found, moment in zip(files, untimed, strict=True):
         otherwise = _minute(moment.timestamp())
@@ -56,9 +61,10 @@ def names_in(
             if by not in _CERTAIN and 2 * len(foreign) > len(names):
                 continue
             strangers |= foreign
+            ahead = _ahead(names.values(), now)
             for name, minutes in names.items():
                 for phone_id in whose.phone(name, known):
-                    _add(heard[phone_id], heard[phone_id].lines, minutes, otherwise)
+                    _add(heard[phone_id], heard[phone_id].lines, minutes, otherwise, ahead)
         for name, times in _trouble(found):
             if not _is_known(name, ids, known):
                 strangers.add(name)
@@ -97,10 +103,16 @@ def _trouble(found: Found) -> Iterator[tuple[str, Iterable[int]]]:
     yield from ((f"#{phone_id}", rows.times) for phone_id, rows in found.resets.items())
 
 
-def _add(heard: Heard, minutes: set[int], more: Iterable[int], otherwise: int) -> None:
+def _add(heard: Heard, minutes: set[int], more: Iterable[int], otherwise: int, ahead: int = 0) -> None:
     for minute in more:
         heard.untimed |= minute == NO_TIME
-        minutes.add(otherwise if minute == NO_TIME else minute)
+        minutes.add(otherwise if minute == NO_TIME else minute - ahead)
+
+
+def _ahead(minutes: Iterable[Sequence[int]], now: int) -> int:
+    """By how much the times of some lines are ahead, as those of a zone in the east are where they do not name it."""
+    ahead = max(map(max, minutes)) - now
+    return ahead if 0 < ahead <= _FARTHEST_EAST else 0
 
 
 def _minute_of(time: int) -> int:

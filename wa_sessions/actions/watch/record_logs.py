@@ -110,7 +110,7 @@ def record(
         watched = [one for one in listed if one.connection_type == ConnectionType.BAILEYS and numbers[one.number] == 1]
         if forget_habits:
             log_reading.forget_habits(conn, [phone.id for phone in watched])
-        named = names_in(whole, untimed, listed, everybody)
+        named = names_in(whole, untimed, listed, everybody, now)
         run.listen(watched, named, cut=bool(lost))
         for phone in watched:
             run.observe(phone)
