@@ -11,6 +11,7 @@ import pytest
 from support.corpus import SEVENTH, SEVENTH_PAIRED
 from support.fleet import Answer, Fleet
 from support.saved import Key
+from support.store import fill_device
 
 from wa_sessions.cli import terminal
 from wa_sessions.keys.whatsmeow_tables import TABLES
@@ -135,6 +136,8 @@ MANY = (
     "force-close",
     "reset-status",
     "remove",
+    "adopt",
+    "return",
 )
 
 
@@ -195,6 +198,10 @@ ONE = {
     "clean-sessions": (SEVENTH, STOPPED),
     "force-close": (SEVENTH, "--logout", STOPPED),
     "reset-status": (SEVENTH, "loading"),
+    "adopt": (SEVENTH, STOPPED),
+    "return": (SEVENTH,),
+    "export": (SEVENTH, "{file}", STOPPED),
+    "import": ("{file}", STOPPED),
 }
 CONVERTED = ("adopt", "return")
 
@@ -218,3 +225,28 @@ def test_one_phone(fleet: Fleet, key: Key, tmp_path: Path, verb: str, asked: Ask
     question = asked(lambda: None)
     answer = fleet(*words)
     assert (answer.code, question.changed()) == (0, {SEVENTH}), answer
+
+
+def test_an_import_of_a_phone_that_is_added_before_the_answer(
+    fleet: Fleet, key: Key, tmp_path: Path, asked: Asking
+) -> None:
+    file = str(tmp_path / "phone.age")
+    fleet.json("export", SEVENTH, file, STOPPED, "--yes")
+    row = _rows(fleet, SEVENTH)
+    _delete(fleet, SEVENTH)
+    question = asked(lambda: _insert(fleet, row))
+    answer = fleet("import", file)
+    assert (answer.code, question.changed()) == (1, set()), answer
+    assert SEVENTH in answer.err
+
+
+def test_keys_of_a_device_that_came_before_the_answer_are_not_put_over_it(fleet: Fleet, asked: Asking) -> None:
+    """Somebody pairs the number here while its adoption is asked about."""
+
+    def happens() -> None:
+        with fleet.database.transaction() as conn:
+            fill_device(conn, f"{SEVENTH}:3@s.whatsapp.net")
+
+    question = asked(happens)
+    answer = fleet("adopt", SEVENTH, STOPPED)
+    assert (answer.code, question.changed()) == (1, set()), answer

@@ -13,7 +13,9 @@ from support.saved import Key, new_key, opened
 from support.store import everything
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
-from wa_sessions.actions.move.export_phone import export_phone
+from wa_sessions.actions.engine.carry_out import make
+from wa_sessions.actions.engine.plan import Scope
+from wa_sessions.actions.move.export_phone import Destination, Export
 from wa_sessions.actions.move.sealed import recipients
 from wa_sessions.db import backend, phones, takeover
 from wa_sessions.db.gateway import Database
@@ -232,15 +234,14 @@ def test_keys_that_somebody_writes_meanwhile(fleet: Fleet, file: str, key: Key) 
     waiting = (
         "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'"
     )
-    how = {"recipients": recipients([key.recipient]), "process_stopped": True}
+    change = Export(Destination(Path(file), recipients([key.recipient])))
     with ThreadPoolExecutor() as pool:
         with fleet.database.transaction() as conn:
             conn.execute(
                 'LOCK TABLE public."OrganizationPhone" IN SHARE MODE'
             )  # its keys are taken, its status is not set
-            leaving = pool.submit(
-                export_phone, opened(fleet.database), PhoneRef(digits=SEVENTH), Path(file), None, **how
-            )
+            scope = Scope(PhoneRef(digits=SEVENTH))
+            leaving = pool.submit(make, opened(fleet.database), change, scope, process_stopped=True)
             for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.02), reraise=True):
                 with attempt:
                     assert fleet.sql(waiting) == [{"n": 1}]

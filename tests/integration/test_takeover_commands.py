@@ -15,14 +15,18 @@ from support.fleet import Fleet
 from support.saved import Key, opened
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
+from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.engine import carry_out
+from wa_sessions.actions.engine.carry_out import make, plan
+from wa_sessions.actions.engine.plan import Scope
 from wa_sessions.actions.move import adopt_and_run
-from wa_sessions.actions.move.adopt import adopt
+from wa_sessions.actions.move.adopt import Adopt, AdoptItem
 from wa_sessions.actions.move.adopt_and_run import Trial
-from wa_sessions.actions.move.give_back import give_back
-from wa_sessions.actions.move.takeover import MovedPhone, each
+from wa_sessions.actions.move.return_phone import Return
 from wa_sessions.db import backend, commands, phones, takeover
+from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
-from wa_sessions.errors import Conflict, DatabaseAway, DatabaseError, OwnedByAnother
+from wa_sessions.errors import Conflict, DatabaseAway, OwnedByAnother
 from wa_sessions.keys.baileys.rows import Row
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.worker.lease_times import LeaseTimes
@@ -410,12 +414,15 @@ def test_keys_that_stand_there_already_are_not_passed_over(fleet: Fleet) -> None
         takeover.put_auth_keys(conn, backend.detect(conn), phone, [Row("creds", "e30=", "base64_json")])
 
 
-def test_what_is_converted_is_what_was_taken(fleet: Fleet) -> None:
-    """Node writes a session after the last look at the keys, and before they are taken."""
+@pytest.mark.parametrize("node_runs", [False, True])
+def test_what_is_converted_is_what_was_taken(fleet: Fleet, node_runs: bool) -> None:
+    """Node writes a session after the look at the keys, and before they are taken, as it may until it is stopped."""
+    before = fleet.keys()
     with ThreadPoolExecutor() as pool:
         with fleet.database.transaction() as conn:
             conn.execute("LOCK TABLE wa_sessions.operation IN SHARE MODE")
-            adopting = pool.submit(adopt, opened(fleet.database), PhoneRef(digits=SEVENTH), process_stopped=True)
+            change, scope = Adopt(node_runs=node_runs), Scope(PhoneRef(digits=SEVENTH))
+            adopting = pool.submit(make, opened(fleet.database), change, scope, process_stopped=True)
             _until_waiting(fleet)
             conn.execute(
                 """INSERT INTO public.baileys_auth
@@ -423,8 +430,13 @@ def test_what_is_converted_is_what_was_taken(fleet: Fleet) -> None:
                    FROM public.baileys_auth WHERE "phoneJid" = %s AND key LIKE 'session-%%' LIMIT 1""",
                 (SEVENTH,),
             )
-        adopting.result()
-    assert fleet.sql("SELECT 1 AS yes FROM whatsmeow.whatsmeow_sessions WHERE their_id LIKE '77000000001%'")
+        if node_runs:
+            adopting.result()
+        else:
+            with pytest.raises(Conflict, match="were written since they were looked at"):
+                adopting.result()
+    moved = fleet.sql("SELECT 1 AS yes FROM whatsmeow.whatsmeow_sessions WHERE their_id LIKE '77000000001%'")
+    assert (bool(moved), len(fleet.keys()) > len(before)) == (node_runs, not node_runs)
 
 
 def _until_waiting(fleet: Fleet) -> None:
@@ -448,10 +460,8 @@ def test_a_worker_keeps_a_phone_that_cannot_be_given_back(fleet: Fleet) -> None:
     phone = _phone(fleet, SEVENTH)
     fleet.sql("INSERT INTO public.baileys_auth VALUES (%s, %s, 'creds', 'x', 'creds')", phone.organization_id, SEVENTH)
     _owned(fleet, phone)
-    answer = give_back(opened(fleet.database), None)
-    assert [str(one.error) for one in answer.failed] == [
-        f"auth keys of {SEVENTH} stand in the Node backend's table already: two sets of keys are one too many"
-    ]
+    with pytest.raises(Conflict, match=f"auth keys of {SEVENTH} stand in the Node backend's table already"):
+        plan(opened(fleet.database), Return(), Scope())
     assert fleet.sql("SELECT verb FROM wa_sessions.command") == []
 
 
@@ -460,7 +470,7 @@ def test_what_fails_after_a_worker_has_let_go_says_so(fleet: Fleet) -> None:
     phone = _phone(fleet, SEVENTH)
     worker = _owned(fleet, phone)
     with ThreadPoolExecutor() as pool:
-        returning = pool.submit(give_back, opened(fleet.database), PhoneRef(digits=SEVENTH))
+        returning = pool.submit(make, opened(fleet.database), Return(), Scope(PhoneRef(digits=SEVENTH)))
         for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.02), reraise=True):
             with attempt, fleet.database.transaction() as conn:
                 [order] = commands.take(conn, worker)
@@ -474,17 +484,18 @@ def test_what_fails_after_a_worker_has_let_go_says_so(fleet: Fleet) -> None:
             returning.result()
 
 
-def test_what_was_moved_is_said_though_the_database_goes(fleet: Fleet) -> None:
-    found = [_phone(fleet, number) for number in (PAIRED, SEVENTH, BUFFERS)]
+def test_what_was_moved_is_said_though_the_database_goes(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Adopt):
+        def apply(self, conn: Connection, opened: Opened, item: AdoptItem, *more: Any, **how: Any) -> Any:
+            if item.phone.number == SEVENTH_PAIRED:
+                raise DatabaseAway("the database is gone")
+            return super().apply(conn, opened, item, *more, **how)
 
-    def move(phone: Phone, _operation: str | None) -> tuple[str, MovedPhone]:
-        if phone.number == BUFFERS:
-            raise DatabaseAway("the database is gone")
-        return "op-1", MovedPhone(phone, "", {}, {}, (), ())
-
-    words = rf"the database is gone; 2 phones \({PAIRED}, …\) were moved all the same: wa-sessions restore op-1"
-    with pytest.raises(DatabaseError, match=words):
-        each(found, move, alone=False, node=None, dry_run=False, progress=lambda _done, _all: None)
+    monkeypatch.setattr(carry_out, "MOST_PHONES", 1)
+    words = r"the database is gone; 4 of 5 phones were changed all the same: wa-sessions restore op-\S+ undoes that"
+    with pytest.raises(DatabaseAway, match=words):
+        make(opened(fleet.database), Broken(), Scope(), process_stopped=True)
+    assert list(_types(fleet).values()).count("neonize") == 4
 
 
 def test_a_value_that_looks_like_bytes(fleet: Fleet) -> None:

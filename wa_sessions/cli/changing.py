@@ -1,11 +1,11 @@
 """Planning a change with its operator, carrying it out as it was confirmed, and showing what was done."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.options import Output
+from wa_sessions.cli.options import ChangeOptions, NodeOptions, Output, ResultOptions
 from wa_sessions.cli.table import Column, table
 from wa_sessions.errors import WaSessionsError
 from wa_sessions.health.backend_words import ConnectionType
@@ -27,6 +27,7 @@ _COLUMNS = (
     Column("LEFT", right=True),
 )
 
+LONGEST_REASON = 500
 IN_MEMORY = "it does not know of the change yet"
 
 
@@ -39,6 +40,12 @@ class How:
     output: Output
     node: "NodeProcess | None" = None
     process_stopped: bool = False
+
+    @classmethod
+    def of(cls, options: ChangeOptions, result: ResultOptions, node: NodeOptions | None = None) -> Self:
+        """As the options say. Raises UsageError for options that contradict each other."""
+        process = node.process() if node else None
+        return cls(options.dry_run, options.yes, result.chosen, process, node is not None and node.process_stopped)
 
     @property
     def stopped(self) -> bool:
@@ -59,9 +66,18 @@ class View(Protocol, Generic[P, C]):
 
 
 def perform(
-    opened: "Opened", change: "Change[Any, Any, Any]", scope: "Scope", how: How, view: View[Any, Any]
-) -> "Changed[Any]":
-    """Plan, ask, carry out and show a change. Raises NotConfirmed, what those raise, and what failed."""
+    opened: "Opened",
+    change: "Change[Any, Any, Any]",
+    scope: "Scope",
+    how: How,
+    view: View[Any, Any],
+    *,
+    then: "Callable[[Changed[Any], How], None]" = lambda _changed, _how: None,
+) -> None:
+    """Plan, ask, carry out and show a change; ``then`` says what is next, where some were changed.
+
+    Raises NotConfirmed, what those raise, and what failed.
+    """
     from wa_sessions.actions.engine.carry_out import carry_out, needs_stop, plan
 
     planned = plan(opened, change, scope, process_stopped=how.stopped or how.dry_run)
@@ -69,20 +85,23 @@ def perform(
     with terminal.progress("phones", wanted=planned.everyone) as progress:
         changed = carry_out(opened, planned, node=how.node, dry_run=how.dry_run, progress=progress)
     view.show(changed, planned, how)
+    if changed.phones and not how.dry_run:
+        then(changed, how)
     if how.dry_run and not how.stopped and needs_stop(opened, planned):
         terminal.say(
             "while its Node process runs this is refused: add --stop-command and --start-command, or stop it and add "
             "--process-stopped"
         )
     terminal.raise_each(failure(changed.failed, len(changed.phones)), changed.down)
-    return changed
 
 
 def confirm(planned: "Plan[Any, Any, Any]", question: Any, how: How) -> None:
     """Ask what a plan needs. Raises NotConfirmed; where every phone that is meant was refused, the first refusal."""
+    if how.dry_run:
+        return
     if not planned.items and (refused := failure(planned.failed, 0)):
         raise refused
-    if how.dry_run or planned.needless:
+    if planned.needless:
         return
     asked = question(planned) + (f" {len(planned.failed)} stay as they are." if planned.failed else "")
     if planned.many and planned.everyone:
@@ -102,6 +121,12 @@ def failure(failed: "Sequence[Failed]", done: int) -> WaSessionsError | None:
         return WaSessionsError(text)
     first.error.args = (text,)
     return first.error
+
+
+def because(reason: str | None) -> dict[str, str]:
+    """The reason that was given, for a change that has one of its own."""
+    text = " ".join((reason or "").split())[:LONGEST_REASON]
+    return {"reason": text} if text else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,12 @@ def require_store(conn: Connection) -> None:
         )
 
 
+def auth_rows(conn: Connection, backend: Backend, phone: Phone) -> list[Row]:
+    """All auth keys of a phone of the Node backend."""
+    statement = _SQL.auth_rows.format(auth_table=_auth_table(backend).identifier)
+    return [_row(row) for row in conn.execute(statement, _of(phone))]
+
+
 def kept_auth_rows(conn: Connection, phone: Phone) -> list[Row]:
     """The auth keys that the last adoption of a phone put into quarantine; empty where there was none."""
     found = conn.execute(_SQL.last_adoption, {"phone_id": phone.id}).fetchone()

@@ -73,6 +73,7 @@ def carry_out(
     """
     if not dry_run:
         planned = _as_now(opened, planned)
+        planned.change.prepare(opened, planned.items)
     carrying = _Carrying(opened, planned, dry_run, progress)
     stopping = node if not dry_run and planned.change.stops_node(planned.items) else None
     try:
@@ -80,17 +81,29 @@ def carry_out(
     except WaSessionsError as error:
         if carrying.operation is None or dry_run:
             raise
-        raise _made_all_the_same(error, planned, carrying) from None
+        raise all_the_same(error, carrying.operation, len(carrying.done), len(planned.items)) from None
     failed = (*planned.failed, *carrying.failed)
     return Changed(None if dry_run else carrying.operation, tuple(carrying.done), failed, dry_run, ended.down)
 
 
 def make(
-    opened: Opened, change: Change[T, F, D], scope: Scope, *, process_stopped: bool = False, dry_run: bool = False
+    opened: Opened,
+    change: Change[T, F, D],
+    scope: Scope,
+    *,
+    process_stopped: bool = False,
+    node: NodeProcess | None = None,
+    dry_run: bool = False,
 ) -> Changed[D]:
     """Plan a change and make it at once. Raises what ``plan`` and ``carry_out`` raise."""
-    planned = plan(opened, change, scope, process_stopped=process_stopped)
-    return carry_out(opened, planned, dry_run=dry_run)
+    planned = plan(opened, change, scope, process_stopped=process_stopped or node is not None)
+    return carry_out(opened, planned, node=node, dry_run=dry_run)
+
+
+def all_the_same(error: WaSessionsError, operation: str, done: int, meant: int) -> WaSessionsError:
+    """The error of something that went wrong after phones were changed."""
+    who = "it was" if meant == 1 else f"{done} of {meant} phones were"
+    return with_words(error, f"{who} changed all the same: wa-sessions restore {operation} undoes that")
 
 
 def needs_stop(opened: Opened, planned: Plan[Any, Any, Any]) -> bool:
@@ -108,9 +121,9 @@ def fenced(conn: Connection, opened: Opened, item: PlanItem[Any, Any], *, stoppe
     try:
         phone = item.phone if item.owner else keep_workers_off(conn, opened, item.phone.id)
     except PhoneNotFound:
-        raise _outdated(differences([item.target], [])) from None
+        raise outdated(differences([item.target], [])) from None
     if differing := differences([item.target], [Target.of(phone)]):
-        raise _outdated(differing)
+        raise outdated(differing)
     if not stopped:
         refuse_running(conn, [phone])
     return phone
@@ -196,21 +209,17 @@ def _as_now(opened: Opened, planned: Plan[T, F, D]) -> Plan[T, F, D]:
             rest = {target.id for target in planned.others} | {failed.target.id for failed in planned.failed}
             now = planned.change.targets(conn, opened, planned.scope)
             if differing := differences(watched, [target for target in now if target.id not in rest]):
-                raise _outdated(differing)
+                raise outdated(differing)
     items = (replace(one, owner=owners.get(one.phone.id) if one.target.phone else None) for one in planned.items)
     return replace(planned, items=tuple(items))
 
 
-def _outdated(differing: list[str]) -> Conflict:
+def outdated(differing: list[str]) -> Conflict:
+    """What is raised where what is there is not what was confirmed."""
     more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
     return Conflict(
         f"nothing was changed, as it is not any more what was asked about: {differing[0]}{more}; look again"
     )
-
-
-def _made_all_the_same(error: WaSessionsError, planned: Plan[T, F, D], carrying: _Carrying[T, F, D]) -> WaSessionsError:
-    undo = f"wa-sessions restore {carrying.operation} undoes that"
-    return with_words(error, f"{len(carrying.done)} of {len(planned.items)} phones were changed all the same: {undo}")
 
 
 def _owners(conn: Connection, targets: Sequence[Target]) -> dict[int, WorkerInfo]:

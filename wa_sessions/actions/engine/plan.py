@@ -157,6 +157,9 @@ class Change(ABC, Generic[T, F, D]):
     def look(self, conn: Connection, opened: Opened, target: T, owner: WorkerInfo | None) -> PlanItem[T, F]:
         """Read and judge one; raises WaSessionsError where it cannot be changed."""
 
+    def prepare(self, opened: Opened, items: Sequence[PlanItem[T, F]]) -> None:
+        """Make what has to be there before some are changed; not for a dry run."""
+
     @abstractmethod
     def apply(
         self, conn: Connection, opened: Opened, item: PlanItem[T, F], operation: str | None, *, stopped: bool

@@ -5,9 +5,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.move.adopt import adopt
-from wa_sessions.actions.move.give_back import give_back
-from wa_sessions.actions.move.takeover import Moved, moved_all_the_same
+from wa_sessions.actions.engine.carry_out import all_the_same, carry_out, make
+from wa_sessions.actions.engine.plan import Changed, Scope
+from wa_sessions.actions.move.adopt import AdoptPlan
+from wa_sessions.actions.move.moving import MovedPhone
+from wa_sessions.actions.move.return_phone import Return
 from wa_sessions.actions.node_process import NodeProcess, ending_raises, undisturbed
 from wa_sessions.actions.repair.restore import restore
 from wa_sessions.actions.sessions.run import RunOptions, run
@@ -68,26 +70,20 @@ class Trial:
 
 
 def adopt_and_run(
-    opened: Opened,
-    phone: PhoneRef,
-    organization_id: int | None,
-    options: RunOptions,
-    *,
-    wait: float = WAIT,
-    node: NodeProcess | None = None,
-    **how: Any,
-) -> Moved:
-    """Take a phone over and run it until SIGTERM or SIGINT. Returns what was moved.
+    opened: Opened, planned: AdoptPlan, options: RunOptions, *, wait: float = WAIT, node: NodeProcess | None = None
+) -> Changed[MovedPhone]:
+    """Take one phone over, as it was planned, and run it until SIGTERM or SIGINT. Returns what was moved.
+
+    ``Adopt.reserve`` should be ``RESERVED``, or a worker that shares all phones has it first.
 
     If it does not connect within ``wait`` seconds, or its first message does not decrypt, it goes back to the Node
     backend: with its old keys while nobody has used them since, else with those of now, converted; then WaSessionsError
-    is raised. Raises what ``adopt`` and ``run`` raise.
+    is raised. Raises what ``carry_out`` and ``run`` raise.
     """
-    how |= {"reserve": RESERVED}  # else a worker that shares all phones would have it first
-    moved = adopt(opened, phone, organization_id, node=node, store_url=options.store_url, **how)
+    moved = carry_out(opened, planned, node=node)
     [ours] = moved.phones
     if moved.down:
-        raise moved_all_the_same(moved.down, [ours.phone.number], str(moved.operation))
+        raise all_the_same(moved.down, str(moved.operation), 1, 1)
     ref = PhoneRef(phone_id=ours.phone.id)
     try:
         with ending_raises():
@@ -119,7 +115,9 @@ def _tried(opened: Opened, ref: PhoneRef, options: RunOptions, wait: float) -> s
     return trial.failure or (None if trial.connected else _ENDED)
 
 
-def _gone_back(opened: Opened, moved: Moved, ref: PhoneRef, node: NodeProcess | None, failure: str) -> str:
+def _gone_back(
+    opened: Opened, moved: Changed[MovedPhone], ref: PhoneRef, node: NodeProcess | None, failure: str
+) -> str:
     """Undo all; what is said of it."""
     number = moved.phones[0].phone.number
     try:
@@ -134,12 +132,12 @@ def _gone_back(opened: Opened, moved: Moved, ref: PhoneRef, node: NodeProcess | 
     return f"{number} is the Node backend's again ({how_back}): {failure}{again}"
 
 
-def _undo(opened: Opened, moved: Moved, phone: PhoneRef, node: NodeProcess | None) -> str:
+def _undo(opened: Opened, moved: Changed[MovedPhone], phone: PhoneRef, node: NodeProcess | None) -> str:
     assert moved.operation
     try:
         down = restore(opened, moved.operation, process_stopped=node is None, node=node).down
         how = "its old keys restored"
     except Conflict:
-        down = give_back(opened, phone, node=node, reason="the takeover failed").down
+        down = make(opened, Return(reason="the takeover failed"), Scope(phone), node=node).down
         how = "its keys as they are now, converted back"
     return f"{how}; {down}" if down else how

@@ -10,7 +10,7 @@ from uuid import UUID
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.engine.carry_out import MOST_PHONES
 from wa_sessions.actions.engine.plan import Progress
-from wa_sessions.actions.move.takeover import refuse_exported, sides, unmake
+from wa_sessions.actions.move.moving import refuse_exported, sides, unmake
 from wa_sessions.actions.node_process import NodeProcess, refuse_running, while_stopped
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owners

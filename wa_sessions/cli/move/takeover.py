@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from wa_sessions.cli import terminal
+from wa_sessions.cli.changing import How, because, confirm, perform
 from wa_sessions.cli.options import (
     ChangeOptions,
     LogFormat,
@@ -24,10 +26,13 @@ from wa_sessions.cli.options import (
     phone_or_all,
 )
 from wa_sessions.cli.sessions.run import HandlerOptions, LogFormatOption, StoreUrl
-from wa_sessions.errors import UsageError, WaSessionsError
+from wa_sessions.errors import UsageError
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.move.takeover import Moved, MovedPhone
+    from wa_sessions.actions.connection import Opened
+    from wa_sessions.actions.engine.plan import Changed, Plan
+    from wa_sessions.actions.move.moving import MovedPhone
+    from wa_sessions.actions.move.return_phone import Major
     from wa_sessions.keys.phone_ref import PhoneRef
     from wa_sessions.keys.takeover.remarks import Remark
 
@@ -99,34 +104,32 @@ def adopt(
         raise UsageError("--run takes one phone and runs it in the foreground: leave all, --dry-run and --json out")
     if not run and (given := [one.name for one in fields(HandlerOptions) if is_typed(context, one.name)]):
         raise UsageError(f"--{given[0].replace('_', '-')} is for --run")
-    from wa_sessions.actions.move import adopt as action
-    from wa_sessions.actions.move.adopt_and_run import adopt_and_run
+    from wa_sessions.actions.engine.carry_out import plan
+    from wa_sessions.actions.engine.plan import Scope
+    from wa_sessions.actions.move.adopt import Adopt
+    from wa_sessions.actions.move.adopt_and_run import RESERVED, adopt_and_run
     from wa_sessions.actions.sessions.run import RunOptions
     from wa_sessions.actions.watch.limits import configured_limits
     from wa_sessions.worker import log
 
-    node = node_options.process()
-    how: dict[str, Any] = {"lid_map": _pairs(lid_map), "process_stopped": node_options.process_stopped, "node": node}
-    how |= {"reason": change.reason} if change.reason else {}
+    how, scope = How.of(change, result, node_options), Scope(who, where.org)
+    adoption = Adopt(
+        _pairs(lid_map),
+        reserve=RESERVED if run else 0.0,
+        store_url=store_url,
+        node_runs=how.node is not None,
+        **because(change.reason),
+    )
+    view = MovedView("Take {} over from the Node backend?", "taken over")
     with terminal.opened(where.database_url) as opened:
-        if not (change.dry_run or node or node_options.process_stopped):
-            action.require_stopped(opened, who, where.org)
-        if not change.dry_run:
-            seen = action.adopt(opened, who, where.org, **(how | {"dry_run": True}))
-            _ask(seen, "Take {} over from the Node backend?", yes=change.yes)
-        if run and who is not None:
+        if run:
             log.configure(log_format.value)
             options = RunOptions(limits=configured_limits(), **handler.as_run_options(), store_url=store_url)
-            adopt_and_run(opened, who, where.org, options, wait=wait.total_seconds(), **how)
+            planned = plan(opened, adoption, scope, process_stopped=how.stopped)
+            confirm(planned, view.question, how)
+            adopt_and_run(opened, planned, options, wait=wait.total_seconds(), node=how.node)
             return
-        with terminal.progress("phones", wanted=who is None) as progress:
-            moved = action.adopt(
-                opened, who, where.org, dry_run=change.dry_run, store_url=store_url, progress=progress, **how
-            )
-    show_moved(moved, output, "taken over", everyone=who is None)
-    if not change.dry_run and moved.phones:
-        _say_next(moved, seen=opened.backend.has_connection_type, stopped=node is None and node_options.process_stopped)
-    _raise_failures(moved)
+        perform(opened, adoption, scope, how, view, then=partial(_say_next, opened))
 
 
 def give_back(
@@ -152,22 +155,15 @@ def give_back(
 
     Exit: as of `adopt`; 5 for a phone that is not a `neonize` phone.
     """
-    who, output = _who(phone, all_=all_), result.chosen
-    from wa_sessions.actions.move import give_back as action
-    from wa_sessions.actions.node_process import NodeProcess
+    who = _who(phone, all_=all_)
+    from wa_sessions.actions.engine.plan import Scope
+    from wa_sessions.actions.move.return_phone import Return
 
-    node = NodeProcess.configured(stop_command, start_command)
-    how: dict[str, Any] = {"major": baileys, "node": node} | ({"reason": change.reason} if change.reason else {})
+    how = How.of(change, result, NodeOptions(stop_command, start_command))
+    returning = Return(baileys_version(baileys), **because(change.reason))
+    view = MovedView("Give {} back to the Node backend?", "given back")
     with terminal.opened(where.database_url) as opened:
-        if not change.dry_run:
-            seen = action.give_back(opened, who, where.org, **(how | {"dry_run": True}))
-            _ask(seen, "Give {} back to the Node backend?", yes=change.yes)
-        with terminal.progress("phones", wanted=who is None) as progress:
-            moved = action.give_back(opened, who, where.org, dry_run=change.dry_run, progress=progress, **how)
-    show_moved(moved, output, "given back", everyone=who is None)
-    if not change.dry_run and moved.phones and node is None:
-        terminal.say("start the Node backend again: it takes up its phones when it starts")
-    _raise_failures(moved)
+        perform(opened, returning, Scope(who, where.org), how, view, then=_say_start)
 
 
 def _who(phone: str | None, *, all_: bool) -> "PhoneRef | None":
@@ -176,10 +172,10 @@ def _who(phone: str | None, *, all_: bool) -> "PhoneRef | None":
     return phone_or_all(phone) if phone is not None else None
 
 
-def _pairs(file: Path | None) -> list[tuple[str, str]]:
+def _pairs(file: Path | None) -> tuple[tuple[str, str], ...]:
     """LIDs and numbers from a file: ``lid,number`` lines, or a JSON object with one pair a line."""
     if file is None:
-        return []
+        return ()
     from wa_sessions.input_files import read_text
 
     text = read_text(file, LARGEST_LID_MAP, "--lid-map")
@@ -191,42 +187,59 @@ def _pairs(file: Path | None) -> list[tuple[str, str]]:
         if match is None:
             raise UsageError(f"{file}, line {number}: write a LID and a number, as in 99887766,77051234567")
         pairs.append((match[1], match[2]))
-    return pairs
+    return tuple(pairs)
 
 
-def _ask(seen: "Moved", question: str, *, yes: bool) -> None:
-    """Ask with what a dry run has told; raises NotConfirmed."""
-    if not seen.phones:
-        _raise_failures(seen)
-    if len(seen.phones) + len(seen.failed) == 1:
-        terminal.confirm(question.format(seen.phones[0].phone.number), yes=yes)
-    else:
-        terminal.confirm_count(question.format(f"{len(seen.phones)} phones"), len(seen.phones), yes=yes)
+@dataclass(frozen=True, slots=True)
+class MovedView:
+    """Of phones that move: what is asked, with a place for whom, and what is said to have become of them."""
+
+    asked: str
+    moved: str
+
+    def question(self, planned: "Plan[Any, Any, MovedPhone]") -> str:
+        """What an operator is asked before it is made."""
+        many = f"{len(planned.items)} phones"
+        return self.asked.format(many if planned.many else planned.items[0].target.name)
+
+    def show(self, moved: "Changed[MovedPhone]", planned: "Plan[Any, Any, MovedPhone]", how: How) -> None:
+        """What was done, and what is to be said of it."""
+        show_moved(moved, how.output, self.moved, everyone=planned.everyone)
 
 
-def show_moved(moved: "Moved", output: Output, deed: str, *, everyone: bool) -> None:
+def show_moved(moved: "Changed[MovedPhone]", output: Output, said: str, *, everyone: bool) -> None:
     match output:
         case Output.JSON:
-            terminal.write(terminal.as_json(moved.as_dict()))
+            terminal.write(terminal.as_json(_data(moved)))
         case Output.TSV:
             names = ["operation", "phone_id", "phone", "organization_id", "device", "keys_before", "keys_after"]
             rows = [{"operation": moved.operation, **phone.as_dict()} for phone in moved.phones]
             terminal.write(*terminal.tsv(rows, names))
         case Output.TABLE:
-            terminal.write(*_lines(moved, deed, everyone=everyone))
+            terminal.write(*_lines(moved, said, everyone=everyone))
 
 
-def _lines(moved: "Moved", deed: str, *, everyone: bool) -> Iterator[str]:
+def _data(moved: "Changed[MovedPhone]") -> dict[str, Any]:
+    return {
+        "operation": moved.operation,
+        "dry_run": moved.dry_run,
+        "undo": f"wa-sessions restore {moved.operation}" if moved.operation else None,
+        "phones": [phone.as_dict() for phone in moved.phones],
+        "failed": [failed.as_dict() for failed in moved.failed],
+    }
+
+
+def _lines(moved: "Changed[MovedPhone]", said: str, *, everyone: bool) -> Iterator[str]:
     would = "would be " if moved.dry_run else ""
     for phone in moved.phones:
         before, after = sum(phone.keys_before.values()), sum(phone.keys_after.values())
-        yield f"{phone.phone.number}: {would}{deed} as {phone.device}, {before} keys become {after}"
+        yield f"{phone.phone.number}: {would}{said} as {phone.device}, {before} keys become {after}"
         if not everyone:
             yield from _detail(phone)
     for failed in moved.failed:
         yield from _wrapped(failed.why, "  ")
     if everyone:
-        yield f"{len(moved.phones)} phones {would}{deed}, {len(moved.failed)} stay as they are"
+        yield f"{len(moved.phones)} phones {would}{said}, {len(moved.failed)} stay as they are"
     if moved.dry_run:
         yield "nothing was changed"
     elif moved.operation:
@@ -253,22 +266,22 @@ def _wrapped(text: str, indent: str) -> list[str]:
     return textwrap.wrap(terminal.plain(text), terminal.width(), initial_indent=indent, subsequent_indent=f"{indent}  ")
 
 
-def _say_next(moved: "Moved", *, seen: bool, stopped: bool) -> None:
-    """``seen``: the Node process sees whose a phone is; ``stopped``: somebody has stopped it by hand."""
+def _say_next(opened: "Opened", moved: "Changed[MovedPhone]", how: How) -> None:
     from wa_sessions.actions.sessions.assign import NOT_SEEN
 
-    if not seen:
+    if not opened.backend.has_connection_type:
         terminal.say(NOT_SEEN)
-    elif stopped:
+    elif how.node is None and how.process_stopped:
         terminal.say("the Node process can be started again: it finds no keys of what was taken over")
     only = f" {moved.phones[0].phone.number}" if len(moved.phones) == 1 else ""
     terminal.say(f"connect: wa-sessions run{only}")
 
 
-def _raise_failures(moved: "Moved") -> None:
-    failure = None
-    if moved.failed:
-        first, count = moved.failed[0], len(moved.failed)
-        more = f" (and {count - 1} more)" if count > 1 else ""
-        failure = WaSessionsError(f"{count} of {count + len(moved.phones)} phones stay as they are: {first.why}{more}")
-    terminal.raise_each(failure, moved.down)
+def _say_start(_moved: "Changed[MovedPhone]", how: How) -> None:
+    if how.node is None:
+        terminal.say("start the Node backend again: it takes up its phones when it starts")
+
+
+def baileys_version(number: int | None) -> "Major | None":
+    """The version of Baileys as the actions name it; typer lets no other through."""
+    return cast("Major | None", number)

@@ -1,12 +1,14 @@
 """``export`` and ``import``: a phone moves to another machine as a file."""
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wa_sessions.cli import terminal
+from wa_sessions.cli.changing import How, because, confirm, perform
 from wa_sessions.cli.move.backup import (
     Force,
     IdentityFiles,
@@ -18,7 +20,7 @@ from wa_sessions.cli.move.backup import (
     identities_of,
     readers,
 )
-from wa_sessions.cli.move.takeover import Baileys, show_moved
+from wa_sessions.cli.move.takeover import Baileys, MovedView, baileys_version
 from wa_sessions.cli.options import (
     ChangeOptions,
     DatabaseUrl,
@@ -31,13 +33,15 @@ from wa_sessions.cli.options import (
 from wa_sessions.cli.sessions.run import StoreUrl
 from wa_sessions.errors import UsageError
 from wa_sessions.health.backend_words import ConnectionType
-from wa_sessions.keys.phone_ref import parse_phone
+from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
 from wa_sessions.wording.numbers import counted
 
 if TYPE_CHECKING:
+    from wa_sessions.actions.connection import Opened
+    from wa_sessions.actions.engine.plan import Changed
     from wa_sessions.actions.move.backup import BackedUp
-    from wa_sessions.actions.move.export_phone import Exported
-    from wa_sessions.actions.move.takeover import Moved
+    from wa_sessions.actions.move.export_phone import ExportedPhone, ExportPlan
+    from wa_sessions.actions.move.moving import MovedPhone
 
 _ONE_MACHINE = "a phone may run on one machine only: two with the same keys break its session"
 
@@ -86,27 +90,27 @@ def export(
     if keep and change.dry_run:
         raise UsageError("--keep changes nothing: leave --dry-run out")
     to_whom = [] if change.dry_run else readers(recipient or [], recipients_file, plain=no_encryption)
-    where: dict[str, Any] = {"recipients": to_whom, "plain": no_encryption, "force": force}
+    from wa_sessions.actions.engine.carry_out import carry_out, plan
+    from wa_sessions.actions.engine.plan import Scope
     from wa_sessions.actions.move.backup import backup
-    from wa_sessions.actions.move.export_phone import export_phone, require_stopped
+    from wa_sessions.actions.move.export_phone import Destination, Export
     from wa_sessions.actions.node_process import ending_raises
 
-    node = node_options.process()
-    how: dict[str, Any] = {"process_stopped": node_options.process_stopped, "node": node} | (
-        {"reason": change.reason} if change.reason else {}
-    )
+    how = How.of(change, result, node_options)
+    to = Destination(file, to_whom, no_encryption, force)
     with ending_raises(), terminal.opened(scope.database_url) as opened:
         if keep:
-            _show_copy(backup(opened, ref, file, scope.org, **where), output)
+            kept = backup(opened, ref, file, scope.org, recipients=to_whom, plain=no_encryption, force=force)
+            _show_copy(kept, output)
             return
-        if not (change.dry_run or node or node_options.process_stopped):
-            require_stopped(opened, ref, scope.org)
-        done = export_phone(opened, ref, file, scope.org, dry_run=True, **where, **how)
-        if not change.dry_run:
-            question = f"Move {done.phone.number} and its {counted(done.taken.matched, 'key')} into {file}?"
-            terminal.confirm(question, yes=change.yes)
-            with terminal.progress("saving") as progress:
-                done = export_phone(opened, ref, file, scope.org, progress=progress, **where, **how)
+        leaving = Export(None if how.dry_run else to, **because(change.reason))
+        planned = plan(opened, leaving, Scope(ref, scope.org), process_stopped=how.stopped or how.dry_run)
+        confirm(planned, lambda _: _question(planned, file), how)
+        with (
+            terminal.progress("saving", wanted=not how.dry_run) as to.progress,
+            to.explaining(planned.items[0].phone.number),
+        ):
+            done = carry_out(opened, planned, node=how.node, dry_run=how.dry_run)
     _show_exported(done, output)
     terminal.raise_each(done.down)
 
@@ -151,30 +155,21 @@ def import_(
     several phones and no `--phone`), 3 (it is not in the file), 4, 5 (a connected `baileys` phone, or one of the
     official API), 6.
     """
-    output = result.chosen
     keys = identities_of(identity or [])
-    from wa_sessions.actions.move.import_phone import import_phone
+    from wa_sessions.actions.engine.plan import Scope
+    from wa_sessions.actions.move.import_phone import Import, phone_in_file
 
-    node = node_options.process()
-    how: dict[str, Any] = {
-        "identities": keys,
-        "who": parse_phone(phone) if phone is not None else None,
-        "organization_id": org,
-        "wanted": as_.value if as_ else None,
-        "major": baileys,
-        "process_stopped": node_options.process_stopped,
-        "node": node,
-        "store_url": store_url,
-    } | ({"reason": change.reason} if change.reason else {})
+    how = How.of(change, result, node_options)
+    read = phone_in_file(file, keys, parse_phone(phone) if phone is not None else None)
+    why, major = because(change.reason), baileys_version(baileys)
+    coming = Import(read, as_.value if as_ else None, major, store_url=store_url, **why)
+    number, kind = read.saved.phone.number, coming.connection_type
+    organization = read.saved.phone.organization_id if org is None else org
+    what = f"Import {number} from {file} as a {kind} phone of organization {organization}?"
+    view = MovedView(f"{what} It must run nowhere else.".replace("{", "{{").replace("}", "}}"), "imported")
     with terminal.opened(database_url) as opened:
-        moved = import_phone(opened, file, dry_run=True, **how)
-        if not change.dry_run:
-            terminal.confirm(_question(moved, file), yes=change.yes)
-            moved = import_phone(opened, file, **how)
-    show_moved(moved, output, "imported", everyone=False)
-    if not change.dry_run:
-        _say_next(moved, seen=opened.backend.has_connection_type, started=node is not None)
-    terminal.raise_each(moved.down)
+        scope = Scope(PhoneRef(digits=number), org)
+        perform(opened, coming, scope, how, view, then=partial(_say_next, opened))
 
 
 def _show_copy(done: "BackedUp", output: Output) -> None:
@@ -184,10 +179,15 @@ def _show_copy(done: "BackedUp", output: Output) -> None:
     terminal.say(_ONE_MACHINE)
 
 
-def _show_exported(done: "Exported", output: Output) -> None:
-    undo = f"wa-sessions restore {done.operation} --overwrite" if done.operation else None
+def _question(planned: "ExportPlan", file: Path) -> str:
+    return f"Move {planned.items[0].phone.number} and its {counted(planned.keys, 'key')} into {file}?"
+
+
+def _show_exported(changed: "Changed[ExportedPhone]", output: Output) -> None:
+    [done] = changed.phones
+    undo = f"wa-sessions restore {changed.operation} --overwrite" if changed.operation else None
     data = {
-        "operation": done.operation,
+        "operation": changed.operation,
         "phone_id": done.phone.id,
         "phone": done.phone.number,
         "organization_id": done.phone.organization_id,
@@ -196,7 +196,7 @@ def _show_exported(done: "Exported", output: Output) -> None:
         "quarantined": done.taken.quarantined,
         "left": done.taken.left,
         "by_type": done.taken.by_type,
-        "dry_run": done.dry_run,
+        "dry_run": changed.dry_run,
         "undo": undo,
     } | (file_data(done.saved) if done.saved else {})
     keys = counted(done.taken.quarantined, "key")
@@ -217,20 +217,13 @@ def _show_exported(done: "Exported", output: Output) -> None:
         terminal.say(f"its row stays here, without keys; to take it away too: wa-sessions remove {done.phone.number}")
 
 
-def _question(moved: "Moved", file: Path) -> str:
-    [one] = moved.phones
-    kind, organization = one.phone.connection_type, one.phone.organization_id
-    what = f"Import {one.phone.number} from {file} as a {kind} phone of organization {organization}?"
-    return f"{what} It must run nowhere else."
-
-
-def _say_next(moved: "Moved", *, seen: bool, started: bool) -> None:
+def _say_next(opened: "Opened", moved: "Changed[MovedPhone]", how: How) -> None:
     from wa_sessions.actions.sessions.assign import NOT_SEEN
 
     [one] = moved.phones
     if one.phone.connection_type == ConnectionType.NEONIZE:
-        if not seen:
+        if not opened.backend.has_connection_type:
             terminal.say(NOT_SEEN)
         terminal.say(f"connect: wa-sessions run {one.phone.number}")
-    elif not started:
+    elif how.node is None:
         terminal.say("start the Node backend again: it takes up its phones when it starts")

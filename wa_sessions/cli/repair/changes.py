@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.changing import How, RepairView, perform
+from wa_sessions.cli.changing import How, RepairView, because, perform
 from wa_sessions.cli.options import (
     ChangeOptions,
     NodeOptions,
@@ -56,8 +56,8 @@ def clean_app_state(
     """
     from wa_sessions.actions.repair import repairs
 
-    how = _how(options, result, node)
-    change = repairs.clean_app_state(with_keys=with_keys, **_because(options.reason))
+    how = How.of(options, result, node)
+    change = repairs.clean_app_state(with_keys=with_keys, **because(options.reason))
     if with_keys:
         terminal.say(repairs.KEYS_WARNING)
     with terminal.opened(where.database_url) as opened:
@@ -96,8 +96,8 @@ def clean_sessions(
 
     if peer is not None and recipe:
         raise UsageError("--peer and --recipe exclude each other: pre-keys belong to no peer")
-    how = _how(options, result, node)
-    change = repairs.clean_sessions(peer=peer, recipe=recipe, **_because(options.reason))
+    how = How.of(options, result, node)
+    change = repairs.clean_sessions(peer=peer, recipe=recipe, **because(options.reason))
     if peer is None:
         terminal.say(repairs.RECIPE_WARNING if recipe else repairs.BROAD_WARNING)
     with terminal.opened(where.database_url) as opened:
@@ -131,8 +131,8 @@ def force_close(
     """
     from wa_sessions.actions.repair import repairs
 
-    how = _how(options, result, node)
-    change = repairs.force_close(logout=logout, **_because(options.reason))
+    how = How.of(options, result, node)
+    change = repairs.force_close(logout=logout, **because(options.reason))
     with terminal.opened(where.database_url) as opened:
         _repair(opened, change, phone_or_all(phone), where.org, how)
 
@@ -162,8 +162,8 @@ def reset_status(
     """
     from wa_sessions.actions.repair import repairs
 
-    how = _how(options, result)
-    change = repairs.reset_status(status, force=force, **_because(options.reason))
+    how = How.of(options, result)
+    change = repairs.reset_status(status, force=force, **because(options.reason))
     with terminal.opened(where.database_url) as opened:
         _repair(opened, change, phone_or_all(phone), where.org, how)
 
@@ -189,26 +189,13 @@ def remove(
     """
     from wa_sessions.actions.repair import repairs
 
-    how = _how(options, result)
-    change = repairs.remove(**_because(options.reason))
+    how = How.of(options, result)
+    change = repairs.remove(**because(options.reason))
     with terminal.opened(where.database_url) as opened:
         _repair(opened, change, phone_or_all(phone), where.org, how)
-
-
-def _how(options: ChangeOptions, result: ResultOptions, node: NodeOptions | None = None) -> How:
-    process = node.process() if node else None
-    return How(options.dry_run, options.yes, result.chosen, process, node is not None and node.process_stopped)
 
 
 def _repair(opened: "Opened", change: "Repair", who: "PhoneRef | None", organization: int | None, how: How) -> None:
     from wa_sessions.actions.engine.plan import Scope
 
     perform(opened, change, Scope(who, organization), how, RepairView(change))
-
-
-def _because(reason: str | None) -> dict[str, str]:
-    """The reason that was given, for a function that has a default one."""
-    from wa_sessions.actions.repair.repairs import LONGEST_REASON
-
-    text = " ".join((reason or "").split())[:LONGEST_REASON]
-    return {"reason": text} if text else {}

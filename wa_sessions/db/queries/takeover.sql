@@ -1,3 +1,7 @@
+-- name: auth_rows
+SELECT "key", "value", "type" FROM {auth_table}
+WHERE "organizationId" = %(organization_id)s AND "phoneJid" = %(number)s ORDER BY "key";
+
 -- name: creds
 SELECT "key", "value", "type" FROM {auth_table}
 WHERE "organizationId" = %(organization_id)s AND "phoneJid" = %(number)s AND "key" = 'creds';

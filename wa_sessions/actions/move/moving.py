@@ -1,25 +1,50 @@
-"""What ``adopt``, ``return`` and ``import`` have in common: what is told of a phone that moves, and undoing it."""
+"""What ``adopt``, ``return``, ``import`` and ``export`` share: keys go, others come; and undoing that."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.engine.plan import Progress
-from wa_sessions.actions.node_process import NodeProcess, while_stopped
 from wa_sessions.actions.operator import operator
-from wa_sessions.db import phones, quarantine, takeover
+from wa_sessions.db import health, phones, quarantine, takeover
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.operations import ADOPT, EXPORT, RETURN, Operation, way_on
+from wa_sessions.db.operations import ADOPT, EXPORT, RETURN, Operation, Part, way_on
 from wa_sessions.db.phones import KEEP, Phone
-from wa_sessions.errors import Conflict, DatabaseError, StoreAway, WaSessionsError, with_words
+from wa_sessions.db.quarantine import Taken
+from wa_sessions.errors import Conflict, WaSessionsError
 from wa_sessions.health.backend_words import ConnectionType
+from wa_sessions.health.events.detail import EventDetail
+from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.takeover.remarks import Remark
 
+STORES: Final = (ConnectionType.BAILEYS, ConnectionType.NEONIZE)
 _SIDES: Final = {ADOPT: ("neonize", "baileys"), RETURN: ("baileys", "neonize")}
 """Whose a phone is after them and before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arriving:
+    """A phone's keys as they will stand in a store, and what is to be said of them. ``put`` puts them there.
+
+    ``device``: the JID of the linked device; ``keys``: how many, by type.
+    """
+
+    device: str
+    keys: dict[str, int]
+    put: Callable[[Connection, Phone], None]
+    left_out: tuple[Remark, ...] = ()
+    notices: tuple[Remark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A phone whose keys are in quarantine, as a part of an operation, and what has gone."""
+
+    phone: Phone
+    part: Part
+    taken: Taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +57,14 @@ class MovedPhone:
     keys_after: dict[str, int]
     left_out: tuple[Remark, ...]
     notices: tuple[Remark, ...]
+    taken: Taken
+
+    @classmethod
+    def of(cls, phone: Phone, leaving: Leaving, arriving: Arriving) -> Self:
+        """A phone that was moved between two stores."""
+        before = leaving.taken.by_type
+        said = arriving.left_out, arriving.notices
+        return cls(phone, arriving.device, before, arriving.keys, *said, leaving.taken)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -47,99 +80,70 @@ class MovedPhone:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class NotMoved:
-    """A phone that stayed as it was, and why."""
-
-    phone: Phone
-    error: WaSessionsError
-
-    @property
-    def why(self) -> str:
-        """The reason, with the phone's number."""
-        text = str(self.error)
-        return text if self.phone.number in text else f"{self.phone.number} stays as it is: {text}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"phone_id": self.phone.id, "phone": self.phone.number, "error": str(self.error)}
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """Phones that were moved, as one operation that ``restore`` undoes while nobody has used the keys since.
-
-    ``down``: why the Node process could not be started again, where it could not.
-    """
-
-    operation: str | None
-    phones: tuple[MovedPhone, ...]
-    failed: tuple[NotMoved, ...]
-    dry_run: bool
-    down: WaSessionsError | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "operation": self.operation,
-            "dry_run": self.dry_run,
-            "undo": f"wa-sessions restore {self.operation}" if self.operation else None,
-            "phones": [phone.as_dict() for phone in self.phones],
-            "failed": [phone.as_dict() for phone in self.failed],
-        }
-
-
-def each(
-    found: Sequence[Phone],
-    move: Callable[[Phone, str | None], tuple[str, MovedPhone]],
-    *,
-    alone: bool,
-    node: NodeProcess | None,
-    dry_run: bool,
-    progress: Progress,
-) -> Moved:
-    """Move phones one after another, as one operation, while ``node`` is stopped.
-
-    ``move`` is given a phone and the operation to go on with, if there is one, and answers with its id. Of many phones
-    those that cannot be moved are ``failed``; where one is meant ``alone``, its error is raised.
-    """
-    operation: str | None = None
-    done: list[MovedPhone] = []
-    failed: list[NotMoved] = []
-
-    def all_of_them() -> None:
-        nonlocal operation
-        for number, phone in enumerate(found, 1):
-            try:
-                operation, moved = move(phone, operation)
-                done.append(moved)
-            except WaSessionsError as error:
-                if alone or isinstance(error, DatabaseError | StoreAway):
-                    raise
-                failed.append(NotMoved(phone, error))
-            progress(number, len(found))
-
-    try:
-        ended = while_stopped(None if dry_run else node, all_of_them)
-    except WaSessionsError as error:
-        if operation is None or dry_run:
-            raise
-        raise moved_all_the_same(error, [moved.phone.number for moved in done], operation) from None
-    return Moved(None if dry_run else operation, tuple(done), tuple(failed), dry_run, ended.down)
-
-
-def moved_all_the_same(error: WaSessionsError, numbers: Sequence[str], operation: str) -> WaSessionsError:
-    """The error of something that went wrong after phones had moved, and which."""
-    who = f"{numbers[0]} was" if len(numbers) == 1 else f"{len(numbers)} phones ({numbers[0]}, …) were"
-    return with_words(error, f"{who} moved all the same: wa-sessions restore {operation} undoes that")
-
-
 class Refused(WaSessionsError):
     """A phone's keys cannot be moved; the message has every reason."""
 
     def __init__(self, phone: Phone, reasons: tuple[Remark, ...]) -> None:
         self.reasons = reasons
         super().__init__(f"{phone.number} stays as it is: {'; '.join(reason.what for reason in reasons)}")
+
+
+def let_go(
+    conn: Connection,
+    opened: Opened,
+    phone: Phone,
+    *,
+    action: str,
+    reason: str,
+    operation: str | None,
+    stores: Sequence[ConnectionType] | None = None,
+) -> Leaving:
+    """Put all keys of a phone into quarantine, those of its own store or of ``stores``.
+
+    Until the end of the transaction others see them, but cannot change them. Raises Conflict where somebody does.
+    """
+    part = quarantine.begin(
+        conn,
+        opened.backend,
+        phone,
+        action=action,
+        reason=reason,
+        actor=operator(),
+        status_after=Status.DISCONNECTED,
+        operation_id=operation,
+    )
+    taken = quarantine.together(
+        quarantine.take(conn, opened.backend, part, _in_store(phone, store), EVERYTHING) for store in stores or (None,)
+    )
+    if taken.left:
+        raise Conflict(f"keys of {phone.number} were written meanwhile: stop what runs it; nothing was changed")
+    return Leaving(phone, part, taken)
+
+
+def settle(
+    conn: Connection,
+    opened: Opened,
+    leaving: Leaving,
+    arriving: Arriving,
+    connection_type: ConnectionType,
+    *,
+    said: str,
+    detail: Callable[[str | None, str], EventDetail],
+) -> Phone:
+    """Put other keys in the place of those that went; the phone is disconnected, and of ``connection_type``.
+
+    ``said``: of its session. Its history has the ``detail`` that is made of its pairing and a digest of its keys.
+    """
+    phone = leaving.phone
+    phones.assign(conn, opened.backend, phone, connection_type)
+    phones.set_status(conn, opened.backend, phone.id, Status.DISCONNECTED, qr_code=None, phone_jid=arriving.device)
+    health.clear_counters(conn, phone, State.IDLE, said)
+    ours = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
+    arriving.put(conn, ours)
+    told = detail(quarantine.pairing_of(conn, opened.backend, ours), takeover.mark(conn, opened.backend, ours))
+    operation = leaving.part.operation_id
+    health.record_event(conn, phone.id, phone.organization_id, told, operation_id=operation)
+    return ours
 
 
 def unmake(conn: Connection, opened: Opened, done: Operation, phone: Phone) -> Phone:
@@ -179,6 +183,10 @@ def sides(conn: Connection, done: Operation, phone: Phone) -> tuple[str, str]:
     """Whose a phone was after a move, and before: ``neonize`` or ``baileys``."""
     noted = takeover.noted(conn, done.id, phone.id)
     return _SIDES.get(done.action) or (str(noted.get("connection_type")), str(noted.get("connection_type_before")))
+
+
+def _in_store(phone: Phone, store: ConnectionType | None) -> Phone:
+    return replace(phone, connection_type=store) if store else phone
 
 
 def _plain(remark: Remark) -> dict[str, Any]:
