@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit integration acceptance test-long lint format docs clean
+.PHONY: help install demo test unit integration acceptance test-long lint lock format docs clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -41,6 +41,10 @@ lint: $(STAMP) ## Check style, types and the dependencies between packages
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lock: $(STAMP) ## Write requirements-dev.lock: what development installs, in one version each
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-tools>=7.5'
+	$(BIN)/python scripts/lock.py
 
 format: $(STAMP) ## Put the code into its form
 	$(BIN)/ruff format .
