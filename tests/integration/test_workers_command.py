@@ -395,7 +395,7 @@ def test_somebody_asks_for_something_else(fleet: Fleet, make: Make, ids: list[in
     [
         ({"scope": "org:3"}, "", "serves org 3, and 77051234561 is of organization 1"),
         ({"scope": None}, "", "runs only phones that it was given by name"),
-        ({"lease": None}, "", "runs version 0.1.0, which takes no part"),
+        ({"lease": None}, "", "runs version 0.2.0, which takes no part"),
         ({}, "draining = true", "wa-sessions drain msg2/20 --undo"),
         ({}, "heartbeat_at = now() - interval '5 min'", "no sign of life for 30"),
         ({}, "heartbeat_at = now() - interval '15 min'", "no sign of life for 90"),
@@ -453,7 +453,7 @@ def test_workers_are_offered_to_the_tab_key(fleet: Fleet, make: Make, monkeypatc
     make("msg2", 20, scope="org:3").silent(1000)
     make("msg3", 30, scope="org:3")
     assert answer("bash", ["drain", ""]).split() == ["msg1/10", "msg3/30"]
-    assert answer("fish", ["move", ONE, "--to", "msg3"]) == "msg3/30\t0.1.0, org 3\n"
+    assert answer("fish", ["move", ONE, "--to", "msg3"]) == "msg3/30\t0.2.0, org 3\n"
 
 
 def test_from_python(fleet: Fleet, make: Make, ids: list[int]) -> None:

@@ -33,7 +33,7 @@ class FleetWorker:
         self.phones: set[int] = set()
         self._locks = database.dedicated()
         with database.transaction() as conn:
-            workers.register(conn, self.id, identity or ProcessIdentity(host, pid), "0.1.0", lease=lease, scope=scope)
+            workers.register(conn, self.id, identity or ProcessIdentity(host, pid), "0.2.0", lease=lease, scope=scope)
 
     def take(self, *phone_ids: int) -> None:
         for phone_id in phone_ids:
