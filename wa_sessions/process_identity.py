@@ -38,10 +38,14 @@ class ProcessIdentity:
         """Whether it is known from here to have ended."""
         if not self.is_here():
             return False
-        state, started = _stat(self.pid)
-        if state is None:
-            return not _exists(self.pid)
-        return state in {"Z", "X"} or started != self.started
+        _, started = _stat(self.pid)
+        return not runs(self.pid) or started not in (None, self.started)
+
+
+def runs(pid: int) -> bool:
+    """Whether there is such a process that has not ended, from its fork on: before exec(2) it has no command line."""
+    state, _ = _stat(pid)
+    return state not in {"Z", "X"} if state is not None else _exists(pid)
 
 
 def _boot_id() -> str | None:

@@ -47,6 +47,14 @@ def kept(open_folder: Path) -> Iterator[EmbeddedServer]:
     server.stop()
 
 
+def test_a_server_that_has_no_command_line_yet_has_not_ended(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between fork(2) and exec(2) a process has none; on a busy machine a start looked at it just then."""
+    monkeypatch.setattr(embedded, "_command", lambda _pid: [])
+    server = EmbeddedServer(folder)
+    assert _one(server.ensure_running(), "SELECT 1") == 1
+    monkeypatch.undo()
+
+
 def _one(conninfo: str, query: str) -> object:
     with psycopg.connect(conninfo) as conn:
         row = conn.execute(query).fetchone()

@@ -1,5 +1,6 @@
 """The files that commands write: whole or not at all, and never where somebody else's link leads."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_these_are_all(capsys: pytest.CaptureFixture[str]) -> None:
     """Of the commands whose help names a file."""
     for name in get_command(tree()).list_commands(None):
         assert cli.execute([name, "--help"]) == 0
-        named = "FILE" in capsys.readouterr().out.replace("--recipients-file FILE", "")
+        named = "FILE" in re.sub("--(recipients-file|config) FILE", "", capsys.readouterr().out)
         assert named == (name in READERS | {words[0] for words in WRITERS.values()}), name
 
 

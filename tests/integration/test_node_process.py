@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from support.corpus import BUFFERS, LOGGED_OUT, PAIRED
 from support.fleet import Fleet
+from tenacity import Retrying, stop_after_delay, wait_fixed
 
-from wa_sessions import OwnedByAnother, force_close_session
+from wa_sessions import OwnedByAnother, force_close_session, process_identity
 
 CLOSE = ("force-close", BUFFERS, "--yes")
 CLEAN = ("clean-app-state", BUFFERS, "--yes")
@@ -246,8 +247,10 @@ def test_a_stop_command_that_hangs_is_ended_and_nothing_was_changed(
     for words in ("nothing was changed", "did not end within 1 s", "WA_SESSIONS_NODE_TIMEOUT", "was started again"):
         assert words in refused.err
     assert (tmp_path / "log").read_text() == "start\n"
-    with pytest.raises(ProcessLookupError):
-        os.killpg(int((tmp_path / "pid").read_text()), 0)
+    hanging = int((tmp_path / "pid").read_text())
+    for attempt in Retrying(stop=stop_after_delay(30), wait=wait_fixed(0.05), reraise=True):
+        with attempt:
+            assert not process_identity.runs(hanging)
     assert "THE NODE PROCESS MAY BE DOWN" in fleet(*CLEAN, *_commands(hung, "exit 4")).err
     assert fleet.everything() == before
 

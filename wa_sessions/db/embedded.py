@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from wa_sessions import config
+from wa_sessions import config, process_identity
 from wa_sessions.config.table import DATA_DIR
 from wa_sessions.db import server_user
 from wa_sessions.db.server_user import ServerUser
@@ -228,7 +228,7 @@ class EmbeddedServer:
         """Wait for the postmaster ``pid``; where it ends, its log from ``offset`` on tells why."""
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline and not self.running():
-            if not _command(pid):
+            if not process_identity.runs(pid):
                 if "shared memory block" not in self._complaint(offset):
                     break
                 time.sleep(0.2)  # the last processes of a killed server are still ending
@@ -236,7 +236,9 @@ class EmbeddedServer:
                 pid = self._launch(programs)
             time.sleep(0.01)
         if not self.running():
-            silent = f"no answer within {START_TIMEOUT:.0f} s" if _command(pid) else "it ended without a word"
+            silent = (
+                f"no answer within {START_TIMEOUT:.0f} s" if process_identity.runs(pid) else "it ended without a word"
+            )
             reason = self._complaint(offset) or silent
             raise DatabaseError(f"the embedded server in {self.data_dir} did not start: {reason} (log: {self.log})")
 
