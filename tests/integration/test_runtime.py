@@ -134,7 +134,7 @@ def _give_keys(conn: Any, device: str) -> None:
     conn.execute(SQL("INSERT INTO whatsmeow.whatsmeow_device ({}) VALUES ({})").format(names, cells), values)
 
 
-async def until(true: Callable[[], bool], within: float = 15) -> None:
+async def until(true: Callable[[], bool], within: float = 60) -> None:
     deadline = time.monotonic() + within
     while not true():
         assert time.monotonic() < deadline, "it did not come about"

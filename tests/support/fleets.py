@@ -24,7 +24,7 @@ LEASE = 3.0  # seconds
 SHARED = Scope()
 
 
-async def until(true: Callable[[], bool], within: float = 40) -> None:
+async def until(true: Callable[[], bool], within: float = 90) -> None:
     deadline = time.monotonic() + within
     while not true():
         assert time.monotonic() < deadline, "it did not come about"
