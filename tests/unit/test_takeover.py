@@ -435,9 +435,9 @@ def test_no_phone_that_can_be_read_raises_on_the_way_there_and_back(data: st.Dat
         over = there(source).phone
     except BadKey:  # of creds
         return
-    refusals(source)
+    refused = refusals(source)
     refusals_to_return(over)
-    assert WhatsmeowPhone.of_rows(over.rows()) == over
+    assert refused or WhatsmeowPhone.of_rows(over.rows()) == over
     for major in (6, 7):
         returned = back(over, major=major, before=source).phone
         assert not BaileysPhone.of_rows(returned.rows()).damaged
