@@ -98,7 +98,7 @@ def test_the_command(old: Database, emptied_url: str, capsys: pytest.CaptureFixt
     assert cli.execute([*command, "23h", "--yes"]) == 2
     assert "a day is the least" in capsys.readouterr().err
     assert cli.execute([*command, "90d", "--yes"]) == 0
-    assert capsys.readouterr().out == "10 entries, 1 messages and 3 requests went\n"
+    assert capsys.readouterr().out == "10 entries, 1 message and 3 requests went\n"
     assert cli.execute([*command, "90d"]) == 0
     assert capsys.readouterr().out == "nothing is that old\n"
 

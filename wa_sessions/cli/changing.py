@@ -116,7 +116,7 @@ def failure(failed: "Sequence[Failed]", done: int) -> WaSessionsError | None:
         return None
     first, count = failed[0], len(failed)
     more = f" (and {count - 1} more)" if count > 1 else ""
-    text = f"{count} of {count + done} phones stay as they are: {first.why}{more}"
+    text = first.why if count + done == 1 else f"{count} of {count + done} phones stay as they are: {first.why}{more}"
     if done:
         return WaSessionsError(text)
     first.error.args = (text,)
@@ -139,13 +139,16 @@ class RepairView:
         """What an operator is asked before it is made."""
         by_worker = sum(1 for item in planned.items if item.owner)
         if planned.everyone:
-            subject = f"{len(planned.items)} phones"
+            organization = planned.scope.organization_id
+            where = f" of organization {organization}" if organization is not None else ""
+            subject = counted(len(planned.items), "phone") + where
             workers = f" {by_worker} of them are changed by their workers." if by_worker else ""
         else:
             phone = planned.items[0].phone
             subject = f"{phone.number} (organization {phone.organization_id})"
             workers = " Its worker does it." if by_worker else ""
-        return f"{_action(self.change, planned.keys, subject)}?{workers}"
+        its = "its" if len(planned.items) == 1 else "their"
+        return f"{_action(self.change, planned.keys, subject, its=its)}?{workers}"
 
     def show(self, changed: "Repaired", planned: "RepairPlan", how: How) -> None:
         """What was done, and what to do next."""
@@ -188,20 +191,20 @@ def totals(changed: "Changed[Any]", undo: str | None) -> dict[str, Any]:
     }
 
 
-def _action(change: "Repair", keys: int, subject: str) -> str:
+def _action(change: "Repair", keys: int, subject: str, *, its: str) -> str:
     match change.action:
         case "clean_app_state":
-            return f"Put {keys} app-state keys of {subject} into quarantine"
+            return f"Put {counted(keys, 'app-state key')} of {subject} into quarantine"
         case "force_close" if change.selection is not None:
-            return f"Close {subject} and put all its keys ({keys}) into quarantine"
+            return f"Close {subject} and put all {its} keys ({keys}) into quarantine"
         case "force_close":
-            return f"Close {subject} and keep its keys"
+            return f"Close {subject} and keep {its} keys"
         case "reset_status":
             return f"Set the status of {subject} to {change.status}"
         case "remove":
-            return f"Remove {subject} and put its {keys} keys into quarantine"
+            return f"Remove {subject} and put {its} {counted(keys, 'key')} into quarantine"
         case _:
-            return f"Put {keys} keys of {subject} into quarantine"
+            return f"Put {counted(keys, 'key')} of {subject} into quarantine"
 
 
 _NAMES = (

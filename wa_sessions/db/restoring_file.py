@@ -62,7 +62,7 @@ def put_back(
     inserted = sum(_insert(conn, backend, name, binary=binary) for name in order)
     if inserted != staged:
         raise Conflict(
-            f"{staged - inserted} keys were written by somebody else meanwhile: stop what runs these phones; nothing "
+            f"keys were written by somebody else meanwhile ({staged - inserted}): stop what runs these phones; nothing "
             "was changed"
         )
     return inserted

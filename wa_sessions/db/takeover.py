@@ -186,8 +186,8 @@ def _digest(conn: Connection, table: Composable, condition: Composable, values: 
 def _require_all(inserted: int, given: Sequence[object]) -> None:
     if inserted < len(given):
         raise Conflict(
-            f"{len(given) - inserted} keys were written by somebody else meanwhile: stop what runs this phone; nothing "
-            "was changed"
+            f"keys were written by somebody else meanwhile ({len(given) - inserted}): stop what runs this phone; "
+            "nothing was changed"
         )
 
 

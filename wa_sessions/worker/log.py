@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from wa_sessions.plain_text import as_json, one_line
+from wa_sessions.wording.numbers import counted
 
 LogFormat = Literal["text", "json"]
 
@@ -78,7 +79,10 @@ class _PatientHandler(logging.Handler):
         if self._dropped and not self._lines.full():
             dropped, self._dropped = self._dropped, 0
             told = logging.makeLogRecord({"levelno": logging.WARNING, "levelname": "WARNING"})
-            told.msg, told.wa = f"{dropped} lines of the log were dropped: nobody read them", {"event": "log_dropped"}
+            told.msg, told.wa = (
+                f"{counted(dropped, 'line')} of the log dropped: nobody reads it",
+                {"event": "log_dropped"},
+            )
             line = f"{self.format(told)}\n{line}"
         try:
             self._lines.put_nowait(line)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from wa_sessions.db import pruning
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import WaSessionsError
+from wa_sessions.wording.numbers import counted
 from wa_sessions.worker import log
 
 FIRST_AFTER = 300.0
@@ -27,7 +28,7 @@ async def prune_daily(database: Database, keep: timedelta) -> None:
             log.warn(f"the history was not pruned: {error}", event="not_pruned")
         else:
             if gone:
-                log.info(f"history pruned: {gone} rows", event="pruned", rows=gone)
+                log.info(f"history pruned: {counted(gone, 'row')}", event="pruned", rows=gone)
         await asyncio.sleep(INTERVAL)
 
 

@@ -49,6 +49,7 @@ from wa_sessions.health.model import (
 from wa_sessions.health.reconnect import Status
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING, Selection
+from wa_sessions.wording.numbers import counted
 from wa_sessions.worker import log
 from wa_sessions.worker.effects import (
     AnswerCommand,
@@ -260,9 +261,8 @@ def _clean(conn: Connection, context: EffectContext, command: Command) -> Mappin
     operation = part.operation_id
     detail = events.KeysQuarantined(action, command.actor, taken.quarantined)
     context.event(conn, detail, operation)
-    message = (
-        f"{taken.quarantined} keys quarantined by {command.actor} ({action}); undo: wa-sessions restore {operation}"
-    )
+    keys = counted(taken.quarantined, "key")
+    message = f"{keys} quarantined by {command.actor} ({action}); undo: wa-sessions restore {operation}"
     context.line("warn", message, detail, operation=operation)
     return {"operation": operation, "taken": asdict(taken)}
 

@@ -27,6 +27,7 @@ from wa_sessions.cli.options import (
 )
 from wa_sessions.cli.sessions.run import HandlerOptions, LogFormatOption, StoreUrl
 from wa_sessions.errors import UsageError
+from wa_sessions.wording.numbers import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.connection import Opened
@@ -199,7 +200,7 @@ class MovedView:
 
     def question(self, planned: "Plan[Any, Any, MovedPhone]") -> str:
         """What an operator is asked before it is made."""
-        many = f"{len(planned.items)} phones"
+        many = counted(len(planned.items), "phone")
         return self.asked.format(many if planned.many else planned.items[0].target.name)
 
     def show(self, moved: "Changed[MovedPhone]", planned: "Plan[Any, Any, MovedPhone]", how: How) -> None:
@@ -239,7 +240,7 @@ def _lines(moved: "Changed[MovedPhone]", said: str, *, everyone: bool) -> Iterat
     for failed in moved.failed:
         yield from _wrapped(failed.why, "  ")
     if everyone:
-        yield f"{len(moved.phones)} phones {would}{said}, {len(moved.failed)} stay as they are"
+        yield f"{counted(len(moved.phones), 'phone')} {would}{said}, {len(moved.failed)} stay as they are"
     if moved.dry_run:
         yield "nothing was changed"
     elif moved.operation:

@@ -25,6 +25,7 @@ from wa_sessions.cli.times import in_column, iso
 from wa_sessions.errors import UsageError, WaSessionsError
 from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.phone_ref import parse_phone
+from wa_sessions.wording.numbers import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.repair.history import OperationList
@@ -174,7 +175,7 @@ def restore(
         first, count = done.failed[0], len(done.failed)
         more = f" (and {count - 1} more)" if count > 1 else ""
         failure = WaSessionsError(
-            f"{count} of {count + len(done.phones)} phones were not restored: {first.error}{more}"
+            f"{count} of {counted(count + len(done.phones), 'phone')} not restored: {first.error}{more}"
         )
     terminal.raise_each(failure, done.down)
 
@@ -207,7 +208,8 @@ def purge(
         found = history.purgeable(opened, oldest, where.org)
         keys = sum(count for _, count in found)
         if found and not dry_run:
-            question = f"Delete {keys} quarantined keys of {len(found)} operations for good?"
+            of = counted(len(found), "operation")
+            question = f"Delete {counted(keys, 'quarantined key')} of {of} for good?"
             terminal.confirm(question, yes=yes)
         with terminal.progress("operations") as progress:
             purged, left = history.purge(
@@ -224,7 +226,8 @@ def purge(
         "undo": None,
     }
     would = "would be " if dry_run else ""
-    line = f"{purged} keys of {len(found)} operations {would}deleted for good, {left} left in quarantine"
+    what = f"{counted(purged, 'key')} of {counted(len(found), 'operation')}"
+    line = f"{what} {would}deleted for good, {left} left in quarantine"
     terminal.show(output, data, [line] + (["nothing was changed"] if dry_run else []))
 
 
@@ -345,7 +348,7 @@ def _restored_lines(done: "Restored") -> list[str]:
         return []
     subject = done.phones[0].number if len(done.phones) == 1 else f"{len(done.phones)} phones"
     if done.keys:
-        lines = [f"{'would bring' if done.dry_run else 'brought'} {done.keys} keys of {subject} back"]
+        lines = [f"{'would bring' if done.dry_run else 'brought'} {counted(done.keys, 'key')} of {subject} back"]
     else:
         lines = [
             f"{subject}: status {'would be ' if done.dry_run else ''}{terminal.plain(done.phones[0].status)} again"

@@ -8,6 +8,7 @@ import typer
 from wa_sessions.cli import terminal
 from wa_sessions.cli.configured import Group
 from wa_sessions.cli.options import DatabaseUrl, DryRun, ResultOptions, Yes, age
+from wa_sessions.wording.numbers import counted
 
 app = typer.Typer(
     cls=Group,
@@ -88,10 +89,11 @@ def prune(
         found = action.prunable(opened, limit)
         rows = sum(asdict(found).values())
         if rows and not dry_run:
-            terminal.confirm(f"Delete {rows} rows of history older than {older_than} for good?", yes=yes)
+            terminal.confirm(f"Delete {counted(rows, 'row')} of history older than {older_than} for good?", yes=yes)
             found = action.prune(opened, limit)
     did = "would go" if dry_run else "went"
-    line = f"{found.events} entries, {found.messages} messages and {found.commands} requests {did}"
+    entries = f"{found.events} {'entry' if found.events == 1 else 'entries'}"
+    line = f"{entries}, {counted(found.messages, 'message')} and {counted(found.commands, 'request')} {did}"
     terminal.show(output, asdict(found) | {"dry_run": dry_run}, [line if rows else "nothing is that old"])
 
 

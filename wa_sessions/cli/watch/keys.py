@@ -15,6 +15,7 @@ from wa_sessions.cli.options import (
 from wa_sessions.cli.table import Column, table
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import parse_phone
+from wa_sessions.wording.numbers import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.watch.keys import Holder, Keys, Names
@@ -78,7 +79,7 @@ def _card(found: "Keys") -> list[str]:
     if not found.total:
         return [_title(holder), f"  no key in the {holder.store} store"]
     size = f"{found.bytes / 1000:.0f} kB" if found.bytes >= 1000 else f"{found.bytes} bytes"
-    summary = f"  {found.total} keys in the {holder.store} store, {size}"
+    summary = f"  {counted(found.total, 'key')} in the {holder.store} store, {size}"
     rows = [(name, str(count)) for name, count in found.by_type.items()]
     return [_title(holder), summary, "", *table(_COLUMNS, rows, terminal.table_width(), [None, None])]
 
