@@ -1,6 +1,7 @@
 """Several workers that share phones, over a real Postgres: who takes over from whom, and that nobody does too early."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,7 @@ from wa_sessions.worker import fleet as shares
 from wa_sessions.worker import fleet_watch, policy
 from wa_sessions.worker.fleet import Scope
 from wa_sessions.worker.hosts import protocol
+from wa_sessions.worker.ownership import Ownership
 
 OWN = ProcessIdentity.own()
 Scenario = Callable[[WorkerFleet], Coroutine[Any, Any, None]]
@@ -257,16 +259,41 @@ def test_a_worker_that_does_not_wait_ends_when_another_has_its_last_phone(fleet:
     run(scenario, fleet)
 
 
-def test_workers_that_begin_in_crossed_order_leave_each_phone_run_by_one(fleet: WorkerFleet) -> None:
+@pytest.mark.parametrize("scope", [None, SHARED], ids=["by name", "shared"])
+def test_workers_that_begin_in_crossed_order_leave_each_phone_run_by_one(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch, scope: Scope | None
+) -> None:
+    """Both see every phone free before either takes one, so that one of them is refused."""
+    look, take = Ownership.look, Ownership.take
+    met, both, refused = set[Ownership](), threading.Barrier(2), list[str]()
+
+    def seen_together(owner: Ownership, *arguments: Any, full: bool) -> Any:
+        seen = look(owner, *arguments, full=full)
+        if full and owner not in met:
+            met.add(owner)
+            both.wait(60)
+        return seen
+
+    def taken(owner: Ownership, *arguments: Any, **options: Any) -> Any:
+        try:
+            return take(owner, *arguments, **options)
+        except OwnedByAnother as error:
+            refused.append(str(error))
+            raise
+
+    monkeypatch.setattr(Ownership, "look", seen_together)
+    monkeypatch.setattr(Ownership, "take", taken)
+
     async def scenario(fleet: WorkerFleet) -> None:
-        for turn in range(20):
-            async with fleet.running() as _:
+        for _ in range(10):
+            async with fleet.running():
                 for named in (fleet.phones, fleet.phones[::-1]):
-                    fleet.begin(SHARED if turn % 2 else None, () if turn % 2 else named)
+                    fleet.begin(scope, () if scope else named)
                 await until(fleet.is_run_once)
             fleet.workers.clear()
 
     run(scenario, fleet)
+    assert refused
 
 
 def test_after_an_outage_every_phone_is_where_it_was(fleet: WorkerFleet, settled: None) -> None:
