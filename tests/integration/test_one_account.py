@@ -235,3 +235,29 @@ def test_no_operator_has_a_number_to_himself_while_a_worker_runs_it_for_a_row_th
             await until(fleet.is_run_once)
 
     run(scenario, fleet)
+
+
+def test_a_login_does_not_give_a_row_back_the_number_that_the_backend_took_from_it(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each login writes the device into the row; the backend's change was lost, and the number stood twice."""
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        old = fleet.phones[0]
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == {old.id})
+            looks = Looks(worker, monkeypatch)
+            looks.held_back = True
+            fleet.rows(RENUMBER, f"{OTHER}@s.whatsapp.net", old.id)
+            with fleet.database.transaction() as conn:
+                fleet.phones.append(phones.add(conn, fleet.backend, NUMBER, 1))
+            [client] = worker.hosts.clients
+            worker.hosts.tell(client, protocol.Paired(client, f"{NUMBER}:5@s.whatsapp.net"))
+            worker.hosts.tell(client, protocol.Connected(client))
+            await until(lambda: client not in worker.hosts.clients)
+            jid = 'SELECT "phoneJid" AS jid FROM public."OrganizationPhone" WHERE id = %s'
+            assert fleet.rows(jid, old.id) == [{"jid": f"{OTHER}@s.whatsapp.net"}]
+            looks.held_back = False
+            await until(fleet.is_run_once)
+
+    run(scenario, fleet)

@@ -46,7 +46,6 @@ PARTS = {
     "type": "'session'",
     "name": "'session'",
     "parts": '"their_id"',
-    "place": "0",
     "row": "staged.row",
     "rows": "SELECT 'a' AS name",
     "schema": '"wa_sessions_made"',

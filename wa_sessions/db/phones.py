@@ -178,11 +178,15 @@ def set_status(
     qr_code: str | Literal[Keep.KEEP] | None = KEEP,
     phone_jid: str | Literal[Keep.KEEP] = KEEP,
     connected_now: bool = False,
+    of_number: str | None = None,
 ) -> None:
-    """Change a phone's row; columns that the table lacks are left out. Raises PhoneNotFound, Conflict."""
+    """Change a phone's row; columns that the table lacks are left out. Raises PhoneNotFound, Conflict.
+
+    ``of_number``: PhoneNotFound too where the row has another one by now.
+    """
     values = {"status": status, "qrCode": qr_code, "phoneJid": phone_jid}
     changes = {name: value for name, value in values.items() if value is not KEEP}
-    _update(conn, backend, phone_id, changes, connected_now=connected_now)
+    _update(conn, backend, phone_id, changes, connected_now=connected_now, of_number=of_number)
 
 
 def referring_tables(conn: Connection, backend: Backend) -> list[str]:
@@ -203,7 +207,13 @@ def _rows_of_account(conn: Connection, backend: Backend, number: str) -> list[Di
 
 
 def _update(
-    conn: Connection, backend: Backend, phone_id: int, values: dict[str, Any], *, connected_now: bool = False
+    conn: Connection,
+    backend: Backend,
+    phone_id: int,
+    values: dict[str, Any],
+    *,
+    connected_now: bool = False,
+    of_number: str | None = None,
 ) -> None:
     backend.require_phones()
     cells: dict[str, Composable] = {name: Placeholder(name) for name in values}
@@ -217,14 +227,16 @@ def _update(
     ]
     if not changes:
         return
+    numbers = list(spellings(of_number)) if of_number else None
     statement = _SQL.update.format(phones=backend.phones, changes=SQL(", ").join(changes))
     try:
         with conn.transaction():
-            updated = conn.execute(statement, values | {"phone_id": phone_id}).fetchone()
+            updated = conn.execute(statement, values | {"phone_id": phone_id, "numbers": numbers}).fetchone()
     except errors.UniqueViolation:
         raise Conflict(f"{values.get('phoneJid')} stands already at another phone than #{phone_id}") from None
     if updated is None:
-        raise PhoneNotFound(f"no phone has the id #{phone_id} any more")
+        other = f" with the number {of_number}" if of_number else ""
+        raise PhoneNotFound(f"no phone has the id #{phone_id}{other} any more")
 
 
 def _insert(conn: Connection, statement: Composed, values: dict[str, Any], number: str) -> DictRow:

@@ -163,6 +163,7 @@ def answer(conn: Connection, command_id: int, result: Mapping[str, Any] | WaSess
 
 
 def _set_status(conn: Connection, context: EffectContext, record: SetStatus) -> None:
+    """Raises PhoneNotFound where the row has another number by now: that one's status is not ours to write."""
     phones.set_status(
         conn,
         context.backend,
@@ -171,6 +172,7 @@ def _set_status(conn: Connection, context: EffectContext, record: SetStatus) -> 
         qr_code=KEEP if isinstance(record.qr_code, Keep) else record.qr_code,
         phone_jid=KEEP if isinstance(record.phone_jid, Keep) else record.phone_jid,
         connected_now=record.connected_now,
+        of_number=context.phone.number,
     )
 
 
@@ -180,7 +182,7 @@ def _close(conn: Connection, context: EffectContext, record: CloseAtLimit) -> No
     with timed(Work.CLOSE):
         part = context.operation(conn, "close", reason, status_after=Status.LOGGED_OUT)
         quarantine.take(conn, context.backend, part, context.phone, EVERYTHING)
-        phones.set_status(conn, context.backend, context.phone.id, Status.LOGGED_OUT, qr_code=None)
+        _set_status(conn, context, SetStatus(Status.LOGGED_OUT, qr_code=None))
     operation = part.operation_id
     detail = SessionClosed(record.kind, record.count, record.limit)
     context.event(conn, detail, operation)
@@ -242,7 +244,7 @@ def _force_close(conn: Connection, context: EffectContext, command: Command) -> 
         taken = quarantine.take(conn, context.backend, part, context.phone, EVERYTHING)
         operation = part.operation_id
     status = Status.LOGGED_OUT if logout else Status.DISCONNECTED
-    phones.set_status(conn, context.backend, context.phone.id, status, qr_code=None)
+    _set_status(conn, context, SetStatus(status, qr_code=None))
     detail = events.ForceClosed(reason, command.actor, logout)
     context.event(conn, detail, operation)
     undo = f"; its keys are in quarantine, undo: wa-sessions restore {operation}" if operation else ""

@@ -13,8 +13,9 @@ def require_store(conn: Connection, opened: Opened) -> bool:
 
     Raises DatabaseError, PermissionMissing.
     """
-    if not takeover.has_store(conn):
+    if takeover.store_version(conn) is None:
         return False
+    takeover.require_store(conn)
     rights.require(conn, opened.backend, {"neonize"}, keys=("SELECT", "INSERT"))
     return True
 

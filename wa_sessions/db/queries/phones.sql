@@ -31,7 +31,9 @@ INSERT INTO {phones} ({columns}) VALUES ({values}) RETURNING *;
 CASE WHEN "status" = upper("status") AND "status" <> lower("status") THEN upper(%(status)s) ELSE %(status)s END
 
 -- name: update
-UPDATE {phones} SET {changes} WHERE "id" = %(phone_id)s RETURNING "id";
+UPDATE {phones} SET {changes} WHERE "id" = %(phone_id)s AND (
+    %(numbers)s::text[] IS NULL OR substring("phoneJid" FROM '^[^@:.]*') = ANY(%(numbers)s::text[])
+) RETURNING "id";
 
 -- name: assignment_exists
 SELECT EXISTS (
