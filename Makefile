@@ -33,8 +33,9 @@ integration: $(STAMP) ## Run the tests that need Postgres or neonize
 acceptance: $(STAMP) ## Run the tests that drive the installed command
 	$(BIN)/python -m pytest tests/acceptance -m 'not long'
 
-test-long: $(STAMP) ## Run the tests that take minutes
+test-long: $(STAMP) ## Run the tests that take minutes, and try each law on twenty times as many examples
 	$(BIN)/python -m pytest -m long --timeout=1800
+	$(BIN)/python -m pytest tests/unit -n 4 --dist worksteal --timeout=1800 --hypothesis-profile=thorough
 
 lint: $(STAMP) ## Check style, types and the dependencies between packages
 	$(BIN)/ruff format --check .

@@ -26,6 +26,7 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
@@ -103,20 +104,19 @@ class Statements:
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
-        connect: Callable[..., Any] = psycopg.Connection.connect
-        with contextlib.ExitStack() as files, contextlib.ExitStack() as patched:
+        connect: Callable[..., Any] = vars(psycopg.Connection)["connect"].__func__
+        with contextlib.ExitStack() as files:
             traces = []
 
             def traced(*arguments: Any, **options: Any) -> Any:
-                conn = connect.__func__(*arguments, **options)  # type: ignore[attr-defined]
+                conn = connect(*arguments, **options)
                 traces.append(files.enter_context(tempfile.TemporaryFile("w+")))
                 conn.pgconn.trace(traces[-1].fileno())
                 conn.pgconn.set_trace_flags(Trace.SUPPRESS_TIMESTAMPS)
                 return conn
 
-            setattr(psycopg.Connection, "connect", classmethod(traced))  # noqa: B010
-            patched.callback(setattr, psycopg.Connection, "connect", connect)
-            yield
+            with mock.patch.object(psycopg.Connection, "connect", classmethod(traced)):
+                yield
             for trace in traces:
                 trace.seek(0)
                 self.sent += _executed(trace)

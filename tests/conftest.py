@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
-from support import corpus, installed_postgres
+from support import corpus, examples, installed_postgres
 from support.fleet import Fleet
 from support.store import make_store
 
@@ -36,8 +36,7 @@ _SETTINGS = (
 _PROGRAMS = ("fish", "ip", "node", "npm", "promtool", "tmux", "zsh")  # those that tests are marked with
 _numbers = itertools.count(1)
 
-hypothesis.settings.register_profile("suite", database=None, deadline=None)  # the machine may be busy
-hypothesis.settings.load_profile("suite")
+hypothesis.settings.load_profile(examples.SUITE)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -263,16 +263,17 @@ def test_a_worker_that_does_not_wait_ends_when_another_has_its_last_phone(fleet:
 def test_workers_that_begin_in_crossed_order_leave_each_phone_run_by_one(
     fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch, scope: Scope | None
 ) -> None:
-    """Both see every phone free before either takes one, so that one of them is refused."""
+    """Both see every phone free, and not each other, before either takes one, so that one of them is refused."""
     look, take = Ownership.look, Ownership.take
     met, both, refused = set[Ownership](), threading.Barrier(2), list[str]()
 
     def seen_together(owner: Ownership, *arguments: Any, full: bool) -> Any:
-        seen = look(owner, *arguments, full=full)
-        if full and owner not in met:
-            met.add(owner)
-            both.wait(60)
-        return seen
+        workers, gone, phones = look(owner, *arguments, full=full)
+        if not full or owner in met:
+            return workers, gone, phones
+        met.add(owner)
+        both.wait(60)
+        return [row for row in workers if row.id == owner._worker_id], gone, phones
 
     def taken(owner: Ownership, *arguments: Any, **options: Any) -> Any:
         try:

@@ -1,10 +1,11 @@
 """Whatever is typed and whatever stands in the rows: no traceback, no error of SQL, nothing lost."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support import corpus
 from support.corpus import BUFFERS
+from support.examples import examples
 from support.fleet import Fleet
 
 COMPLAINTS = ("Traceback", "internal error", "syntax error", "psycopg")
@@ -15,8 +16,8 @@ words = st.text(max_size=40) | st.text(held, max_size=30) | st.from_regex(r"[+#]
 names = st.text(held, min_size=1, max_size=40) | st.sampled_from(
     ["O'Brien", 'Shop "24/7"', "Склад №2", "☎️ 'n' \\ %s %(x)s"]
 )
-numerous = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-few = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+numerous = examples(20)
+few = examples(8)
 
 TYPED = (
     ("stats", "{}"),

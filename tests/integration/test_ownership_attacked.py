@@ -175,25 +175,27 @@ def lock_count(fleet: WorkerFleet) -> int:
     return int(fleet.rows(query + database, leases.LOCK_CLASS)[0]["n"])
 
 
+async def _gone_and_back(fleet: WorkerFleet, worker: RunningWorker, ids: set[int]) -> None:
+    """The rows of phones are gone until their worker has noticed it, and then there again."""
+    await until(lambda: all_pairing(fleet))
+    fleet.rows('CREATE TABLE public.kept AS SELECT * FROM public."OrganizationPhone" WHERE id = ANY(%s)', list(ids))
+    fleet.rows('DELETE FROM public."OrganizationPhone" WHERE id = ANY(%s)', list(ids))
+    for client in list(worker.hosts.clients):
+        worker.hosts.tell(client, protocol.QrCode(client, "2@code"))
+    await until(lambda: not worker.phones & ids)
+    fleet.rows('INSERT INTO public."OrganizationPhone" SELECT * FROM public.kept')
+    fleet.rows("DROP TABLE public.kept")
+    await until(fleet.is_run_once)
+
+
 def test_a_phone_whose_row_was_gone_for_a_moment_is_run_again(fleet: WorkerFleet) -> None:
     """A restore of the backend's table: the phone was not run any more, and of all phones the worker ended."""
 
     async def scenario(fleet: WorkerFleet) -> None:
         async with fleet.running(SHARED) as [worker]:
             await until(fleet.is_run_once)
-            for phones in (fleet.phones[:1], fleet.phones):
-                ids = [phone.id for phone in phones]
-                await until(lambda: all_pairing(fleet))
-                fleet.rows(
-                    'CREATE TABLE public.kept AS SELECT * FROM public."OrganizationPhone" WHERE id = ANY(%s)', ids
-                )
-                fleet.rows('DELETE FROM public."OrganizationPhone" WHERE id = ANY(%s)', ids)
-                for client in list(worker.hosts.clients):
-                    worker.hosts.tell(client, protocol.QrCode(client, "2@code"))
-                await until(lambda ids=ids: not worker.phones & set(ids))  # type: ignore[misc]
-                fleet.rows('INSERT INTO public."OrganizationPhone" SELECT * FROM public.kept')
-                fleet.rows("DROP TABLE public.kept")
-                await until(fleet.is_run_once)
+            await _gone_and_back(fleet, worker, {fleet.phones[0].id})
+            await _gone_and_back(fleet, worker, fleet.ids)
 
     run(scenario, fleet)
 
@@ -468,7 +470,9 @@ def test_a_worker_whose_only_other_phone_an_operator_has_does_not_end(
     run(scenario, fleet)
 
 
-def test_what_is_taken_as_the_worker_is_told_to_end_is_begun_with_no_more(fleet: WorkerFleet) -> None:
+def test_what_is_taken_as_the_worker_is_told_to_end_is_begun_with_no_more(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its session was killed with the worker, and said that it goes on."""
 
     async def scenario(fleet: WorkerFleet) -> None:
@@ -482,7 +486,7 @@ def test_what_is_taken_as_the_worker_is_told_to_end_is_begun_with_no_more(fleet:
             assert goes_on.wait(20)
             return take(phone_id, **how)
 
-        worker.worker._ownership.take = take_slowly  # type: ignore[method-assign]
+        monkeypatch.setattr(worker.worker._ownership, "take", take_slowly)
         worker.start()
         fleet.rows('INSERT INTO public."OrganizationPhone" SELECT * FROM public.kept')
         await until(takes.is_set)

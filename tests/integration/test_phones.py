@@ -68,9 +68,12 @@ def test_the_older_shape_is_found(conn: Connection) -> None:
 
 def test_of_two_tables_the_one_with_rows_is_meant(conn: Connection) -> None:
     conn.execute(OLDER_AUTH)
-    assert backend.detect(conn).auth.name == "BaileysAuth"  # type: ignore[union-attr]
+    first = backend.detect(conn).auth
     _key(conn, 1, NUMBER)
-    assert backend.detect(conn).auth.name == "baileys_auth"  # type: ignore[union-attr]
+    second = backend.detect(conn).auth
+    assert first
+    assert second
+    assert (first.name, second.name) == ("BaileysAuth", "baileys_auth")
 
 
 def test_a_database_without_tables_is_found_empty(conn: Connection) -> None:

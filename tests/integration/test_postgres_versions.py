@@ -46,6 +46,7 @@ PARTS = {
     "type": "'session'",
     "name": "'session'",
     "parts": '"their_id"',
+    "place": "0",
     "row": "staged.row",
     "rows": "SELECT 'a' AS name",
     "schema": '"wa_sessions_made"',

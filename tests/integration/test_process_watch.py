@@ -46,8 +46,14 @@ def test_the_end_of_a_process_is_told_once(other: tuple["subprocess.Popen[str]",
     process, identity = other
 
     async def scenario() -> None:
-        ended, times = asyncio.Event(), []
-        watch = ProcessWatch(lambda: (times.append(1), ended.set()))  # type: ignore[arg-type, return-value]
+        ended, times = asyncio.Event(), 0
+
+        def heard() -> None:
+            nonlocal times
+            times += 1
+            ended.set()
+
+        watch = ProcessWatch(heard)
         elsewhere = replace(identity, boot_id="another machine's")
         later = replace(identity, started=(identity.started or 0) + 1)
         before = _descriptors()
@@ -60,7 +66,7 @@ def test_the_end_of_a_process_is_told_once(other: tuple["subprocess.Popen[str]",
         assert identity.is_gone()
         watch.follow([identity])  # its row is there still
         await asyncio.sleep(0.05)
-        assert times == [1]
+        assert times == 1
         watch.close()
         assert _descriptors() == before
 

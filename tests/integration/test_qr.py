@@ -9,8 +9,9 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from support.terminal import Terminal
 
 from wa_sessions import cli
@@ -227,7 +228,7 @@ def test_watching_ends_when_it_is_connected(
     assert "nothing to scan" in err.splitlines()[-1]
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(20)
 @given(code=st.one_of(st.text(), st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=1200)))
 def test_whatever_stands_there_is_no_traceback(code: str, change: Change, capsys: Capture) -> None:
     change(qrCode=code.replace("\x00", ""))
@@ -270,7 +271,7 @@ def test_rename_refuses(phone_id: int, database: Database, database_url: str, ca
     assert _name(database_url) == "Reception"
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(15)
 @given(name=st.text(max_size=220))
 def test_any_name_is_kept_or_refused(name: str, phone_id: int, database_url: str, capsys: Capture) -> None:
     capsys.readouterr()

@@ -10,11 +10,11 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
+from support.examples import examples
 from support.relay import Relay
 from support.store import DATA
 
@@ -173,7 +173,7 @@ def relayed(server: EmbeddedServer) -> Iterator[Relay]:
         yield relay
 
 
-@hypothesis_settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25)
 @given(password=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=6, max_size=20))
 def test_the_stores_url_carries_the_password_and_nothing_else_shows_it(
     server: EmbeddedServer, relayed: Relay, password: str

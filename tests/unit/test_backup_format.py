@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wa_sessions.keys.backup_format import BadBackup, Header, Item, Reader, SavedPhone, SavedRow, Totals, Writer
@@ -49,7 +49,6 @@ def read(data: bytes, size: int = 1 << 16) -> tuple[list[Item], Totals]:
     return items, reader.finish()
 
 
-@settings(max_examples=50)
 @given(sections, st.integers(1, 200))
 def test_what_is_written_is_read_in_pieces_of_any_size(saved: Sections, size: int) -> None:
     data, totals, items = written(saved)
@@ -57,7 +56,6 @@ def test_what_is_written_is_read_in_pieces_of_any_size(saved: Sections, size: in
     assert (totals.phones, totals.keys) == (len(saved), sum(len(its_rows) for _, its_rows in saved))
 
 
-@settings(max_examples=50)
 @given(sections, st.data())
 def test_a_cut_file_is_noticed_wherever_it_is_cut(saved: Sections, data: st.DataObject) -> None:
     whole = written(saved)[0]
@@ -66,7 +64,6 @@ def test_a_cut_file_is_noticed_wherever_it_is_cut(saved: Sections, data: st.Data
         read(whole[:at])
 
 
-@settings(max_examples=50)
 @given(sections, st.data())
 def test_a_changed_byte_is_noticed_wherever_it_is(saved: Sections, data: st.DataObject) -> None:
     whole = bytearray(written(saved)[0])

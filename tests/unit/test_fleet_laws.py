@@ -5,7 +5,7 @@ from itertools import pairwise
 from random import Random
 from uuid import UUID
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wa_sessions.worker.fleet import (
@@ -125,7 +125,6 @@ def _is_balanced(fleet: Fleet) -> bool:
 
 
 @given(st.integers(0, 1 << 30).map(Random), st.integers(0, 30), st.integers(1, 5))
-@settings(max_examples=40)
 def test_everything_ends_up_held_once_and_balanced_whatever_the_order_of_looks(
     chance: Random, phones: int, workers: int
 ) -> None:
@@ -139,7 +138,6 @@ def test_everything_ends_up_held_once_and_balanced_whatever_the_order_of_looks(
     st.integers(1, 25),
     st.lists(st.tuples(st.sampled_from(["join", "kill", "drain", "wait", "want"]), st.integers(0, 9)), max_size=6),
 )
-@settings(max_examples=40)
 def test_after_any_life_of_the_fleet_all_is_balanced_and_nothing_goes_to_and_fro(
     chance: Random, phones: int, life: list[tuple[str, int]]
 ) -> None:
@@ -166,7 +164,6 @@ def test_after_any_life_of_the_fleet_all_is_balanced_and_nothing_goes_to_and_fro
 
 
 @given(st.integers(0, 1 << 30).map(Random), st.integers(1, 25), st.integers(1, 4), st.data())
-@settings(max_examples=40)
 def test_no_phone_is_without_a_worker_where_all_are_drained_at_once(
     chance: Random, phones: int, workers: int, data: st.DataObject
 ) -> None:
@@ -188,7 +185,6 @@ def test_no_phone_is_without_a_worker_where_all_are_drained_at_once(
 
 
 @given(st.integers(0, 1 << 30).map(Random), st.integers(1, 30), st.integers(1, 4))
-@settings(max_examples=30)
 def test_without_death_drain_or_operator_no_phone_moves_twice_a_minute(
     chance: Random, phones: int, joining: int
 ) -> None:

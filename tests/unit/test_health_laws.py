@@ -1,14 +1,17 @@
-"""The laws of the health policy, tried on generated histories."""
+"""The laws of the health policy, tried on generated histories; all laws share them."""
 
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from itertools import pairwise
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies.health import COLLECTIONS, MESSAGES, START, histories, limits, lived
+from strategies.health import COLLECTIONS, LIMITS, MESSAGES, START, histories, limits, lived
 from strategies.ledger import Ledger, account, noted
+from support.examples import examples, shared
 
 from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.health.decide import decide
@@ -41,8 +44,23 @@ COUNTED = (Cause.BAD_MAC, Cause.BAD_DECRYPT)
 NOT_COUNTED = tuple(cause for cause in Cause if cause not in COUNTED)
 RESETS = {ErrorKind.BAD_MAC: MessageDecrypted, ErrorKind.BAD_DECRYPT: CollectionSynced}
 
-a_law = settings(max_examples=80, deadline=None)
+HISTORIES = 300
+a_law = examples(80)
 unforgetting = limits.map(lambda some: replace(some, give_up_after=NEVER))
+
+
+@cache
+def shared_histories() -> list[list[HealthEvent]]:
+    return shared(histories, HISTORIES, len)
+
+
+lives = st.deferred(lambda: st.sampled_from(shared_histories()))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _histories_are_made() -> None:
+    """Before the first law begins, as hypothesis does not begin anew within a test."""
+    shared_histories()
 
 
 def _resets(event: HealthEvent, kind: ErrorKind) -> bool:
@@ -57,8 +75,8 @@ def _known_as(health: Health) -> dict[str, tuple[object, ...]]:
     return {key: (m.copies, m.counted, m.outcome, m.ended_at) for key, m in health.messages.items()}
 
 
-@settings(max_examples=500, deadline=None)
-@given(histories, limits)
+@examples(400)
+@given(lives, limits)
 def test_it_decides_as_the_ledger_does(history: list[HealthEvent], limits: Limits) -> None:
     ledger = Ledger(limits)
     for step in lived(history, limits):
@@ -77,7 +95,7 @@ def test_it_decides_as_the_ledger_does(history: list[HealthEvent], limits: Limit
 
 
 @a_law
-@given(histories, limits)
+@given(lives, limits)
 def test_a_close_comes_with_the_nth_consecutive_error_and_at_no_other_time(
     history: list[HealthEvent], limits: Limits
 ) -> None:
@@ -100,7 +118,7 @@ def test_a_close_comes_with_the_nth_consecutive_error_and_at_no_other_time(
 
 
 @a_law
-@given(histories, limits)
+@given(lives, limits)
 def test_a_session_closes_once_and_nothing_is_counted_reset_or_repaired_until_it_is_closed(
     history: list[HealthEvent], limits: Limits
 ) -> None:
@@ -119,7 +137,7 @@ def test_a_session_closes_once_and_nothing_is_counted_reset_or_repaired_until_it
 
 
 @a_law
-@given(histories, limits)
+@given(lives, limits)
 def test_a_connection_puts_both_counters_to_zero(history: list[HealthEvent], limits: Limits) -> None:
     for step in lived([*history, Connected(START)], limits):
         if isinstance(step.event, Connected) and not step.event.for_repair and not step.before.closing:
@@ -129,7 +147,7 @@ def test_a_connection_puts_both_counters_to_zero(history: list[HealthEvent], lim
 
 
 @a_law
-@given(histories, limits)
+@given(lives, limits)
 def test_a_connection_for_a_repair_changes_nothing(history: list[HealthEvent], limits: Limits) -> None:
     for step in lived([*history, Connected(START, for_repair=True)], limits):
         if step.event == Connected(step.event.at, for_repair=True):
@@ -137,7 +155,7 @@ def test_a_connection_for_a_repair_changes_nothing(history: list[HealthEvent], l
 
 
 @a_law
-@given(histories, limits)
+@given(lives, limits)
 def test_a_reset_is_recorded_when_a_counter_falls_to_zero_and_only_then(
     history: list[HealthEvent], limits: Limits
 ) -> None:
@@ -150,7 +168,7 @@ def test_a_reset_is_recorded_when_a_counter_falls_to_zero_and_only_then(
 
 
 @a_law
-@given(histories, limits)
+@given(lives, limits)
 def test_a_counter_grows_by_one_or_falls_to_zero(history: list[HealthEvent], limits: Limits) -> None:
     for step in lived(history, limits):
         for kind in ErrorKind:
@@ -162,7 +180,7 @@ def test_a_counter_grows_by_one_or_falls_to_zero(history: list[HealthEvent], lim
 
 
 @a_law
-@given(histories, unforgetting)
+@given(lives, unforgetting)
 def test_a_counted_message_had_two_copies_with_a_bad_mac_and_had_not_ended(
     history: list[HealthEvent], limits: Limits
 ) -> None:
@@ -177,7 +195,7 @@ def test_a_counted_message_had_two_copies_with_a_bad_mac_and_had_not_ended(
 
 
 @a_law
-@given(histories, unforgetting)
+@given(lives, unforgetting)
 def test_a_message_whose_retry_has_not_come_back_is_never_counted(history: list[HealthEvent], limits: Limits) -> None:
     seen: set[str] = set()
     first_copies = []
@@ -191,7 +209,7 @@ def test_a_message_whose_retry_has_not_come_back_is_never_counted(history: list[
 
 
 @a_law
-@given(histories, limits, st.sampled_from(Encryption))
+@given(lives, limits, st.sampled_from(Encryption))
 def test_a_copy_delivered_again_on_another_connection_is_not_counted(
     history: list[HealthEvent], limits: Limits, encryption: Encryption
 ) -> None:
@@ -203,7 +221,7 @@ def test_a_copy_delivered_again_on_another_connection_is_not_counted(
 
 
 @a_law
-@given(histories, limits, st.data())
+@given(lives, limits, st.data())
 def test_what_is_not_damage_counts_nothing_however_often_it_comes(
     history: list[HealthEvent], limits: Limits, data: st.DataObject
 ) -> None:
@@ -221,7 +239,7 @@ def test_what_is_not_damage_counts_nothing_however_often_it_comes(
 
 
 @a_law
-@given(histories, limits, st.sampled_from(NOT_COUNTED), st.sampled_from(MESSAGES), st.sampled_from(COLLECTIONS))
+@given(lives, limits, st.sampled_from(NOT_COUNTED), st.sampled_from(MESSAGES), st.sampled_from(COLLECTIONS))
 def test_what_is_not_damage_leaves_counters_as_they_are(history, limits, cause, message, collection) -> None:
     for before in [step.after for step in lived(history, limits)]:
         at = START + NEVER
@@ -232,7 +250,7 @@ def test_what_is_not_damage_leaves_counters_as_they_are(history, limits, cause, 
 
 
 @a_law
-@given(histories, limits)
+@given(lives, limits)
 def test_the_socket_leaves_a_failing_store_and_only_that(history: list[HealthEvent], limits: Limits) -> None:
     for step in lived(history, limits):
         failing = getattr(step.event, "cause", None) is Cause.STORE
@@ -240,7 +258,7 @@ def test_the_socket_leaves_a_failing_store_and_only_that(history: list[HealthEve
 
 
 @a_law
-@given(histories, unforgetting)
+@given(lives, unforgetting)
 def test_a_message_is_counted_once_at_most(history: list[HealthEvent], limits: Limits) -> None:
     errors = [error for step in lived(history, limits) for error in step.asked(RecordError)]
     counted = Counter(error.message_id for error in errors if error.kind is ErrorKind.BAD_MAC)
@@ -248,7 +266,7 @@ def test_a_message_is_counted_once_at_most(history: list[HealthEvent], limits: L
 
 
 @a_law
-@given(histories, limits)
+@given(lives, limits)
 def test_every_failed_message_is_pending_recovered_or_lost(history: list[HealthEvent], limits: Limits) -> None:
     failed = 0
     for step in lived(history, limits):
@@ -257,7 +275,7 @@ def test_every_failed_message_is_pending_recovered_or_lost(history: list[HealthE
 
 
 @a_law
-@given(histories, unforgetting)
+@given(lives, unforgetting)
 def test_a_message_ends_once_and_only_a_lost_one_may_still_be_recovered(
     history: list[HealthEvent], limits: Limits
 ) -> None:
@@ -273,7 +291,7 @@ def test_a_message_ends_once_and_only_a_lost_one_may_still_be_recovered(
 
 
 @a_law
-@given(histories, unforgetting)
+@given(lives, unforgetting)
 def test_a_recovered_message_stays_so(history: list[HealthEvent], limits: Limits) -> None:
     for step in lived(history, limits):
         for message_id, before in step.before.messages.items():
@@ -282,7 +300,7 @@ def test_a_recovered_message_stays_so(history: list[HealthEvent], limits: Limits
 
 
 @a_law
-@given(histories, limits.map(lambda some: replace(some, scope="sender")))
+@given(lives, limits.map(lambda some: replace(some, scope="sender")))
 def test_in_the_scope_of_senders_each_is_counted_once(history: list[HealthEvent], limits: Limits) -> None:
     raised: set[str] = set()
     for step in lived(history, limits):
@@ -297,7 +315,7 @@ def test_in_the_scope_of_senders_each_is_counted_once(history: list[HealthEvent]
 
 
 @a_law
-@given(histories, limits.map(lambda some: replace(some, scope="sender")), st.sampled_from(MESSAGES))
+@given(lives, limits.map(lambda some: replace(some, scope="sender")), st.sampled_from(MESSAGES))
 def test_in_the_scope_of_senders_one_stranger_closes_nothing(history, limits, message) -> None:
     limits = replace(limits, bad_mac=max(limits.bad_mac, 2))
     from_one = [
@@ -308,7 +326,7 @@ def test_in_the_scope_of_senders_one_stranger_closes_nothing(history, limits, me
 
 
 @a_law
-@given(histories, unforgetting)
+@given(lives, unforgetting)
 def test_a_key_is_taken_away_only_as_it_was_at_the_first_failure_and_only_if_it_has_not_worked_since(
     history: list[HealthEvent], limits: Limits
 ) -> None:
@@ -329,7 +347,7 @@ def test_a_key_is_taken_away_only_as_it_was_at_the_first_failure_and_only_if_it_
 
 
 @a_law
-@given(histories, limits)
+@given(lives, limits)
 def test_a_repair_goes_with_one_counted_error_and_never_with_a_close(
     history: list[HealthEvent], limits: Limits
 ) -> None:
@@ -346,7 +364,7 @@ def test_a_repair_goes_with_one_counted_error_and_never_with_a_close(
 
 
 @a_law
-@given(histories, limits)
+@given(lives, limits)
 def test_a_close_leaves_nothing_counted_and_nothing_pending(history: list[HealthEvent], limits: Limits) -> None:
     for step in lived([*history, Closed(START + NEVER)], limits):
         if isinstance(step.event, Closed):
@@ -356,7 +374,7 @@ def test_a_close_leaves_nothing_counted_and_nothing_pending(history: list[Health
 
 
 @a_law
-@given(histories, limits)
+@given(lives, limits)
 def test_time_ends_what_waited_too_long_and_forgets_what_ended_long_ago(
     history: list[HealthEvent], limits: Limits
 ) -> None:
@@ -372,13 +390,13 @@ def test_time_ends_what_waited_too_long_and_forgets_what_ended_long_ago(
 
 
 @a_law
-@given(histories, limits)
+@given(lives, limits)
 def test_the_same_history_decides_the_same(history: list[HealthEvent], limits: Limits) -> None:
     assert lived(history, limits) == lived(history, limits)
 
 
 @a_law
-@given(histories, limits)
+@given(lives, limits)
 def test_deciding_changes_nothing_that_it_was_given(history: list[HealthEvent], limits: Limits) -> None:
     steps = lived(history, limits, Health(messages={}))
     remembered = [(dict(step.after.messages), repr(step.after)) for step in steps]
@@ -393,18 +411,13 @@ def test_deciding_changes_nothing_that_it_was_given(history: list[HealthEvent], 
 
 def test_the_generated_histories_reach_all_that_the_laws_speak_of() -> None:
     reached: set[object] = set()
-
-    @settings(max_examples=200, deadline=None, derandomize=True, database=None)
-    @given(histories, limits)
-    def live(history: list[HealthEvent], limits: Limits) -> None:
-        for step in lived(history, limits):
+    for number, history in enumerate(shared_histories()):
+        for step in lived(history, LIMITS[number % len(LIMITS)]):
             reached.update(
                 action.message.outcome if isinstance(action, RecordEnd) else getattr(action, "kind", type(action))
                 for action in step.actions
             )
             reached.update((type(action), action.kind) for action in step.asked(CloseSession))
-
-    live()
     closes = {(CloseSession, kind) for kind in ErrorKind}
     assert reached >= {*ErrorKind, *Outcome, *closes, RecordPending, LeaveStore}
     assert reached >= {QuarantineSession, QuarantineSenderKey, QuarantineCollection}

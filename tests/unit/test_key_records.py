@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support import corpus
 from support.records import ODD_VALUES, changed, meaning, phone, there
@@ -108,7 +108,6 @@ def test_no_bytes_raise_anything_else(kind: str, name: str, data: bytes, row_typ
         _reads_or_tells(Row(kind if kind in ("creds", "tctoken-__index") else f"{kind}-{name}", value, row_type))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_no_change_to_a_real_row_raises_anything_else(data: st.DataObject) -> None:
     row = _one_of(data.draw(st.sampled_from([kind for kind in KEY_TYPES if kind != "other"])))
@@ -123,7 +122,6 @@ def test_no_change_to_a_real_row_raises_anything_else(data: st.DataObject) -> No
             assert not _told(_row(row.key, value), raw)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_no_change_to_whatsmeows_rows_raises_anything_else(data: st.DataObject) -> None:
     tables = {name: rows[:2] for name, rows in _tables().items()}

@@ -3,8 +3,9 @@
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from wa_sessions.logs.found import MOST_PREFIXES, Found, keep_latest
 from wa_sessions.logs.lines import LONGEST_PREFIX, Clock, now_in_ms
@@ -17,10 +18,10 @@ PIECES = st.one_of(
     st.text(max_size=20),
     st.from_regex(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}", fullmatch=True),
 )
-LONG = 200_000
+LONG = 100_000
 
 
-@settings(max_examples=400, deadline=None)
+@examples(150)
 @given(st.lists(PIECES, max_size=40).map("".join), st.integers(0, 400))
 def test_nothing_stops_it_wherever_it_is_cut(text: str, cut: int) -> None:
     log = text.encode("utf-8", "surrogatepass")
@@ -43,7 +44,7 @@ def test_a_long_line_takes_no_time(word: str, before: str) -> None:
     scanner = Scanner()
     scanner.feed(f"{before}{word}{before}\n".encode())
     scanner.finish()
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 0.5
 
 
 def test_a_message_key_without_an_end_takes_no_time() -> None:
@@ -54,17 +55,18 @@ def test_a_message_key_without_an_end_takes_no_time() -> None:
     scanner = Scanner()
     scanner.feed(line.encode())
     scanner.finish()
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 0.5
 
 
+@pytest.mark.parametrize("lines", [4_000, pytest.param(20_000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("word", WORDS)
-def test_many_lines_take_no_more_than_their_share(word: str) -> None:
+def test_many_lines_take_no_more_than_their_share(word: str, lines: int) -> None:
     """Each line may look at those around it, and all of them together must not look at everything again and again."""
     began = time.process_time()
     scanner = Scanner()
-    scanner.feed(f"shop says: {word}\n".encode() * 20_000)
+    scanner.feed(f"shop says: {word}\n".encode() * lines)
     scanner.finish()
-    assert time.process_time() - began < 6
+    assert time.process_time() - began < lines * 0.0003
     assert len(scanner.found.unread) <= 3
 
 
@@ -99,7 +101,7 @@ TOKENS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(st.lists(TOKENS, min_size=5, max_size=80).map("".join))
 def test_no_prefix_takes_long(prefix: str) -> None:
     began = time.process_time()

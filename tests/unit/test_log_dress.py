@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support import log_cases
+from support.examples import examples
 
 from wa_sessions.logs.scanner import Scanner
 
@@ -125,14 +126,14 @@ def said(lines: list[str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", BARE)
-@settings(max_examples=15, deadline=None)
+@examples(6)
 @given(dress=DRESSES, before=st.booleans())
 def test_in_every_dress_a_log_says_the_same(case: str, dress: Dress, before: bool) -> None:
     lines = [OWN, *BARE[case]] if before else [*BARE[case], OWN]
     assert said(dress(lines)) == said(lines)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(dress=DRESSES, cut=st.integers(0, 4000), case=st.sampled_from(sorted(BARE)))
 def test_cut_anywhere_it_says_the_same(dress: Dress, cut: int, case: str) -> None:
     """Fed in two blocks; a log that goes on between two lines of an entry waits for the rest."""
@@ -145,7 +146,6 @@ def test_cut_anywhere_it_says_the_same(dress: Dress, cut: int, case: str) -> Non
     assert scanner.found == whole.found
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     head=st.from_regex(r"[a-z]{2,9} [a-z]{2,9}: ?", fullmatch=True),
     case=st.sampled_from(["console/ok.log", "console/over2000.log"]),

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support import backend_logs
 
@@ -122,7 +122,6 @@ def _written_in_two(owner: Owner, reader: Reader, at: int, how: str) -> None:
         reader.look()
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_whatever_happens_to_it(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Rotated is a log of which something was read: by that it is known again."""

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support import backend_logs
+from support.examples import examples
 
 from wa_sessions import cli
 from wa_sessions.logs import files
@@ -198,7 +199,7 @@ def test_a_line_that_goes_on_in_the_other_file_is_in_order() -> None:
     assert phone(told(f"{early}{COUNTER}\n", f"{late}{RESET}\n"))["bad_mac"]["last_counter"] == 0
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.data())
 def test_cut_anywhere_the_totals_are_the_same(data: st.DataObject) -> None:
     log = PIECE

@@ -1,16 +1,15 @@
-"""The laws of a session's life, tried on generated histories with commits that fail."""
+"""The laws of a session's life, tried on generated histories with commits that fail; all laws share them."""
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from strategies.session import History, histories
-from strategies.world import (
-    DOWN,
-    Moment,
-    World,
-)
+from strategies.world import DOWN, Moment, World
+from support.examples import shared
 
 from wa_sessions.health.model import RecordError
 from wa_sessions.health.reconnect import State, Status
@@ -29,10 +28,6 @@ from wa_sessions.worker.machine import next_look
 from wa_sessions.worker.ports import ClientLost
 from wa_sessions.worker.session import PAUSED, ClientOpened, Return, Shutdown, TimeOver
 
-a_law = settings(
-    max_examples=40, deadline=None, report_multiple_bugs=False, suppress_health_check=[HealthCheck.too_slow]
-)
-
 AT_REST_ONLY = CloseAtLimit | ForceClose | CleanKeys | RestoreKeys | ForgetDevice
 STATUS = {
     State.CONNECTED: {Status.CONNECTED},
@@ -46,42 +41,53 @@ STATUS = {
     State.FORCE_CLOSED: {Status.DISCONNECTED, Status.LOGGED_OUT},
 }
 
+Law = Callable[[History], None]
+LAWS: list[Law] = []
 
-_last: list[tuple[History, World]] = []
+
+@cache
+def lives() -> list[History]:
+    return shared(histories, 500, lambda history: len(history.moves))
 
 
-def watched(history: History) -> World:
-    """The world at the end of a life, for laws that change nothing in it."""
-    if not _last or _last[0][0] is not history:
-        _last[:] = [(history, history.lived())]
-    return _last[0][1]
+def law(check: Law) -> Callable[[], None]:
+    """A test that tries it on all lives, the shortest first: what breaks a law is told as short as it was found."""
+
+    def tried() -> None:
+        for history in lives():
+            try:
+                check(history)
+            except BaseException as error:
+                error.add_note(f"in the life {history}")
+                raise
+
+    LAWS.append(check)
+    tried.__name__ = check.__name__
+    return tried
 
 
 def opened(world: World) -> list[Moment]:
     return [moment for moment in world.moments if moment.asked(OpenClient) and moment.stands]
 
 
-@a_law
-@given(histories)
+@law
 def test_a_client_is_opened_only_where_none_is_open_and_one_may_be(history: History) -> None:
-    for moment in opened(watched(history)):
+    for moment in opened(history.ended):
         assert not moment.open_before
         assert len(moment.asked(OpenClient)) == 1
         after = moment.after
         assert not any((after.store_away, after.stopping, after.finished, after.health.closing))
 
 
-@a_law
-@given(histories)
+@law
 def test_nothing_connects_again_that_is_to_stay_down_unless_somebody_asks(history: History) -> None:
-    for moment in opened(watched(history)):
+    for moment in opened(history.ended):
         assert moment.barred is None
 
 
-@a_law
-@given(histories)
+@law
 def test_keys_are_touched_only_while_no_client_is_open(history: History) -> None:
-    for moment in watched(history).moments:
+    for moment in history.ended.moments:
         gone = isinstance(moment.event, protocol.Stopped | ClientLost)
         if moment.kept:
             continue
@@ -89,27 +95,21 @@ def test_keys_are_touched_only_while_no_client_is_open(history: History) -> None
             assert not moment.open_before or (gone and moment.open_before == (moment.event.client,))
 
 
-@a_law
-@given(histories)
+@law
 def test_every_command_is_answered_exactly_once(history: History) -> None:
-    world = history.lived()
-    world.behave()
+    world = history.at_rest
     assert all(world.store.answers[number] == 1 for number in world.commands if number not in world.forgotten)
     assert all(count == 1 for count in world.store.answers.values())
 
 
-@a_law
-@given(histories)
+@law
 def test_what_an_event_brings_is_written_once(history: History) -> None:
-    assert set(Counter(map(id, watched(history).store.writes)).values()) <= {1}
+    assert set(Counter(map(id, history.ended.store.writes)).values()) <= {1}
 
 
-@a_law
-@given(histories)
+@law
 def test_a_reached_limit_closes_once(history: History) -> None:
-    world = history.lived()
-    if not world.session.finished:
-        world.behave()
+    world = history.at_rest
     due = 0
     for record in world.store.log:
         match record:
@@ -123,40 +123,34 @@ def test_a_reached_limit_closes_once(history: History) -> None:
     assert due == 0 or world.session.finished
 
 
-@a_law
-@given(histories)
+@law
 def test_what_the_session_is_stands_in_the_database(history: History) -> None:
-    world = watched(history)
+    world = history.ended
     assert world.session.store_away or world.session.stored == world.store.stored
 
 
-@a_law
-@given(histories)
+@law
 def test_the_fate_of_a_client_is_known_whether_it_can_be_written_or_not(history: History) -> None:
     told = protocol.Stopped | ClientLost | ClientOpened | Shutdown | TimeOver
-    assert not [moment for moment in watched(history).moments if moment.kept and isinstance(moment.event, told)]
+    assert not [moment for moment in history.ended.moments if moment.kept and isinstance(moment.event, told)]
 
 
-@a_law
-@given(histories)
+@law
 def test_a_code_is_shown_once_it_is_written(history: History) -> None:
-    for moment in watched(history).moments:
+    for moment in history.ended.moments:
         assert not moment.asked(ShowQr) or moment.effects.records
 
 
-@a_law
-@given(histories)
+@law
 def test_a_move_and_a_repair_leave_counters_alone(history: History) -> None:
-    for moment in watched(history).moments:
+    for moment in history.ended.moments:
         if isinstance(moment.event, protocol.Connected) and moment.before.returning is not Return.LOGIN:
             assert moment.after.health == moment.before.health
 
 
-@a_law
-@given(histories)
+@law
 def test_when_all_do_what_is_theirs_the_session_comes_to_rest_and_its_row_says_so(history: History) -> None:
-    world = history.lived()
-    world.behave()
+    world = history.at_rest
     session = world.session
     if not session.finished:
         assert world.store.status in STATUS[session.state]
@@ -166,8 +160,7 @@ def test_when_all_do_what_is_theirs_the_session_comes_to_rest_and_its_row_says_s
         assert (world.store.qr_code is None) or session.state is State.PAIRING
 
 
-@a_law
-@given(histories)
+@law
 def test_after_a_shutdown_it_finishes(history: History) -> None:
     world = history.lived()
     world.take(Shutdown())
@@ -176,8 +169,7 @@ def test_after_a_shutdown_it_finishes(history: History) -> None:
     assert all(world.store.answers[number] == 1 for number in world.commands if number not in world.forgotten)
 
 
-@a_law
-@given(histories)
+@law
 def test_after_a_shutdown_it_finishes_without_the_store_too(history: History) -> None:
     world = history.lived()
     world.fates.clear()
@@ -187,10 +179,9 @@ def test_after_a_shutdown_it_finishes_without_the_store_too(history: History) ->
     assert world.session.finished
 
 
-@a_law
-@given(histories)
+@law
 def test_whatever_is_waited_for_is_waited_for_only_so_long(history: History) -> None:
-    session = watched(history).session
+    session = history.ended.session
     if session.finished or session.store_away or session.ending or session.asked:
         return
     if session.state in PAUSED and session.client is None:
@@ -206,20 +197,9 @@ def test_whatever_is_waited_for_is_waited_for_only_so_long(history: History) -> 
         assert next_look(session) <= session.deadline
 
 
-LAWS = [law.hypothesis.inner_test for name, law in list(globals().items()) if name.startswith("test_")]
-
-
-@pytest.mark.timeout(1200)
-@settings(a_law, max_examples=600)
-@given(histories)
-def test_every_law_holds_in_one_life(history: History) -> None:
-    for law in LAWS:
-        law(history)
-
-
 @pytest.mark.long
 @settings(max_examples=50_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(histories)
 def test_every_law_with_many_more_histories(history: History) -> None:
-    for law in LAWS:
-        law(history)
+    for check in LAWS:
+        check(history)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support import corpus
 from support.records import FRESH, NOW, back, changed, key, phone, session, state, there, with_records
@@ -423,7 +423,6 @@ def test_a_phone_that_was_never_paired_cannot_be_converted() -> None:
         there(phone(corpus.PENDING))
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_no_phone_that_can_be_read_raises_on_the_way_there_and_back(data: st.DataObject) -> None:
     rows = {key_type(row.key): row for row in phone(data.draw(st.sampled_from(PAIRED))).rows() if row.type == JSON}

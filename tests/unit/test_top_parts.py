@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from support.watched import WORKER
@@ -151,7 +151,6 @@ def test_the_unhealthy() -> None:
     assert ids(unhealthy=True, words="replaced") == [6]
 
 
-@settings(max_examples=30)
 @given(rows, st.sampled_from(Order), st.booleans())
 def test_sorting_loses_nothing(fleet: list[Row], order: Order, backwards: bool) -> None:
     found = arranged(fleet, order, backwards=backwards)
@@ -177,7 +176,6 @@ def test_a_sparkline_is_flat_only_where_nothing_was(errors: tuple[int, ...], wid
     assert (BARS[-1] in bars) or max(errors) < max(peak, 3)
 
 
-@settings(max_examples=30)
 @given(rows, st.integers(80, 240))
 def test_a_row_fits_its_terminal(fleet: list[Row], width: int) -> None:
     shown = columns(fleet, width - 1)
@@ -192,7 +190,6 @@ def test_a_row_fits_its_terminal(fleet: list[Row], width: int) -> None:
         assert [cell_len(text.plain) for text in drawn] == [column.width + GAP for column in shown]
 
 
-@settings(max_examples=30)
 @given(rows, st.integers(60, 240))
 def test_a_line_above_the_table_is_as_wide_as_it(fleet: list[Row], width: int) -> None:
     lines = [summary(fleet, NOW, width), errors_line(fleet, "by health", width)]
@@ -200,7 +197,6 @@ def test_a_line_above_the_table_is_as_wide_as_it(fleet: list[Row], width: int) -
     assert {cell_len(line.plain) for line in lines} == {width}
 
 
-@settings(max_examples=30)
 @given(rows, st.integers(50, 240))
 def test_what_to_do_is_seen_whole_and_a_command_stands_on_one_line(fleet: list[Row], width: int) -> None:
     for one in fleet:

@@ -116,8 +116,9 @@ def lock_devices(conn: Connection, phone: Phone) -> None:
     """Nothing can be added to a device whose own row and versions are locked."""
     if phone.connection_type != ConnectionType.NEONIZE:
         return
-    tables = [table for table in whatsmeow.existing_tables(conn) if table in (DEVICE, VERSIONS)]
-    for jid in whatsmeow.device_of(conn, phone.number):
+    existing = whatsmeow.existing_tables(conn)
+    tables = [table for table in existing if table in (DEVICE, VERSIONS)]
+    for jid in whatsmeow.devices_in(conn, existing, phone.number):
         for table in reversed(tables):
             names = {"table": whatsmeow.qualified(table), "owner": Identifier(table.owner)}
             conn.execute(_SQL.lock_rows.format(**names), {"device": jid})
@@ -199,8 +200,9 @@ def _selected(conn: Connection, backend: Backend, phone: Phone, selection: Selec
     """The selected rows of the phone's own key store, children before what they belong to."""
     names = peers.completed(conn, backend, phone, selection.peer).names() if selection.peer else None
     if phone.connection_type == ConnectionType.NEONIZE:
-        for jid in whatsmeow.device_of(conn, phone.number):
-            for table in whatsmeow.existing_tables(conn):
+        tables = whatsmeow.existing_tables(conn)
+        for jid in whatsmeow.devices_in(conn, tables, phone.number):
+            for table in tables:
                 if selection.types is None or _kinds(table) & selection.types:
                     yield _of_device(table, jid, names)
     elif phone.connection_type == ConnectionType.BAILEYS and backend.auth is not None:

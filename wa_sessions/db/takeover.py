@@ -2,13 +2,14 @@
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from psycopg.sql import SQL, Composable, Identifier, Placeholder
+from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from wa_sessions.db import auth_keys, phones, whatsmeow
 from wa_sessions.db.backend import AuthTable, Backend
@@ -21,6 +22,9 @@ from wa_sessions.keys.baileys.creds import Creds
 from wa_sessions.keys.baileys.rows import Row, decode
 from wa_sessions.keys.fields import BadKey
 from wa_sessions.keys.whatsmeow.rows import LID_MAP, WHATSMEOW_SCHEMA_VERSION
+
+ROWS_AT_ONCE = 1_000
+"""How many rows are written by one statement, so that none of them is too long for Postgres."""
 
 _SQL = queries("takeover")
 
@@ -35,14 +39,19 @@ def store_version(conn: Connection) -> int | None:
 
 def require_store(conn: Connection) -> None:
     """Raise DatabaseError unless the store's tables are those that the conversion was written for."""
-    version = store_version(conn)
-    if version is None:
+    if not has_store(conn):
         raise DatabaseError("neonize has no tables in this database yet: no phone of ours was ever run here")
-    if version != WHATSMEOW_SCHEMA_VERSION:
+
+
+def has_store(conn: Connection) -> bool:
+    """Whether neonize has made the store's tables; raises DatabaseError where they are of another version."""
+    version = store_version(conn)
+    if version not in (None, WHATSMEOW_SCHEMA_VERSION):
         raise DatabaseError(
             f"the tables of neonize are of version {version}, keys can be moved into and out of version "
             f"{WHATSMEOW_SCHEMA_VERSION} alone: install the wa-sessions that fits this neonize"
         )
+    return version is not None
 
 
 def auth_rows(conn: Connection, backend: Backend, phone: Phone) -> list[Row]:
@@ -130,7 +139,7 @@ def put_auth_keys(conn: Connection, backend: Backend, phone: Phone, rows: Iterab
     owner = {"organizationId": str(phone.organization_id), "phoneJid": phone.number}
     given = [
         owner
-        | {"key": row.key, "value": _as_bytes(row.value) if table.binary else row.value, "type": row.type}
+        | {"key": row.key, "value": _as_bytes(row.value) if table.binary else _as_text(row.value), "type": row.type}
         | ({"id": str(uuid4())} if "id" in table.columns else {})
         for row in rows
     ]
@@ -139,15 +148,15 @@ def put_auth_keys(conn: Connection, backend: Backend, phone: Phone, rows: Iterab
 
 def mark(conn: Connection, backend: Backend, phone: Phone) -> str:
     """A digest of all keys in the phone's own store: the same while nobody has used them."""
-    parts: list[str] = []
     if phone.connection_type == ConnectionType.NEONIZE:
-        devices = whatsmeow.device_of(conn, phone.number)
-        for table in whatsmeow.existing_tables(conn):
-            condition = _SQL.of_device.format(owner=Identifier(table.owner))
-            parts.append(_digest(conn, whatsmeow.qualified(table), condition, {"devices": devices}))
+        tables = whatsmeow.existing_tables(conn)
+        values: dict[str, Any] = {"devices": whatsmeow.devices_in(conn, tables, phone.number)}
+        rows = [(whatsmeow.qualified(table), _SQL.of_device.format(owner=Identifier(table.owner))) for table in tables]
     else:
-        parts.append(_digest(conn, auth_keys.table(backend).identifier, _SQL.of_number, _of(phone)))
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
+        values = _of(phone)
+        rows = [(auth_keys.table(backend).identifier, _SQL.of_number.format())]
+    digests = _digests(conn, rows, values) if rows else []
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def noted(conn: Connection, operation_id: str, phone_id: int) -> dict[str, Any]:
@@ -178,9 +187,14 @@ def _auth_table(backend: Backend) -> AuthTable:
     return table
 
 
-def _digest(conn: Connection, table: Composable, condition: Composable, values: Mapping[str, Any]) -> str:
-    row = conn.execute(_SQL.digest.format(table=table, condition=condition), values).fetchone()
-    return str(row["digest"]) if row else ""
+def _digests(conn: Connection, rows: Sequence[tuple[Composable, Composable]], values: Mapping[str, Any]) -> list[str]:
+    """One for each table's rows that fulfil a condition."""
+    each = [
+        _SQL.digest.format(place=Literal(place), table=table, condition=condition)
+        for place, (table, condition) in enumerate(rows)
+    ]
+    found = {row["place"]: row["digest"] for row in conn.execute(SQL(" UNION ALL ").join(each), values)}
+    return [found[place] for place in range(len(rows))]
 
 
 def _require_all(inserted: int, given: Sequence[object]) -> None:
@@ -195,15 +209,20 @@ def _insert(conn: Connection, table: Composable, rows: Sequence[Mapping[str, Any
     """Insert rows where none stand; returns how many."""
     if not rows:
         return 0
-    names = list(rows[0])
-    statement = _SQL.insert.format(
-        table=table,
-        columns=SQL(", ").join(map(Identifier, names)),
-        values=SQL(", ").join(map(Placeholder, names)),
-    )
-    with conn.cursor() as cursor:
-        cursor.executemany(statement, rows)
-        return cursor.rowcount
+    statement = _SQL.insert.format(table=table, columns=SQL(", ").join(map(Identifier, rows[0])))
+    parts = (rows[begin : begin + ROWS_AT_ONCE] for begin in range(0, len(rows), ROWS_AT_ONCE))
+    return sum(conn.execute(statement, {"rows": json.dumps(part, default=_in_json)}).rowcount for part in parts)
+
+
+def _in_json(value: object) -> str:
+    """What JSON has no word for, as Postgres reads it there."""
+    match value:
+        case bytes():
+            return f"\\x{value.hex()}"
+        case UUID():
+            return str(value)
+        case _:
+            raise TypeError(f"no column has a {type(value).__name__}")
 
 
 def _row(row: Mapping[str, Any]) -> Row:
@@ -216,6 +235,10 @@ def _row(row: Mapping[str, Any]) -> Row:
 
 def _as_bytes(value: str | bytes) -> bytes:
     return value.encode() if isinstance(value, str) else value
+
+
+def _as_text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode()
 
 
 def _of(phone: Phone) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """whatsmeow's store: the tables that neonize makes and fills in the schema ``whatsmeow``."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from psycopg.sql import SQL, Composed, Identifier, Literal
@@ -75,7 +75,12 @@ def existing_tables(conn: Connection) -> tuple[StoreTable, ...]:
 
 def device_of(conn: Connection, number: str) -> list[str]:
     """The JIDs of the devices that are that number's account; empty where there is no store yet."""
-    if not existing_tables(conn):
+    return devices_in(conn, existing_tables(conn), number)
+
+
+def devices_in(conn: Connection, tables: Collection[StoreTable], number: str) -> list[str]:
+    """The same, for whoever knows already which tables are there."""
+    if not tables:
         return []
     return [row["jid"] for row in conn.execute(_SQL.devices, {"numbers": list(spellings(number))})]
 
@@ -142,7 +147,8 @@ def forget_device(conn: Connection, device_jid: str) -> None:
 
 def sums(conn: Connection, number: str) -> Sums:
     """Number by type and size of the rows of all devices that are paired under a number."""
-    tables, devices = existing_tables(conn), device_of(conn, number)
+    tables = existing_tables(conn)
+    devices = devices_in(conn, tables, number)
     if not devices:
         return Sums({}, 0)
     return Sums.of(conn.execute(_of_all(_SQL.sums, tables), {"devices": devices}))
@@ -159,8 +165,9 @@ def counts_by_number(conn: Connection) -> dict[str, dict[str, int]]:
 
 def names(conn: Connection, number: str, *, key_type: str | None, after: str | None, limit: int) -> list[str]:
     """The names of a number's rows in order: type, then what tells the row apart, its device too if there are two."""
-    devices = device_of(conn, number)
-    tables = [table for table in existing_tables(conn) if key_type in (None, table.kind)]
+    existing = existing_tables(conn)
+    devices = devices_in(conn, existing, number)
+    tables = [table for table in existing if key_type in (None, table.kind)]
     if not (devices and tables):
         return []
     rows = SQL(" UNION ALL ").join(_row_names(table, several=len(devices) > 1) for table in tables)

@@ -131,14 +131,13 @@ _damage = st.sampled_from(
 _happenings = st.one_of(_lives, _damage, _damage, _others.map(lambda event: [event]))
 _steps = st.tuples(_happenings, st.sampled_from(_PAUSES))
 
-limits = st.sampled_from(
-    [
-        Limits(bad_mac, bad_decrypt, scope, age)
-        for age, scope, bad_mac, bad_decrypt in product(
-            (DAY, timedelta(hours=6)), ("account", "sender"), (3, 1, 2, 4), (5, 1, 2, 3)
-        )
-    ]
-)
+LIMITS = [
+    Limits(bad_mac, bad_decrypt, scope, age)
+    for age, scope, bad_mac, bad_decrypt in product(
+        (DAY, timedelta(hours=6)), ("account", "sender"), (3, 1, 2, 4), (5, 1, 2, 3)
+    )
+]
+limits = st.sampled_from(LIMITS)
 
 
 def _timed(steps: Iterable[tuple[list[HealthEvent], timedelta]]) -> list[HealthEvent]:

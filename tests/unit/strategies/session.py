@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import cached_property, partial
 
 from hypothesis import strategies as st
 from strategies.world import DEVICE, NEW_DEVICE, SECOND, WRONG_DEVICE, Fate, World
@@ -203,6 +203,18 @@ class History:
         world = World(self.limits, DEVICE if self.paired else None).start()
         for move in (*self.opening, *self.moves):
             move.do(world)
+        return world
+
+    @cached_property
+    def ended(self) -> World:
+        """The world at its end, for laws that change nothing in it."""
+        return self.lived()
+
+    @cached_property
+    def at_rest(self) -> World:
+        """The same after everybody has done what is theirs."""
+        world = self.lived()
+        world.behave()
         return world
 
 

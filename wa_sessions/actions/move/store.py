@@ -13,9 +13,8 @@ def require_store(conn: Connection, opened: Opened) -> bool:
 
     Raises DatabaseError, PermissionMissing.
     """
-    if takeover.store_version(conn) is None:
+    if not takeover.has_store(conn):
         return False
-    takeover.require_store(conn)
     rights.require(conn, opened.backend, {"neonize"}, keys=("SELECT", "INSERT"))
     return True
 

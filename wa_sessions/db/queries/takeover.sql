@@ -44,11 +44,13 @@ WHERE lid IN (
 );
 
 -- name: insert
-INSERT INTO {table} ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING;
+INSERT INTO {table} ({columns})
+SELECT {columns} FROM json_populate_recordset(NULL::{table}, %(rows)s::json)
+ON CONFLICT DO NOTHING;
 
 -- name: digest
-SELECT coalesce(md5(string_agg(row, '' ORDER BY row COLLATE "C")), '') AS digest
-FROM (SELECT md5(found::text) AS row FROM {table} AS found WHERE {condition}) AS digested;
+SELECT {place}::int AS place, coalesce(md5(string_agg(row, '' ORDER BY row COLLATE "C")), '') AS digest
+FROM (SELECT md5(found::text) AS row FROM {table} AS found WHERE {condition}) AS digested
 
 -- name: of_device
 {owner} = ANY(%(devices)s)
