@@ -37,6 +37,8 @@ def phone(**known: Any) -> SessionErrorStats:
         "logs_read_at": None,
         "qr_waits": False,
         "closed_by": None,
+        "uncounted_because": None,
+        "uncounted_reason": None,
         "closed_in_logs_at": None,
         "force_closed_at": None,
         "force_closed_by": None,
@@ -49,6 +51,7 @@ def phone(**known: Any) -> SessionErrorStats:
         "messages_recovered",
         "messages_lost",
         "messages_pending",
+        "messages_uncounted",
         "inbox_waiting",
         "inbox_dead",
     )

@@ -27,6 +27,7 @@ from wa_sessions.health.backend_words import ConnectionType, UnknownWord
 from wa_sessions.health.checking import Thresholds, Verdict
 from wa_sessions.health.limits import Limits
 from wa_sessions.health.reconnect import State, Status
+from wa_sessions.health.uncounted import NotCounted, Uncounted
 from wa_sessions.health.unknown import FRESH, Because
 from wa_sessions.wording.verdicts import phone_line
 
@@ -48,6 +49,7 @@ LOGS = (
     LogWatch(None, NOW),
     LogWatch(None, NOW, "412 lines have the library's words behind a prefix that is not known"),
 )
+FAILING = Uncounted(2, NotCounted.NO_SESSION, 2)
 FORCED = ForcedClose(NOW - timedelta(minutes=1), "ops@msg1", "new server")
 QRS = (None, "2@abcdefghijklmnop", "data:image/png;base64,iVBORw0KGgo")
 ONLY_OURS = {"adopt", "assign", "restart", "relink", "send", "run"}
@@ -85,10 +87,12 @@ def _all() -> Iterator[tuple[SessionErrorStats, Watch]]:
         codes = QRS if status in ("pending", "logged_out", "connected") else QRS[:1]
         closed_at = (None, NOW) if kind == "baileys" and owner is None else (None,)
         on_purpose = (None, FORCED) if state == "force_closed" else (None,)
-        known = itertools.product(rows, logs_of, codes, (None, OPERATION), closed_at, on_purpose)
-        for row, logs, code, closed, at, forced in known:
+        again = (None, FAILING) if len(logs_of) > 1 else (None,)
+        known = itertools.product(rows, logs_of, codes, (None, OPERATION), closed_at, on_purpose, again)
+        for row, logs, code, closed, at, forced, failing in known:
             phone = replace(PHONE, connection_type=kind, status=status, qr_code=code)
             watch = Watch(row, owner, 0, None, logs, closed_by=closed, closed_in_logs_at=at, forced=forced)
+            watch = replace(watch, failing_again=failing)
             yield judge(phone, watch, Limits()), watch
     for kind, status, code in itertools.product(TYPES, STATUSES, QRS):
         for missing in (Because.NO_SCHEMA, Because.NO_PERMISSION):
@@ -210,6 +214,8 @@ def test_check_says_what_stats_says(every: list[tuple[SessionErrorStats, Watch]]
         match stats.severity:
             case "ok" | "warning" | "critical":
                 assert verdict.name == stats.severity.upper(), (line, stats)
+                if stats.severity == "warning" and stats.uncounted_reason:
+                    assert stats.uncounted_reason in line
             case _ if watch.owner is None and stats.unknown_because == "no_worker":
                 assert verdict is Verdict.CRITICAL
             case _:
@@ -222,6 +228,7 @@ def test_what_is_not_known_to_be_up_is_never_ok(every: list[tuple[SessionErrorSt
         if stats.status not in (Status.CONNECTED, Status.LOADING, Status.RECONNECTING):
             assert stats.severity == "unknown", stats
         if stats.severity == "ok":
+            assert not stats.messages_uncounted
             assert Row(Session(stats, "baileys", None)).standing is Standing.OK
         assert (stats.severity == "unknown") == (stats.unknown_reason is not None) == (stats.is_healthy is None)
 

@@ -16,6 +16,7 @@ from wa_sessions.health.checking import Finding
 from wa_sessions.health.classify import Cause
 from wa_sessions.health.event_kinds import EventKind
 from wa_sessions.health.timeline import CONNECTION, MESSAGES
+from wa_sessions.health.uncounted import NotCounted
 from wa_sessions.health.unknown import Because
 from wa_sessions.wording import numbers
 from wa_sessions.wording.english import ENGLISH
@@ -26,7 +27,7 @@ STAYS_OR_COMES_BACK = ("replaced", "logged_out", "outdated", "login_refused", "b
 BY_CASE = {
     "advice": set(Remedy),
     "alerts": set(AlertCase),
-    "reasons": set(Because),
+    "reasons": set(Because) | set(NotCounted),
     "verdicts": set(Finding),
     "sentences": set(EventKind) | {f"{kind}.reason" for kind in (*STAYS_OR_COMES_BACK, "store_lost", "set_aside")},
     "timeline": {*MESSAGES, *CONNECTION, "message_recovered.too", "message_lost.too"},

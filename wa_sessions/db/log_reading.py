@@ -1,6 +1,7 @@
 """How far the Node backend's logs were read, which phones that observes, and which messages failed lately."""
 
 import socket
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -12,6 +13,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import Busy
 from wa_sessions.health.habit import Habit
+from wa_sessions.health.uncounted import STANDS, Failing, NotCounted, Uncounted
 
 _SQL = queries("log_reading")
 
@@ -137,3 +139,27 @@ def save_failures(conn: Connection, phone_id: int, rows: Mapping[int, tuple[date
 def forget_failures(conn: Connection, before: datetime) -> None:
     """Forget messages whose retried copy would have come long ago."""
     conn.execute(_SQL.forget_failures, {"before": before})
+    conn.execute(_SQL.forget_uncounted, {"before": before})
+
+
+def uncounted(conn: Connection, phone_id: int, messages: Collection[int]) -> dict[int, Failing]:
+    """Which of these messages failed lately for a reason that counts towards no limit."""
+    rows = conn.execute(_SQL.uncounted, {"phone_id": phone_id, "messages": list(messages)})
+    return {row["message"]: Failing(row["at"], NotCounted(row["reason"]), row["again"]) for row in rows}
+
+
+def save_uncounted(conn: Connection, phone_id: int, rows: Mapping[int, Failing]) -> None:
+    """Remember messages that failed for such a reason."""
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            _SQL.save_uncounted,
+            [asdict(one) | {"phone_id": phone_id, "message": message} for message, one in rows.items()],
+        )
+
+
+def failing_again(conn: Connection, phone_id: int | None = None) -> dict[int, Uncounted]:
+    """Messages that failed again lately for such a reason, by phone id."""
+    found: dict[int, dict[NotCounted, int]] = defaultdict(dict)
+    for row in conn.execute(_SQL.failing_again, {"stands": STANDS, "phone_id": phone_id}):
+        found[row["phone_id"]][NotCounted(row["reason"])] = row["messages"]
+    return {id_: one for id_, messages in found.items() if (one := Uncounted.of(messages))}

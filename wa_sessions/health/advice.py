@@ -18,6 +18,7 @@ from wa_sessions.health.advice_cases import (
     down,
     force_closed,
     keys_in_quarantine,
+    messages_fail,
     owned,
     qr_waits,
     severity_is,
@@ -48,6 +49,7 @@ _NODE = (
     Row((because_of(Because.NODE),), Remedy.LOGS_NOT_READ),
     Row((because_of(Because.LOGS),), Remedy.LOGS_IN_DOUBT),
     Row((status_is(Status.LOADING, Status.RECONNECTING),), Remedy.NODE_CONNECTS),
+    Row((severity_is(Severity.WARNING), messages_fail), Remedy.NODE_MESSAGES_FAIL),
     Row((severity_is(Severity.WARNING),), Remedy.NODE_WARNING),
     Row((severity_is(Severity.OK),), None),
 )

@@ -18,7 +18,8 @@ class Case:
     the operation that has its keys, if ``restore`` brings them back. ``comes_back``: a time is set at which it connects
     by itself. ``set_aside``: its process ended again and again, so that its worker leaves it alone for long. ``owned``:
     a worker of ours has it. ``closed_in_logs``: the Node backend's logs say that it closed it at the limit.
-    ``force_closed``: somebody closed it on purpose, by name ``closer`` where that is known.
+    ``force_closed``: somebody closed it on purpose, by name ``closer`` where that is known. ``uncounted``: that
+    messages fail again and again for reasons that count towards no limit.
     """
 
     phone: str
@@ -37,6 +38,7 @@ class Case:
     closed_in_logs: bool
     force_closed: bool
     closer: str | None
+    uncounted: str | None
 
 
 class Remedy(StrEnum):
@@ -59,6 +61,7 @@ class Remedy(StrEnum):
     LOGS_NOT_READ = "logs_not_read"
     LOGS_IN_DOUBT = "logs_in_doubt"
     NODE_CONNECTS = "node_connects"
+    NODE_MESSAGES_FAIL = "node_messages_fail"
     NODE_WARNING = "node_warning"
     WABA_CONNECTED = "waba_connected"
     WABA_DOWN = "waba_down"
@@ -179,6 +182,11 @@ def closed_in_logs(case: Case) -> bool:
 def force_closed(case: Case) -> bool:
     """Somebody closed it on purpose."""
     return case.force_closed
+
+
+def messages_fail(case: Case) -> bool:
+    """Messages fail again and again for reasons that count towards no limit."""
+    return case.uncounted is not None
 
 
 def down(case: Case) -> bool:

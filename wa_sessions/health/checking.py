@@ -36,7 +36,8 @@ class Known:
     ``age``: how long ago its observer gave a sign of life; None where that is not known. ``keys``: how many auth keys
     there are; None where nobody asked, or where there are none to have. ``inbox_age``: how long the oldest message has
     waited for its handler, of ``inbox_waiting``; ``inbox_dead``: messages that are set aside. ``closed_in_logs``: the
-    Node backend's logs say that it closed the session at the limit.
+    Node backend's logs say that it closed the session at the limit. ``uncounted_reason``: that messages fail again and
+    again for reasons that count towards no limit.
     """
 
     phone: str
@@ -57,6 +58,7 @@ class Known:
     inbox_dead: int = 0
     inbox_waiting: int = 0
     closed_in_logs: bool = False
+    uncounted_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Finding(StrEnum):
     IS_BEING_CLOSED = "is_being_closed"
     BACKEND_SHOULD_CLOSE = "backend_should_close"
     ERRORS_COUNTED = "errors_counted"
+    MESSAGES_FAIL = "messages_fail"
     WELL = "well"
 
 
@@ -140,8 +143,8 @@ def _of_session(known: Known, thresholds: Thresholds) -> PhoneVerdict:
         return PhoneVerdict(known, thresholds, Verdict.UNKNOWN, (Finding.UNOBSERVED,), observed)
     if stale:
         return PhoneVerdict(known, thresholds, Verdict.UNKNOWN, (Finding.STALE,), observed)
-    verdict, finding = _of_counters(known, known.severity)
-    return PhoneVerdict(known, thresholds, verdict, (finding,), observed)
+    verdict, findings = _of_counters(known, known.severity)
+    return PhoneVerdict(known, thresholds, verdict, findings, observed)
 
 
 def _from_tables(known: Known, thresholds: Thresholds) -> tuple[Finding, ...]:
@@ -157,14 +160,16 @@ def _from_tables(known: Known, thresholds: Thresholds) -> tuple[Finding, ...]:
 
 def _of_counters(
     known: Known, severity: Literal[Severity.OK, Severity.WARNING, Severity.CRITICAL]
-) -> tuple[Verdict, Finding]:
+) -> tuple[Verdict, tuple[Finding, ...]]:
     match severity:
         case Severity.CRITICAL:
-            return Verdict.CRITICAL, _what_follows(known)
+            return Verdict.CRITICAL, (_what_follows(known),)
         case Severity.WARNING:
-            return Verdict.WARNING, Finding.ERRORS_COUNTED
+            counted = Finding.ERRORS_COUNTED if known.bad_mac or known.bad_decrypt else None
+            uncounted = Finding.MESSAGES_FAIL if known.uncounted_reason else None
+            return Verdict.WARNING, tuple(finding for finding in (counted, uncounted) if finding)
         case Severity.OK:
-            return Verdict.OK, Finding.WELL
+            return Verdict.OK, (Finding.WELL,)
         case _:
             assert_never(severity)
 

@@ -48,8 +48,11 @@ class Limits:
         return self.bad_mac if kind is ErrorKind.BAD_MAC else self.bad_decrypt
 
 
-def severity(bad_mac: int, bad_decrypt: int, limits: Limits) -> Severity:
-    """Judge two counters: any error is a warning, one short of a limit is critical."""
+def severity(bad_mac: int, bad_decrypt: int, limits: Limits, *, uncounted: int = 0) -> Severity:
+    """Judge two counters: any error is a warning, one short of a limit is critical.
+
+    ``uncounted``: messages that fail again and again for reasons that count towards no limit.
+    """
     if 0 < bad_mac >= limits.bad_mac - 1 or 0 < bad_decrypt >= limits.bad_decrypt - 1:
         return Severity.CRITICAL
-    return Severity.WARNING if bad_mac or bad_decrypt else Severity.OK
+    return Severity.WARNING if bad_mac or bad_decrypt or uncounted else Severity.OK

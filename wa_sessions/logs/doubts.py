@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import PurePath
 
+from wa_sessions.health.uncounted import STANDS as STANDS_FOR
 from wa_sessions.logs.found import Found, Kind
 from wa_sessions.logs.messages import Open, left_open
 from wa_sessions.logs.times import NO_TIME
 from wa_sessions.wording.numbers import aged
 
-STANDS = 15 * 60_000
+STANDS = STANDS_FOR // timedelta(milliseconds=1)
 """ms for which a doubt stands, and for which a line tells that somebody writes the log."""
 
 _STREAMS = re.compile(r"(|.*[-._])(out|err|error|stdout|stderr)((?:[-._]\d+)?\.(?:log|txt))")
@@ -109,8 +110,8 @@ def _of_sender(rows: Open, otherwise: int, *, certain: bool) -> Doubt | None:
     kinds = [
         (rows.undetermined, "of which only the other log says why"),
         (rows.console, "of which only libsignal's log tells, as the other one is not read"),
-        (rows.other, "twice for a reason that no counter knows"),
-        ([] if certain else rows.counted, "of this phone or of another"),
+        (rows.nameless, "without an id for a reason that no counter knows"),
+        ([] if certain else rows.counted + rows.other, "of this phone or of another"),
     ]
     for times, words in kinds:
         if times:

@@ -8,6 +8,7 @@ from typing import Any
 
 from wa_sessions.health.limits import ErrorKind
 from wa_sessions.health.observing import BackendClose, CounterLine, FailedCopy
+from wa_sessions.health.uncounted import Copy, NotCounted
 from wa_sessions.logs.counters import AT_A_LIMIT, in_order
 from wa_sessions.logs.found import Failures, Found, Kind, Stacks
 from wa_sessions.logs.messages import TOGETHER, told_failures
@@ -20,6 +21,12 @@ _A_SECOND = timedelta(seconds=1)
 _FIRST_MOMENT = 10**12
 """ms since 1970; places in a file are smaller numbers."""
 
+_NOT_COUNTED = {
+    Kind.INVALID_PREKEY: NotCounted.INVALID_PREKEY,
+    Kind.NO_SESSION: NotCounted.NO_SESSION,
+    Kind.GROUP: NotCounted.NO_SENDER_KEY,
+    Kind.OTHER: NotCounted.OTHER,
+}
 _KINDS = {ErrorKind.BAD_MAC: Kind.BAD_MAC, ErrorKind.BAD_DECRYPT: Kind.BAD_DECRYPT}
 
 
@@ -51,6 +58,18 @@ def failed_copies(files: Sequence[Found], now: datetime) -> dict[bytes, list[Fai
             FailedCopy(_moment(time, now), message, sender.decode("utf-8", "replace"))
             for time, message, kind in rows
             if kind == Kind.BAD_MAC and message
+        ]
+        for sender, rows in told_failures(files).items()
+    }
+
+
+def copies(files: Sequence[Found], now: datetime) -> dict[bytes, list[Copy]]:
+    """Copies of messages that did not decrypt and have an id, by sender, counted or not."""
+    return {
+        sender: [
+            Copy(_moment(time, now), message, _NOT_COUNTED.get(Kind(kind)), timed=time != NO_TIME)
+            for time, message, kind in rows
+            if message and (kind == Kind.BAD_MAC or kind in _NOT_COUNTED)
         ]
         for sender, rows in told_failures(files).items()
     }

@@ -58,20 +58,22 @@ def told_failures(files: Sequence[Found]) -> dict[bytes, list[tuple[int, int, in
 
 @dataclass(slots=True)
 class Open:
-    """Times of one sender's failures that leave something open: no reason, no message, or one that is not counted.
+    """Times of one sender's failures that leave something open: no reason, or no message.
 
-    ``other``: each message once that failed twice so. ``counted``: those that are of the phone that has the sender.
+    ``counted``: those that are of the phone that has the sender; ``other``: each message that failed twice for reasons
+    that count towards no limit. ``nameless``: failures for such reasons, from the second on, whose message has no id.
     """
 
     undetermined: list[int] = field(default_factory=list)
     console: list[int] = field(default_factory=list)
     other: list[int] = field(default_factory=list)
+    nameless: list[int] = field(default_factory=list)
     counted: list[int] = field(default_factory=list)
 
     @property
     def all(self) -> list[int]:
         """All of them."""
-        return self.undetermined + self.console + self.other + self.counted
+        return self.undetermined + self.console + self.other + self.nameless + self.counted
 
 
 def left_open(files: Sequence[Found]) -> dict[bytes, Open]:
@@ -80,25 +82,25 @@ def left_open(files: Sequence[Found]) -> dict[bytes, Open]:
     console = _by_sender([found.console for found in files])
     none = Rows()
     return {
-        sender: _left_open(failures.get(sender, none), console.get(sender, none), in_group=b"|" in sender)
+        sender: _left_open(failures.get(sender, none), console.get(sender, none))
         for sender in failures.keys() | console.keys()
     }
 
 
-def _left_open(failed: Rows, console: Rows, *, in_group: bool) -> Open:
-    """In groups a sender key that is missing is nothing odd; in a chat of two it is."""
+def _left_open(failed: Rows, console: Rows) -> Open:
     kinds, alone = _told_why(failed, console)
-    odd = {Kind.OTHER} if in_group else {Kind.OTHER, Kind.GROUP}
     rows, seen = Open(), Counter[int]()
     for kind, message, time in zip(kinds, failed.ids, failed.times, strict=True):
         if kind == Kind.UNDETERMINED:
             rows.undetermined.append(time)
         elif kind == Kind.BAD_MAC:
             rows.counted.append(time)
-        elif kind in odd:
+        elif kind != Kind.DUPLICATE:
             seen[message] += 1
             if seen[message] == 2:
                 rows.other.append(time)
+            if message == 0 and seen[message] > 1:
+                rows.nameless.append(time)
     rows.console = [console.times[n] for n in sorted(alone) if console.kinds[n] != Kind.DUPLICATE]
     return rows
 

@@ -1,7 +1,11 @@
-"""Why nobody knows how a phone is, with the same words in ``stats``, ``check`` and ``sessions``."""
+"""Why nobody knows how a phone is, and why messages fail uncounted.
+
+``stats``, ``check`` and ``sessions`` have the same words.
+"""
 
 from wa_sessions.health.backend_words import ConnectionType, UnknownWord
 from wa_sessions.health.reconnect import State
+from wa_sessions.health.uncounted import Uncounted
 from wa_sessions.health.unknown import Because, Unknown
 from wa_sessions.wording.english import ENGLISH
 from wa_sessions.wording.numbers import age
@@ -15,6 +19,14 @@ def unknown_reason(unknown: Unknown, language: Language = ENGLISH) -> str:
     if unknown.because is Because.LOGS and unknown.doubt:
         return unknown.doubt
     return say(_phrase(unknown), language)
+
+
+def uncounted_reason(found: Uncounted, language: Language = ENGLISH) -> str:
+    """That messages fail again and again, and why, in words."""
+    most = Phrase(_TABLE, found.reason, {"n": found.for_reason})
+    if more := found.messages - found.for_reason:
+        most = Phrase(_TABLE, "failed_too", {"most": most, "n": more})
+    return say(most, language)
 
 
 def _phrase(unknown: Unknown) -> Phrase:

@@ -82,6 +82,7 @@ def _values(judged: PhoneVerdict) -> dict[str, str | int | Phrase]:
     return {
         "phone": known.phone,
         "why": known.unknown_reason or Phrase(_TABLE, "nobody_observes"),
+        "uncounted": known.uncounted_reason or "",
         "few": thresholds.few_keys or 0,
         "minutes": f"{(known.inbox_age or timedelta()).total_seconds() // 60:.0f}",
         "age": f"{(known.age or timedelta()).total_seconds():.0f}",

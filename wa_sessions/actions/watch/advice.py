@@ -70,6 +70,7 @@ def case_of(stats: SessionErrorStats) -> Case:
         closed_in_logs=stats.closed_in_logs_at is not None,
         force_closed=stats.force_closed_at is not None,
         closer=stats.force_closed_by,
+        uncounted=stats.uncounted_reason,
     )
 
 

@@ -60,6 +60,7 @@ def known_of(stats: SessionErrorStats, age: timedelta | None, key_count: int | N
         unknown_reason=stats.unknown_reason,
         bad_mac=stats.bad_mac_errors,
         bad_decrypt=stats.bad_decrypt_errors,
+        uncounted_reason=stats.uncounted_reason,
         limits=Limits(stats.max_bad_mac_errors, stats.max_bad_decrypt_errors),
         pending=stats.messages_pending,
         lost=stats.messages_lost,

@@ -26,6 +26,7 @@ from wa_sessions.health.event_kinds import EventKind
 from wa_sessions.health.limits import ErrorKind, Limits
 from wa_sessions.health.observing import Counters, FailedCopy, LogEvent, Observed, observe
 from wa_sessions.health.reconnect import State, Status
+from wa_sessions.health.uncounted import STANDS, Copy, failing
 from wa_sessions.logs import facts, files
 from wa_sessions.logs.doubts import Doubt, not_there
 from wa_sessions.logs.following import finished, growth
@@ -167,12 +168,15 @@ class _Run:
         self._limits = configured_limits()
         self._rows, self._watches = health.load_all(conn), log_reading.watches(conn)
         self._closed_at = health.closed_in_logs(conn)
-        copies = facts.failed_copies(found, now)
+        self._failing_again = log_reading.failing_again(conn)
+        copies, every = facts.failed_copies(found, now), facts.copies(found, now)
         self._copies: dict[str, list[FailedCopy]] = defaultdict(list)
-        whose = holders_of(conn, opened.backend, copies.keys() | left_open(found).keys(), organization_id)
+        self._every: dict[str, list[Copy]] = defaultdict(list)
+        whose = holders_of(conn, opened.backend, every.keys() | left_open(found).keys(), organization_id)
         for sender, numbers in whose.items():
             if len(numbers) == 1:
                 self._copies[next(iter(numbers))] += copies.get(sender, [])
+                self._every[next(iter(numbers))] += every.get(sender, [])
         self._evidence = Evidence.of(found, whose, untimed, now, missing)
 
     def listen(self, watched: Sequence[Phone], named: Names, *, cut: bool) -> None:
@@ -188,9 +192,10 @@ class _Run:
         copies = self._copies[phone.number]
         known = log_reading.failures(self._conn, phone.id, {copy.message for copy in copies}) if copies else {}
         observed = observe(before, lines, copies, known, self._limits, phone.last_connected_at)
+        failing_again = self._remember_uncounted(phone)
         self._save(phone, row, before, observed)
         doubtful = self._watch(phone, observed.counters, watch)
-        self._alert(phone, observed, known_before=row is not None, doubtful=doubtful)
+        self._alert(phone, observed, known_before=row is not None, open_=doubtful or failing_again)
         self.observed += 1
 
     def _save(self, phone: Phone, row: HealthRow | None, before: Counters, observed: Observed) -> None:
@@ -206,6 +211,18 @@ class _Run:
         if replace(counters, own_lines_at=before.own_lines_at) != before:
             health.save(self._conn, _health_row(phone, row, counters, self._limits, self._now))
 
+    def _remember_uncounted(self, phone: Phone) -> bool:
+        """Messages that fail for reasons that count towards no limit; returns whether any fails again and again."""
+        copies, before = self._every[phone.number], phone.id in self._failing_again
+        if not copies:
+            return before
+        messages = {copy.message for copy in copies}
+        bad_mac = log_reading.failures(self._conn, phone.id, messages)
+        found = failing(copies, log_reading.uncounted(self._conn, phone.id, messages), bad_mac)
+        young = {message: one for message, one in found.items() if one.at > self._now - REMEMBERED}
+        log_reading.save_uncounted(self._conn, phone.id, young)
+        return before or any(one.again and one.at > self._now - STANDS for one in young.values())
+
     def _watch(self, phone: Phone, counters: Counters, earlier: LogWatch | None) -> bool:
         """Say that the phone's logs were read; returns whether they leave open how it is."""
         counts = counters.own_lines_at is not None
@@ -219,8 +236,11 @@ class _Run:
         )
         return doubt is not None
 
-    def _alert(self, phone: Phone, observed: Observed, *, known_before: bool, doubtful: bool) -> None:
-        """Tell of trouble that stands now, however old its lines are, and of its end."""
+    def _alert(self, phone: Phone, observed: Observed, *, known_before: bool, open_: bool) -> None:
+        """Tell of trouble that stands now, however old its lines are, and of its end.
+
+        ``open_``: no counter says that all is well.
+        """
         counters = observed.counters
         closed = still_closed(phone, self._closed_at.get(phone.id)) is not None
         closed = closed or any(
@@ -231,7 +251,7 @@ class _Run:
                 alerts.leave(self._conn, phone, alert)
         if phone.status == Status.LOGGED_OUT and phone.updated_at and phone.updated_at > self._now - NEWS:
             alerts.leave(self._conn, phone, node_logged_out())
-        healthy = not (counters.bad_mac or counters.bad_decrypt or closed or doubtful)
+        healthy = not (counters.bad_mac or counters.bad_decrypt or closed or open_)
         if known_before and healthy and phone.status == Status.CONNECTED:
             alerts.clear(self._conn, phone)
 

@@ -148,6 +148,7 @@ def _watches(opened: Opened) -> tuple[dict[int, Watch], Watch]:
             rows, owners, pending = health.load_all(conn), live_owners(conn), health.pending_counts(conn)
             logs, depths, closes = log_reading.watches(conn), inbox.depths(conn), operations.closes(conn)
             closed_at, forced = health.closed_in_logs(conn), health.forced_closes(conn)
+            again = log_reading.failing_again(conn)
     except SchemaMissing:
         return {}, Watch(missing=Because.NO_SCHEMA)
     except PermissionMissing:
@@ -161,6 +162,7 @@ def _watches(opened: Opened) -> tuple[dict[int, Watch], Watch]:
             closed_by=closes.get(id_),
             closed_in_logs_at=closed_at.get(id_),
             forced=forced.get(id_),
+            failing_again=again.get(id_),
         )
         for id_ in known
     }, Watch()

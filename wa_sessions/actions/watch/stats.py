@@ -19,10 +19,11 @@ from wa_sessions.errors import PermissionMissing, SchemaMissing
 from wa_sessions.health.backend_words import BackendStatus, ConnectionType, PhoneType, SessionState
 from wa_sessions.health.limits import Limits, Severity, severity
 from wa_sessions.health.reconnect import DOWN_STATUSES, UP_STATUSES, State, Status
+from wa_sessions.health.uncounted import NotCounted, Uncounted
 from wa_sessions.health.unknown import FRESH, Because, Unknown
 from wa_sessions.health.workers import WorkerState
 from wa_sessions.keys.phone_ref import PhoneRef
-from wa_sessions.wording.reasons import unknown_reason
+from wa_sessions.wording.reasons import uncounted_reason, unknown_reason
 
 SILENT_AFTER = 20.0
 """So many seconds without a sign of life a session may be; its worker passes one on every 5 s."""
@@ -62,12 +63,16 @@ class Worker:
 class SessionErrorStats:
     """A phone's session: counted errors, their limits, and what is going on.
 
-    ``severity`` is ``ok``, ``warning`` (any error), ``critical`` (the next error of that kind closes the session) or
+    ``severity`` is ``ok``, ``warning`` (any error, or messages that
+    fail again and again), ``critical`` (the next error of that kind closes the session) or
     ``unknown``, where nobody sees its messages; ``unknown_because`` then says why in a word
     (``wa_sessions.health.unknown.Because``), and ``unknown_reason`` for people. ``standing`` is the word that people
     read: the severity, or ``down`` by its status, or without a worker that has it connected. ``is_healthy`` is False
     from critical on, None when unknown. ``state`` is what a worker wrote last, at an earlier time where ``observed`` is
-    False. A phone of the Node backend has none; it is observed through the backend's logs, last read at
+    False. ``messages_uncounted`` messages of a Node backend's phone failed again in the last quarter of an hour for
+    reasons that count towards no limit; ``uncounted_because`` says why most of them did
+    (``wa_sessions.health.uncounted.NotCounted``), ``uncounted_reason`` says it for people. A phone of the Node backend
+    has no state; it is observed through the backend's logs, last read at
     ``logs_read_at``. ``qr_waits``: a QR stands there to be scanned, as text. ``closed_by``: the operation that closed
     the session and has its keys, while ``restore`` can bring them back. ``closed_in_logs_at``: when the Node backend's
     logs said that it closed the session at a limit, if it has not connected since. ``force_closed_at``, ``_by`` and
@@ -99,6 +104,9 @@ class SessionErrorStats:
     messages_recovered: int
     messages_lost: int
     messages_pending: int
+    messages_uncounted: int
+    uncounted_because: NotCounted | None
+    uncounted_reason: str | None
     inbox_waiting: int
     inbox_dead: int
     inbox_oldest_seconds: float | None
@@ -141,6 +149,7 @@ class Watch:
     closed_by: str | None = None
     closed_in_logs_at: datetime | None = None
     forced: ForcedClose | None = None
+    failing_again: Uncounted | None = None
 
     @property
     def logs_age(self) -> timedelta | None:
@@ -171,7 +180,9 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
         limits = Limits(row.max_bad_mac, row.max_bad_decrypt) if row and owner else configured_limits()
     bad_mac, bad_decrypt = (row.bad_mac_errors, row.bad_decrypt_errors) if row else (0, 0)
     because, closed = _unknown_because(phone, watch), still_closed(phone, watch.closed_in_logs_at)
-    counted = Severity.CRITICAL if closed else severity(bad_mac, bad_decrypt, limits)
+    failing = watch.failing_again if phone.connection_type == ConnectionType.BAILEYS and owner is None else None
+    uncounted = failing.messages if failing else 0
+    counted = Severity.CRITICAL if closed else severity(bad_mac, bad_decrypt, limits, uncounted=uncounted)
     if because is Because.LOGS and counted is not Severity.OK:
         because = None
     level = Severity.UNKNOWN if because else counted
@@ -201,6 +212,9 @@ def judge(phone: Phone, watch: Watch, limits: Limits | None = None) -> SessionEr
         messages_recovered=row.messages_recovered if row else 0,
         messages_lost=row.messages_lost if row else 0,
         messages_pending=watch.pending,
+        messages_uncounted=uncounted,
+        uncounted_because=failing.reason if failing else None,
+        uncounted_reason=uncounted_reason(failing) if failing else None,
         inbox_waiting=watch.inbox.waiting,
         inbox_dead=watch.inbox.dead,
         inbox_oldest_seconds=_rounded(watch.inbox.oldest_seconds),
@@ -251,7 +265,8 @@ def _watch(opened: Opened, phone_id: int) -> Watch:
             row, owner = health.load(conn, phone_id), live_owner(conn, phone_id)
             closed_at = health.closed_in_logs(conn, phone_id).get(phone_id)
             forced = health.forced_closes(conn, phone_id).get(phone_id)
-            return Watch(row, owner, pending, None, logs, depth, closed_by, closed_at, forced)
+            again = log_reading.failing_again(conn, phone_id).get(phone_id)
+            return Watch(row, owner, pending, None, logs, depth, closed_by, closed_at, forced, again)
     except SchemaMissing:
         return Watch(missing=Because.NO_SCHEMA)
     except PermissionMissing:

@@ -94,10 +94,11 @@ def logs(
 
     What was not understood is never health: a phone is `unknown` where no line of the backend or its library was
     recognized in the last 15 minutes, where only one of the backend's two logs is read or one is gone, where lines
-    could not be read, and where failed messages are left whose reason or phone is not known. Where lines name phones
-    (in a field such as `phone`, `session` or `organizationPhoneId`, or before their words as `[77051234567]`), a phone
-    is `unknown`, too, once it has been silent three times as long as it ever was at that hour in the last seven days,
-    and where no line names it. Numbers that lines name and no row has are told on stderr.
+    could not be read, and where failed messages are left whose reason or phone is not known. A message that failed
+    again for a reason that counts towards no limit (no session, a pre-key that is gone, …) is a `warning`. Where lines
+    name phones (in a field such as `phone`, `session` or `organizationPhoneId`, or before their words as
+    `[77051234567]`), a phone is `unknown`, too, once it has been silent three times as long as it ever was at that hour
+    in the last seven days, and where no line names it. Numbers that lines name and no row has are told on stderr.
 
     JSON: `phones`, a list: `phone`, `name`, `bad_mac` and `bad_decrypt` (each `counter_lines`, `max_counter`,
     `last_counter`: 0 after a reset; `messages`, `first_at`, `last_at`), `resets`, `closes` (by reason), `library`.

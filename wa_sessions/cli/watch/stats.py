@@ -160,7 +160,8 @@ def card(found: "SessionErrorStats", now: datetime) -> list[str]:
 
 
 def _facts(found: "SessionErrorStats", now: datetime) -> Iterator[tuple[str, str]]:
-    yield "health", found.standing + (f": {found.unknown_reason}" if found.unknown_reason else "")
+    why = found.unknown_reason or (found.uncounted_reason if found.standing == "warning" else None)
+    yield "health", found.standing + (f": {why}" if why else "")
     yield "Bad MAC", _counted(found, found.bad_mac_errors, found.max_bad_mac_errors)
     yield "Bad Decrypt", _counted(found, found.bad_decrypt_errors, found.max_bad_decrypt_errors)
     if found.last_error_at:

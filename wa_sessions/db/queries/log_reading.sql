@@ -47,6 +47,27 @@ ON CONFLICT (phone_id, message) DO UPDATE SET failed_at = excluded.failed_at, co
 -- name: forget_failures
 DELETE FROM wa_sessions.log_failure WHERE failed_at < %(before)s;
 
+-- name: uncounted
+SELECT message, failed_at AS at, reason, again FROM wa_sessions.log_uncounted
+WHERE phone_id = %(phone_id)s AND message = ANY(%(messages)s);
+
+-- name: save_uncounted
+INSERT INTO wa_sessions.log_uncounted (phone_id, message, failed_at, reason, again)
+VALUES (%(phone_id)s, %(message)s, %(at)s, %(reason)s, %(again)s)
+ON CONFLICT (phone_id, message) DO UPDATE SET
+    failed_at = excluded.failed_at,
+    reason = excluded.reason,
+    again = excluded.again;
+
+-- name: forget_uncounted
+DELETE FROM wa_sessions.log_uncounted WHERE failed_at < %(before)s;
+
+-- name: failing_again
+SELECT phone_id, reason, count(*)::int AS messages FROM wa_sessions.log_uncounted
+WHERE again AND failed_at > clock_timestamp() - %(stands)s::interval
+    AND (%(phone_id)s::int IS NULL OR phone_id = %(phone_id)s)
+GROUP BY phone_id, reason;
+
 -- name: habits
 SELECT phone_id, extract(epoch FROM first_named_at)::bigint / 60 AS first,
        extract(epoch FROM last_named_at)::bigint / 60 AS last, lines, silences

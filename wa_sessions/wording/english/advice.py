@@ -46,6 +46,10 @@ ADVICE: dict[str, Template] = {
     "node_connects": (
         "wait: the Node backend connects it; if that goes on, its log may say why: wa-sessions logs --pm2 NAME"
     ),
+    "node_messages_fail": (
+        "what failed is lost unless it is written again, as no counter closes the session for it; if it goes on, "
+        "start the Node backend again; how much fails: wa-sessions logs --pm2 NAME {phone}"
+    ),
     "node_warning": "wait: the session goes on, and the counter resets when the backend says so or connects it again",
     "waba_connected": "nothing to do here: the official API runs it, without keys that could break",
     "waba_down": "the official API runs it: look where that is set up, as nothing here can connect it",

@@ -20,6 +20,7 @@ VERDICTS: dict[str, Template] = {
     "is_being_closed": f"{_COUNTERS}: it is being closed",
     "backend_should_close": f"{_COUNTERS}: the backend should have closed it",
     "errors_counted": _COUNTERS,
+    "messages_fail": "{uncounted}",
     "well": "{state}, " + _COUNTERS,
     "no_phone": "no phone to judge",
     "and_more": "and {n} more",

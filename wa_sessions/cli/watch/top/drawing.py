@@ -148,6 +148,8 @@ def _facts(stats: SessionErrorStats, now: datetime) -> Iterator[str]:
     if stats.last_error_at:
         kind = KINDS.get(stats.last_error_kind or "", stats.last_error_kind or "")
         yield f"last error {terminal.plain(kind)} {when(stats.last_error_at, now)}"
+    if stats.uncounted_reason:
+        yield stats.uncounted_reason
     if stats.messages_pending:
         yield f"{stats.messages_pending} pending"
     if stats.messages_lost:
