@@ -54,6 +54,17 @@ def test_what_was_not_understood_is_never_health(watched: Fleet, tmp_path: Path,
     assert watched.json("stats", corpus.BUFFERS)["severity"] == "unknown", "the next run of cron forgets nothing"
 
 
+def test_json_has_the_doubts_and_whose_they_are(watched: Fleet, tmp_path: Path) -> None:
+    [one, everybody] = sorted(
+        watched.json("logs", *recent(tmp_path, "good-out"), "--record")["recorded"]["doubts"],
+        key=lambda told: len(told["phones"]),
+    )
+    assert one == {"reason": "18 failed messages of which only the other log says why", "phones": [corpus.BUFFERS]}
+    assert everybody["reason"] == "one of the backend's two logs is not read: good-error.log"
+    for number in everybody["phones"]:
+        assert watched.json("stats", number)["unknown_reason"], number
+
+
 def test_no_line_was_recognized(watched: Fleet, tmp_path: Path) -> None:
     log = tmp_path / "app.log"
     log.write_text("[Prisma] Query 38ms\n" * 50)

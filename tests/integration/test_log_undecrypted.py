@@ -89,6 +89,17 @@ def test_so_do_logs_of_the_night(watched: Fleet, tmp_path: Path, cases: list[str
     assert health(watched) == ("warning", 1)
 
 
+def test_whoever_records_is_told_of_which_phones(watched: Fleet, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text(failed(90, NO_SESSION) + failed(70, NO_SESSION))
+    told = {"reason": "1 message failed again: there is no session with its sender", "phones": [corpus.BUFFERS]}
+    assert watched.json("logs", str(log), "--record")["recorded"]["failing"] == [told]
+    again = watched("logs", str(log), "--record")
+    assert f"1 phone with a warning: {told['reason']}" in " ".join(again.out.split())
+    watched.sql("UPDATE wa_sessions.log_uncounted SET failed_at = failed_at - interval '15 min'")
+    assert watched.json("logs", str(log), "--record")["recorded"]["failing"] == []
+
+
 def test_it_stands_for_a_quarter_of_an_hour(watched: Fleet, tmp_path: Path) -> None:
     log = tmp_path / "app.log"
     log.write_text(failed(17 * 60, NO_SESSION) + failed(14 * 60, NO_SESSION))

@@ -2,10 +2,9 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.watch.limits import configured_limits
@@ -13,6 +12,7 @@ from wa_sessions.actions.watch.log_evidence import Evidence, moment
 from wa_sessions.actions.watch.log_habits import learn
 from wa_sessions.actions.watch.log_names import Names, names_in
 from wa_sessions.actions.watch.logs import holders_of
+from wa_sessions.actions.watch.recorded import Recorded
 from wa_sessions.actions.watch.stats import still_closed
 from wa_sessions.db import alerts, health, log_reading, migrate, phones
 from wa_sessions.db.gateway import Connection
@@ -34,6 +34,7 @@ from wa_sessions.logs.found import Found
 from wa_sessions.logs.messages import left_open
 from wa_sessions.logs.numbers import as_registered
 from wa_sessions.logs.positions import Position, holds
+from wa_sessions.wording.reasons import uncounted_reason
 
 NEWS = timedelta(hours=1)
 """What happened earlier is worth an entry in the history, but no alert."""
@@ -42,32 +43,6 @@ REMEMBERED = timedelta(days=1)
 
 EVERYBODY = 0
 """Logs that are read for all organizations."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What a run wrote: ``entries`` of the history, by kind, of how many phones; ``doubts``: of how many the logs
-    leave open how they are, by reason.
-
-    ``lost``: logs that were truncated with something in them that may not have been read. ``strangers``: numbers (and
-    phone ids, with ``#``) that lines name and no row has.
-    """
-
-    found: list[Found]
-    observed: int
-    entries: dict[str, int]
-    lost: list[str]
-    doubts: Counter[str] = field(default_factory=Counter)
-    strangers: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values: how many phones, which entries, which logs, which numbers."""
-        return {
-            "phones": self.observed,
-            "entries": self.entries,
-            "lost": self.lost,
-            "not_in_database": list(self.strangers),
-        }
 
 
 def follow_and_record(
@@ -116,8 +91,17 @@ def record(
         for phone in watched:
             run.observe(phone)
         log_reading.forget_failures(conn, now - REMEMBERED)
+        failing_now = _failing_now(conn, watched)
     found = [finished(step.found) for step in steps.values()]
-    return Recorded(found, run.observed, dict(run.written), lost, run.doubts, named.strangers)
+    return Recorded(found, run.observed, dict(run.written), lost, run.doubts, failing_now, named.strangers)
+
+
+def _failing_now(conn: Connection, watched: Sequence[Phone]) -> dict[str, list[str]]:
+    again, found = log_reading.failing_again(conn), defaultdict[str, list[str]](list)
+    for phone in watched:
+        if phone.id in again:
+            found[uncounted_reason(again[phone.id])].append(phone.number)
+    return found
 
 
 def _untimed(path: str, now: datetime, *, first: bool) -> datetime:
@@ -162,7 +146,7 @@ class _Run:
     ) -> None:
         self.written = Counter[str]()
         self.observed = 0
-        self.doubts = Counter[str]()
+        self.doubts = defaultdict[str, list[str]](list)
         self._silent: dict[int, str] = {}
         self._conn, self._found, self._untimed, self._now = conn, found, untimed, now
         self._limits = configured_limits()
@@ -228,7 +212,8 @@ class _Run:
         counts = counters.own_lines_at is not None
         silent = self._silent.get(phone.id)
         doubt, seen_at = self._evidence.of_phone(phone.number, earlier, silent, counts=counts)
-        self.doubts.update([doubt.reason] if doubt else [])
+        if doubt:
+            self.doubts[doubt.reason].append(phone.number)
         log_reading.watch(
             *(self._conn, phone.id, counters.own_lines_at, doubt.reason if doubt else None),
             doubt_at=moment(doubt.at) if doubt else None,

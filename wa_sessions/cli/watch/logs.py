@@ -111,8 +111,10 @@ def logs(
     `left_out`: `phone`, `reason`. `unread`: `form`, `lines`, `example`. With `--find-secrets`: `files` (`file`,
     `secrets`), `secrets_seen` and `unread`. With `--follow` one object a line, each time that something is new.
     `--record` tells of what is new, and adds `recorded`: `phones` (whose logs were read), `entries` (of the history,
-    by kind), `lost` (logs that were truncated while something in them may have been unread) and `not_in_database`
-    (numbers that lines name and no row has; phone ids with `#`).
+    by kind), `doubts` (why the logs leave open how phones are: `reason`, `phones`), `failing` (the same of phones of
+    which messages failed again for a reason that counts towards no limit), `lost` (logs that were truncated while
+    something in them may have been unread) and `not_in_database` (numbers that lines name and no row has; phone ids
+    with `#`).
 
     Exit: 0 whatever the logs say, 1 (a file cannot be read, `--record` without our schema or at the same time as
     another), 2, 3 (no such PHONE), 4 (`--database-url` leads nowhere), 130 (`--follow` ended by Ctrl-C).

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from wa_sessions.cli.times import in_column
 
 if TYPE_CHECKING:
     from wa_sessions.actions.watch.logs import Line, Scope
-    from wa_sessions.actions.watch.record_logs import Recorded
+    from wa_sessions.actions.watch.recorded import Recorded
     from wa_sessions.logs.found import Found
     from wa_sessions.logs.report import Errors, LogReport, PhoneLog
 
@@ -115,11 +115,22 @@ def show_secrets(names: list[str], found: "list[Found]", output: Output) -> None
 def _recorded(recorded: "Recorded") -> Iterator[str]:
     counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(recorded.entries.items()))
     yield from _wrapped(f"recorded of {_counted(recorded.observed, 'phone')}: {counts or 'nothing new'}")
-    doubts = recorded.doubts.most_common()
-    for reason, phones in doubts[:_MOST_REASONS]:
+    failing, failing_left = _most_common(recorded.failing)
+    for reason, phones in failing:
+        yield from _wrapped(f"{_counted(phones, 'phone')} with a warning: {reason}")
+    if failing_left:
+        yield from _wrapped(f"{_counted(failing_left, 'more phone')} with a warning, for other reasons")
+    doubts, left = _most_common(recorded.doubts)
+    for reason, phones in doubts:
         yield from _wrapped(f"health of {_counted(phones, 'phone')} not fully known: {reason}")
-    if left := sum(phones for _, phones in doubts[_MOST_REASONS:]):
+    if left:
         yield from _wrapped(f"health of {_counted(left, 'more phone')} not fully known, for other reasons")
+
+
+def _most_common(phones_of: "Mapping[str, Sequence[str]]") -> tuple[list[tuple[str, int]], int]:
+    """The reasons of most phones, and how many phones have others."""
+    counts = Counter({reason: len(numbers) for reason, numbers in phones_of.items()}).most_common()
+    return counts[:_MOST_REASONS], sum(phones for _, phones in counts[_MOST_REASONS:])
 
 
 def _flat(phone: "PhoneLog") -> dict[str, Any]:
