@@ -260,18 +260,20 @@ def test_workers_come_and_go(database: Database, one: Worker, two: Worker) -> No
     assert two.take(dead=one.id) == 2
 
 
-def test_a_lease_is_renewed_and_not_taken_while_its_owner_writes(database: Database, one: Worker) -> None:
-    epoch, kept_off = one.take(), []
+def test_a_lease_is_renewed_and_not_taken_while_its_owner_writes(database: Database) -> None:
+    kept_off: list[bool] = []
 
     def keep_off() -> None:
         with database.transaction() as other:
-            leases.block(other, PHONE, dead=one.id)
+            leases.block(other, PHONE)
             kept_off.append(True)
 
-    thread = threading.Thread(target=keep_off)
-    with database.transaction() as conn:
-        leases.fence(conn, PHONE, one.id, epoch)
-        assert one.renew() == {PHONE}
+    own, thread = ProcessIdentity.own(), threading.Thread(target=keep_off)
+    killed = Worker(database, own.pid, identity=replace(own, started=1))
+    epoch = killed.take()
+    with closing(killed.lock), database.transaction() as conn:
+        leases.fence(conn, PHONE, killed.id, epoch)
+        assert killed.renew() == {PHONE}
         thread.start()
         thread.join(0.3)
         assert kept_off == []

@@ -91,9 +91,9 @@ def alone(opened: Opened, phone_id: int) -> Iterator[tuple[Connection, Phone]]:
 
 def keep_workers_off(conn: Connection, opened: Opened, phone_id: int) -> Phone:
     """Let no worker own the phone until the transaction ends; the phone as it is now. Raises OwnedByAnother."""
-    leases.block(conn, phone_id, dead=leases.killed_holder(conn, phone_id))
+    nobody = leases.hold(conn, phone_id)
     phone = phones.find(conn, opened.backend, PhoneRef(phone_id=phone_id))
-    account_leases.claim(conn, phone.id, phone.number)
+    account_leases.block(conn, phone.id, phone.number, nobody)
     return phone
 
 

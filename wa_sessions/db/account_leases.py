@@ -1,5 +1,8 @@
 """One number has one session: leases are by phone, and a row that is deleted and made anew is another phone."""
 
+from collections.abc import Sequence
+from uuid import UUID
+
 from wa_sessions.db import leases
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
@@ -13,16 +16,35 @@ _SQL = queries("account_leases")
 def claim(conn: Connection, phone_id: int, number: str, *, patience: float = leases.HOLDER_TIMEOUT) -> None:
     """Let no worker run the number for another phone: not now, nor until this transaction ends.
 
-    To whoever has the lease of ``phone_id``, or keeps workers off it; from then on that lease stands for the number.
+    For whoever has the lease of ``phone_id``; from then on that lease stands for the number.
     A lease of another phone that its worker left behind is ended as it would be to take that phone. Raises
     OwnedByAnother where it runs; ``patience`` as in ``leases.take``.
     """
-    account = account_of(number)
-    values = {"class": LOCK_CLASS, "account": account, "phone_id": phone_id}
+    values = {"class": LOCK_CLASS, "account": account_of(number), "phone_id": phone_id}
     conn.execute(_SQL.lock, values)
-    for other in [row["other"] for row in conn.execute(_SQL.note, values)]:
+    _end_others(conn, number, [row["other"] for row in conn.execute(_SQL.note, values)], patience)
+
+
+def block(conn: Connection, phone_id: int, number: str, nobody: UUID) -> None:
+    """Let no worker own a phone until this transaction ends, nor run its number for another one.
+
+    ``nobody``: as ``leases.hold`` has given it. Raises as ``claim``.
+    """
+    values = {
+        "class": LOCK_CLASS,
+        "account": account_of(number),
+        "phone_id": phone_id,
+        "holder": nobody,
+        "operator": leases.OPERATOR,
+    }
+    conn.execute(_SQL.block, values)
+    _end_others(conn, number, [row["other"] for row in conn.execute(_SQL.others, values)], leases.HOLDER_TIMEOUT)
+
+
+def _end_others(conn: Connection, number: str, others: Sequence[int], patience: float) -> None:
+    for other in others:
         try:
-            leases.block(conn, other, dead=leases.killed_holder(conn, other), patience=patience)
+            leases.block(conn, other, patience=patience)
         except OwnedByAnother:
             raise OwnedByAnother(_still_runs(conn, number, other)) from None
 

@@ -9,6 +9,7 @@ from enum import Enum, auto
 from uuid import UUID, uuid4
 
 import psycopg
+from psycopg.sql import SQL
 
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
@@ -123,7 +124,8 @@ def take(
     ``patience``: seconds for a connection that was ended to let go of its lock; where it is our own, Busy then.
     """
     grip = _grip(conn, phone_id, worker_id, dead=dead)
-    if grip is _Grip.LEASE or not _lock(conn, phone_id, end_holder=grip is _Grip.NONE, patience=patience):
+    ends = grip is _Grip.NONE
+    if grip is _Grip.LEASE or not _lock(conn, phone_id, _SQL.try_lock, end_holder=ends, patience=patience):
         holder = owner(conn, phone_id)
         if holder is not None and holder.worker_id == worker_id:
             raise Busy(f"an earlier connection has the lock of phone #{phone_id} still: run it again")
@@ -143,20 +145,29 @@ def date_back(conn: Connection) -> None:
     conn.execute(_SQL.date_back_reserved, {"longest": OLD_LEASE, "operator": OPERATOR})
 
 
-def block(conn: Connection, phone_id: int, *, dead: UUID | None = None, patience: float = HOLDER_TIMEOUT) -> None:
-    """Let no worker own a phone until this transaction ends, and fence off writes of an earlier owner.
+def hold(conn: Connection, phone_id: int, *, patience: float = HOLDER_TIMEOUT) -> UUID:
+    """Keep a phone from changing hands until this transaction ends; ``block`` or ``account_leases.block`` follows.
 
-    Waits for another transaction that does the same. Raises OwnedByAnother. ``dead``: the worker that the caller
-    knows to be gone, which keeps nobody off; ``patience``: for a connection that was ended to let go of its lock.
+    Waits for another transaction that does the same. Raises OwnedByAnother where a worker owns it, unless that is known
+    to be gone. ``patience``: for a connection that was ended to let go of its lock. Returns who has it now: nobody.
     """
     nobody = uuid4()
-    made = conn.execute(_SQL.ensure, {"phone_id": phone_id, "holder": nobody}).rowcount  # a row that two can wait for
-    grip = _Grip.LOCK if made else _grip(conn, phone_id, nobody, dead=dead)
-    if grip is _Grip.LEASE or not _lock(conn, phone_id, end_holder=grip is _Grip.NONE, patience=patience):
+    made = conn.execute(_SQL.ensure, {"phone_id": phone_id, "holder": nobody, "class": LOCK_CLASS}).fetchone()
+    if made:  # a row that two can wait for
+        free = bool(made["free"])
+    else:
+        grip = _grip(conn, phone_id, nobody, dead=killed_holder(conn, phone_id))
+        ends = grip is _Grip.NONE
+        free = grip is not _Grip.LEASE and _lock(conn, phone_id, _SQL.try_free, end_holder=ends, patience=patience)
+    if not free:
         raise OwnedByAnother(_held(phone_id, owner(conn, phone_id)))
-    unlock(conn, phone_id)
+    return nobody
+
+
+def block(conn: Connection, phone_id: int, *, patience: float = HOLDER_TIMEOUT) -> None:
+    """Let no worker own a phone until this transaction ends, and fence off writes of an earlier owner; see ``hold``."""
+    nobody = hold(conn, phone_id, patience=patience)
     conn.execute(_SQL.block, {"phone_id": phone_id, "holder": nobody, "operator": OPERATOR})
-    announce(conn)
 
 
 def reserve(conn: Connection, phone_id: int, seconds: float | None = None) -> None:
@@ -263,12 +274,12 @@ def _grip(conn: Connection, phone_id: int, worker_id: UUID, *, dead: UUID | None
     return _Grip.LOCK if silence["leases"] >= FREE_AFTER else _Grip.LEASE
 
 
-def _lock(conn: Connection, phone_id: int, *, end_holder: bool, patience: float = HOLDER_TIMEOUT) -> bool:
+def _lock(conn: Connection, phone_id: int, attempt: SQL, *, end_holder: bool, patience: float) -> bool:
     """Whether the lock could be had; ``end_holder``: who has it has it in vain, and its connection is ended."""
     values = {"class": LOCK_CLASS, "phone_id": phone_id}
 
     def tried() -> bool:
-        row = conn.execute(_SQL.try_lock, values).fetchone()
+        row = conn.execute(attempt, values).fetchone()
         return bool(row and row["locked"])
 
     if tried():

@@ -9,3 +9,17 @@ WITH noted AS (
 SELECT phone_id AS other FROM wa_sessions.lease
 WHERE account = %(account)s AND phone_id <> %(phone_id)s AND expires_at > clock_timestamp()
 ORDER BY other;
+
+-- name: block
+WITH blocked AS (
+    UPDATE wa_sessions.lease
+    SET worker_id = %(holder)s, epoch = epoch + 1, expires_at = clock_timestamp(),
+        wanted_by = nullif(wanted_by, %(operator)s), account = %(account)s
+    WHERE phone_id = %(phone_id)s RETURNING phone_id
+)
+SELECT pg_notify('wa_sessions_fleet', ''), pg_advisory_xact_lock(%(class)s::int, hashtext(%(account)s)) FROM blocked;
+
+-- name: others
+SELECT phone_id AS other FROM wa_sessions.lease
+WHERE account = %(account)s AND phone_id <> %(phone_id)s AND expires_at > clock_timestamp()
+ORDER BY other;

@@ -1,6 +1,10 @@
 -- name: try_lock
 SELECT pg_catalog.pg_try_advisory_lock(%(class)s::int, %(phone_id)s::int) AS locked;
 
+-- name: try_free
+SELECT CASE WHEN pg_catalog.pg_try_advisory_lock(%(class)s::int, %(phone_id)s::int)
+            THEN pg_catalog.pg_advisory_unlock(%(class)s::int, %(phone_id)s::int) ELSE false END AS locked;
+
 -- name: unlock
 SELECT pg_catalog.pg_advisory_unlock(%(class)s::int, %(phone_id)s::int);
 
@@ -39,15 +43,23 @@ SET worker_id = excluded.worker_id, epoch = lease.epoch + 1, expires_at = 'infin
 RETURNING epoch;
 
 -- name: ensure
-INSERT INTO wa_sessions.lease (phone_id, worker_id, epoch, expires_at)
-VALUES (%(phone_id)s, %(holder)s, 0, clock_timestamp()) ON CONFLICT (phone_id) DO NOTHING;
+WITH made AS (
+    INSERT INTO wa_sessions.lease (phone_id, worker_id, epoch, expires_at)
+    VALUES (%(phone_id)s, %(holder)s, 0, clock_timestamp()) ON CONFLICT (phone_id) DO NOTHING
+    RETURNING phone_id
+)
+SELECT CASE WHEN pg_try_advisory_lock(%(class)s::int, phone_id)
+            THEN pg_advisory_unlock(%(class)s::int, phone_id) ELSE false END AS free
+FROM made;
 
 -- name: block
-INSERT INTO wa_sessions.lease AS lease (phone_id, worker_id, epoch, expires_at)
-VALUES (%(phone_id)s, %(holder)s, 1, clock_timestamp())
-ON CONFLICT (phone_id) DO UPDATE
-SET worker_id = excluded.worker_id, epoch = lease.epoch + 1, expires_at = clock_timestamp(),
-    wanted_by = nullif(lease.wanted_by, %(operator)s);
+WITH blocked AS (
+    UPDATE wa_sessions.lease
+    SET worker_id = %(holder)s, epoch = epoch + 1, expires_at = clock_timestamp(),
+        wanted_by = nullif(wanted_by, %(operator)s)
+    WHERE phone_id = %(phone_id)s RETURNING phone_id
+)
+SELECT pg_notify('wa_sessions_fleet', '') FROM blocked;
 
 -- name: reserve
 UPDATE wa_sessions.lease
