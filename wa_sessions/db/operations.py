@@ -104,16 +104,33 @@ def drain_reason(worker: str, why: str | None = None, *, undone: bool = False) -
     return f"drain of {worker}{' taken back' if undone else ''}" + (f": {why}" if why else "")
 
 
-def open_operation(conn: Connection, *, action: str, reason: str, actor: str, operation_id: str | None = None) -> str:
-    """Open an operation, or go on with ``operation_id``; returns its id, as in ``op-20261122-7f3k9q``."""
+def open_operation(conn: Connection, *, action: str, reason: str, actor: str) -> str:
+    """Open an operation, of no phone yet; returns its id, as in ``op-20261122-7f3k9q``."""
     values = {"action": action, "reason": reason, "actor": actor}
-    if operation_id is not None:
-        conn.execute(_SQL.open, values | {"id": operation_id})
-        return operation_id
     while True:
         row = conn.execute(_SQL.open, values | {"id": _new_id()}).fetchone()
         if row:
             return str(row["id"])
+
+
+def begin(
+    conn: Connection,
+    phone: Phone,
+    *,
+    action: str,
+    reason: str,
+    actor: str,
+    operation_id: str | None = None,
+    status_after: BackendStatus | None = None,
+    pairing: str | None = None,
+) -> Part:
+    """Make a phone part of a new operation, or of ``operation_id``, remembering its status and JID."""
+    values = _values(phone, status_after, pairing) | {"action": action, "reason": reason, "actor": actor}
+    while True:
+        named = {"operation": operation_id or _new_id(), "goes_on": operation_id is not None}
+        row = conn.execute(_SQL.begin, values | named).fetchone()
+        if row:
+            return Part(row["operation_id"], phone.id)
 
 
 def add_phone(
@@ -124,9 +141,13 @@ def add_phone(
     status_after: BackendStatus | None = None,
     pairing: str | None = None,
 ) -> Part:
-    """Make a phone part of an operation, remembering its status and JID."""
-    values = {
-        "operation": operation_id,
+    """Make a phone part of an operation that is there, remembering its status and JID."""
+    conn.execute(_SQL.add_phone, _values(phone, status_after, pairing) | {"operation": operation_id})
+    return Part(operation_id, phone.id)
+
+
+def _values(phone: Phone, status_after: BackendStatus | None, pairing: str | None) -> dict[str, object]:
+    return {
         "phone_id": phone.id,
         "organization_id": phone.organization_id,
         "number": phone.number,
@@ -135,8 +156,6 @@ def add_phone(
         "status_after": status_after,
         "pairing": pairing,
     }
-    conn.execute(_SQL.add_phone, values)
-    return Part(operation_id, phone.id)
 
 
 def undoable(conn: Connection, phone_id: int, operation_ids: Collection[str]) -> set[str]:

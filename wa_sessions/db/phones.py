@@ -1,6 +1,6 @@
 """Phones: rows of the backend's "OrganizationPhone", found by exact number and changed as Prisma would."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -83,9 +83,8 @@ def find(conn: Connection, backend: Backend, ref: PhoneRef, organization_id: int
         rows = conn.execute(_SQL.by_id.format(phones=backend.phones), {"phone_id": ref.phone_id}).fetchall()
         keyed: set[int] = set()
     else:
-        rows = _rows_of(conn, backend, ref.digits)
-        number = number_of(rows[0]["phoneJid"]) if rows else ref.digits
-        keyed = organizations_with_keys(conn, backend, number)
+        rows = _rows_of(conn, backend, ref.digits, keyed=True)
+        keyed = _organizations(rows[0]["keyed"]) if rows else organizations_with_keys(conn, backend, ref.digits)
     for row in rows:
         if organization_of(row["organizationId"]) is None:
             raise DatabaseError(_no_organization(row))
@@ -195,15 +194,22 @@ def referring_tables(conn: Connection, backend: Backend) -> list[str]:
     return [row["name"] for row in rows]
 
 
-def _rows_of(conn: Connection, backend: Backend, number: str) -> list[DictRow]:
-    """The rows of a number; where there are none, those of the same account under its other spelling."""
-    rows = _rows_of_account(conn, backend, number)
+def _rows_of(conn: Connection, backend: Backend, number: str, *, keyed: bool = False) -> list[DictRow]:
+    """The rows of a number; where there are none, those of the same account under its other spelling.
+
+    ``keyed``: each with the organizations in which auth keys of its number stand.
+    """
+    rows = _rows_of_account(conn, backend, number, keyed=keyed)
     return [row for row in rows if number_of(row["phoneJid"]) == number] or rows
 
 
-def _rows_of_account(conn: Connection, backend: Backend, number: str) -> list[DictRow]:
-    values = {"numbers": list(spellings(number))}
-    return conn.execute(_SQL.by_number.format(phones=backend.phones), values).fetchall()
+def _rows_of_account(conn: Connection, backend: Backend, number: str, *, keyed: bool = False) -> list[DictRow]:
+    organizations: Composable = SQL("NULL")
+    if keyed and backend.auth is not None:
+        with_keys = _SQL.organizations_with_keys.format(auth_table=backend.auth.identifier, number=_SQL.number)
+        organizations = SQL("ARRAY({})").format(with_keys)
+    statement = _SQL.by_number.format(phones=backend.phones, keyed=organizations)
+    return conn.execute(statement, {"numbers": list(spellings(number))}).fetchall()
 
 
 def _update(
@@ -257,9 +263,12 @@ def organizations_with_keys(conn: Connection, backend: Backend, number: str) -> 
     """The organizations in which auth keys of a number stand, whether or not it has a row of its own there."""
     if backend.auth is None:
         return set()
-    statement = _SQL.organizations_with_keys.format(auth_table=backend.auth.identifier)
-    found = (organization_of(row["id"]) for row in conn.execute(statement, {"number": number}))
-    return {organization for organization in found if organization is not None}
+    statement = _SQL.organizations_with_keys.format(auth_table=backend.auth.identifier, number=Placeholder("number"))
+    return _organizations(row["id"] for row in conn.execute(statement, {"number": number}))
+
+
+def _organizations(found: Iterable[Any] | None) -> set[int]:
+    return {organization for id_ in found or () if (organization := organization_of(id_)) is not None}
 
 
 def _phones(conn: Connection, backend: Backend, rows: list[DictRow]) -> list[Phone]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal
 
+from psycopg.rows import DictRow
 from psycopg.sql import SQL, Composable, Identifier, Placeholder
 from psycopg.sql import Literal as Constant
 
@@ -74,9 +75,16 @@ def begin(
     operation_id: str | None = None,
 ) -> Part:
     """Make a phone part of a new operation, or of ``operation_id``."""
-    opened = operations.open_operation(conn, action=action, reason=reason, actor=actor, operation_id=operation_id)
-    paired = pairing_of(conn, backend, phone)
-    return operations.add_phone(conn, opened, phone, status_after=status_after, pairing=paired)
+    return operations.begin(
+        conn,
+        phone,
+        action=action,
+        reason=reason,
+        actor=actor,
+        operation_id=operation_id,
+        status_after=status_after,
+        pairing=pairing_of(conn, backend, phone),
+    )
 
 
 def pairing_of(conn: Connection, backend: Backend, phone: Phone) -> str | None:
@@ -104,12 +112,13 @@ def take(conn: Connection, backend: Backend, part: Part, phone: Phone, selection
     """Take a phone's selected keys out of its own key store."""
     if selection is EVERYTHING or selection.types is None:
         lock_devices(conn, phone)
-    matched = count(conn, backend, phone, selection)
-    by_type: Counter[str] = Counter()
+    matched, by_type = 0, Counter[str]()
     for rows in _selected(conn, backend, phone, selection):
-        by_type.update(_take(conn, part, rows))
+        met, taken = _take_all(conn, part, rows)
+        matched += met
+        by_type.update(taken)
     left = count(conn, backend, phone, selection)
-    return Taken(sum(matched.values()), dict(by_type), sum(left.values()))
+    return Taken(matched, dict(by_type), sum(left.values()))
 
 
 def lock_devices(conn: Connection, phone: Phone) -> None:
@@ -240,6 +249,21 @@ def _take_exactly(conn: Connection, part: Part, table: StoreTable, row: dict[str
 
 
 def _take(conn: Connection, part: Part, rows: _Rows, using: Composable = _NO_USING) -> dict[str, int]:
-    statement = _SQL.take.format(table=rows.table, condition=rows.where, kind=rows.kind, using=using)
+    """Take rows; how many by kind."""
+    return _taken(_execute(conn, part, rows, using, met=_SQL.not_counted.format()))
+
+
+def _take_all(conn: Connection, part: Part, rows: _Rows) -> tuple[int, dict[str, int]]:
+    """Take rows; how many there were as it began, and how many were taken, by kind."""
+    found = _execute(conn, part, rows, _NO_USING, met=_SQL.met.format(table=rows.table, condition=rows.where))
+    return found[0]["met"], _taken(found)
+
+
+def _execute(conn: Connection, part: Part, rows: _Rows, using: Composable, met: Composable) -> list[DictRow]:
+    statement = _SQL.take.format(table=rows.table, condition=rows.where, kind=rows.kind, using=using, met=met)
     values = {"operation": part.operation_id, "phone_id": part.phone_id, "store": rows.store, "table": rows.name}
-    return {row["kind"]: row["keys"] for row in conn.execute(statement, rows.values | values)}
+    return conn.execute(statement, rows.values | values).fetchall()
+
+
+def _taken(found: Iterable[DictRow]) -> dict[str, int]:
+    return {row["kind"]: row["keys"] for row in found if row["kind"] is not None}

@@ -4,6 +4,20 @@ VALUES (%(id)s, %(action)s, %(reason)s, %(actor)s)
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
+-- name: begin
+WITH opened AS (
+    INSERT INTO wa_sessions.operation (id, action, reason, actor)
+    VALUES (%(operation)s, %(action)s, %(reason)s, %(actor)s)
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+)
+INSERT INTO wa_sessions.operation_phone
+    (operation_id, phone_id, organization_id, number, phone_jid_before, status_before, status_after, pairing)
+SELECT %(operation)s, %(phone_id)s::int, %(organization_id)s::int, %(number)s, %(phone_jid)s, %(status)s,
+       %(status_after)s, %(pairing)s
+WHERE %(goes_on)s::boolean OR EXISTS (SELECT FROM opened)
+RETURNING operation_id;
+
 -- name: add_phone
 INSERT INTO wa_sessions.operation_phone
     (operation_id, phone_id, organization_id, number, phone_jid_before, status_before, status_after, pairing)

@@ -4,7 +4,7 @@ WHERE coalesce("organizationId" = %(organization_id)s, TRUE)
 ORDER BY "organizationId", "id";
 
 -- name: by_number
-SELECT * FROM {phones}
+SELECT phone.*, {keyed} AS keyed FROM {phones} AS phone
 WHERE split_part(split_part("phoneJid", '@', 1), ':', 1) = ANY(%(numbers)s::text[])
 ORDER BY "organizationId", "id";
 
@@ -22,7 +22,10 @@ WITH RECURSIVE organization (id) AS (
     FROM organization WHERE organization.id IS NOT NULL
 )
 SELECT id FROM organization
-WHERE EXISTS (SELECT FROM {auth_table} WHERE "organizationId" = organization.id AND "phoneJid" = %(number)s);
+WHERE EXISTS (SELECT FROM {auth_table} WHERE "organizationId" = organization.id AND "phoneJid" = {number})
+
+-- name: number
+split_part(split_part(split_part(phone."phoneJid", '@', 1), ':', 1), '.', 1)
 
 -- name: insert
 INSERT INTO {phones} ({columns}) VALUES ({values}) RETURNING *;

@@ -14,8 +14,16 @@ WITH gone AS (
 ), noted AS (
     UPDATE wa_sessions.operation_phone SET keys = keys + (SELECT count(*) FROM kept)
     WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s AND EXISTS (SELECT FROM kept)
+), met AS (
+    {met}
 )
-SELECT kind, count(*) AS keys FROM gone GROUP BY kind;
+SELECT gone.kind, count(gone.kind) AS keys, min(met.keys) AS met FROM met LEFT JOIN gone ON TRUE GROUP BY gone.kind;
+
+-- name: met
+SELECT count(*) AS keys FROM {table} AS doomed WHERE {condition}
+
+-- name: not_counted
+SELECT 0::bigint AS keys
 
 -- name: count
 SELECT {kind}::text AS kind, count(*) AS keys FROM {table} AS doomed WHERE {condition} GROUP BY kind;
