@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import typer.main
-
-from wa_sessions.cli.app import app
+from wa_sessions.cli.app import root
 from wa_sessions.cli.commands import COMMANDS, GROUPS
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "commands.md"
@@ -32,8 +30,8 @@ OF_ALL = ("`--config`", "`-P`, `--profile`")
 
 def page() -> str:
     """The whole page."""
-    root = typer.main.get_command(app)
-    groups = {heading: dict(_below(root, "wa-sessions", list(names))) for heading, names in GROUPS.items()}
+    command = root()
+    groups = {heading: dict(_below(command, "wa-sessions", list(names))) for heading, names in GROUPS.items()}
     shared = _shared([command for found in groups.values() for command in found.values()])
     contents = [line for heading, found in groups.items() for line in _contents(heading, found)]
     sections = [part for heading, found in groups.items() for part in _sections(heading, found, shared)]
@@ -42,7 +40,7 @@ def page() -> str:
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Every command and group by its whole name, in the order of the help."""
-    yield from _below(typer.main.get_command(app), "wa-sessions", list(COMMANDS))
+    yield from _below(root(), "wa-sessions", list(COMMANDS))
 
 
 def told(command: Any) -> tuple[str, str]:

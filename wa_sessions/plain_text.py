@@ -1,7 +1,5 @@
 """Text of strangers, unable to steer a terminal, a log, a spreadsheet, or a program that reads line by line."""
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -59,6 +57,8 @@ def plain_id(text: str, limit: int = LIMIT, *, without: str = "") -> str:
         cleaned = cleaned.replace(char, REPLACEMENT)
     if cleaned == text:
         return text
+    import hashlib
+
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
     return f"{cleaned[: limit - _DIGEST - 1]}~{digest}"
 
@@ -92,6 +92,8 @@ def as_json(
     >>> as_json({"name": "café" + chr(0x9b) + "31m"})
     '{"name": "café\\u009b31m"}'
     """
+    import json
+
     text = json.dumps(data, ensure_ascii=ascii_only, indent=indent, default=default)
     return _SUSPECT_IN_JSON.sub(_escaped, text)
 
@@ -122,4 +124,6 @@ def _harmless(found: re.Match[str]) -> str:
 
 
 def _escaped(found: re.Match[str]) -> str:
+    import json
+
     return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]

@@ -7,10 +7,9 @@ import pytest
 from support import corpus
 from support.fleet import Fleet
 from support.saved import Key
-from typer.main import get_command
 
 from wa_sessions import cli
-from wa_sessions.cli.app import tree
+from wa_sessions.cli.app import root
 
 READERS = {"restore", "import", "adopt", "logs"}
 STOPPED = ("--yes", "--process-stopped")
@@ -59,7 +58,7 @@ def test_each_is_written_where_there_is_no_link(fleet: Fleet, key: Key, tmp_path
 
 def test_these_are_all(capsys: pytest.CaptureFixture[str]) -> None:
     """Of the commands whose help names a file."""
-    for name in get_command(tree()).list_commands(None):
+    for name in root().commands:
         assert cli.execute([name, "--help"]) == 0
         named = "FILE" in re.sub("--(recipients-file|config) FILE", "", capsys.readouterr().out)
         assert named == (name in READERS | {words[0] for words in WRITERS.values()}), name

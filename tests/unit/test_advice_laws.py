@@ -8,14 +8,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-import typer.main
 
 from wa_sessions.actions.watch.advice import case_of, needs_operator, next_step
 from wa_sessions.actions.watch.check import known_of
 from wa_sessions.actions.watch.sessions import Session
 from wa_sessions.actions.watch.stats import SessionErrorStats, Standing, Watch, judge
 from wa_sessions.actions.watch.top import Row
-from wa_sessions.cli.app import tree
+from wa_sessions.cli.app import root
 from wa_sessions.cli.watch.stats import card, fleet_row
 from wa_sessions.db.health import ForcedClose, HealthRow
 from wa_sessions.db.leases import WorkerInfo
@@ -179,7 +178,7 @@ def test_every_command_parses_and_would_not_be_refused(every: list[tuple[Session
 
 def _parse(words: list[str]) -> None:
     """Have click read the words as it does before a command begins; raises where it does not take them."""
-    command = typer.main.get_command(tree(words))
+    command = root()
     context = command.make_context("wa-sessions", list(words))
     while hasattr(command, "resolve_command"):
         name, command, words = command.resolve_command(context, [*words])

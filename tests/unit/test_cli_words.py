@@ -15,6 +15,8 @@ from rich.cells import cell_len
 
 from wa_sessions import cli
 from wa_sessions.cli import meant, terminal
+from wa_sessions.cli.app import root
+from wa_sessions.cli.commands import COMMANDS as ENTRIES
 from wa_sessions.cli.commands import GROUPS
 from wa_sessions.cli.sessions.qr_code import drawn
 from wa_sessions.cli.table import Column, table
@@ -36,10 +38,11 @@ def test_every_command_has_help_with_an_example(command: str, capsys: Capture) -
     assert all(len(line) <= 80 for line in shown.splitlines())
 
 
-def test_the_list_of_commands_cuts_nothing_off(capsys: Capture) -> None:
-    cli.execute(["--help"])
-    listed = capsys.readouterr().out.partition("Sessions:")[2]
-    assert [line.strip() for line in listed.splitlines() if line.endswith("...")] == []
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_list_says_of_a_command_what_its_own_help_begins_with(name: str) -> None:
+    _, _, summary = ENTRIES[name]
+    assert root().commands[name].get_short_help_str(60) == summary
+    assert not summary.endswith("...")
 
 
 def test_the_help_has_every_command_once_under_the_heading_of_its_group(capsys: Capture) -> None:
@@ -140,11 +143,23 @@ def test_a_password_in_an_address_is_warned_of(
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["stats", "--help"], ["stats"], ["nonsense"]])
 def test_what_needs_no_database_imports_none(arguments: list[str]) -> None:
+    assert not HEAVY & _imported(arguments)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["nonsense"], []])
+def test_the_list_of_commands_imports_none_of_them(arguments: list[str]) -> None:
+    modules = {f"wa_sessions.cli.{place.rpartition('.')[0]}" for place, _, _ in ENTRIES.values()}
+    assert modules & _imported(["stats"]) == {"wa_sessions.cli.watch.stats"}
+    assert not modules & _imported(arguments)
+
+
+def _imported(arguments: list[str]) -> set[str]:
+    """The modules that a command has imported when it ends."""
     program = (
         f"import sys; from wa_sessions import cli; cli.execute({arguments!r}); print(*sys.modules, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert not HEAVY & set(done.stderr.split())
+    return set(done.stderr.split())
 
 
 def test_the_package_imports_nothing_heavy() -> None:

@@ -76,12 +76,9 @@ def _invoke(arguments: list[str]) -> int:
 
 
 def _call(arguments: list[str]) -> int:
-    import typer.main
+    from wa_sessions.cli.app import root
 
-    from wa_sessions.cli.app import tree
-
-    command = typer.main.get_command(tree(arguments))
-    return int(command.main(arguments, prog_name="wa-sessions", standalone_mode=False) or 0)
+    return int(root().main(arguments, prog_name="wa-sessions", standalone_mode=False) or 0)
 
 
 def _plugin(arguments: list[str]) -> int:

@@ -1,14 +1,14 @@
 """The command tree."""
 
-from collections.abc import Sequence
+from collections import UserDict
 from importlib import import_module
 from typing import Annotated, Any
 
-import typer
+import typer.main
 from typer.core import TyperCommand
 
 from wa_sessions.cli.commands import COMMANDS
-from wa_sessions.cli.configured import Command, unfolded, words_of_command
+from wa_sessions.cli.configured import Command, unfolded
 from wa_sessions.cli.meant import Root
 
 _HELP = "Keep WhatsApp sessions alive: see Bad MAC and Bad Decrypt, mend with the least damage, undo every deletion."
@@ -17,8 +17,8 @@ _WITHOUT_ARGUMENTS = frozenset(
 )
 
 
-def tree(words: Sequence[str] = ()) -> typer.Typer:
-    """All commands; or the one alone with which ``words`` begin, so that only its module is imported."""
+def root() -> Root:
+    """The command ``wa-sessions``; each below it is imported on its first use, so that their list needs none."""
     app = typer.Typer(
         name="wa-sessions",
         cls=Root,
@@ -31,20 +31,34 @@ def tree(words: Sequence[str] = ()) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    first = next(iter(words_of_command(words)), "")
-    for name in [first] if first in COMMANDS else COMMANDS:
-        place, example = COMMANDS[name]
-        if example is None:
-            app.add_typer(_named(place), name=name)
-        else:
-            alone = name not in _WITHOUT_ARGUMENTS
-            app.command(name, epilog=f"Example: {example}", no_args_is_help=alone)(_named(place))
+    command = typer.main.get_command(app)
+    assert isinstance(command, Root)
+    command.commands = _Commands(dict.fromkeys(COMMANDS))
+    return command
+
+
+class _Commands(UserDict[str, Any]):
+    """Every command by its name, made when it is asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        if self.data[name] is None:
+            self.data[name] = _made(name)
+        return self.data[name]
+
+
+def _made(name: str) -> Any:
+    place, example, _ = COMMANDS[name]
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+    if example is None:
+        app.add_typer(_named(place), name=name)
+    else:
+        app.command(name, epilog=f"Example: {example}", no_args_is_help=name not in _WITHOUT_ARGUMENTS)(_named(place))
     for group in (app, *(info.typer_instance for info in app.registered_groups)):
         for info in group.registered_commands if group else ():
             info.cls = Command if info.cls in (None, TyperCommand) else info.cls
             if info.callback and not hasattr(info.callback, "settings"):
                 info.callback = unfolded(info.callback)
-    return app
+    return typer.main.get_group(app).commands[name]
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001  # typer calls it
@@ -67,10 +81,3 @@ def _root(
 def _named(place: str) -> Any:
     module, _, name = place.rpartition(".")
     return getattr(import_module(f"wa_sessions.cli.{module}"), name)
-
-
-def __getattr__(name: str) -> typer.Typer:
-    """``app`` is the whole tree."""
-    if name == "app":
-        return tree()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -31,22 +31,12 @@ _OF_ALL_PHONES = frozenset({"wa-sessions sessions", "wa-sessions top", "wa-sessi
 class Root(Group):
     """All commands, in their groups; of a word that is none it says what it may mean."""
 
-    def list_commands(self, _ctx: Any) -> list[str]:
-        """The commands in the order of the help."""
-        return [name for name in COMMANDS if name in self.commands]
-
     def format_commands(self, _ctx: Any, formatter: Any) -> None:
         """Write each group under its heading."""
-        widest = max(map(len, self.commands))
+        widest = max(map(len, COMMANDS))
         for heading, group in GROUPS.items():
-            rows = [
-                (name.ljust(widest), self.commands[name].get_short_help_str(60))
-                for name in group
-                if name in self.commands
-            ]
-            if rows:
-                with formatter.section(heading):
-                    formatter.write_dl(rows)
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(widest), summary) for name, (_, _, summary) in group.items()])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that the first word names."""

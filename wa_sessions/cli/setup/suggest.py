@@ -5,11 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import typer.main
-
 from wa_sessions import config
 from wa_sessions.cli import terminal
-from wa_sessions.cli.app import app
+from wa_sessions.cli.app import root
 from wa_sessions.cli.setup.completion import FILES
 from wa_sessions.health.reconnect import Status
 from wa_sessions.keys.key_types import KEY_TYPES
@@ -50,7 +48,7 @@ def answer(shell: str, words: list[str]) -> str:
 
 def reached(words: Iterable[str]) -> Place:
     """Where the words lead. Raises KeyError where there is no such command."""
-    place = Place(typer.main.get_command(app))
+    place = Place(root())
     for word in words:
         if word == "=":
             continue
