@@ -9,7 +9,7 @@ from wa_sessions.cli.options import ChangeOptions, NodeOptions, Output, ResultOp
 from wa_sessions.cli.table import Column, table
 from wa_sessions.errors import WaSessionsError
 from wa_sessions.health.backend_words import ConnectionType
-from wa_sessions.wording.numbers import counted
+from wa_sessions.wording import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.connection import Opened

@@ -1,4 +1,4 @@
-"""Numbers of things, durations and counters."""
+"""Durations and counters."""
 
 from datetime import timedelta
 
@@ -8,15 +8,6 @@ from wa_sessions.wording.phrases import Language, Phrase, say
 
 _TABLE = "numbers"
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
-
-
-def counted(number: int, one: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "key"), counted(12, "key")
-    ('1 key', '12 keys')
-    """
-    return f"{number} {one}" if number == 1 else f"{number} {one}s"
 
 
 def lasted(seconds: float, language: Language = ENGLISH) -> str:

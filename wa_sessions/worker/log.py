@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from wa_sessions.plain_text import as_json, one_line
-from wa_sessions.wording.numbers import counted
+from wa_sessions.wording import counted
 
 LogFormat = Literal["text", "json"]
 

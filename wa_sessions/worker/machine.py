@@ -12,7 +12,7 @@ from typing import assert_never
 from wa_sessions.health import model
 from wa_sessions.health.events.workers import HandlerEnded, HandlerFailed, HandlerSlow, HandlerUnfinished
 from wa_sessions.health.reconnect import End, State
-from wa_sessions.wording.numbers import counted
+from wa_sessions.wording import counted
 from wa_sessions.worker import commands, connection, linking, outage
 from wa_sessions.worker.clock_steps import capped
 from wa_sessions.worker.effects import (

@@ -6,7 +6,7 @@ from datetime import timedelta
 from wa_sessions.db import pruning
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import WaSessionsError
-from wa_sessions.wording.numbers import counted
+from wa_sessions.wording import counted
 from wa_sessions.worker import log
 
 FIRST_AFTER = 300.0

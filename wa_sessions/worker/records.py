@@ -49,7 +49,7 @@ from wa_sessions.health.model import (
 from wa_sessions.health.reconnect import Status
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING, Selection
-from wa_sessions.wording.numbers import counted
+from wa_sessions.wording import counted
 from wa_sessions.worker import log
 from wa_sessions.worker.effects import (
     AnswerCommand,

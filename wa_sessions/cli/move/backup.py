@@ -18,7 +18,7 @@ from wa_sessions.cli.times import iso
 from wa_sessions.config.table import BACKUP_IDENTITY, BACKUP_RECIPIENT
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import parse_phone
-from wa_sessions.wording.numbers import counted
+from wa_sessions.wording import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.move.backup import BackedUp

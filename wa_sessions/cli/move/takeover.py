@@ -27,7 +27,7 @@ from wa_sessions.cli.options import (
 )
 from wa_sessions.cli.sessions.run import HandlerOptions, LogFormatOption, StoreUrl
 from wa_sessions.errors import UsageError
-from wa_sessions.wording.numbers import counted
+from wa_sessions.wording import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.connection import Opened

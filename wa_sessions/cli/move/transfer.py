@@ -34,7 +34,7 @@ from wa_sessions.cli.sessions.run import StoreUrl
 from wa_sessions.errors import UsageError
 from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
-from wa_sessions.wording.numbers import counted
+from wa_sessions.wording import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.connection import Opened

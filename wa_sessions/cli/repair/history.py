@@ -25,7 +25,7 @@ from wa_sessions.cli.times import in_column, iso
 from wa_sessions.errors import UsageError, WaSessionsError
 from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.phone_ref import parse_phone
-from wa_sessions.wording.numbers import counted
+from wa_sessions.wording import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.repair.history import OperationList

@@ -21,7 +21,8 @@ from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.watch.stats import wrapped
 from wa_sessions.health.workers import WorkerState
 from wa_sessions.keys.phone_ref import parse_phone
-from wa_sessions.wording.numbers import counted, lasted
+from wa_sessions.wording import counted
+from wa_sessions.wording.numbers import lasted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.sessions.drain import Drained, DrainPlan

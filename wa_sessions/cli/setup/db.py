@@ -8,7 +8,7 @@ import typer
 from wa_sessions.cli import terminal
 from wa_sessions.cli.configured import Group
 from wa_sessions.cli.options import DatabaseUrl, DryRun, ResultOptions, Yes, age
-from wa_sessions.wording.numbers import counted
+from wa_sessions.wording import counted
 
 app = typer.Typer(
     cls=Group,

@@ -16,7 +16,7 @@ from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import in_column, iso
 from wa_sessions.cli.watch.stats import counter, wrapped
 from wa_sessions.keys.phone_ref import parse_phone
-from wa_sessions.wording.numbers import counted
+from wa_sessions.wording import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.watch.errors import Entry, Errors

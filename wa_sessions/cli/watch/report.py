@@ -19,7 +19,7 @@ from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import day, iso
 from wa_sessions.errors import UsageError
 from wa_sessions.keys.phone_ref import parse_phone
-from wa_sessions.wording.numbers import counted
+from wa_sessions.wording import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.watch.report import PhoneReport, Report

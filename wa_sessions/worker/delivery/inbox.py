@@ -17,7 +17,7 @@ from wa_sessions.db.gateway import Database
 from wa_sessions.db.inbox import Failure, InboxRow, RowKey
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import Conflict, UsageError, WaSessionsError
-from wa_sessions.wording.numbers import counted
+from wa_sessions.wording import counted
 from wa_sessions.worker import log
 from wa_sessions.worker.backoff import Backoff
 from wa_sessions.worker.delivery.jam import STUCK_AFTER, Jam
