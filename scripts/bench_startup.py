@@ -4,7 +4,8 @@
 
 Each command runs in turn with the others, round after round, so that a busy machine slows them all. ``stats``, ``keys``
 and ``sessions`` ask a private embedded database that has one phone. Below the table: ``stats`` as a multiple of the
-least that a typer + psycopg program with one query takes.
+least that a typer + psycopg program with one query takes. ``--beside PROGRAM`` runs the ``wa-sessions`` of another
+version in turn with ours, where it needs no database.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -40,6 +42,7 @@ COMMANDS: dict[str, tuple[str | Path, ...]] = {
     "python -c 'import neonize'": (sys.executable, "-c", "import pylibmagic, neonize.client"),
     "wa-sessions --version": (PROGRAM, "--version"),
     "wa-sessions --help": (PROGRAM, "--help"),
+    "wa-sessions stats --help": (PROGRAM, "stats", "--help"),
     LEAST: (sys.executable, "-c", MINIMAL, f"{NUMBER}@s.whatsapp.net"),
     STATS: (PROGRAM, "stats", NUMBER),
     "wa-sessions keys PHONE": (PROGRAM, "keys", NUMBER),
@@ -47,9 +50,9 @@ COMMANDS: dict[str, tuple[str | Path, ...]] = {
 }
 
 
-def seconds(command: tuple[str | Path, ...], environment: dict[str, str]) -> float:
-    """One start, from the fork to the end. Raises CalledProcessError."""
-    started = time.perf_counter()
+def seconds(command: tuple[str | Path, ...], environment: dict[str, str]) -> tuple[float, float]:
+    """One start, from the fork to the end, and the processor time that it took. Raises CalledProcessError."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(
         command,
         env=environment,
@@ -58,33 +61,50 @@ def seconds(command: tuple[str | Path, ...], environment: dict[str, str]) -> flo
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    return time.perf_counter() - started
+    ended, after = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended - started, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def measure(rounds: int) -> dict[str, list[float]]:
+def beside(program: Path) -> dict[str, tuple[str | Path, ...]]:
+    """What needs no database, by another version's program."""
+    return {
+        f"{name}, the other version": (program, *words)
+        for name, (ours, *words) in COMMANDS.items()
+        if ours == PROGRAM and str(words[-1]).startswith("-")
+    }
+
+
+def measure(commands: dict[str, tuple[str | Path, ...]], rounds: int) -> dict[str, list[tuple[float, float]]]:
     with Stage() as stage:
         stage.add(NUMBER)
         environment = {**os.environ, "WA_SESSIONS_DATABASE_URL": stage.url}
-        for command in COMMANDS.values():
+        for command in commands.values():
             seconds(command, environment)  # what it reads is in the page cache, what it compiles is compiled
-        times: dict[str, list[float]] = {name: [] for name in COMMANDS}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for _ in range(rounds):
-            for name, command in COMMANDS.items():
+            for name, command in commands.items():
                 times[name].append(seconds(command, environment))
     return times
+
+
+def _median(times: list[tuple[float, float]]) -> float:
+    return median(took for took, _ in times)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every time as JSON")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every time, and its processor time, as JSON")
+    parser.add_argument("--beside", type=Path, metavar="PROGRAM", help="another version's wa-sessions")
     options = parser.parse_args()
-    times = measure(options.rounds)
+    others = beside(options.beside) if options.beside else {}
+    times = measure(COMMANDS | others, options.rounds)
     print(f"{machine()}; {options.rounds} rounds\n")
-    print("| command | median, ms | fastest, ms |\n| --- | ---: | ---: |")
+    print("| command | median, ms | fastest, ms | processor, median, ms |\n| --- | ---: | ---: | ---: |")
     for name, all_of in times.items():
-        print(f"| `{name}` | {median(all_of) * 1000:.0f} | {min(all_of) * 1000:.0f} |")
-    print(f"\n`{STATS}` takes {median(times[STATS]) / median(times[LEAST]):.2f} times the least")
+        took, worked = ([one * 1000 for one in part] for part in zip(*all_of, strict=True))
+        print(f"| `{name}` | {median(took):.0f} | {min(took):.0f} | {median(worked):.0f} |")
+    print(f"\n`{STATS}` takes {_median(times[STATS]) / _median(times[LEAST]):.2f} times the least")
     if options.json:
         found: dict[str, Any] = {"machine": machine(), "seconds": times}
         options.json.write_text(json.dumps(found, indent=1) + "\n")

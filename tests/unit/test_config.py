@@ -4,6 +4,9 @@ import ast
 import doctest
 import os
 import re
+import subprocess
+import sys
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from wa_sessions import config
 from wa_sessions.actions.sessions.run import RunOptions
 from wa_sessions.actions.setup import configuration
 from wa_sessions.cli.configured import words_of_command
-from wa_sessions.config import files, kinds, masks, table
+from wa_sessions.config import files, kinds, masks, simple_toml, table
 from wa_sessions.config.files import ConfigFile
 from wa_sessions.config.reading import Configuration
 from wa_sessions.config.table import DATABASE_URL, MAX_BAD_MAC, SETTINGS, Setting
@@ -144,10 +147,45 @@ def test_the_defaults_are_those_of_the_program() -> None:
             assert default in (setting.default, getattr(setting.default, "total_seconds", lambda: None)())
 
 
-@pytest.mark.parametrize("module", [kinds, masks])
+@pytest.mark.parametrize("module", [kinds, masks, simple_toml])
 def test_examples_in_docstrings(module: Any) -> None:
     failed, tried = doctest.testmod(module)
     assert (failed, tried > 0) == (0, True)
+
+
+PIECES = ["lease", "a-b", "=", '"', "'", '""', '"6s"', "5", "007", "-1", "1_000", "true", "#", "[", "]", "[t]", "[t.u]"]
+PIECES += ["[[t]]", "{a=1}", '["a"]', ",", "\\", "\\n", "é", ".", " ", " = ", "\r\n", "\t", "\x00", "\ufeff", "\u2028"]
+PIECES += ["\n"] * 4 + ["\xa0"]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=2), max_size=16).map("".join))
+@example('a = "b" # "c"\n[t]\na = 1#2\nb=false\n')
+@example('a = """b"""')
+@example("a = 1\n[a]\n")
+@example('a = ["b", "c" ]\nd = ["e"')
+@example('a = ["b" # "]')
+@example('a = ["b", "c", x"d"]')
+@example("[t] # ]\n")
+@example("a = 99999999999999999999")
+def test_simple_toml_is_read_as_all_toml_or_left_to_what_reads_that(text: str) -> None:
+    read = simple_toml.read(text)
+    assert read is None or repr(read) == repr(tomllib.loads(text))
+
+
+def test_a_file_of_settings_is_simple_toml() -> None:
+    content = 'max_bad_mac = 5 # in a row\nlease = "6s"\nhandler_env = ["PG*", "TZ"]\n\n[test]\ndebug = true\n\n'
+    assert simple_toml.read(content) == tomllib.loads(content)
+
+
+@pytest.mark.parametrize(("content", "needed"), [('lease = "6s"', False), ("lease = '6s'", True)])
+def test_simple_toml_is_read_without_what_takes_long_to_import(tmp_path: Path, content: str, needed: bool) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(content)
+    program = "import sys; from wa_sessions import config; print(config.current().files[0].values, *sys.modules)"
+    environment = os.environ | {"WA_SESSIONS_CONFIG": str(file)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("{'lease': '6s'} ")
+    assert ("tomllib" in done.stdout.split()) == needed
 
 
 JUNK = st.text("@:/?#=& '\\%;,.", max_size=6)

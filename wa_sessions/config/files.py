@@ -3,10 +3,10 @@
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from wa_sessions.config import simple_toml
 from wa_sessions.config.table import SETTINGS, Setting
 from wa_sessions.errors import UsageError
 from wa_sessions.input_files import open_file_or_pipe, read_text
@@ -14,11 +14,11 @@ from wa_sessions.input_files import open_file_or_pipe, read_text
 LARGEST = 1 << 20
 LARGEST_SECRET = 1 << 16
 PROFILES = "profiles"
+_BOM = b"\xef\xbb\xbf"
 _BOMS_OF_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Problem:
+class Problem(NamedTuple):
     """What is wrong with one key, or with the whole file where ``key`` is empty."""
 
     key: str
@@ -28,8 +28,7 @@ class Problem:
         return f"{self.key}: {self.text}" if self.key else self.text
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ConfigFile:
+class ConfigFile(NamedTuple):
     """What stands in a file. ``exposed``: it holds a secret, and every user of the machine can read it."""
 
     path: Path
@@ -37,6 +36,9 @@ class ConfigFile:
     profiles: Mapping[str, Mapping[str, Any]]
     problems: tuple[Problem, ...] = ()
     exposed: Problem | None = None
+
+    def __repr__(self) -> str:
+        return f"ConfigFile({self.path})"  # and no value, which may be a secret
 
 
 def read(path: Path) -> ConfigFile:
@@ -67,16 +69,20 @@ def secret(path: Path, what: str) -> str:
 
 
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
-    import tomllib
-
     if len(content) > LARGEST:
         raise UsageError(f"{path} has more than {LARGEST // 1024:,} KiB: is it the right file?")
     if content.startswith(_BOMS_OF_UTF16):
         raise UsageError(f"{path} is UTF-16: save it as UTF-8")
     try:
-        return tomllib.loads(content.decode("utf-8-sig"))
+        text = content.removeprefix(_BOM).decode()
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no UTF-8 text") from None
+    if (simple := simple_toml.read(text)) is not None:
+        return simple
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         reason = error if isinstance(error, ValueError) else "too many brackets in one another"
         raise UsageError(f"{path} is no TOML: {reason}; wa-sessions config example shows one") from None

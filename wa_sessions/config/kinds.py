@@ -208,8 +208,8 @@ def duration(text: str) -> timedelta:
     >>> duration("10m")
     datetime.timedelta(seconds=600)
     """
-    match = re.fullmatch(r"([0-9]{1,6})([smh]?)", text.strip().lower())
-    window = timedelta(seconds=int(match[1]) * _SECONDS[match[2]]) if match else timedelta()
+    number, unit = _in_parts(text, longest=6)
+    window = timedelta(seconds=number * _SECONDS[unit]) if number is not None and unit in _SECONDS else timedelta()
     if not timedelta() < window <= LONGEST_DURATION:
         raise ValueError(f"{text[:40]!r} is no duration up to a day: write it as in 90s, 10m or 1h")
     return window
@@ -221,10 +221,18 @@ def age(text: str) -> timedelta:
     >>> age("14d")
     datetime.timedelta(days=14)
     """
-    match = re.fullmatch(r"([0-9]{1,5})([smhdw])", text.strip().lower())
-    if not match:
+    number, unit = _in_parts(text, longest=5)
+    if number is None or unit not in _AGES:
         raise ValueError(f"{text[:40]!r} is no age: write it as in 30m, 12h, 14d or 8w")
-    return timedelta(seconds=int(match[1]) * _AGES[match[2]])
+    return timedelta(seconds=number * _AGES[unit])
+
+
+def _in_parts(text: str, *, longest: int) -> tuple[int | None, str]:
+    """A number and the letter behind it; None for what is no number. No regular expression: compiling one costs."""
+    word = text.strip().lower()
+    digits = word.rstrip("smhdw")
+    known = digits.isascii() and digits.isdigit() and len(digits) <= longest
+    return int(digits) if known else None, word[len(digits) :]
 
 
 def address(text: str) -> tuple[str, int]:

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from wa_sessions.config.table import DATABASE_URL, SETTINGS, Setting
 from wa_sessions.errors import UsageError
@@ -20,8 +20,7 @@ LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PG
 SYSTEM_FILE = Path("/etc/wa-sessions/config.toml")
 
 
-@dataclass(frozen=True, eq=False, repr=False)  # as it may be a secret
-class Found:
+class Found(NamedTuple):
     """A value as it stands somewhere. ``origin``: where, in ``config show``; ``place``: where, in messages.
 
     The value is empty where libpq reads its own variables.
@@ -31,15 +30,20 @@ class Found:
     origin: str
     place: str
 
+    def __repr__(self) -> str:
+        return f"Found({self.place})"  # and not the value, which may be a secret
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Configuration:
+
+class Configuration(NamedTuple):
     """All that is configured: flags by setting, the environment, and files in the order in which they count."""
 
     environment: Mapping[str, str]
     files: "tuple[ConfigFile, ...]" = ()
     profile: str | None = None
-    flags: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[str, str] = MappingProxyType({})
+
+    def __repr__(self) -> str:
+        return f"Configuration({self.files})"  # and not the environment, which has secrets
 
     def value(self, setting: Setting[T]) -> T:
         """The value that counts. Raises UsageError, which says where it stands."""
@@ -272,4 +276,4 @@ def _no_profile(name: str, read: "tuple[ConfigFile, ...]") -> str:
 
 def with_flags(configuration: Configuration, flags: Mapping[str, str]) -> Configuration:
     """The same with flags, which go before all else."""
-    return replace(configuration, flags=flags)
+    return configuration._replace(flags=flags)

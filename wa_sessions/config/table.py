@@ -1,9 +1,8 @@
 """Every setting, once: its name, what it may be, its default, its flag and its variables."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from wa_sessions.config import masks
 from wa_sessions.config.kinds import Address, Age, Choice, Duration, Kind, Number, Seconds, Switch, Text, Width, Words
@@ -11,8 +10,7 @@ from wa_sessions.config.kinds import Address, Age, Choice, Duration, Kind, Numbe
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Setting(Generic[T]):
+class Setting(NamedTuple, Generic[T]):
     """One setting; ``name`` is its key in a file.
 
     ``mask``: how a value is shown that may be a secret; such a value may also stand in a file of its own, or be a
