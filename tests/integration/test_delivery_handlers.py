@@ -43,11 +43,10 @@ def run(spec: HandlerSpec, do: Callable[[Bench], Awaitable[None]], *, drain: boo
     async def main() -> Bench:
         async with running(spec, **settings) as bench:
             await do(bench)
-            pids = [process.pid for process in bench.processes()]
+            processes = bench.processes()
             if drain:
                 await bench.dispatcher.drain(20)
-        for pid in pids:
-            assert not psutil.pid_exists(pid)
+        assert [process for process in processes if process.is_running()] == []
         return bench
 
     return asyncio.run(main())
