@@ -286,3 +286,18 @@ def _type(value: object) -> str:
             return "a table"
         case _:
             return "a time"
+
+
+def is_http_url(text: str) -> bool:
+    """Whether a request can be sent there.
+
+    >>> is_http_url("https://bot.example/hook"), is_http_url("ftp://bot.example"), is_http_url("http://[::1")
+    (True, False, False)
+    """
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and can_be_host(parts.hostname or "") and parts.port != 0
+    except ValueError:
+        return False

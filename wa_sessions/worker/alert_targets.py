@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from wa_sessions import config
 from wa_sessions.config import table
+from wa_sessions.config.kinds import is_http_url
 from wa_sessions.config.reading import Configuration
 from wa_sessions.errors import UsageError, WaSessionsError
 from wa_sessions.health.alerting import Pace
@@ -210,12 +211,7 @@ def _email(settings: Configuration) -> Iterable[Email]:
 
 
 def _url(name: str, url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and can_be_host(parts.hostname or "") and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
+    if not is_http_url(url):
         raise UsageError(f"{name} is no http:// or https:// URL (several are separated by spaces)")
     return url
 

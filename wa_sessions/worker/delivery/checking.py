@@ -2,10 +2,9 @@
 
 import asyncio
 import shlex
-from urllib.parse import urlsplit
 
+from wa_sessions.config.kinds import is_http_url
 from wa_sessions.errors import UsageError
-from wa_sessions.plain_text import can_be_host
 from wa_sessions.worker.delivery.exec_handler import not_there
 from wa_sessions.worker.delivery.handler_process import HandlerEnded, HandlerProcess
 from wa_sessions.worker.delivery.spec import HandlerSpec
@@ -41,12 +40,7 @@ def _ignore(_number: str, _line: str) -> None:
 
 def _check_url(url: str) -> None:
     """Nobody is asked there: a receiver that is down is waited for."""
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and can_be_host(parts.hostname or "") and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
+    if not is_http_url(url):
         raise UsageError("--on-message-url is no http:// or https:// URL")
 
 
