@@ -160,7 +160,7 @@ def _play(stage: Stage, worker: Worker, peers: Peers, writers: tuple[Peer, Peer,
     """One calm phone, one whose messages break, one that is closed, one that is force-closed, one that is replaced."""
     bob, carol, dave = writers
     time.sleep(PAUSE)
-    stage.emulator.damage_first_copies(to=stage.phones[CALM], sender=bob.phone, count=None)
+    stage.emulator.damage_messages(to=stage.phones[CALM], sender=bob.phone, count=None, first_copies=True)
     with ThreadPoolExecutor() as pool:
         storm = pool.submit(_storm, worker, peers, bob)
         _lose(stage, worker, peers, carol, BREAKING, 1)

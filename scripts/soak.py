@@ -316,7 +316,9 @@ class Life:
         return ", ".join(seen)
 
     def _healed_message(self) -> None:
-        fault = self._soak.stage.emulator.damage_first_copies(self._phone, sender=self._peer.phone, count=1)
+        fault = self._soak.stage.emulator.damage_messages(
+            self._phone, sender=self._peer.phone, count=1, first_copies=True
+        )
         try:
             self._message("first copy damaged")
         finally:

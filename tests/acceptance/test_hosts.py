@@ -98,7 +98,7 @@ def test_a_failed_message_is_told_by_the_session_that_it_was_for(
         hosts.message(client, "hello")
     damaged = ours[::2]
     for party in damaged:
-        emu.damage_first_copies(party.phone, count=3)
+        emu.damage_messages(party.phone, count=3, first_copies=True)
     for number in range(3):  # without a pause, a sender's retry and its next message take one index
         for party in ours:
             peer.send(party, f"{number} to {party.number}")

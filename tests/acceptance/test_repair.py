@@ -30,7 +30,7 @@ def test_damaged_messages_that_heal_cost_nothing(house: House, peers: Standin) -
     worker = house.paired(ALICE)
     bob = acquainted(house, worker, link(house.emu, peers, "bob"))
     before, since = house.sql(KEYS), worker.mark()
-    house.emu.damage_first_copies(to=house.phones[ALICE], sender=bob.phone, count=200)
+    house.emu.damage_messages(to=house.phones[ALICE], sender=bob.phone, count=200, first_copies=True)
     for number in range(200):
         bob.send_to(ALICE, f"text {number}")
         worker.received(ALICE, f"text {number}", since=since)

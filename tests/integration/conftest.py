@@ -7,12 +7,15 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
+from support.pairing import Party, link
 from support.saved import Key, new_key
+from support.standin import Standin
 
 from wa_sessions.db import backend
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.settings import Target
+from wa_sessions.emulator import Emulator
 
 _TABLES = """SELECT schemaname, tablename FROM pg_tables
     WHERE schemaname IN ('public', 'wa_sessions', 'whatsmeow')
@@ -52,3 +55,32 @@ def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Key:
     monkeypatch.setenv("WA_SESSIONS_BACKUP_RECIPIENT", made.recipient)
     monkeypatch.setenv("WA_SESSIONS_BACKUP_IDENTITY", str(made.file))
     return made
+
+
+@pytest.fixture(scope="module")
+def emu() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def healed(emu: Emulator) -> Iterator[None]:
+    """Faults do not outlive the test that made them."""
+    yield
+    emu.heal()
+
+
+@pytest.fixture(scope="module")
+def standin(emu: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standin]:
+    with Standin(emu.client_env(), tmp_path_factory.mktemp("clients")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def alice(emu: Emulator, standin: Standin) -> Party:
+    return link(emu, standin, "alice")
+
+
+@pytest.fixture(scope="module")
+def bob(emu: Emulator, standin: Standin) -> Party:
+    return link(emu, standin, "bob")

@@ -1,42 +1,14 @@
 """Real neonize clients pair with the emulator, talk through it, and suffer the faults it makes."""
 
-from collections.abc import Iterator
-
 import pytest
-from support.pairing import Party, folder, link, new_number
+from support.pairing import folder, link, new_number
 from support.standin import Standin
 
-from wa_sessions.emulator import Course, Emulator, EmulatorError, NotWaiting, PairingRefused
+from wa_sessions.emulator import Course, EmulatorError, NotWaiting, PairingRefused
+
+pytestmark = pytest.mark.usefixtures("healed")
 
 GROUP = "120363000000000001"
-
-
-@pytest.fixture(scope="module")
-def emu() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture(scope="module")
-def standin(emu, tmp_path_factory) -> Iterator[Standin]:
-    with Standin(emu.client_env(), tmp_path_factory.mktemp("clients")) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def alice(emu, standin) -> Party:
-    return link(emu, standin, "alice")
-
-
-@pytest.fixture(scope="module")
-def bob(emu, standin) -> Party:
-    return link(emu, standin, "bob")
-
-
-@pytest.fixture(autouse=True)
-def _healed(emu) -> Iterator[None]:
-    yield
-    emu.heal()
 
 
 def test_pairing_and_a_first_message(emu, standin, bob):
@@ -109,7 +81,7 @@ def test_a_number_has_one_phone(emu, alice):
 
 def test_200_messages_damaged_once_all_heal(emu, standin, alice, bob):
     since = standin.lines.mark()
-    fault = emu.damage_first_copies(bob.phone, sender=alice.phone, count=200)
+    fault = emu.damage_messages(bob.phone, sender=alice.phone, count=200, first_copies=True)
     wanted = [f"heals {i}" for i in range(200)]
     for text in wanted:  # one after another: whatsmeow gives two messages one counter if it resends while it sends
         alice.send(bob, text)
@@ -144,7 +116,7 @@ def test_damage_strikes_only_the_named_sender(emu, standin, alice, bob):
 def test_a_sender_that_hears_of_no_failure_sends_again_once_it_does(emu, standin, alice, bob):
     since = standin.lines.mark()
     emu.forget_sender(alice.device)
-    emu.damage_first_copies(bob.phone, sender=alice.phone, count=1)
+    emu.damage_messages(bob.phone, sender=alice.phone, count=1, first_copies=True)
     alice.send(bob, "later")
     standin.event("bob", "UndecryptableMessage", since=since)
     emu.wait_until(lambda: alice.device.mailbox.waiting("receipt") == 1, 5)

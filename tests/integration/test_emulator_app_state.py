@@ -6,7 +6,7 @@ import pytest
 from support.pairing import Party, link
 from support.standin import Standin
 
-from wa_sessions.emulator import AppStateDamage, Emulator
+from wa_sessions.emulator import AppStateDamage
 
 NAME = "regular_high"
 PATCH_DAMAGE = {
@@ -22,12 +22,6 @@ SNAPSHOT_DAMAGE = {
     AppStateDamage.SNAPSHOT_MEDIA: "failed to download",
     AppStateDamage.SNAPSHOT_MISSING: "failed to download",
 }
-
-
-@pytest.fixture(scope="module")
-def emu() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
 
 
 @pytest.fixture(scope="module")

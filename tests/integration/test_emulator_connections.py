@@ -7,7 +7,6 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 
 import pytest
 from support.pairing import Party, folder, link, new_number
@@ -15,35 +14,9 @@ from support.standin import Standin
 
 from wa_sessions.emulator import Emulator, Login, LoginFailure, NotConnected, Silence, overlapping
 
+pytestmark = pytest.mark.usefixtures("healed")
+
 CROWD = 20
-
-
-@pytest.fixture(scope="module")
-def emu() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture(scope="module")
-def standin(emu, tmp_path_factory) -> Iterator[Standin]:
-    with Standin(emu.client_env(), tmp_path_factory.mktemp("clients")) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def alice(emu, standin) -> Party:
-    return link(emu, standin, "alice")
-
-
-@pytest.fixture(scope="module")
-def bob(emu, standin) -> Party:
-    return link(emu, standin, "bob")
-
-
-@pytest.fixture(autouse=True)
-def _healed(emu) -> Iterator[None]:
-    yield
-    emu.heal()
 
 
 @pytest.mark.parametrize("end", ["drop", "close", "unavailable", "unknown_stream_error"])

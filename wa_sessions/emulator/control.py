@@ -125,25 +125,14 @@ class Emulator(Running):
         sender: Phone | None = None,
         kinds: Collection[str] = ENCRYPTED_KINDS,
         count: int | None = None,
+        first_copies: bool = False,
     ) -> Fault:
         """Damage the next ``count`` payloads towards a phone (all of them until healed, if None).
 
-        Without a ``sender`` every peer's, but not what the phone itself writes to its companions.
+        Without a ``sender`` every peer's, but not what the phone itself writes to its companions. ``first_copies``: the
+        first copy of each of the next ``count`` messages alone; the copies sent again arrive whole.
         """
-        return self._add(MessageFault(to, sender, kinds, count, first_copies=False))
-
-    def damage_first_copies(
-        self,
-        to: Phone,
-        *,
-        sender: Phone | None = None,
-        kinds: Collection[str] = ENCRYPTED_KINDS,
-        count: int | None = None,
-    ) -> Fault:
-        """Damage the first copy of each of the next ``count`` messages; the copies sent again arrive whole."""
-        return self._add(MessageFault(to, sender, kinds, count, first_copies=True))
-
-    def _add(self, fault: MessageFault) -> Fault:
+        fault = MessageFault(to, sender, kinds, count, first_copies=first_copies)
         self._thread.call(lambda: self._network.faults.add_message(fault))
         return fault
 

@@ -134,7 +134,7 @@ def _talk(play: _Play) -> None:
 
 def _recover(play: _Play) -> None:
     play.from_here()
-    play.emulator.damage_first_copies(to=play.phones[ALICE], sender=play.phones[BOB], count=1)
+    play.emulator.damage_messages(to=play.phones[ALICE], sender=play.phones[BOB], count=1, first_copies=True)
     play.send(BOB, ALICE, "damaged on its way, once")
     play.expect("message_pending", ALICE)
     play.expect("message_recovered", ALICE)
