@@ -1,5 +1,6 @@
 """What was confirmed is what is changed, for every verb, or nothing is, whatever happens before the answer."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import pytest
 from support.corpus import SEVENTH, SEVENTH_PAIRED
 from support.fleet import Answer, Fleet
 from support.saved import Key
+from support.stand_in_workers import FleetWorker
 from support.store import fill_device
 
 from wa_sessions.cli import terminal
@@ -138,6 +140,7 @@ MANY = (
     "remove",
     "adopt",
     "return",
+    "restore",
 )
 
 
@@ -177,7 +180,7 @@ def test_many_phones(fleet: Fleet, key: Key, tmp_path: Path, verb: str, asked: A
     words = _words(fleet, verb, tmp_path)
     number = ADDED[0] if verb == "remove" else SEVENTH_PAIRED
     rows = _rows(fleet, number)
-    for happening in HAPPENINGS[:-1] if verb.startswith("restore") else HAPPENINGS:
+    for happening in HAPPENINGS if verb != "restore" else HAPPENINGS[:-1]:
         if happening == "added":
             _delete(fleet, number)
         assert (number in _named(fleet(*words, "--dry-run", "--json"))) == (happening != "added")
@@ -191,6 +194,30 @@ def test_many_phones(fleet: Fleet, key: Key, tmp_path: Path, verb: str, asked: A
     question = asked(lambda: None)
     answer = fleet(*words)
     assert (question.changed(), len(question.asked)) == (confirmed, 1), answer
+
+
+def test_a_phone_that_is_there_again_before_the_answer_is_not_restored(fleet: Fleet, asked: Asking) -> None:
+    """It was gone when it was planned, so it stays as it is; the others come back."""
+    operation = _closed(fleet)
+    rows = _rows(fleet, SEVENTH_PAIRED)
+    _delete(fleet, SEVENTH_PAIRED)
+    question = asked(partial(_insert, fleet, rows))
+    answer = fleet("restore", operation, "--overwrite", STOPPED)
+    assert (answer.code, len(question.asked)) == (1, 1), answer
+    assert f"the phone {SEVENTH_PAIRED}" in answer.err, answer
+    closed = fleet.sql("SELECT number FROM wa_sessions.operation_phone WHERE operation_id = %s AND keys > 0", operation)
+    assert question.changed() == {row["number"] for row in closed} - {SEVENTH_PAIRED}
+
+
+def test_a_phone_of_a_worker_that_is_moved_before_the_answer(fleet: Fleet, asked: Asking) -> None:
+    """Its worker is not even asked."""
+    phone_id = _rows(fleet, SEVENTH)['public."OrganizationPhone"'][0]["id"]
+    with contextlib.closing(FleetWorker(fleet.database, "kiosk", 1)) as worker:
+        worker.take(phone_id)
+        question = asked(partial(_happen, fleet, SEVENTH, "moved", {}))
+        answer = fleet("force-close", SEVENTH, "--logout", STOPPED)
+        assert (answer.code, question.changed(), len(question.asked)) == (1, set(), 1), answer
+        assert f"{SEVENTH}: its organization was" in answer.err
 
 
 ONE = {

@@ -60,7 +60,7 @@ C = TypeVar("C", contravariant=True)
 class View(Protocol, Generic[P, C]):
     """What is asked before a change, and how its outcome is shown."""
 
-    def question(self, planned: P) -> str: ...
+    def question(self, planned: P) -> str | None: ...
 
     def show(self, changed: C, planned: P, how: How) -> None: ...
 
@@ -95,16 +95,16 @@ def perform(
     terminal.raise_each(failure(changed.failed, len(changed.phones)), changed.down)
 
 
-def confirm(planned: "Plan[Any, Any, Any]", question: Any, how: How) -> None:
+def confirm(planned: "Plan[Any, Any, Any]", question: "Callable[[Any], str | None]", how: How) -> None:
     """Ask what a plan needs. Raises NotConfirmed; where every phone that is meant was refused, the first refusal."""
     if how.dry_run:
         return
     if not planned.items and (refused := failure(planned.failed, 0)):
         raise refused
-    if planned.needless:
+    if planned.needless or (asked := question(planned)) is None:
         return
-    asked = question(planned) + (f" {len(planned.failed)} stay as they are." if planned.failed else "")
-    if planned.many and planned.everyone:
+    asked += f" {len(planned.failed)} stay as they are." if planned.failed else ""
+    if planned.everyone and len(planned.items) > 1:
         terminal.confirm_count(asked, len(planned.items), yes=how.yes)
     else:
         terminal.confirm(asked, yes=how.yes)

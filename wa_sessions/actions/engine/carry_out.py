@@ -81,7 +81,8 @@ def carry_out(
     except WaSessionsError as error:
         if carrying.operation is None or dry_run:
             raise
-        raise all_the_same(error, carrying.operation, len(carrying.done), len(planned.items)) from None
+        undo = planned.change.undone_by(carrying.operation)
+        raise all_the_same(error, undo, len(carrying.done), len(planned.items)) from None
     failed = (*planned.failed, *carrying.failed)
     return Changed(None if dry_run else carrying.operation, tuple(carrying.done), failed, dry_run, ended.down)
 
@@ -100,10 +101,10 @@ def make(
     return carry_out(opened, planned, node=node, dry_run=dry_run)
 
 
-def all_the_same(error: WaSessionsError, operation: str, done: int, meant: int) -> WaSessionsError:
-    """The error of something that went wrong after phones were changed."""
+def all_the_same(error: WaSessionsError, undo: str, done: int, meant: int) -> WaSessionsError:
+    """The error of something that went wrong after phones were changed; ``undo`` is the command that undoes that."""
     who = "it was" if meant == 1 else f"{done} of {meant} phones were"
-    return with_words(error, f"{who} changed all the same: wa-sessions restore {operation} undoes that")
+    return with_words(error, f"{who} changed all the same: {undo} undoes that")
 
 
 def needs_stop(opened: Opened, planned: Plan[Any, Any, Any]) -> bool:
@@ -196,22 +197,27 @@ class _Carrying(Generic[T, F, D]):
 
 
 def _as_now(opened: Opened, planned: Plan[T, F, D]) -> Plan[T, F, D]:
-    """The plan with the workers that have its phones now. Raises Conflict where many are meant and others are by now.
+    """The plan with the workers that have its phones now. Raises Conflict where they are not who they were.
 
-    One that is changed here is looked at when it is.
+    One phone that is changed here is looked at when it is.
     """
     if not planned.everyone and not any(item.owner for item in planned.items):
         return planned
     with opened.database.transaction() as conn:
         owners = live_owners(conn)
-        if planned.everyone:
-            watched = [item.target for item in planned.items]
-            rest = {target.id for target in planned.others} | {failed.target.id for failed in planned.failed}
-            now = planned.change.targets(conn, opened, planned.scope)
-            if differing := differences(watched, [target for target in now if target.id not in rest]):
-                raise outdated(differing)
+        rest = {target.id for target in planned.others} | {failed.target.id for failed in planned.failed}
+        now = [target for target in _targets_now(conn, opened, planned) if target.id not in rest]
+        if differing := differences([item.target for item in planned.items], now):
+            raise outdated(differing)
     items = (replace(one, owner=owners.get(one.phone.id) if one.target.phone else None) for one in planned.items)
     return replace(planned, items=tuple(items))
+
+
+def _targets_now(conn: Connection, opened: Opened, planned: Plan[T, F, D]) -> Sequence[Target]:
+    try:
+        return planned.change.targets(conn, opened, planned.scope)
+    except PhoneNotFound as error:
+        raise outdated([str(error)]) from None
 
 
 def outdated(differing: list[str]) -> Conflict:
@@ -242,6 +248,7 @@ def _each(target: Target, failed: list[Failed], *, alone: bool) -> Iterator[None
 
 
 def _batches(planned: Plan[T, F, D], items: list[PlanItem[T, F]]) -> Iterator[list[PlanItem[T, F]]]:
+    items = sorted(items, key=lambda item: item.target.id)
     if planned.change.at_once:
         if items:
             yield items
@@ -249,7 +256,7 @@ def _batches(planned: Plan[T, F, D], items: list[PlanItem[T, F]]) -> Iterator[li
     most = 1 if planned.change.singly else MOST_PHONES
     batch: list[PlanItem[T, F]] = []
     keys = 0
-    for item in sorted(items, key=lambda item: item.target.id):
+    for item in items:
         if batch and (len(batch) == most or keys + item.keys > MOST_KEYS):
             yield batch
             batch, keys = [], 0

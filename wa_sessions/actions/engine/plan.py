@@ -57,8 +57,11 @@ def differences(planned: Iterable[Target], now: Iterable[Target]) -> list[str]:
     found = []
     for target in planned:
         present = left.pop(target.id, None)
-        if present is None:
+        if present is None or (target.phone and not present.phone):
             found.append(f"{target.name} is gone")
+            continue
+        if present.phone and not target.phone:
+            found.append(f"{target.name} was added")
             continue
         found += [
             f"{target.name}: its {what} was {value} and is {present.like.get(what)}"
@@ -182,6 +185,10 @@ class Change(ABC, Generic[T, F, D]):
 
     def finish(self, conn: Connection, opened: Opened, items: Sequence[PlanItem[T, F]]) -> None:
         """What remains to be done for some that were changed in one transaction."""
+
+    def undone_by(self, operation: str) -> str:
+        """The command that undoes what was done under an operation."""
+        return f"wa-sessions restore {operation}"
 
     def concerns(self, item: PlanItem[T, F]) -> bool:  # noqa: ARG002
         """Whether there is something to do."""

@@ -83,7 +83,7 @@ def adopt_and_run(
     moved = carry_out(opened, planned, node=node)
     [ours] = moved.phones
     if moved.down:
-        raise all_the_same(moved.down, str(moved.operation), 1, 1)
+        raise all_the_same(moved.down, planned.change.undone_by(str(moved.operation)), 1, 1)
     ref = PhoneRef(phone_id=ours.phone.id)
     try:
         with ending_raises():

@@ -1,5 +1,6 @@
 """``operations``, ``restore`` and ``quarantine purge``: what was done, and undoing it."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wa_sessions.cli import terminal
+from wa_sessions.cli.changing import How, perform
 from wa_sessions.cli.configured import Group
 from wa_sessions.cli.move.backup import IdentityFiles, bring_back
 from wa_sessions.cli.options import (
@@ -22,14 +24,15 @@ from wa_sessions.cli.options import (
 from wa_sessions.cli.sessions.workers import short_name
 from wa_sessions.cli.table import Column, table
 from wa_sessions.cli.times import in_column, iso
-from wa_sessions.errors import UsageError, WaSessionsError
+from wa_sessions.errors import UsageError
 from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.phone_ref import parse_phone
 from wa_sessions.wording import counted
 
 if TYPE_CHECKING:
+    from wa_sessions.actions.engine.plan import Changed
     from wa_sessions.actions.repair.history import OperationList
-    from wa_sessions.actions.repair.restore import Restored
+    from wa_sessions.actions.repair.restore import Restored, RestoredPhone, RestorePlan
     from wa_sessions.db.operations import Operation
 
 app = typer.Typer(
@@ -122,16 +125,16 @@ def restore(
 
     JSON: `operation`, `phone_id`, `phone`, `status` and `worker_id` (where it was one phone), `keys`, `counts` (rows by
     table), `already` (it was restored before), `matched`, `quarantined` (rows that were overwritten), `left`,
-    `dry_run`, `undo` (null where nothing was overwritten), `phones`, `failed` (`phone`, `error`). With `--file`:
-    `operation`, `matched`, `quarantined`, `left`, `restored`, `skipped`, `dry_run`, `undo`, `file`, `made_at`, `phones`
-    (each with `phone_id`, `phone`, `organization_id`, `status`, `matched`, `quarantined`, `left`, `restored`).
+    `dry_run`, `undo` (null where nothing was overwritten), `phones`, `failed` (`phone_id`, `phone`, `error`). With
+    `--file`: `operation`, `matched`, `quarantined`, `left`, `restored`, `skipped`, `dry_run`, `undo`, `file`,
+    `made_at`, `phones` (each with `phone_id`, `phone`, `organization_id`, `status`, `matched`, `quarantined`, `left`,
+    `restored`).
 
     Exit: 0, 1 (unknown operation, a conflict, purged, unlinked, no answer in 30 s, a backup that cannot be read), 2, 3
     (its phone is gone), 4, 5 (a connected `baileys` phone), 6 (a backup, or `--overwrite`, not confirmed).
     """
 
-    output = result.chosen
-    node = node_options.process()
+    how = How(dry_run, yes, result.chosen, node_options.process(), node_options.process_stopped)
     if (operation is None) == (file is None):
         raise UsageError("name one: an operation, as in op-20260115-7f3k9q, or --file FILE")
     if file is not None:
@@ -141,11 +144,11 @@ def restore(
             identity=identity or [],
             org=where.org,
             overwrite=overwrite,
-            process_stopped=node_options.process_stopped,
-            node=node,
+            process_stopped=how.process_stopped,
+            node=how.node,
             dry_run=dry_run,
             yes=yes,
-            output=output,
+            output=how.output,
             database_url=where.database_url,
         )
         return
@@ -153,31 +156,33 @@ def restore(
         raise UsageError("--identity goes with --file: quarantine is not encrypted")
     ref = parse_phone(phone) if phone is not None else None
     assert operation is not None
-    from wa_sessions.actions.repair.restore import restore as action
+    from wa_sessions.actions.engine.plan import Scope
+    from wa_sessions.actions.repair.restore import Restore
 
-    if overwrite and not dry_run:
-        terminal.confirm(f"Restore {operation}, and put what stands in its place into quarantine?", yes=yes)
-    with terminal.opened(where.database_url) as opened, terminal.progress("phones") as progress:
-        done = action(
-            opened,
-            operation,
-            phone=ref,
-            organization_id=where.org,
-            overwrite=overwrite,
-            process_stopped=node_options.process_stopped,
-            node=node,
-            dry_run=dry_run,
-            progress=progress,
-        )
-    terminal.show(output, _restored(done), _restored_lines(done))
-    failure = None
-    if done.failed:
-        first, count = done.failed[0], len(done.failed)
-        more = f" (and {count - 1} more)" if count > 1 else ""
-        failure = WaSessionsError(
-            f"{count} of {counted(count + len(done.phones), 'phone')} not restored: {first.error}{more}"
-        )
-    terminal.raise_each(failure, done.down)
+    change = Restore(operation, overwrite)
+    with terminal.opened(where.database_url) as opened:
+        perform(opened, change, Scope(ref, where.org), how, RestoreView(operation, overwrite))
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreView:
+    """Of an operation that is undone."""
+
+    operation: str
+    overwrite: bool
+
+    def question(self, _planned: "RestorePlan") -> str | None:
+        """What is asked where something newer may stand there."""
+        if not self.overwrite:
+            return None
+        return f"Restore {self.operation}, and put what stands in its place into quarantine?"
+
+    def show(self, changed: "Changed[RestoredPhone]", _planned: "RestorePlan", how: How) -> None:
+        """What came back."""
+        from wa_sessions.actions.repair.restore import Restored
+
+        done = Restored.of(changed, self.operation.strip())
+        terminal.show(how.output, _restored(done), _restored_lines(done))
 
 
 @app.command("purge", epilog="Example: wa-sessions quarantine purge --older-than 14d --yes", no_args_is_help=True)
@@ -337,7 +342,7 @@ def _restored(done: "Restored") -> dict[str, Any]:
         "dry_run": done.dry_run,
         "undo": f"wa-sessions restore {done.overwrite} --overwrite" if done.overwrite else None,
         "phones": parts,
-        "failed": [{"phone": one.number, "error": str(one.error)} for one in done.failed],
+        "failed": [one.as_dict() for one in done.failed],
     }
 
 
