@@ -129,7 +129,9 @@ def _words(fleet: Fleet, verb: str, folder: Path) -> tuple[str, ...]:
         case "restore":
             return verb, _closed(fleet), "--overwrite", STOPPED
         case _:
-            return "restore", "--file", _saved(fleet, folder), "--overwrite", STOPPED
+            file = _saved(fleet, folder)
+            _closed(fleet)
+            return "restore", "--file", file, "--overwrite", STOPPED
 
 
 MANY = (
@@ -141,6 +143,7 @@ MANY = (
     "adopt",
     "return",
     "restore",
+    "restore --file",
 )
 
 
@@ -180,7 +183,7 @@ def test_many_phones(fleet: Fleet, key: Key, tmp_path: Path, verb: str, asked: A
     words = _words(fleet, verb, tmp_path)
     number = ADDED[0] if verb == "remove" else SEVENTH_PAIRED
     rows = _rows(fleet, number)
-    for happening in HAPPENINGS if verb != "restore" else HAPPENINGS[:-1]:
+    for happening in HAPPENINGS[:-1] if verb.startswith("restore") else HAPPENINGS:
         if happening == "added":
             _delete(fleet, number)
         assert (number in _named(fleet(*words, "--dry-run", "--json"))) == (happening != "added")

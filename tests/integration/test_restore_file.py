@@ -14,8 +14,11 @@ from support.saved import Key, all_keys, auth_keys, lose_keys, new_key, opened, 
 from support.store import fill_device
 
 from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.engine.carry_out import carry_out, plan
+from wa_sessions.actions.engine.plan import Scope
 from wa_sessions.actions.move.backup import backup
-from wa_sessions.actions.move.restore_file import FileRestored, carry_out, plan
+from wa_sessions.actions.move.backup_contents import Contents, contents
+from wa_sessions.actions.move.restore_file import FilePlan, FileRestored, RestoreFile
 from wa_sessions.actions.move.sealed import recipients
 from wa_sessions.actions.node_process import NodeProcess
 from wa_sessions.actions.repair.restore import restore
@@ -82,8 +85,27 @@ def restore_file(
     dry_run: bool = False,
     **how: bool,
 ) -> FileRestored:
-    planned = plan(there, file, identities=identities, phone=phone, organization_id=organization_id, **how)
-    return carry_out(there, planned, dry_run=dry_run)
+    planned = look(there, file, identities=identities, phone=phone, organization_id=organization_id, **how)
+    return FileRestored.of(carry_out(there, planned, dry_run=dry_run), planned, read_of(planned))
+
+
+def look(
+    there: Opened,
+    file: Path,
+    *,
+    identities: Sequence[Any] = (),
+    phone: PhoneRef | None = None,
+    organization_id: int | None = None,
+    overwrite: bool = False,
+    process_stopped: bool = False,
+) -> FilePlan:
+    change = RestoreFile(contents(file, identities), identities, overwrite)
+    return plan(there, change, Scope(phone, organization_id), process_stopped=process_stopped)
+
+
+def read_of(planned: FilePlan) -> Contents:
+    assert isinstance(planned.change, RestoreFile)
+    return planned.change.read
 
 
 def bring(there: Opened, file: Path, key: Key, phone: str | None = None, **how: bool) -> FileRestored:
@@ -241,7 +263,7 @@ def test_a_file_that_changes_while_it_is_read_changes_nothing(emptied: Database,
         conn.execute("UPDATE whatsmeow.whatsmeow_sessions SET session = 'later'")
     save(there, other, key, NEONIZE)
     before = all_keys(emptied)
-    planned = plan(there, file, identities=key.identities)
+    planned = look(there, file, identities=key.identities)
     other.replace(file)
     with pytest.raises(Conflict, match="has changed while it was read"):
         carry_out(there, planned)
@@ -310,7 +332,7 @@ def test_a_connected_baileys_phone(emptied: Database, file: Path, key: Key, tmp_
     with pytest.raises(OwnedByAnother, match="--process-stopped"):
         bring(there, file, key, corpus.PAIRED)
     assert bring(there, file, key, corpus.PAIRED, process_stopped=True, overwrite=True).restored
-    planned = plan(
+    planned = look(
         there,
         file,
         identities=key.identities,

@@ -39,6 +39,8 @@ def plan(opened: Opened, change: Change[T, F, D], scope: Scope, *, process_stopp
     """
     with opened.database.transaction() as conn:
         targets = change.targets(conn, opened, scope)
+        if change.never_beside_node and not process_stopped:
+            refuse_running(conn, [target.phone for target in targets if target.phone])
         owners = _owners(conn, targets)
         items: list[PlanItem[T, F]] = []
         others: list[Target] = []

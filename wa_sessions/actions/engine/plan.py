@@ -149,6 +149,9 @@ class Change(ABC, Generic[T, F, D]):
     at_once: ClassVar[bool] = False
     """All targets in one transaction, or none."""
 
+    never_beside_node: ClassVar[bool] = False
+    """Phones that the Node process runs are refused before anything else is found of them."""
+
     singly: ClassVar[bool] = False
     """Each target in a transaction of its own, as what is done cannot be rolled back."""
 

@@ -4,16 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.engine.plan import Progress
-from wa_sessions.actions.move.backup_contents import Contents, Saved, contents, read_again
-from wa_sessions.actions.node_process import NodeProcess, refuse_running, while_stopped
+from wa_sessions.actions.engine.carry_out import fenced
+from wa_sessions.actions.engine.plan import Change, Changed, Plan, PlanItem, Scope, Target
+from wa_sessions.actions.move.backup_contents import Contents, Saved, read_again
 from wa_sessions.actions.operator import operator
-from wa_sessions.actions.ownership import keep_workers_off, live_owners
 from wa_sessions.db import health, operations, phones, quarantine, restoring, restoring_file, rights, takeover
 from wa_sessions.db.gateway import Connection
+from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.quarantine import Taken
 from wa_sessions.errors import AmbiguousPhone, Conflict, OwnedByAnother, PhoneNotFound, WaSessionsError
@@ -30,34 +30,17 @@ if TYPE_CHECKING:
 _INSIST = "--overwrite puts what is there into quarantine and restores all the same"
 
 
-@dataclass(frozen=True, slots=True)
-class Returning:
-    """A phone of this database and what the backup has of it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileTarget(Target):
+    """A phone of this database and what the backup has of it; without a phone the file has no session of it."""
 
-    phone: Phone
     saved: Saved
 
-
-@dataclass(frozen=True, slots=True)
-class FilePlan:
-    """What would be restored; ``skipped`` counts phones of which the file has no session: they stay as they are."""
-
-    contents: Contents
-    phones: tuple[Returning, ...]
-    skipped: int
-    identities: "Sequence[Identity]"
-    overwrite: bool
-    process_stopped: bool
-
     @property
-    def keys(self) -> int:
-        """How many keys would come back."""
-        return sum(returning.saved.keys for returning in self.phones)
-
-    @property
-    def stores(self) -> set[str]:
-        """The key stores that are touched: the phones' own, and those that the file has keys of."""
-        return {store for returning in self.phones for store in _stores(returning)}
+    def stores(self) -> list[ConnectionType]:
+        """The key stores that are touched: the phone's own, and those that the file has keys of."""
+        own = {str(self.phone.connection_type)} if self.phone else set()
+        return [ConnectionType(store) for store in sorted((self.saved.stores | own) - {"waba"})]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +57,8 @@ class ReturnedPhone:
 class FileRestored:
     """Phones that are back. ``operation`` holds what was there before; None where there was nothing.
 
-    ``down``: why the Node process could not be started again, where it could not.
+    ``skipped`` counts phones of which the file has no session: they stay as they are. ``down``: why the Node process
+    could not be started again, where it could not.
     """
 
     file: Path
@@ -84,6 +68,12 @@ class FileRestored:
     skipped: int
     dry_run: bool
     down: WaSessionsError | None = None
+
+    @classmethod
+    def of(cls, changed: Changed[ReturnedPhone], planned: "FilePlan", read: Contents) -> "FileRestored":
+        """What became of it."""
+        made_at, skipped = read.header.made_at, len(planned.others)
+        return cls(read.file, made_at, changed.operation, changed.phones, skipped, changed.dry_run, changed.down)
 
     @property
     def matched(self) -> int:
@@ -111,229 +101,186 @@ class FileRestored:
         return f"wa-sessions restore {self.operation} --overwrite" if self.operation and self.quarantined else None
 
 
-def plan(
-    opened: Opened,
-    file: Path,
-    *,
-    identities: "Sequence[Identity]" = (),
-    phone: PhoneRef | None = None,
-    organization_id: int | None = None,
-    overwrite: bool = False,
-    process_stopped: bool = False,
-) -> FilePlan:
-    """Read the backup and find its phones in the database, all of them or the one that is named; nothing is changed.
+FileItem = PlanItem[FileTarget, None]
+FilePlan = Plan[FileTarget, None, ReturnedPhone]
 
-    Raises WaSessionsError for a file that is not a whole backup or not encrypted to these keys; PhoneNotFound,
-    AmbiguousPhone; OwnedByAnother for a phone that a worker runs, or a connected Baileys phone unless
-    ``process_stopped``; Conflict where a phone has changed sides since, or, unless ``overwrite``, was connected or
-    paired anew; PermissionMissing, SchemaMissing.
+
+@dataclass(frozen=True, slots=True)
+class RestoreFile(Change[FileTarget, None, ReturnedPhone]):
+    """Bring the phones of a backup back, all of them or the one that is named, in one transaction.
+
+    Their present keys go into quarantine first, as one operation. ``overwrite``: also where a phone went on since.
     """
-    read = contents(file, identities)
-    with opened.database.transaction() as conn:
+
+    at_once: ClassVar[bool] = True
+    never_beside_node: ClassVar[bool] = True
+    read: Contents
+    identities: "Sequence[Identity]" = ()
+    overwrite: bool = False
+
+    def targets(self, conn: Connection, opened: Opened, scope: Scope) -> Sequence[FileTarget]:
+        """Find the file's phones in the database. Raises PhoneNotFound, AmbiguousPhone, PermissionMissing."""
         opened.backend.require_phones()
-        wanted = _wanted(conn, opened, read, phone, organization_id)
-        returning = [_find(conn, opened, saved) for saved in wanted if saved.keys and (phone or saved.was_paired)]
-        returning.sort(key=lambda one: one.phone.id)
-        planned = FilePlan(read, tuple(returning), len(wanted) - len(returning), identities, overwrite, process_stopped)
-        rights.require(
-            conn, opened.backend, planned.stores, keys=("SELECT", "INSERT", "DELETE"), phones=("SELECT", "UPDATE")
+        targets = []
+        for saved in self._wanted(conn, opened, scope):
+            if saved.keys and (scope.phone or saved.was_paired):
+                ref = PhoneRef(digits=saved.phone.number)
+                seen = Target.of(phones.find(conn, opened.backend, ref, saved.phone.organization_id))
+            else:
+                seen = Target(-1 - saved.at, saved.phone.number, {})
+            targets.append(FileTarget(seen.id, seen.name, seen.like, seen.phone, saved=saved))
+        stores = {store for target in targets if target.phone for store in target.stores}
+        keys = ("SELECT", "INSERT", "DELETE")
+        rights.require(conn, opened.backend, stores, keys=keys, phones=("SELECT", "UPDATE"))
+        return targets
+
+    def look(self, conn: Connection, opened: Opened, target: FileTarget, owner: WorkerInfo | None) -> FileItem:
+        """See that it can come back.
+
+        Raises OwnedByAnother for a phone that a worker runs; Conflict where it has changed sides since, or, unless that
+        is insisted on, was connected or paired anew.
+        """
+        item: FileItem = PlanItem(target, None, target.saved.keys if target.phone else 0, owner)
+        if target.phone is None:
+            return item
+        if owner:
+            raise OwnedByAnother(f"{owner.name} runs {item.phone.number}: end that worker first")
+        self._refuse(conn, opened, target, item.phone)
+        return item
+
+    def concerns(self, item: FileItem) -> bool:
+        """Of others the file has no session."""
+        return item.target.phone is not None
+
+    def beside_node(self, item: FileItem) -> bool:
+        """Where it is the Node backend's."""
+        return item.target.phone is not None
+
+    def stops_node(self, items: Sequence[FileItem]) -> bool:
+        """Where rows of the Node backend change."""
+        return any(ConnectionType.BAILEYS in item.target.stores for item in items)
+
+    def apply(
+        self, conn: Connection, opened: Opened, item: FileItem, operation: str | None, *, stopped: bool
+    ) -> tuple[str | None, ReturnedPhone]:
+        """Put everything that the phone has into quarantine, and write down what comes back."""
+        phone = fenced(conn, opened, item, stopped=stopped)
+        self._refuse(conn, opened, item.target, phone)
+        status = Status.DISCONNECTED if phone.status in (Status.LOGGED_OUT, Status.PENDING) else None
+        part = quarantine.begin(
+            conn,
+            opened.backend,
+            phone,
+            action="restore_file",
+            reason=f"restored from {self.read.file.name}",
+            actor=operator(),
+            status_after=status,
+            operation_id=operation,
         )
-        if not process_stopped:
-            refuse_running(conn, [one.phone for one in returning])
-        owners = live_owners(conn)
-        for one in returning:
-            if owner := owners.get(one.phone.id):
-                raise OwnedByAnother(f"{owner.name} runs {one.phone.number}: end that worker first")
-            _refuse_foreign(conn, opened, planned, one)
-            _refuse_newer(conn, opened, planned, one)
-    return planned
+        taken = [
+            quarantine.take(conn, opened.backend, part, replace(phone, connection_type=store), EVERYTHING)
+            for store in item.target.stores
+        ]
+        orphans = quarantine.under_devices(conn, part, item.target.saved.devices)
+        together = quarantine.together([*taken, Taken(sum(orphans.values()), orphans)])
+        kept = part.operation_id if together.quarantined or status is not None else None
+        if kept is None:
+            operations.discard(conn, part)
+        returned = ReturnedPhone(phone, item.keys, together, status or phone.status)
+        self._write_down(conn, opened, item.target.saved, returned, kept)
+        return operation or kept, returned
+
+    def finish(self, conn: Connection, opened: Opened, items: Sequence[FileItem]) -> None:
+        """Put the rows of all of them back; the file is read once more, and must still be the same."""
+        wanted = {item.target.saved.at for item in items}
+
+        def feed(take: Callable[[SavedRow], None]) -> None:
+            def chosen(at: int, row: SavedRow) -> None:
+                if at in wanted:
+                    take(row)
+
+            if read_again(self.read, self.identities, chosen) != self.read.totals:
+                raise Conflict(f"{self.read.file} has changed while it was read: nothing was changed")
+
+        restoring_file.put_back(conn, opened.backend, feed, binary=self.read.header.auth_binary)
+
+    def _wanted(self, conn: Connection, opened: Opened, scope: Scope) -> list[Saved]:
+        """The phones of the file that are meant; raises PhoneNotFound, AmbiguousPhone."""
+        ref, organization_id = scope.phone, scope.organization_id
+        digits = ref.digits if ref else None
+        if ref and digits is None:
+            found = phones.find(conn, opened.backend, ref, organization_id)
+            digits, organization_id = found.number, found.organization_id
+        wanted = [
+            saved
+            for saved in self.read.phones
+            if digits in (None, saved.phone.number) and organization_id in (None, saved.phone.organization_id)
+        ]
+        organizations = sorted({saved.phone.organization_id for saved in wanted})
+        if not wanted:
+            what = f"no phone {ref}" if ref else "no phone"
+            where = f" of organization {organization_id}" if organization_id is not None else ""
+            raise PhoneNotFound(f"{self.read.file} has {what}{where}")
+        if ref and len(organizations) > 1:
+            listed = ", ".join(map(str, organizations))
+            raise AmbiguousPhone(f"{ref} is in {self.read.file} in organization {listed}: choose one with --org")
+        if ref and not any(saved.keys for saved in wanted):
+            raise WaSessionsError(f"{self.read.file} has {ref} without a single key: there is nothing to restore")
+        return wanted
+
+    def _refuse(self, conn: Connection, opened: Opened, target: FileTarget, phone: Phone) -> None:
+        """Raise Conflict where the file's keys are of a store that the phone has left, or older than its own."""
+        own = {target.saved.store, target.saved.phone.connection_type}
+        restoring.require_own_store(conn, opened.backend, phone, own, str(self.read.file))
+        if not self.overwrite:
+            _refuse_newer(conn, opened, self.read, target, phone)
+
+    def _write_down(
+        self, conn: Connection, opened: Opened, saved: Saved, returned: ReturnedPhone, operation: str | None
+    ) -> None:
+        """The phone's row, the LIDs of those that it talks to, and its history."""
+        takeover.put_lid_map(conn, saved.phone.lid_map)
+        phone, jid = returned.phone, saved.phone.phone_jid
+        changed = returned.status != phone.status
+        if changed or jid != phone.phone_jid:
+            status, qr_code = (returned.status, None) if changed else (KEEP, KEEP)
+            phones.set_status(conn, opened.backend, phone.id, status, qr_code=qr_code, phone_jid=jid)
+        told = f"restored from {self.read.file.name}"
+        if row := health.load(conn, phone.id):
+            now = datetime.now(UTC)
+            health.save(conn, replace(row, state=State.IDLE, state_detail=told, state_since=now, closing=None))
+        detail = RestoredFromFile(
+            actor=operator(),
+            file=self.read.file.name,
+            made_at=self.read.header.made_at.isoformat(),
+            keys=returned.restored,
+            quarantined=returned.taken.quarantined,
+        )
+        health.record_event(conn, phone.id, phone.organization_id, detail, operation_id=operation)
 
 
-def carry_out(
-    opened: Opened,
-    planned: FilePlan,
-    *,
-    node: NodeProcess | None = None,
-    dry_run: bool = False,
-    progress: Progress = lambda _done, _all: None,
-) -> FileRestored:
-    """Restore what was planned, all of it in one transaction; ``dry_run`` does it and rolls it back.
-
-    The phones' present keys go into quarantine first, as one operation. ``node`` is stopped meanwhile if Baileys rows
-    change. Raises what ``plan`` raises.
-    """
-    touches_node = any("baileys" in _stores(one) for one in planned.phones)
-    done: list[ReturnedPhone] = []
-    operation: str | None = None
-
-    def put_back() -> None:
-        nonlocal operation
-        with opened.database.transaction() as conn:
-            for one in planned.phones:
-                kept, returned = _make_room(conn, opened, planned, one, operation)
-                operation = operation or kept
-                done.append(returned)
-                progress(len(done), len(planned.phones))
-            restoring_file.put_back(conn, opened.backend, _rows_of(planned), binary=planned.contents.header.auth_binary)
-            for one, returned in zip(planned.phones, done, strict=True):
-                _write_down(conn, opened, planned, one, returned, operation)
-            if dry_run:
-                conn.rollback()
-
-    ended = while_stopped(node if touches_node and not dry_run else None, put_back)
-    made_at = planned.contents.header.made_at
-    kept = None if dry_run else operation
-    return FileRestored(planned.contents.file, made_at, kept, tuple(done), planned.skipped, dry_run, ended.down)
-
-
-def _wanted(
-    conn: Connection, opened: Opened, read: Contents, ref: PhoneRef | None, organization_id: int | None
-) -> list[Saved]:
-    """The phones of the file that are meant; raises PhoneNotFound, AmbiguousPhone."""
-    digits = ref.digits if ref else None
-    if ref and digits is None:
-        found = phones.find(conn, opened.backend, ref, organization_id)
-        digits, organization_id = found.number, found.organization_id
-    wanted = [
-        saved
-        for saved in read.phones
-        if digits in (None, saved.phone.number) and organization_id in (None, saved.phone.organization_id)
-    ]
-    organizations = sorted({saved.phone.organization_id for saved in wanted})
-    if not wanted:
-        what = f"no phone {ref}" if ref else "no phone"
-        where = f" of organization {organization_id}" if organization_id is not None else ""
-        raise PhoneNotFound(f"{read.file} has {what}{where}")
-    if ref and len(organizations) > 1:
-        listed = ", ".join(map(str, organizations))
-        raise AmbiguousPhone(f"{ref} is in {read.file} in organization {listed}: choose one with --org")
-    if ref and not any(saved.keys for saved in wanted):
-        raise WaSessionsError(f"{read.file} has {ref} without a single key: there is nothing to restore")
-    return wanted
-
-
-def _find(conn: Connection, opened: Opened, saved: Saved) -> Returning:
-    ref = PhoneRef(digits=saved.phone.number)
-    return Returning(phones.find(conn, opened.backend, ref, saved.phone.organization_id), saved)
-
-
-def _stores(one: Returning) -> set[str]:
-    return (one.saved.stores | {one.phone.connection_type}) - {"waba"}
-
-
-def _refuse_foreign(conn: Connection, opened: Opened, planned: FilePlan, one: Returning) -> None:
-    """Raise Conflict where the file's keys are of the store that the phone has left since."""
-    stores = {one.saved.store, one.saved.phone.connection_type}
-    restoring.require_own_store(conn, opened.backend, one.phone, stores, str(planned.contents.file))
-
-
-def _refuse_newer(conn: Connection, opened: Opened, planned: FilePlan, one: Returning) -> None:
-    """Raise Conflict where the phone has gone on since, unless that is insisted on."""
-    if planned.overwrite:
-        return
-    file, number, made_at = planned.contents.file, one.phone.number, planned.contents.header.made_at
-    connected = one.phone.last_connected_at
+def _refuse_newer(conn: Connection, opened: Opened, read: Contents, target: FileTarget, phone: Phone) -> None:
+    """Raise Conflict where the phone has gone on since."""
+    file, number, made_at = read.file, phone.number, read.header.made_at
+    connected = phone.last_connected_at
     if connected and made_at < connected:
         raise Conflict(
             f"{file} was made at {made_at:%Y-%m-%d %H:%M:%S} UTC, and {number} connected at "
             f"{connected:%Y-%m-%d %H:%M:%S} UTC: older keys would not decrypt what comes now; {_INSIST}"
         )
-    if "neonize" in _stores(one):
+    if ConnectionType.NEONIZE in target.stores:
         present = restoring_file.devices(conn, [number]).get(number, {})
-        if newer := sorted(jid for jid, key in present.items() if one.saved.devices.get(jid) != key):
+        if newer := sorted(jid for jid, key in present.items() if target.saved.devices.get(jid) != key):
             raise Conflict(f"{number} was paired anew since {file} was made ({', '.join(newer)}); {_INSIST}")
-    if "baileys" in _stores(one):
-        now = quarantine.pairing_of(conn, opened.backend, replace(one.phone, connection_type=ConnectionType.BAILEYS))
-        if now is not None and now != one.saved.pairing:
+    if ConnectionType.BAILEYS in target.stores:
+        now = quarantine.pairing_of(conn, opened.backend, replace(phone, connection_type=ConnectionType.BAILEYS))
+        if now is not None and now != target.saved.pairing:
             raise Conflict(f"{number} was paired anew since {file} was made; {_INSIST}")
-    changed = one.phone.updated_at
-    in_use = one.phone.status not in DOWN_STATUSES or (changed is not None and made_at < changed)
-    if in_use and _is_paired(conn, opened, one):
+    changed = phone.updated_at
+    in_use = phone.status not in DOWN_STATUSES or (changed is not None and made_at < changed)
+    stores = (replace(phone, connection_type=store) for store in target.stores)
+    if in_use and any(quarantine.pairing_of(conn, opened.backend, one) for one in stores):
         raise Conflict(
             f"{number} has keys and was in use after {file} was made: older keys would not decrypt what comes now; "
             f"{_INSIST}"
         )
-
-
-def _is_paired(conn: Connection, opened: Opened, one: Returning) -> bool:
-    stores = (replace(one.phone, connection_type=ConnectionType(store)) for store in _stores(one))
-    return any(quarantine.pairing_of(conn, opened.backend, phone) for phone in stores)
-
-
-def _make_room(
-    conn: Connection, opened: Opened, planned: FilePlan, one: Returning, operation: str | None
-) -> tuple[str | None, ReturnedPhone]:
-    """Put everything that the phone has into quarantine; the operation that has it, if there was something."""
-    phone = keep_workers_off(conn, opened, one.phone.id)
-    if not planned.process_stopped:
-        refuse_running(conn, [phone])
-    _refuse_foreign(conn, opened, planned, replace(one, phone=phone))
-    _refuse_newer(conn, opened, planned, replace(one, phone=phone))
-    back = phone.status in (Status.LOGGED_OUT, Status.PENDING)
-    status = Status.DISCONNECTED if back else None
-    part = quarantine.begin(
-        conn,
-        opened.backend,
-        phone,
-        action="restore_file",
-        reason=f"restored from {planned.contents.file.name}",
-        actor=operator(),
-        status_after=status,
-        operation_id=operation,
-    )
-    taken = [
-        quarantine.take(conn, opened.backend, part, replace(phone, connection_type=ConnectionType(store)), EVERYTHING)
-        for store in sorted(_stores(one))
-    ]
-    orphans = quarantine.under_devices(conn, part, one.saved.devices)
-    together = quarantine.together([*taken, Taken(sum(orphans.values()), orphans)])
-    if not together.quarantined and status is None:
-        operations.discard(conn, part)
-        return None, ReturnedPhone(phone, one.saved.keys, together, phone.status)
-    return part.operation_id, ReturnedPhone(phone, one.saved.keys, together, status or phone.status)
-
-
-def _rows_of(planned: FilePlan) -> Callable[[Callable[[SavedRow], None]], None]:
-    """Reads the file once more and hands over the rows of the planned phones; it must still be the same file."""
-    wanted = {one.saved.at for one in planned.phones}
-    read = planned.contents
-
-    def feed(take: Callable[[SavedRow], None]) -> None:
-        def chosen(at: int, row: SavedRow) -> None:
-            if at in wanted:
-                take(row)
-
-        if read_again(read, planned.identities, chosen) != read.totals:
-            raise Conflict(f"{read.file} has changed while it was read: nothing was changed")
-
-    return feed
-
-
-def _write_down(
-    conn: Connection,
-    opened: Opened,
-    planned: FilePlan,
-    one: Returning,
-    returned: ReturnedPhone,
-    operation: str | None,
-) -> None:
-    """The phone's row, the LIDs of those that it talks to, and its history."""
-    takeover.put_lid_map(conn, one.saved.phone.lid_map)
-    phone, jid = returned.phone, one.saved.phone.phone_jid
-    changed = returned.status != phone.status
-    if changed or jid != phone.phone_jid:
-        status, qr_code = (returned.status, None) if changed else (KEEP, KEEP)
-        phones.set_status(conn, opened.backend, phone.id, status, qr_code=qr_code, phone_jid=jid)
-    told = f"restored from {planned.contents.file.name}"
-    if row := health.load(conn, phone.id):
-        now = datetime.now(UTC)
-        health.save(conn, replace(row, state=State.IDLE, state_detail=told, state_since=now, closing=None))
-    detail = RestoredFromFile(
-        actor=operator(),
-        file=planned.contents.file.name,
-        made_at=planned.contents.header.made_at.isoformat(),
-        keys=returned.restored,
-        quarantined=returned.taken.quarantined,
-    )
-    kept = operation if returned.taken.quarantined or changed else None
-    health.record_event(conn, phone.id, phone.organization_id, detail, operation_id=kept)

@@ -1,5 +1,6 @@
 """``backup``, ``backup-key`` and the part of ``restore`` that reads a file."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,6 +8,7 @@ import typer
 
 from wa_sessions import config
 from wa_sessions.cli import terminal
+from wa_sessions.cli.changing import How, perform
 from wa_sessions.cli.options import (
     Output,
     PhoneOrAll,
@@ -21,10 +23,11 @@ from wa_sessions.keys.phone_ref import parse_phone
 from wa_sessions.wording import counted
 
 if TYPE_CHECKING:
+    from wa_sessions.actions.engine.plan import Changed
     from wa_sessions.actions.move.backup import BackedUp
-    from wa_sessions.actions.move.restore_file import FileRestored
+    from wa_sessions.actions.move.backup_contents import Contents
+    from wa_sessions.actions.move.restore_file import FilePlan, FileRestored, ReturnedPhone
     from wa_sessions.actions.move.sealed import Identity, Recipient
-    from wa_sessions.actions.node_process import NodeProcess
 
 RecipientKeys = Annotated[
     list[str] | None,
@@ -152,48 +155,41 @@ def file_line(done: "BackedUp") -> str:
 
 
 def bring_back(
-    file: Path,
-    *,
-    phone: str | None,
-    identity: list[str],
-    org: int | None,
-    overwrite: bool,
-    process_stopped: bool,
-    node: "NodeProcess | None",
-    dry_run: bool,
-    yes: bool,
-    output: Output,
-    database_url: str | None,
+    file: Path, phone: str | None, identity: list[str], *, overwrite: bool, where: ScopeOptions, how: How
 ) -> None:
     """What ``restore --file`` does: read the file, ask, restore, show."""
     ref = parse_phone(phone) if phone is not None else None
     keys = identities_of(identity)
-    from wa_sessions.actions.move.restore_file import carry_out, plan
+    from wa_sessions.actions.engine.plan import Scope
+    from wa_sessions.actions.move.backup_contents import contents
+    from wa_sessions.actions.move.restore_file import RestoreFile
 
-    with terminal.opened(database_url) as opened:
-        planned = plan(
-            opened,
-            file,
-            identities=keys,
-            phone=ref,
-            organization_id=org,
-            overwrite=overwrite,
-            process_stopped=process_stopped or node is not None,
+    read = contents(file, keys)
+    change = RestoreFile(read, keys, overwrite)
+    with terminal.opened(where.database_url) as opened:
+        perform(opened, change, Scope(ref, where.org), how, FileView(read))
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """Of phones that come back from a file."""
+
+    read: "Contents"
+
+    def question(self, planned: "FilePlan") -> str:
+        """What an operator is asked before it is made."""
+        many, made = len(planned.items), f"{self.read.header.made_at:%Y-%m-%d %H:%M:%S} UTC"
+        subject = planned.items[0].phone.number if many == 1 else f"{many} phones"
+        return (
+            f"Restore {counted(planned.keys, 'key')} of {subject} from {self.read.file}, made at {made}, and put what "
+            "they have now into quarantine?"
         )
-        many, made = len(planned.phones), f"{planned.contents.header.made_at:%Y-%m-%d %H:%M:%S} UTC"
-        subject = planned.phones[0].phone.number if many == 1 else f"{many} phones"
-        question = (
-            f"Restore {counted(planned.keys, 'key')} of {subject} from {file}, made at {made}, and put what they have "
-            "now into quarantine?"
-        )
-        if many > 1:
-            terminal.confirm_count(question, many, yes=yes or dry_run)
-        elif many:
-            terminal.confirm(question, yes=yes or dry_run)
-        with terminal.progress("phones") as progress:
-            done = carry_out(opened, planned, node=node, dry_run=dry_run, progress=progress)
-    _show_restored(done, output)
-    terminal.raise_each(done.down)
+
+    def show(self, changed: "Changed[ReturnedPhone]", planned: "FilePlan", how: How) -> None:
+        """What came back."""
+        from wa_sessions.actions.move.restore_file import FileRestored
+
+        _show_restored(FileRestored.of(changed, planned, self.read), how.output)
 
 
 def identities_of(files: list[str]) -> "list[Identity]":

@@ -138,19 +138,7 @@ def restore(
     if (operation is None) == (file is None):
         raise UsageError("name one: an operation, as in op-20260115-7f3k9q, or --file FILE")
     if file is not None:
-        bring_back(
-            Path(file),
-            phone=phone,
-            identity=identity or [],
-            org=where.org,
-            overwrite=overwrite,
-            process_stopped=how.process_stopped,
-            node=how.node,
-            dry_run=dry_run,
-            yes=yes,
-            output=how.output,
-            database_url=where.database_url,
-        )
+        bring_back(Path(file), phone, identity or [], overwrite=overwrite, where=where, how=how)
         return
     if identity:
         raise UsageError("--identity goes with --file: quarantine is not encrypted")
