@@ -111,8 +111,8 @@ GROUPS: dict[str, dict[str, tuple[str, str | None, str]]] = {
             "wa-sessions operations 77051234567 --since 7d",
             "List what was done to phones and their keys.",
         ),
-        "restore": ("repair.history.restore", "wa-sessions restore op-20260115-7f3k9q", "Undo an operation."),
-        "quarantine": ("repair.history.app", None, "Look after the keys in quarantine."),
+        "restore": ("repair.restore.restore", "wa-sessions restore op-20260115-7f3k9q", "Undo an operation."),
+        "quarantine": ("repair.quarantine.app", None, "Look after the keys in quarantine."),
         "unlink": (
             "repair.unlink.unlink",
             "wa-sessions unlink op-20260115-7f3k9q",
