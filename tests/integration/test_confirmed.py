@@ -61,7 +61,7 @@ class Question:
     """Stands where an operator is asked: something happens to phones, and the answer is yes."""
 
     fleet: Fleet
-    happens: Callable[[], None]
+    happens: Callable[[], object]
     asked: list[str] = field(default_factory=list)
     before: dict[str, Any] = field(default_factory=dict)
 
@@ -80,12 +80,12 @@ class Question:
         return {number for number in numbers if self.before.get(number) != after.get(number)}
 
 
-Asking = Callable[[Callable[[], None]], Question]
+Asking = Callable[[Callable[[], object]], Question]
 
 
 @pytest.fixture
 def asked(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Asking:
-    def asking(happens: Callable[[], None]) -> Question:
+    def asking(happens: Callable[[], object]) -> Question:
         question = Question(fleet, happens)
         monkeypatch.setattr(terminal, "confirm", question)
         monkeypatch.setattr(terminal, "confirm_count", question)
@@ -210,6 +210,31 @@ def test_a_phone_that_is_there_again_before_the_answer_is_not_restored(fleet: Fl
     assert f"the phone {SEVENTH_PAIRED}" in answer.err, answer
     closed = fleet.sql("SELECT number FROM wa_sessions.operation_phone WHERE operation_id = %s AND keys > 0", operation)
     assert question.changed() == {row["number"] for row in closed} - {SEVENTH_PAIRED}
+
+
+def test_operations_that_are_purged(fleet: Fleet, asked: Asking) -> None:
+    young, *ids = [
+        str(fleet.json(verb, "all", STOPPED, "--yes")["operation"]) for verb in ("clean-app-state", "clean-sessions")
+    ] + [_closed(fleet)]
+    older = "UPDATE wa_sessions.operation SET at = at - interval '20 days' WHERE id = %s"
+    for operation in ids:
+        fleet.sql(older, operation)
+    words = ("quarantine", "purge", "--older-than", "14d")
+    happenings: dict[str, Callable[[], object]] = {
+        ids[1]: lambda: fleet.json("restore", ids[1], "--phone", SEVENTH, STOPPED),
+        young: lambda: fleet.sql(older, young),
+    }
+    for operation, happens in happenings.items():
+        question = asked(happens)
+        answer = fleet(*words)
+        assert (answer.code, len(question.asked), operation in answer.err) == (1, 1, True), answer
+        assert fleet.sql("SELECT 1 FROM wa_sessions.operation_phone WHERE purged_at IS NOT NULL") == []
+    fleet.sql("UPDATE wa_sessions.operation SET at = clock_timestamp() WHERE id = %s", young)
+    question = asked(lambda: None)
+    answer = fleet(*words)
+    assert (answer.code, len(question.asked)) == (0, 1), answer
+    assert [fleet.quarantined(operation) for operation in ids] == [0, 0]
+    assert fleet.quarantined(young) > 0
 
 
 def test_a_phone_of_a_worker_that_is_moved_before_the_answer(fleet: Fleet, asked: Asking) -> None:

@@ -82,7 +82,7 @@ def perform(
 
     planned = plan(opened, change, scope, process_stopped=how.stopped or how.dry_run)
     confirm(planned, view.question, how)
-    with terminal.progress("phones", wanted=planned.everyone) as progress:
+    with terminal.progress(change.called, wanted=planned.everyone) as progress:
         changed = carry_out(opened, planned, node=how.node, dry_run=how.dry_run, progress=progress)
     view.show(changed, planned, how)
     if changed.phones and not how.dry_run:
@@ -92,14 +92,14 @@ def perform(
             "while its Node process runs this is refused: add --stop-command and --start-command, or stop it and add "
             "--process-stopped"
         )
-    terminal.raise_each(failure(changed.failed, len(changed.phones)), changed.down)
+    terminal.raise_each(failure(changed.failed, len(changed.phones), change.called), changed.down)
 
 
 def confirm(planned: "Plan[Any, Any, Any]", question: "Callable[[Any], str | None]", how: How) -> None:
     """Ask what a plan needs. Raises NotConfirmed; where every phone that is meant was refused, the first refusal."""
     if how.dry_run:
         return
-    if not planned.items and (refused := failure(planned.failed, 0)):
+    if not planned.items and (refused := failure(planned.failed, 0, planned.change.called)):
         raise refused
     if planned.needless or (asked := question(planned)) is None:
         return
@@ -110,13 +110,13 @@ def confirm(planned: "Plan[Any, Any, Any]", question: "Callable[[Any], str | Non
         terminal.confirm(asked, yes=how.yes)
 
 
-def failure(failed: "Sequence[Failed]", done: int) -> WaSessionsError | None:
-    """What is raised for phones that stay as they are: where none was changed, the first's error, else a failure."""
+def failure(failed: "Sequence[Failed]", done: int, called: str) -> WaSessionsError | None:
+    """What is raised for those that stay as they are: where none was changed, the first's error, else a failure."""
     if not failed:
         return None
     first, count = failed[0], len(failed)
     more = f" (and {count - 1} more)" if count > 1 else ""
-    text = first.why if count + done == 1 else f"{count} of {count + done} phones stay as they are: {first.why}{more}"
+    text = first.why if count + done == 1 else f"{count} of {count + done} {called} stay as they are: {first.why}{more}"
     if done:
         return WaSessionsError(text)
     first.error.args = (text,)

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
@@ -275,9 +275,16 @@ def way_on(action: str, number: str) -> str:
             return f"wa-sessions adopt {number} converts the keys as they are now"
 
 
-def purgeable(conn: Connection, age: float, organization_id: int | None = None) -> list[tuple[str, int]]:
-    """Operations older than ``age`` seconds that have keys in quarantine, the oldest first, with their counts."""
-    rows = conn.execute(_SQL.purgeable, {"age": age, "organization_id": organization_id})
+def now(conn: Connection) -> datetime:
+    """What the database's clock says."""
+    row = conn.execute(_SQL.now).fetchone()
+    assert row
+    return cast("datetime", row["now"])
+
+
+def purgeable(conn: Connection, at: datetime, age: float, organization_id: int | None = None) -> list[tuple[str, int]]:
+    """Operations older than ``age`` seconds ``at`` a time with keys in quarantine, the oldest first, and how many."""
+    rows = conn.execute(_SQL.purgeable, {"at": at, "age": age, "organization_id": organization_id})
     return [(row["id"], row["keys"]) for row in rows]
 
 

@@ -146,6 +146,9 @@ class Change(ABC, Generic[T, F, D]):
     (``apply``, in a transaction that a dry run rolls back).
     """
 
+    called: ClassVar[str] = "phones"
+    """What its targets are, where there are many."""
+
     at_once: ClassVar[bool] = False
     """All targets in one transaction, or none."""
 

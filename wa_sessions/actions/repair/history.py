@@ -1,13 +1,11 @@
 """What was done, and what of it is kept for undoing."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.engine.plan import Progress
-from wa_sessions.actions.operator import operator
 from wa_sessions.actions.sessions import workers
-from wa_sessions.db import migrate, operations, phones, rights
+from wa_sessions.db import migrate, operations, phones
 from wa_sessions.db.operations import DRAIN, DRAINS, Operation
 from wa_sessions.keys.phone_ref import PhoneRef
 
@@ -50,34 +48,3 @@ def list_operations(
         if one.action == DRAIN and one.worker in draining:
             drains.setdefault(one.worker, one.id)
     return OperationList(tuple(found), frozenset(drains.values()))
-
-
-def purgeable(opened: Opened, older_than: timedelta, organization_id: int | None = None) -> list[tuple[str, int]]:
-    """Operations that old which have keys in quarantine, with their counts. Raises SchemaMissing."""
-    with opened.database.transaction() as conn:
-        rights.require(conn, opened.backend, set())
-        return operations.purgeable(conn, older_than.total_seconds(), organization_id)
-
-
-def purge(
-    opened: Opened,
-    operation_ids: list[str],
-    organization_id: int | None = None,
-    *,
-    dry_run: bool = False,
-    progress: Progress = lambda _done, _all: None,
-) -> tuple[int, int]:
-    """Delete the quarantined keys of these operations for good, each in one transaction.
-
-    Returns how many went, and how many are left in quarantine. Raises PermissionMissing.
-    """
-    purged = 0
-    for number, operation_id in enumerate(operation_ids, 1):
-        with opened.database.transaction() as conn:
-            purged += operations.purge(conn, operation_id, operator(), organization_id)
-            if dry_run:
-                conn.rollback()
-        progress(number, len(operation_ids))
-    with opened.database.transaction() as conn:
-        kept = operations.kept_keys(conn, organization_id)
-    return purged, kept - purged if dry_run else kept

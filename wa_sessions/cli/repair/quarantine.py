@@ -1,13 +1,20 @@
 """``quarantine purge``: old keys in quarantine go for good."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wa_sessions.cli import terminal
+from wa_sessions.cli.changing import How, perform
 from wa_sessions.cli.configured import Group
 from wa_sessions.cli.options import DryRun, ResultOptions, ScopeOptions, Yes, age
 from wa_sessions.wording import counted
+
+if TYPE_CHECKING:
+    from wa_sessions.actions.connection import Opened
+    from wa_sessions.actions.engine.plan import Changed
+    from wa_sessions.actions.repair.purge import PurgedOperation, PurgePlan
 
 app = typer.Typer(
     cls=Group,
@@ -39,31 +46,43 @@ def purge(
 
     Exit: 0 (also where nothing is that old), 1 (no schema, a right is missing), 2, 4, 6.
     """
-    output, oldest = result.chosen, age(older_than)
-    from wa_sessions.actions.repair import history
+    how, oldest = How(dry_run, yes, result.chosen), age(older_than)
+    from wa_sessions.actions.engine.plan import Scope
+    from wa_sessions.actions.repair.purge import Purge
 
     with terminal.opened(where.database_url) as opened:
-        found = history.purgeable(opened, oldest, where.org)
-        keys = sum(count for _, count in found)
-        if found and not dry_run:
-            of = counted(len(found), "operation")
-            question = f"Delete {counted(keys, 'quarantined key')} of {of} for good?"
-            terminal.confirm(question, yes=yes)
-        with terminal.progress("operations") as progress:
-            purged, left = history.purge(
-                opened, [id_ for id_, _ in found], where.org, dry_run=dry_run, progress=progress
-            )
-    data = {
-        "operation": None,
-        "matched": keys,
-        "purged": purged,
-        "quarantined": 0,
-        "left": left,
-        "operations": [id_ for id_, _ in found],
-        "dry_run": dry_run,
-        "undo": None,
-    }
-    would = "would be " if dry_run else ""
-    what = f"{counted(purged, 'key')} of {counted(len(found), 'operation')}"
-    line = f"{what} {would}deleted for good, {left} left in quarantine"
-    terminal.show(output, data, [line] + (["nothing was changed"] if dry_run else []))
+        change = Purge.of(opened, oldest, where.org)
+        perform(opened, change, Scope(None, where.org), how, PurgeView(opened))
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeView:
+    """Of keys that go for good."""
+
+    opened: "Opened"
+
+    def question(self, planned: "PurgePlan") -> str:
+        """What an operator is asked before it is made."""
+        of = counted(len(planned.items), "operation")
+        return f"Delete {counted(planned.keys, 'quarantined key')} of {of} for good?"
+
+    def show(self, changed: "Changed[PurgedOperation]", planned: "PurgePlan", how: How) -> None:
+        """What went, and what is left."""
+        from wa_sessions.actions.repair.purge import kept_keys
+
+        purged, gone = changed.taken.matched, {one.id for one in changed.phones}
+        left = kept_keys(self.opened, planned.scope.organization_id) - (purged if changed.dry_run else 0)
+        data = {
+            "operation": None,
+            "matched": planned.keys,
+            "purged": purged,
+            "quarantined": 0,
+            "left": left,
+            "operations": [item.target.id for item in planned.items if item.target.id in gone],
+            "dry_run": changed.dry_run,
+            "undo": None,
+        }
+        would = "would be " if changed.dry_run else ""
+        what = f"{counted(purged, 'key')} of {counted(len(gone), 'operation')}"
+        line = f"{what} {would}deleted for good, {left} left in quarantine"
+        terminal.show(how.output, data, [line] + (["nothing was changed"] if changed.dry_run else []))
