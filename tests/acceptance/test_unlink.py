@@ -11,10 +11,13 @@ from support.pairing import link
 from support.standin import Standin
 
 from wa_sessions.actions.connection import open_database
-from wa_sessions.actions.repair import unlink as action
+from wa_sessions.actions.engine.carry_out import make
+from wa_sessions.actions.engine.plan import Scope
+from wa_sessions.actions.repair.unlink import Unlink
 from wa_sessions.emulator import LoginFailure
 from wa_sessions.errors import Conflict
 from wa_sessions.keys.whatsmeow_tables import TABLES
+from wa_sessions.worker.hosts.store import DEADLINE
 
 ALICE, CAROL = "77051234567", "77052345678"
 SCHEMAS = "SELECT nspname AS name FROM pg_namespace WHERE starts_with(nspname, 'wa_sessions_unlink_')"
@@ -68,10 +71,11 @@ def test_what_goes_wrong_changes_nothing_and_can_be_done_again(house: House, mon
     for name, value in house.environment().items():
         monkeypatch.setenv(name, value)
 
-    def ends(**options: float) -> list[str | None]:
+    def ends(deadline: float = DEADLINE) -> list[str | None]:
         """What became of the two devices: an error, or whether they were unlinked already."""
         with open_database() as opened:
-            done = action.unlink(opened, operation, **options).devices
+            changed = make(opened, Unlink(operation, deadline=deadline), Scope())
+        done = [end for phone in changed.phones for end in phone.devices]
         assert [end.device.jid for end in done] == devices
         assert [end.unlinked for end in done] == [end.error is None for end in done]
         return [end.error or ("already" if end.already else "now") for end in done]

@@ -12,14 +12,19 @@ from support.store import fill_device
 
 from wa_sessions import cli
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.repair import unlink as action
+from wa_sessions.actions.engine.carry_out import make, plan
+from wa_sessions.actions.engine.plan import Scope
 from wa_sessions.actions.repair.restore import restore
+from wa_sessions.actions.repair.unlink import Unlink, UnlinkedDevice, UnlinkPlan
+from wa_sessions.cli import terminal
 from wa_sessions.db import backend, operations, phones, quarantine, unlinking
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.operations import Part
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.settings import Target
+from wa_sessions.db.unlinking import KeptDevice
 from wa_sessions.errors import Conflict, DatabaseError, PermissionMissing, WaSessionsError
+from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.whatsmeow_tables import DEVICE, PRE_KEYS, TABLES
 
@@ -57,6 +62,18 @@ def _begin(conn: Connection, opened: Opened, phone: Phone, operation: str | None
     )
 
 
+def planned(opened: Opened, operation: str) -> UnlinkPlan:
+    return plan(opened, Unlink(operation), Scope())
+
+
+def devices_of(opened: Opened, operation: str) -> list[KeptDevice]:
+    return [device for item in planned(opened, operation).items for device in item.target.devices]
+
+
+def unlink(opened: Opened, operation: str) -> list[UnlinkedDevice]:
+    return [end for phone in make(opened, Unlink(operation), Scope()).phones for end in phone.devices]
+
+
 def schemas(database: Database) -> list[str]:
     with database.transaction() as conn:
         return [row["nspname"] for row in conn.execute(SCHEMAS)]
@@ -81,29 +98,29 @@ def test_an_operation_of_many_phones_has_many_devices(
     opened: Opened, database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     operation = closed(opened, OURS, OTHERS)
-    assert [device.jid for device in action.plan(opened, f" {operation} ").devices] == [OURS, OTHERS]
+    assert [device.jid for device in devices_of(opened, f" {operation} ")] == [OURS, OTHERS]
     assert cli.execute(["unlink", operation, "--dry-run", "-o", "tsv", "--database-url", database_url]) == 0
     header, *rows = capsys.readouterr().out.splitlines()
     assert header.split("\t")[:4] == ["operation", "phone_id", "phone", "device"]
     assert [row.split("\t")[3] for row in rows] == [OURS, OTHERS]
     with opened.database.transaction() as conn:
-        operations.mark_restored(conn, Part(operation, action.plan(opened, operation).devices[0].phone_id), "me@here")
-    assert [device.jid for device in action.plan(opened, operation).devices] == [OTHERS]
+        operations.mark_restored(conn, Part(operation, devices_of(opened, operation)[0].phone_id), "me@here")
+    assert [device.jid for device in devices_of(opened, operation)] == [OTHERS]
 
 
 def test_what_is_refused(opened: Opened) -> None:
     with pytest.raises(WaSessionsError, match="no operation is called 'op-none'"):
-        action.unlink(opened, "op-none")
+        unlink(opened, "op-none")
     operation = closed(opened, OURS)
-    (device,) = action.plan(opened, operation).devices
+    (device,) = devices_of(opened, operation)
     with opened.database.transaction() as conn:
         fill_device(conn, OURS)
     with pytest.raises(Conflict, match=f"{OURS} of {operation} is in use"):
-        action.unlink(opened, operation)
+        unlink(opened, operation)
     with opened.database.transaction() as conn:
         operations.mark_restored(conn, Part(operation, device.phone_id), "me@here")
     with pytest.raises(Conflict, match="was restored"):
-        action.unlink(opened, operation)
+        unlink(opened, operation)
 
 
 def test_purged_keys_and_keys_of_no_device_are_refused(opened: Opened) -> None:
@@ -115,9 +132,9 @@ def test_purged_keys_and_keys_of_no_device_are_refused(opened: Opened) -> None:
         quarantine.app_state_version(conn, part, OTHERS, "text 0")
         operations.purge(conn, operation, "me@here")
     with pytest.raises(Conflict, match=r"were purged at .* Linked devices"):
-        action.unlink(opened, operation)
+        unlink(opened, operation)
     with pytest.raises(WaSessionsError, match="took no whole device"):
-        action.unlink(opened, part.operation_id)
+        unlink(opened, part.operation_id)
 
 
 def test_baileys_keys_are_refused_or_left_out(opened: Opened) -> None:
@@ -131,38 +148,53 @@ def test_baileys_keys_are_refused_or_left_out(opened: Opened) -> None:
         alone = _begin(conn, opened, phone, None)
         quarantine.take(conn, opened.backend, alone, phone, EVERYTHING)
     with pytest.raises(WaSessionsError, match=r"cannot connect: remove the device on the phone, under Linked devices"):
-        action.unlink(opened, alone.operation_id)
+        unlink(opened, alone.operation_id)
     operation = closed(opened, OURS)
     with opened.database.transaction() as conn:
         conn.execute(insert, (BOB,))
         quarantine.take(conn, opened.backend, _begin(conn, opened, phone, operation), phone, EVERYTHING)
-    planned = action.plan(opened, operation)
-    assert ([device.jid for device in planned.devices], planned.baileys) == ([OURS], (BOB,))
+    devices = [device.jid for device in devices_of(opened, operation)]
+    assert (devices, [target.name for target in planned(opened, operation).others]) == ([OURS], [BOB])
+
+
+def test_a_device_that_is_restored_before_the_answer_leaves_the_others_alone_too(
+    opened: Opened, database_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = closed(opened, OURS, OTHERS)
+
+    def asked(question: str, count: int, *, yes: bool) -> None:
+        assert (count, yes, f"2 devices of 2 phones, the first {OURS}" in question) == (2, False, True)
+        restore(opened, operation, phone=PhoneRef(digits=ALICE))
+
+    monkeypatch.setattr(terminal, "confirm_count", asked)
+    assert cli.execute(["unlink", operation, "--database-url", database_url]) == 1
+    assert f"{ALICE} is gone" in capsys.readouterr().err
+    assert [device.jid for device in devices_of(opened, operation)] == [OTHERS]
 
 
 @pytest.mark.parametrize("other", ["unlink", "restore"])
 def test_two_operators_at_once_wait_for_each_other(opened: Opened, other: str) -> None:
     operation = closed(opened, OURS)
-    (device,) = action.plan(opened, operation).devices
+    (device,) = devices_of(opened, operation)
     part = Part(operation, device.phone_id)
     with futures.ThreadPoolExecutor() as threads, opened.database.transaction() as conn:
         operations.lock_phone(conn, part)
-        theirs = threads.submit(action.unlink if other == "unlink" else restore, opened, operation)
+        theirs = threads.submit(unlink if other == "unlink" else restore, opened, operation)
         while not conn.execute(WAITING).fetchone():
             assert futures.wait([theirs], 0.02).not_done
         operations.mark_unlinked(conn, part, "me@here")
         conn.commit()
         if other == "unlink":
-            assert theirs.result().devices == (action.UnlinkedDevice(device, unlinked=True, already=True),)
+            assert theirs.result() == [UnlinkedDevice(device, unlinked=True, already=True)]
         else:
             assert "was unlinked at WhatsApp" in str(theirs.exception())
     with pytest.raises(Conflict, match=r"already unlinked at .* by me@here"):
-        action.unlink(opened, operation)
+        unlink(opened, operation)
 
 
 def test_a_scratch_store_is_dropped_by_its_process_or_by_the_next(opened: Opened) -> None:
     operation, database = closed(opened, OURS, OTHERS), opened.database
-    one, other = action.plan(opened, operation).devices
+    one, other = devices_of(opened, operation)
     left, foreign = f"{unlinking.PREFIX}0000002a", f"{unlinking.PREFIX}of_somebody"
     with database.transaction() as conn:
         for name in (left, foreign):
@@ -177,7 +209,7 @@ def test_a_scratch_store_is_dropped_by_its_process_or_by_the_next(opened: Opened
 
 def test_only_the_device_and_its_prekeys_are_copied(opened: Opened) -> None:
     operation = closed(opened, OURS, OTHERS)
-    device = action.plan(opened, operation).devices[0]
+    device = devices_of(opened, operation)[0]
     copied = {}
     with (
         unlinking.scratch_store(opened.database, operation, device) as schema,
@@ -192,7 +224,7 @@ def test_only_the_device_and_its_prekeys_are_copied(opened: Opened) -> None:
 
 def test_without_a_key_store_there_is_nothing_to_connect_with(opened: Opened) -> None:
     operation = closed(opened, OURS)
-    device = action.plan(opened, operation).devices[0]
+    device = devices_of(opened, operation)[0]
     with opened.database.transaction() as conn:
         conn.execute("DROP SCHEMA whatsmeow CASCADE")
     with (
@@ -218,11 +250,11 @@ def test_the_right_that_is_missing_is_named(opened: Opened) -> None:
         with Database.open(Target(conninfo, None, "test")) as database:
             poor = Opened(database, opened.backend)
             with pytest.raises(PermissionMissing, match="SELECT the tables of whatsmeow"):
-                action.plan(poor, operation)
+                planned(poor, operation)
             with opened.database.transaction() as conn:
                 conn.execute(SQL("GRANT pg_read_all_data TO {role}").format(role=Identifier(role)))
             with pytest.raises(PermissionMissing, match="may not CREATE a schema"):
-                action.unlink(poor, operation)
+                unlink(poor, operation)
     finally:
         with opened.database.transaction() as conn:
             for statement in ("DROP OWNED BY {role}", "DROP ROLE {role}"):

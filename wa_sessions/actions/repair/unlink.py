@@ -1,14 +1,18 @@
 """Logging the device of a closed session out at WhatsApp, which frees its place among the linked devices."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.engine.plan import Progress
+from wa_sessions.actions.engine.plan import Change, Plan, PlanItem, Scope, Target
 from wa_sessions.actions.operator import operator
 from wa_sessions.db import health, operations, rights, settings, takeover, unlinking, whatsmeow
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.operations import MOVING, Operation, Part
+from wa_sessions.db.leases import WorkerInfo
+from wa_sessions.db.operations import MOVING, Operation, OperationPhone, Part
+from wa_sessions.db.quarantine import Taken
 from wa_sessions.db.unlinking import KeptDevice
 from wa_sessions.errors import Conflict, DatabaseError, StoreAway, TryAgain, WaSessionsError
 from wa_sessions.health.events import operators as events
@@ -28,72 +32,129 @@ class UnlinkedDevice:
 
 
 @dataclass(frozen=True, slots=True)
-class Unlinked:
-    """What became of an operation's devices."""
+class UnlinkedPhone:
+    """What became of a phone's devices that an operation took."""
 
     operation: str
     devices: tuple[UnlinkedDevice, ...]
-    dry_run: bool
+
+    @property
+    def taken(self) -> Taken:
+        """No key is deleted."""
+        return Taken()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceTarget(Target):
+    """A phone of an operation, and its devices; without any it has Baileys keys, with which we cannot connect."""
+
+    operation: str
+    devices: tuple[KeptDevice, ...] = ()
+
+
+UnlinkItem = PlanItem[DeviceTarget, None]
+UnlinkPlan = Plan[DeviceTarget, None, UnlinkedPhone]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The devices that would be unlinked. ``baileys`` are numbers whose devices we cannot unlink."""
-
-    operation: str
-    devices: tuple[KeptDevice, ...]
-    baileys: tuple[str, ...]
-
-
-def plan(opened: Opened, operation_id: str, organization_id: int | None = None) -> Plan:
-    """What ``unlink`` would do.
-
-    Raises Conflict where the device is in use, restored, purged or unlinked already, WaSessionsError for an unknown
-    operation or one without a whole whatsmeow device, PermissionMissing, SchemaMissing.
-    """
-    with opened.database.transaction() as conn:
-        rights.require(conn, opened.backend, {"neonize", "baileys"}, keys=("SELECT",))
-        unlinking.require_create(conn)
-        done = operations.operation(conn, operation_id.strip())
-        devices = _unlinkable(conn, opened, done, organization_id)
-        return Plan(done.id, tuple(devices), tuple(unlinking.baileys_numbers(conn, done.id)))
-
-
-def unlink(
-    opened: Opened,
-    operation_id: str,
-    organization_id: int | None = None,
-    *,
-    store_url: str | None = None,
-    deadline: float = DEADLINE,
-    dry_run: bool = False,
-    progress: Progress = lambda _done, _all: None,
-) -> Unlinked:
+class Unlink(Change[DeviceTarget, None, UnlinkedPhone]):
     """Log every device of an operation out at WhatsApp, one after the other; its keys are useless afterwards.
 
     A device that was not unlinked has its ``error``; then its phone's part of the operation is as before, and this can
     be done again. ``restore``, ``purge`` and another ``unlink`` of that part wait meanwhile. ``store_url`` leads
     neonize to this same database, where the URL that is derived does not; ``deadline`` is in seconds for each device.
-    Raises what ``plan`` raises, DatabaseError if neonize cannot use the database.
+    ``connects``: not for a dry run.
     """
-    planned = plan(opened, operation_id, organization_id)
-    if dry_run:
-        return Unlinked(planned.operation, tuple(map(UnlinkedDevice, planned.devices)), dry_run=True)
-    ends: list[UnlinkedDevice] = []
-    for phone_id in dict.fromkeys(device.phone_id for device in planned.devices):
-        progress(len(ends), len(planned.devices))
-        devices = [device for device in planned.devices if device.phone_id == phone_id]
-        ends += _unlink_phone(opened, Part(planned.operation, phone_id), devices, store_url, deadline)
-    return Unlinked(planned.operation, tuple(ends), dry_run=False)
+
+    singly: ClassVar[bool] = True
+    operation_id: str
+    connects: bool = True
+    store_url: str | None = None
+    deadline: float = DEADLINE
+
+    def targets(self, conn: Connection, opened: Opened, scope: Scope) -> Sequence[DeviceTarget]:
+        """The phones whose devices are to be unlinked, and those of which only Baileys keys were taken.
+
+        Raises Conflict where a device is in use, restored, purged or unlinked already, WaSessionsError for an unknown
+        operation or one without a whole whatsmeow device, PermissionMissing, SchemaMissing.
+        """
+        rights.require(conn, opened.backend, {"neonize", "baileys"}, keys=("SELECT",))
+        unlinking.require_create(conn)
+        done = operations.operation(conn, self.operation_id.strip())
+        parts = [part for part in done.phones if scope.organization_id in (None, part.organization_id)]
+        by_phone: dict[int, list[KeptDevice]] = {}
+        for device in _unlinkable(conn, opened, done, parts):
+            by_phone.setdefault(device.phone_id, []).append(device)
+        left_out = unlinking.baileys_numbers(conn, done.id)
+        return [
+            *(_target(done, phone_id, devices) for phone_id, devices in by_phone.items()),
+            *(DeviceTarget(number, number, {}, operation=done.id) for number in left_out),
+        ]
+
+    def look(self, conn: Connection, opened: Opened, target: DeviceTarget, owner: WorkerInfo | None) -> UnlinkItem:  # noqa: ARG002
+        """It was judged with the others."""
+        return PlanItem(target, None)
+
+    def concerns(self, item: UnlinkItem) -> bool:
+        """wa-sessions cannot connect with Baileys keys."""
+        return bool(item.target.devices)
+
+    def beside_node(self, item: UnlinkItem) -> bool:  # noqa: ARG002
+        """Its device is in quarantine: nobody uses it."""
+        return False
+
+    def apply(
+        self,
+        conn: Connection,
+        opened: Opened,
+        item: UnlinkItem,
+        operation: str | None,
+        *,
+        stopped: bool,  # noqa: ARG002
+    ) -> tuple[str | None, UnlinkedPhone]:
+        """Unlink the devices of one phone, whose part of the operation nobody else changes meanwhile."""
+        planned = item.target.devices
+        part = Part(item.target.operation, planned[0].phone_id)
+        if not self.connects:
+            return operation, UnlinkedPhone(part.operation_id, tuple(map(UnlinkedDevice, planned)))
+        unlinking.stay_open(conn)
+        if operations.lock_phone(conn, part).unlinked_at:
+            gone = tuple(UnlinkedDevice(one, unlinked=True, already=True) for one in planned)
+            return operation, UnlinkedPhone(part.operation_id, gone)
+        done = operations.operation(conn, part.operation_id)
+        devices = _unlinkable(conn, opened, done, [one for one in done.phones if one.phone_id == part.phone_id])
+        url = settings.store_url(conn, opened.database.target, self.store_url)
+        ends = tuple(self._unlink(opened, conn, part, device, url) for device in devices if device in planned)
+        if ends and all(end.unlinked for end in ends):
+            operations.mark_unlinked(conn, part, operator())
+        return operation, UnlinkedPhone(part.operation_id, ends)
+
+    def _unlink(
+        self, opened: Opened, conn: Connection, part: Part, device: KeptDevice, store_url: str
+    ) -> UnlinkedDevice:
+        with unlinking.scratch_store(opened.database, part.operation_id, device) as schema:
+            try:
+                removed = asyncio.run(log_out(unlinking.scratch_url(store_url, schema), device.jid, self.deadline))
+            except (DatabaseError, StoreAway, TryAgain):
+                raise
+            except WaSessionsError as error:
+                return UnlinkedDevice(device, error=str(error))
+        detail = events.Unlinked(device.jid, operator(), already=not removed)
+        health.record_event(conn, device.phone_id, device.organization_id, detail, operation_id=part.operation_id)
+        return UnlinkedDevice(device, unlinked=True, already=not removed)
 
 
-def _unlinkable(
-    conn: Connection, opened: Opened, done: Operation, organization_id: int | None = None
-) -> list[KeptDevice]:
+def _target(done: Operation, phone_id: int, devices: list[KeptDevice]) -> DeviceTarget:
+    like = {"device": ", ".join(device.jid for device in devices)}
+    return DeviceTarget(phone_id, devices[0].number, like, operation=done.id, devices=tuple(devices))
+
+
+def _unlinkable(conn: Connection, opened: Opened, done: Operation, meant: list[OperationPhone]) -> list[KeptDevice]:
+    """The devices of these phones; raises WaSessionsError where there is none, Conflict where one is in use."""
     operations.require_keys(done)
     if done.action in MOVING:
         raise Conflict(f"{done.id} ({done.action}) only moved its device, which is in use where it is now")
-    parts = {part.phone_id: part for part in done.phones if organization_id in (None, part.organization_id)}
+    parts = {part.phone_id: part for part in meant}
     purged = [part.purged_at for part in parts.values() if part.purged_at]
     kept = [device for device in unlinking.devices(conn, done.id) if device.phone_id in parts]
     if not kept and purged:
@@ -123,35 +184,3 @@ def _refuse_in_use(conn: Connection, opened: Opened, done: Operation, device: Ke
         raise Conflict(f"{later.id} ({later.action}) moved the device {device.jid}, which is in use where it is now")
     if device.jid in takeover.devices_in_node(conn, opened.backend, device.number):
         raise Conflict(f"the device {device.jid} of {done.id} is in use: it stands in the Node backend's table")
-
-
-def _unlink_phone(
-    opened: Opened, part: Part, planned: list[KeptDevice], store_url: str | None, deadline: float
-) -> list[UnlinkedDevice]:
-    """Unlink the devices of one phone, whose part of the operation nobody else changes meanwhile."""
-    with opened.database.transaction() as conn:
-        unlinking.stay_open(conn)
-        if operations.lock_phone(conn, part).unlinked_at:
-            return [UnlinkedDevice(device, unlinked=True, already=True) for device in planned]
-        devices = _unlinkable(conn, opened, operations.operation(conn, part.operation_id))
-        url = settings.store_url(conn, opened.database.target, store_url)
-        mine = [device for device in devices if device in planned]
-        ends = [_unlink(opened, conn, part.operation_id, device, url, deadline) for device in mine]
-        if ends and all(end.unlinked for end in ends):
-            operations.mark_unlinked(conn, part, operator())
-        return ends
-
-
-def _unlink(
-    opened: Opened, conn: Connection, operation_id: str, device: KeptDevice, store_url: str, deadline: float
-) -> UnlinkedDevice:
-    with unlinking.scratch_store(opened.database, operation_id, device) as schema:
-        try:
-            removed = asyncio.run(log_out(unlinking.scratch_url(store_url, schema), device.jid, deadline))
-        except (DatabaseError, StoreAway, TryAgain):
-            raise
-        except WaSessionsError as error:
-            return UnlinkedDevice(device, error=str(error))
-    detail = events.Unlinked(device.jid, operator(), already=not removed)
-    health.record_event(conn, device.phone_id, device.organization_id, detail, operation_id=operation_id)
-    return UnlinkedDevice(device, unlinked=True, already=not removed)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wa_sessions.cli import terminal
+from wa_sessions.cli.changing import How, failure, perform
 from wa_sessions.cli.options import (
     DryRun,
     Output,
@@ -13,9 +14,11 @@ from wa_sessions.cli.options import (
     Yes,
 )
 from wa_sessions.errors import WaSessionsError
+from wa_sessions.wording.numbers import counted
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.repair.unlink import Plan, Unlinked, UnlinkedDevice
+    from wa_sessions.actions.engine.plan import Changed
+    from wa_sessions.actions.repair.unlink import UnlinkedDevice, UnlinkedPhone, UnlinkPlan
 
 StoreUrl = Annotated[
     str | None,
@@ -51,61 +54,76 @@ def unlink(
 
     JSON: `operation`, `phone_id`, `phone`, `device` (these three null if there are several devices), `unlinked`,
     `already` (somebody had removed it before), `matched`, `quarantined`, `left` (all 0: no key is deleted), `dry_run`,
-    `undo` (null), `devices`, each with `phone_id`, `phone`, `device`, `unlinked`, `already`, `error`. TSV has a row for
-    each device.
+    `undo` (null), `devices`, each with `phone_id`, `phone`, `device`, `unlinked`, `already`, `error`, and `failed`
+    (phones that were used meanwhile: `phone_id`, `phone`, `error`). TSV has a row for each device.
 
     Exit: 0, 1 (no such operation, nothing to unlink, the device is in use; WhatsApp cannot be reached or refuses, then
     it can be done again), 4 (also: neonize cannot use the database), 6.
     """
-    output = result.chosen
-    from wa_sessions.actions.repair import unlink as action
+    how = How(dry_run, yes, result.chosen)
+    from wa_sessions.actions.engine.plan import Scope
+    from wa_sessions.actions.repair.unlink import Unlink
 
+    change = Unlink(operation, connects=not dry_run, store_url=store_url)
     with terminal.opened(where.database_url) as opened:
-        planned = action.plan(opened, operation, where.org)
-        _confirm(planned, yes=yes or dry_run)
-        with terminal.progress("devices") as progress:
-            done = action.unlink(opened, operation, where.org, store_url=store_url, dry_run=dry_run, progress=progress)
-    if output is Output.TSV:
-        rows = [{"operation": done.operation, "dry_run": done.dry_run} | _row(end) for end in done.devices]
-        terminal.write(*terminal.tsv(rows, _COLUMNS))
-    else:
-        terminal.show(output, _data(done), [_line(end, dry_run=done.dry_run) for end in done.devices if not end.error])
-    if failed := [end for end in done.devices if end.error]:
-        raise WaSessionsError(_failure(done, failed))
+        perform(opened, change, Scope(None, where.org), how, UnlinkView(), then=_raise_failed)
 
 
-def _confirm(planned: "Plan", *, yes: bool) -> None:
-    first, count = planned.devices[0], len(planned.devices)
-    after = f"{planned.operation} cannot be restored afterwards."
-    if planned.baileys:
-        terminal.say(
-            f"left out: Baileys devices of {planned.operation}, {len(planned.baileys)} in number; "
-            "remove them on their phones, under Linked devices"
-        )
-    if count == 1:
-        where = f"{first.jid} (organization {first.organization_id})"
-        terminal.confirm(f"Unlink the device {where} at WhatsApp for good? {after}", yes=yes)
-    else:
-        question = f"Unlink {count} devices, the first {first.jid}, at WhatsApp for good? {after}"
-        terminal.confirm_count(question, count, yes=yes)
+class UnlinkView:
+    """Of devices that are unlinked."""
+
+    def question(self, planned: "UnlinkPlan") -> str:
+        """What an operator is asked before it is made."""
+        self._say_left_out(planned)
+        devices = [device for item in planned.items for device in item.target.devices]
+        first, phones = devices[0], counted(len(planned.items), "phone")
+        what = f"the device {first.jid} (organization {first.organization_id})"
+        if len(devices) > 1:
+            what = f"{len(devices)} devices of {phones}, the first {first.jid},"
+        operation = planned.items[0].target.operation
+        return f"Unlink {what} at WhatsApp for good? {operation} cannot be restored afterwards."
+
+    def show(self, changed: "Changed[UnlinkedPhone]", planned: "UnlinkPlan", how: How) -> None:
+        """What became of them."""
+        if how.dry_run:
+            self._say_left_out(planned)
+        operation, ends = planned.items[0].target.operation, _ends(changed)
+        if how.output is Output.TSV:
+            rows = [{"operation": operation, "dry_run": changed.dry_run} | _row(end) for end in ends]
+            terminal.write(*terminal.tsv(rows, _COLUMNS))
+        else:
+            lines = [_line(end, dry_run=changed.dry_run) for end in ends if not end.error]
+            terminal.show(how.output, _data(operation, changed), lines)
+
+    def _say_left_out(self, planned: "UnlinkPlan") -> None:
+        if planned.others:
+            terminal.say(
+                f"left out: Baileys devices of {planned.items[0].target.operation}, {len(planned.others)} in number; "
+                "remove them on their phones, under Linked devices"
+            )
 
 
-def _data(done: "Unlinked") -> dict[str, Any]:
-    rows = [_row(end) for end in done.devices]
+def _ends(changed: "Changed[UnlinkedPhone]") -> "list[UnlinkedDevice]":
+    return [end for phone in changed.phones for end in phone.devices]
+
+
+def _data(operation: str, changed: "Changed[UnlinkedPhone]") -> dict[str, Any]:
+    rows = [_row(end) for end in _ends(changed)]
     one = rows[0] if len(rows) == 1 else dict.fromkeys(("phone_id", "phone", "device"))
     return {
-        "operation": done.operation,
+        "operation": operation,
         "phone_id": one["phone_id"],
         "phone": one["phone"],
         "device": one["device"],
-        "unlinked": all(row["unlinked"] for row in rows),
-        "already": all(row["already"] for row in rows),
+        "unlinked": not changed.failed and all(row["unlinked"] for row in rows),
+        "already": not changed.failed and all(row["already"] for row in rows),
         "matched": 0,
         "quarantined": 0,
         "left": 0,
-        "dry_run": done.dry_run,
+        "dry_run": changed.dry_run,
         "undo": None,
         "devices": rows,
+        "failed": [one.as_dict() for one in changed.failed],
     }
 
 
@@ -128,11 +146,18 @@ def _line(end: "UnlinkedDevice", *, dry_run: bool) -> str:
     return f"unlinked {end.device.jid}: its place among the linked devices is free"
 
 
-def _failure(done: "Unlinked", failed: "list[UnlinkedDevice]") -> str:
+def _raise_failed(changed: "Changed[UnlinkedPhone]", _how: How) -> None:
+    """Raise what kept devices from being unlinked; they can be tried again."""
+    ends = _ends(changed)
+    failed = [end for end in ends if end.error]
+    if not failed:
+        return
     first = failed[0]
     which = first.device.jid
-    if len(done.devices) > 1:
-        which = f"{len(failed)} of {len(done.devices)} devices, the first {which},"
+    if len(ends) > 1:
+        which = f"{len(failed)} of {len(ends)} devices, the first {which},"
     verb = "was" if len(failed) == 1 else "were"
-    again = f"try again with wa-sessions unlink {done.operation}, or remove it on the phone under Linked devices"
-    return f"{which} {verb} not unlinked: {first.error}; {again}"
+    command = f"wa-sessions unlink {changed.phones[0].operation}"
+    again = f"try again with {command}, or remove it on the phone under Linked devices"
+    error = WaSessionsError(f"{which} {verb} not unlinked: {first.error}; {again}")
+    terminal.raise_each(error, failure(changed.failed, len(changed.phones), "phones"))
