@@ -18,7 +18,7 @@ from support.store import fill_device
 from support.terminal import PROGRAM
 
 from wa_sessions import cli
-from wa_sessions.actions.move.backup import backup
+from wa_sessions.actions.move.backup import Destination, backup
 from wa_sessions.actions.move.backup_contents import contents
 from wa_sessions.actions.move.sealed import identities, recipients
 from wa_sessions.db import backend, phones
@@ -111,7 +111,7 @@ def test_a_backup_is_of_one_moment(emptied: Database, key: Key, folder: Path) ->
                 conn.execute("INSERT INTO public.baileys_auth VALUES (7, '77009998877', 'creds', 'x', 'base64_json')")
 
     readers = recipients([key.recipient])
-    done = backup(opened(emptied), None, folder / "keys", recipients=readers, progress=meddle)
+    done = backup(opened(emptied), None, Destination(folder / "keys", readers, progress=meddle))
     assert done.keys == ALL_KEYS
     assert contents(folder / "keys", key.identities).totals.keys == ALL_KEYS
 
@@ -130,7 +130,7 @@ def test_a_disk_that_loses_a_byte_is_noticed(emptied: Database, key: Key, folder
                 file.write(b"\x00")
 
     with pytest.raises(WaSessionsError, match="not what was written"):
-        backup(opened(emptied), None, folder / "keys", recipients=recipients([key.recipient]), progress=flip)
+        backup(opened(emptied), None, Destination(folder / "keys", recipients([key.recipient]), progress=flip))
     assert flipped
     assert not list(folder.iterdir())
 
@@ -272,7 +272,7 @@ def test_reading_is_enough(database: Database, target: Target, key: Key, folder:
         )
     reading = Target(make_conninfo(target.conninfo, user=role), None, "test")
     with Database.open(reading) as database_of_reader:
-        done = backup(opened(database_of_reader), None, folder / "keys", recipients=recipients([key.recipient]))
+        done = backup(opened(database_of_reader), None, Destination(folder / "keys", recipients([key.recipient])))
     assert done.keys == ALL_KEYS
 
 
@@ -280,7 +280,7 @@ def test_no_phone_no_backup_and_no_plain_text_unasked(emptied: Database, call: C
     assert call("backup", "all", folder / "keys", "--recipient", key.recipient).code == 3
     assert call("backup", NEONIZE, folder / "keys", "--recipient", key.recipient).code == 3
     with pytest.raises(UsageError, match="explicitly"):
-        backup(opened(emptied), PhoneRef(digits=NEONIZE), folder / "keys", recipients=[])
+        backup(opened(emptied), PhoneRef(digits=NEONIZE), Destination(folder / "keys", []))
     with pytest.raises(UsageError, match="explicitly"):
-        backup(opened(emptied), None, folder / "keys", recipients=recipients([key.recipient]), plain=True)
+        backup(opened(emptied), None, Destination(folder / "keys", recipients([key.recipient]), plain=True))
     assert not list(folder.iterdir())

@@ -16,7 +16,7 @@ from support.store import fill_device
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.engine.carry_out import carry_out, plan
 from wa_sessions.actions.engine.plan import Scope
-from wa_sessions.actions.move.backup import backup
+from wa_sessions.actions.move.backup import Destination, backup
 from wa_sessions.actions.move.backup_contents import Contents, contents
 from wa_sessions.actions.move.restore_file import FilePlan, FileRestored, RestoreFile
 from wa_sessions.actions.move.sealed import recipients
@@ -72,7 +72,7 @@ def lose_sessions(database: Database) -> None:
 
 
 def save(there: Opened, file: Path, key: Key, phone: str | None = None) -> int:
-    return backup(there, PhoneRef(digits=phone) if phone else None, file, recipients=recipients([key.recipient])).keys
+    return backup(there, PhoneRef(digits=phone) if phone else None, Destination(file, recipients([key.recipient]))).keys
 
 
 def restore_file(
@@ -273,7 +273,7 @@ def test_a_file_that_changes_while_it_is_read_changes_nothing(emptied: Database,
 def test_an_unencrypted_backup_needs_no_key(emptied: Database, file: Path) -> None:
     there = fill(emptied)
     before = all_keys(emptied)
-    backup(there, None, file, recipients=[], plain=True)
+    backup(there, None, Destination(file, [], plain=True))
     lose_keys(emptied, NEONIZE)
     restore_file(there, file, phone=PhoneRef(digits=NEONIZE))
     assert all_keys(emptied) == before

@@ -1,6 +1,7 @@
 """Planning a change with its operator, carrying it out as it was confirmed, and showing what was done."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
@@ -72,9 +73,12 @@ def perform(
     how: How,
     view: View[Any, Any],
     *,
+    within: "Callable[[Plan[Any, Any, Any]], AbstractContextManager[None]]" = lambda _planned: nullcontext(),
     then: "Callable[[Changed[Any], How], None]" = lambda _changed, _how: None,
 ) -> None:
     """Plan, ask, carry out and show a change; ``then`` says what is next, where some were changed.
+
+    ``within`` is entered while it is carried out.
 
     Raises NotConfirmed, what those raise, and what failed.
     """
@@ -82,7 +86,7 @@ def perform(
 
     planned = plan(opened, change, scope, process_stopped=how.stopped or how.dry_run)
     confirm(planned, view.question, how)
-    with terminal.progress(change.called, wanted=planned.everyone) as progress:
+    with terminal.progress(change.called, wanted=planned.everyone) as progress, within(planned):
         changed = carry_out(opened, planned, node=how.node, dry_run=how.dry_run, progress=progress)
     view.show(changed, planned, how)
     if changed.phones and not how.dry_run:

@@ -16,7 +16,7 @@ from wa_sessions.db import phones
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.backup import Source
 from wa_sessions.db.gateway import Connection
-from wa_sessions.errors import PhoneNotFound, UsageError, WaSessionsError
+from wa_sessions.errors import DatabaseError, PhoneNotFound, UsageError, WaSessionsError
 from wa_sessions.keys.backup_format import BadBackup, Header, Reader, Totals, Writer
 from wa_sessions.keys.phone_ref import PhoneRef
 
@@ -44,75 +44,90 @@ class BackedUp:
     without_phone: int
 
 
-def backup(
-    opened: Opened,
-    phone: PhoneRef | None,
-    file: Path,
-    organization_id: int | None = None,
-    *,
-    recipients: "Sequence[Recipient]",
-    plain: bool = False,
-    force: bool = False,
-    progress: Progress = lambda _done, _all: None,
-) -> BackedUp:
-    """Write one phone (None: all, or all of an organization) and its keys, as of one moment, to ``file``.
+@dataclass(slots=True)
+class Destination:
+    """The file that is made, and for whom it is encrypted. ``whole``: it is there, under its name."""
 
-    It is encrypted to ``recipients``; with none, ``plain`` has to say so. ``force`` overwrites a file. A file appears
-    whole and verified, or not at all. Raises UsageError, PhoneNotFound, AmbiguousPhone, PermissionMissing,
-    DatabaseError, and WaSessionsError where the file cannot be written.
+    file: Path
+    recipients: "Sequence[Recipient]"
+    plain: bool = False
+    force: bool = False
+    progress: Progress = lambda _done, _all: None
+    whole: bool = False
+
+    @contextmanager
+    def explaining(self, phone: str) -> Iterator[None]:
+        """Say of an error that came once the file was whole that nobody knows whether the phone has left."""
+        try:
+            yield
+        except WaSessionsError as error:
+            if not self.whole:
+                raise
+            raise DatabaseError(
+                f"{error}; {self.file} is whole, but whether {phone} was let go is not known: do not import it before "
+                f"wa-sessions operations {phone} has the export"
+            ) from None
+
+
+def backup(opened: Opened, phone: PhoneRef | None, to: Destination, organization_id: int | None = None) -> BackedUp:
+    """Write one phone (None: all, or all of an organization) and its keys, as of one moment, to a file.
+
+    It is encrypted to recipients; with none, ``plain`` has to say so. A file appears whole and verified, or not at all.
+    Raises UsageError, PhoneNotFound, AmbiguousPhone, PermissionMissing, DatabaseError, and WaSessionsError where the
+    file cannot be written.
     """
-    with written(
-        opened, phone, file, organization_id, recipients=recipients, plain=plain, force=force, progress=progress
-    ) as done:
+    with written(opened, phone, to, organization_id) as done:
         pass
     return done
 
 
 @contextmanager
 def written(
-    opened: Opened,
-    phone: PhoneRef | None,
-    file: Path,
-    organization_id: int | None = None,
-    *,
-    recipients: "Sequence[Recipient]",
-    plain: bool = False,
-    force: bool = False,
-    progress: Progress = lambda _done, _all: None,
+    opened: Opened, phone: PhoneRef | None, to: Destination, organization_id: int | None = None
 ) -> Iterator[BackedUp]:
     """A backup that is on the disk and verified; it gets its name when the block ends, and is gone if that raises.
 
     Raises what ``backup`` raises.
     """
-    if bool(recipients) == plain:
+    if bool(to.recipients) == to.plain:
         raise UsageError("a backup is either encrypted to recipients or, explicitly, plain text")
-    target = place_of(file, force=force)
-    witness = _Witness(plain=plain)
+    target = place_of(to)
+    witness = _Witness(plain=to.plain)
     with whole_file.part_of(target, NOT_MADE) as (path, out):
         with opened.database.snapshot() as conn:
             chosen = _chosen(conn, opened.backend, phone, organization_id)
             source = saving.source(conn, opened.backend, chosen)
             missed = 0 if phone else _without_phone(conn, opened, organization_id)
-            lines = _Lines(conn, opened.backend, source, progress)
-            with whole_file.file_errors(file, NOT_MADE):
-                sealed.write(lines.made(), out, witness.joined(recipients))
+            lines = _Lines(conn, opened.backend, source, to.progress)
+            with whole_file.file_errors(to.file, NOT_MADE):
+                sealed.write(lines.made(), out, witness.joined(to.recipients))
                 whole_file.to_disk(out)
         size = path.stat().st_size
-        with whole_file.file_errors(file, NOT_MADE):
-            witness.verify(path, lines.totals, progress)
+        with whole_file.file_errors(to.file, NOT_MADE):
+            witness.verify(path, lines.totals, to.progress)
         done = lines.totals
         yield BackedUp(
-            file, done.phones, done.keys, size, not plain, len(recipients), done.sha256, source.at, True, missed
+            to.file,
+            done.phones,
+            done.keys,
+            size,
+            not to.plain,
+            len(to.recipients),
+            done.sha256,
+            source.at,
+            True,
+            missed,
         )
-        with whole_file.file_errors(file, NOT_MADE):
-            whole_file.publish(path, target, force=force)
+        with whole_file.file_errors(to.file, NOT_MADE):
+            whole_file.publish(path, target, force=to.force)
+    to.whole = True
 
 
-def place_of(file: Path, *, force: bool) -> Path:
+def place_of(to: Destination) -> Path:
     """Where a backup will stand; raises UsageError or WaSessionsError before anything is done."""
-    if str(file) == "-":
+    if str(to.file) == "-":
         raise UsageError("a backup is read back after it is written, which stdout cannot be: name a file")
-    return whole_file.target(file, force=force)
+    return whole_file.target(to.file, force=to.force)
 
 
 class _Lines:

@@ -1,15 +1,12 @@
 """``export``: a backup of one phone that leaves; its keys go into quarantine here only once its file is whole."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.engine.carry_out import after_release, fenced
 from wa_sessions.actions.engine.plan import Change, Plan, PlanItem, Scope, Target
-from wa_sessions.actions.move.backup import BackedUp, place_of, written
+from wa_sessions.actions.move.backup import BackedUp, Destination, place_of, written
 from wa_sessions.actions.move.moving import STORES, let_go
 from wa_sessions.actions.operator import operator
 from wa_sessions.db import health, leases, phones, quarantine, rights, takeover, whatsmeow
@@ -18,40 +15,12 @@ from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.operations import EXPORT
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.quarantine import Taken
-from wa_sessions.errors import Conflict, DatabaseError, OwnedByAnother, WaSessionsError
+from wa_sessions.errors import Conflict, OwnedByAnother, WaSessionsError
 from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.events import operators as events
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
-
-if TYPE_CHECKING:
-    from wa_sessions.actions.move.sealed import Recipient
-
-
-@dataclass(slots=True)
-class Destination:
-    """The file that is made, and for whom it is encrypted. ``whole``: it is there, under its name."""
-
-    file: Path
-    recipients: "list[Recipient]"
-    plain: bool = False
-    force: bool = False
-    progress: Callable[[int, int], None] = lambda _done, _all: None
-    whole: bool = False
-
-    @contextmanager
-    def explaining(self, phone: str) -> Iterator[None]:
-        """Say of an error that came once the file was whole that nobody knows whether the phone has left."""
-        try:
-            yield
-        except WaSessionsError as error:
-            if not self.whole:
-                raise
-            raise DatabaseError(
-                f"{error}; {self.file} is whole, but whether {phone} was let go is not known: do not import it before "
-                f"wa-sessions operations {phone} has the export"
-            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +71,7 @@ class Export(Change[Target, None, ExportedPhone]):
     def prepare(self, opened: Opened, items: Sequence[ExportItem]) -> None:  # noqa: ARG002
         """See that the file can be made, before a worker lets the phone go."""
         if self.to:
-            place_of(self.to.file, force=self.to.force)
+            place_of(self.to)
 
     def apply(
         self, conn: Connection, opened: Opened, item: ExportItem, operation: str | None, *, stopped: bool
@@ -136,16 +105,7 @@ class Export(Change[Target, None, ExportedPhone]):
         """The phone's file, whole; what it holds is what was taken here. Raises Conflict where it is not."""
         if self.to is None:
             return None
-        with written(
-            opened,
-            PhoneRef(phone_id=phone.id),
-            self.to.file,
-            recipients=self.to.recipients,
-            plain=self.to.plain,
-            force=self.to.force,
-            progress=self.to.progress,
-        ) as saved:
+        with written(opened, PhoneRef(phone_id=phone.id), self.to) as saved:
             if saved.keys != taken.quarantined:
                 raise Conflict(f"keys of {phone.number} were written meanwhile: stop what runs it; nothing was changed")
-        self.to.whole = True
         return saved

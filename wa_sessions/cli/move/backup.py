@@ -87,13 +87,13 @@ def backup(
     output = result.chosen
     ref = phone_or_all(phone)
     to_whom = readers(recipient or [], recipients_file, plain=no_encryption)
+    from wa_sessions.actions.move.backup import Destination
     from wa_sessions.actions.move.backup import backup as action
     from wa_sessions.actions.node_process import ending_raises
 
-    with ending_raises(), terminal.opened(where.database_url) as opened, terminal.progress("saving") as progress:
-        done = action(
-            opened, ref, file, where.org, recipients=to_whom, plain=no_encryption, force=force, progress=progress
-        )
+    to = Destination(file, to_whom, no_encryption, force)
+    with ending_raises(), terminal.opened(where.database_url) as opened, terminal.progress("saving") as to.progress:
+        done = action(opened, ref, to, where.org)
     heads = {"file": str(done.file), "phones": done.phones}
     data = heads | file_data(done) | {"without_phone": done.without_phone}
     what = f"{counted(done.phones, 'phone')} and {counted(done.keys, 'key')}"

@@ -1,5 +1,8 @@
 """``export`` and ``import``: a phone moves to another machine as a file."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wa_sessions.cli import terminal
-from wa_sessions.cli.changing import How, because, confirm, perform
+from wa_sessions.cli.changing import How, because, perform
 from wa_sessions.cli.move.backup import (
     Force,
     IdentityFiles,
@@ -39,7 +42,7 @@ from wa_sessions.wording import counted
 if TYPE_CHECKING:
     from wa_sessions.actions.connection import Opened
     from wa_sessions.actions.engine.plan import Changed
-    from wa_sessions.actions.move.backup import BackedUp
+    from wa_sessions.actions.move.backup import BackedUp, Destination
     from wa_sessions.actions.move.export_phone import ExportedPhone, ExportPlan
     from wa_sessions.actions.move.moving import MovedPhone
 
@@ -90,29 +93,43 @@ def export(
     if keep and change.dry_run:
         raise UsageError("--keep changes nothing: leave --dry-run out")
     to_whom = [] if change.dry_run else readers(recipient or [], recipients_file, plain=no_encryption)
-    from wa_sessions.actions.engine.carry_out import carry_out, plan
     from wa_sessions.actions.engine.plan import Scope
-    from wa_sessions.actions.move.backup import backup
-    from wa_sessions.actions.move.export_phone import Destination, Export
+    from wa_sessions.actions.move.backup import Destination, backup
+    from wa_sessions.actions.move.export_phone import Export
     from wa_sessions.actions.node_process import ending_raises
 
     how = How.of(change, result, node_options)
     to = Destination(file, to_whom, no_encryption, force)
     with ending_raises(), terminal.opened(scope.database_url) as opened:
         if keep:
-            kept = backup(opened, ref, file, scope.org, recipients=to_whom, plain=no_encryption, force=force)
-            _show_copy(kept, output)
+            _show_copy(backup(opened, ref, to, scope.org), output)
             return
         leaving = Export(None if how.dry_run else to, **because(change.reason))
-        planned = plan(opened, leaving, Scope(ref, scope.org), process_stopped=how.stopped or how.dry_run)
-        confirm(planned, lambda _: _question(planned, file), how)
-        with (
-            terminal.progress("saving", wanted=not how.dry_run) as to.progress,
-            to.explaining(planned.items[0].phone.number),
-        ):
-            done = carry_out(opened, planned, node=how.node, dry_run=how.dry_run)
-    _show_exported(done, output)
-    terminal.raise_each(done.down)
+        perform(opened, leaving, Scope(ref, scope.org), how, ExportView(file), within=partial(_saving, to, how))
+
+
+@contextmanager
+def _saving(to: "Destination", how: How, planned: "ExportPlan") -> Iterator[None]:
+    with (
+        terminal.progress("saving", wanted=not how.dry_run) as to.progress,
+        to.explaining(planned.items[0].phone.number),
+    ):
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class ExportView:
+    """Of a phone that leaves."""
+
+    file: Path
+
+    def question(self, planned: "ExportPlan") -> str:
+        """What an operator is asked before it is made."""
+        return f"Move {planned.items[0].phone.number} and its {counted(planned.keys, 'key')} into {self.file}?"
+
+    def show(self, changed: "Changed[ExportedPhone]", _planned: "ExportPlan", how: How) -> None:
+        """What was done, and what is to be said of it."""
+        _show_exported(changed, how.output)
 
 
 def import_(
@@ -177,10 +194,6 @@ def _show_copy(done: "BackedUp", output: Output) -> None:
     name = terminal.plain(str(done.file))
     terminal.show(output, data, [f"copied {counted(done.keys, 'key')} to {name}", file_line(done)])
     terminal.say(_ONE_MACHINE)
-
-
-def _question(planned: "ExportPlan", file: Path) -> str:
-    return f"Move {planned.items[0].phone.number} and its {counted(planned.keys, 'key')} into {file}?"
 
 
 def _show_exported(changed: "Changed[ExportedPhone]", output: Output) -> None:
