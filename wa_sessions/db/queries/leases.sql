@@ -48,8 +48,8 @@ WITH made AS (
     VALUES (%(phone_id)s, %(holder)s, 0, clock_timestamp()) ON CONFLICT (phone_id) DO NOTHING
     RETURNING phone_id
 )
-SELECT CASE WHEN pg_try_advisory_lock(%(class)s::int, phone_id)
-            THEN pg_advisory_unlock(%(class)s::int, phone_id) ELSE false END AS free
+SELECT CASE WHEN pg_catalog.pg_try_advisory_lock(%(class)s::int, phone_id)
+            THEN pg_catalog.pg_advisory_unlock(%(class)s::int, phone_id) ELSE false END AS free
 FROM made;
 
 -- name: block
