@@ -14,7 +14,7 @@ from wa_sessions.cli.options import (
     Yes,
 )
 from wa_sessions.errors import WaSessionsError
-from wa_sessions.wording.numbers import counted
+from wa_sessions.wording import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.engine.plan import Changed
