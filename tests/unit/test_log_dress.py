@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,10 @@ Dress = Callable[[list[str]], list[str]]
 
 def prefixed(prefix: str) -> Dress:
     return lambda lines: [prefix + line for line in lines]
+
+
+def prefixed_by(head: Callable[[int], str]) -> Dress:
+    return lambda lines: [head(n) + line for n, line in enumerate(lines)]
 
 
 def wrapped(field: str, more: dict[str, Any], end: str = "") -> Dress:
@@ -208,6 +213,58 @@ def test_what_stands_before_the_first_stack_is_read_too(dress: str, case: str) -
     if dress == "the library's words":
         assert found.pop("unread"), "each line has them, and it is told of those that say nothing"
     assert found == {name: told for name, told in said(lines).items() if name in found}
+
+
+HEADS: dict[str, Callable[[UUID, int], str]] = {
+    "hex": lambda one, _: f"{one.hex} ",
+    "hex in brackets": lambda one, _: f"[{one.hex}] ",
+    "uuid": lambda one, _: f"{one} ",
+    "upper case": lambda one, _: f"{str(one).upper()}: ",
+    "a time and an id": lambda one, _: f"2026-11-20T18:47:01.343Z [{one}] ",
+    "a request": lambda one, _: f"2026-11-20T18:47:01.343Z req={one.hex[:12]} ",
+    "grep -n and an id": lambda one, n: f"{n + 1}:{one.hex} ",
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+@given(ids=st.lists(st.uuids(version=4), min_size=40, max_size=40))
+def test_an_id_of_its_own_before_each_line_is_learned(head: str, ids: list[UUID]) -> None:
+    lines = [*BARE["console/ok.log"], OWN, *BARE["reasons/bad_mac_pkmsg.log"], *BARE["console/over2000.log"]]
+    dressed = [HEADS[head](one, n) + line for n, (one, line) in enumerate(zip(ids, lines, strict=False))]
+    assert said(dressed) == said(lines)
+
+
+def test_text_of_letters_that_hex_has_is_no_id() -> None:
+    lines = BARE["console/ok.log"]
+    found = said([*(f"facade: {line}" for line in lines), f"decade: {OWN}"])
+    assert (found["counters"], found["unread"]) == (
+        {},
+        [("the backend's own line, its prefix or form is not known", 1)],
+    )
+
+
+NUMBERED = {
+    "cat -n": prefixed_by(lambda n: f"{n + 1:6}\t"),
+    "less -N": prefixed_by(lambda n: f"{n + 1:7} "),
+    "cat -n of pm2's": prefixed_by(lambda n: f"{n + 1:6}\t2026-11-20T18:47:01: "),
+    "a tab": prefixed("\t"),
+}
+
+
+@pytest.mark.parametrize("dress", NUMBERED)
+@pytest.mark.parametrize("case", BARE)
+def test_numbered_lines_are_read(dress: str, case: str) -> None:
+    lines = [OWN, *BARE[case], OWN]
+    assert said(NUMBERED[dress](lines)) == said(lines)
+
+
+@pytest.mark.parametrize("depth", [3, 4])
+@pytest.mark.parametrize("field", ["log", "anything"])
+@pytest.mark.parametrize("case", ["console/ok.log", "reasons/bad_mac_pkmsg.log", "appstate/skip_patch.log"])
+def test_four_wrappers_are_not_too_many(case: str, field: str, depth: int) -> None:
+    lines = [OWN, *BARE[case], OWN]
+    dress = nested(*[wrapped(field, {"stream": "stderr", "time": "2026-11-20T18:47:01.343456789Z"})] * depth)
+    assert said(dress(lines)) == said(lines)
 
 
 @pytest.mark.parametrize("lost", ["the prefix is learned too late", "the entry is cut", "lists", "logfmt"])

@@ -103,7 +103,7 @@ class Dressed:
         text = line_of(entry)
         if text is not None and (outcome := self._library(entry, text.strip(), time)):
             return outcome
-        if len(path) > DEEPEST or len(keys) > DEEPEST:
+        if len(path) >= 2 * DEEPEST or len(keys) > DEEPEST:
             return Outcome.UNREAD
         if is_message(entry):
             return Outcome.SOMETHING_ELSE

@@ -5,8 +5,8 @@ from typing import Any
 
 from wa_sessions.logs.times import NO_TIME, written_time
 
-DEEPEST = 3
-"""Wrappers around a line: a container's entry around a process manager's around the backend's own."""
+DEEPEST = 4
+"""Wrappers around a line: a collector's entry around a container's around a process manager's around the backend's."""
 
 _LINES = ("msg", "message", "MESSAGE", "log", "line", "textPayload", "_raw", "Body", "body")
 _OF_LOGS = frozenset(

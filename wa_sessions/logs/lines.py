@@ -20,6 +20,7 @@ _EPOCH, _A_MS = datetime(1970, 1, 1), timedelta(milliseconds=1)  # noqa: DTZ001 
 _QUARTER = 900_000
 _MOST_KNOWN = 4096
 _MOST_SHAPES = 64
+_MOST_BLANKS = 40
 
 COLOUR = re.compile(rb"\x1b(?:\[[0-9;?]{0,20}[A-Za-z]|\][^\x07\x1b\n]{0,200}\x07)")
 """What steers a terminal: colours, and what clears a line or sets a title."""
@@ -29,7 +30,7 @@ _LEVELS = rb"(?:(?i:\[" + LEVEL + rb"\]|" + LEVEL + rb"|[DEFIW](?= )):?[ \t]{0,8
 _TIME = rb"(?:(?>" + STAMP + rb")|(?>" + PARTS + rb"))"
 _AT = rb"(?:\[" + _TIME + rb"\]|\(" + _TIME + rb"\)|" + _TIME + rb")"
 _PREFIX = (
-    rb"(?:\xef\xbb\xbf)?\0*[ \t]{0,40}"
+    rb"(?:\xef\xbb\xbf)?\0*(?:[ ]{0,8}\d{1,9}\t|[ ]{1,8}\d{1,9} |)[ \t]{0,40}"
     rb"(?:[\x80-\xff]{3,12} (?=[\[(]?\d))?"
     rb"(?:<\d{1,3}>\d? ?)?"
     rb"(?:" + _AT + rb"[:,]?[ \t]{0,4})?"
@@ -57,7 +58,13 @@ _BOTH_TIMES = re.compile(
     rb'\{"level":\d+,"time":(\d{13}|"[^"\n]{20,32}")',
     re.MULTILINE,
 )
-_VARIES = re.compile(rb"\d+|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b")
+_HEX = rb"[0-9A-Fa-f]"
+_ID = (
+    rb"(?<![0-9A-Za-z])(?:" + _HEX + rb"{8}(?:-" + _HEX + rb"{4}){3}-" + _HEX + rb"{12}|" + _HEX + rb"{12,64}"
+    rb"|(?=[A-Fa-f]*\d)" + _HEX + rb"{8,11})(?![0-9A-Za-z])"
+)  # fmt: skip
+"""A UUID, or another id in hex; so many letters are no word."""
+_VARIES = re.compile(_ID + rb"|\d+|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b")
 
 
 class Clock:
@@ -124,20 +131,28 @@ def _prefix() -> "re.Pattern[bytes]":
 
 
 def shape(prefix: bytes) -> bytes:
-    """What of a prefix is the same before all lines: its times and numbers are left out."""
+    """What of a prefix is the same before all lines: its times, numbers and ids are left out."""
     return _VARIES.sub(b"0", prefix.strip())
 
 
 def behind(prefix: bytes) -> Callable[[bytes], "re.Match[bytes] | None"]:
-    """What finds the end of a prefix of the same shape."""
-    blanks = len(prefix) - len(prefix.rstrip()) if prefix.strip() else 0
-    return _finder(shape(prefix), blanks)
+    """What finds the end of a prefix of the same shape; one that is nothing but blanks may be missing."""
+    if not prefix.strip():
+        return _blank(prefix[:_MOST_BLANKS])
+    before, after = (min(len(prefix) - len(rest), _MOST_BLANKS) for rest in (prefix.lstrip(), prefix.rstrip()))
+    return _finder(shape(prefix), _MOST_BLANKS if before else 0, after)
 
 
 @lru_cache(maxsize=64)
-def _finder(prefix_shape: bytes, blanks: int) -> Callable[[bytes], "re.Match[bytes] | None"]:
+def _finder(prefix_shape: bytes, before: int, after: int) -> Callable[[bytes], "re.Match[bytes] | None"]:
     parts = (re.escape(part) for part in prefix_shape.split(b"0"))
-    return re.compile(rb"(?:\d+|[A-Z][a-z]{2})".join(parts) + rb"[ \t]{0,%d}" % blanks).match
+    varying = rb"(?>" + _ID + rb"|\d+|[A-Z][a-z]{2})"
+    return re.compile(rb"[ \t]{0,%d}" % before + varying.join(parts) + rb"[ \t]{0,%d}" % after).match
+
+
+@lru_cache(maxsize=64)
+def _blank(blanks: bytes) -> Callable[[bytes], "re.Match[bytes] | None"]:
+    return re.compile(blanks + rb"|").match
 
 
 def zone_of(start: bytes) -> int | None:
