@@ -6,6 +6,7 @@ from support import receivers
 from support.house import House
 from support.pairing import link
 from support.standin import Standin
+from support.waiting import PATIENCE
 
 ALICE, ERIN = "77051234567", "77057654321"
 
@@ -24,7 +25,7 @@ def test_a_close_while_the_webhook_hangs_holds_nothing_up(house: House, peers: S
         for number in range(2):
             bob.send_to(ALICE, f"lost {number}")
             worker.expect("error_counted", ALICE, containing=f"#{number + 1} ")
-        assert hook.coming.wait(10)  # the first alert hangs from here on
+        assert hook.coming.wait(PATIENCE)  # the first alert hangs from here on
         since = worker.mark()
         bob.send_to(ALICE, "lost 2")
         worker.expect("session_closed", ALICE, since=since)

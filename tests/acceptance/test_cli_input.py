@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.fleet import Fleet
+from support.waiting import PATIENCE
 
 from wa_sessions import cli
 from wa_sessions.db import backend, phones
@@ -103,7 +104,7 @@ def test_a_terminal_that_lacks_letters(database: Database, database_url: str, en
         phones.add(conn, backend.detect(conn), ALICE, 1, "Приёмная café 受付")
     command = [sys.executable, "-m", "wa_sessions", "sessions", "-o", output, "--database-url", database_url]
     environment = os.environ | {"PYTHONIOENCODING": encoding}
-    done = subprocess.run(command, env=environment, capture_output=True, timeout=30)
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (0, b"")
     assert ALICE in (shown := done.stdout.decode(encoding))
     if output == "json":
@@ -115,7 +116,7 @@ def test_no_core_dump_is_left(fleet: Fleet, tmp_path: Path) -> None:
     limits = tmp_path / "limits"
     words = ["clean-sessions", "77051234567", "--yes", "--stop-command", f"cat /proc/self/limits >{limits}"]
     command = [sys.executable, "-m", "wa_sessions", *words, "--start-command", "true", "--database-url", fleet.url]
-    assert subprocess.run(command, capture_output=True, timeout=30).returncode == 0
+    assert subprocess.run(command, capture_output=True, timeout=PATIENCE).returncode == 0
     (line,) = [line for line in limits.read_text().splitlines() if line.startswith("Max core file size")]
     assert line.split()[4:6] == ["1", "1"]
 

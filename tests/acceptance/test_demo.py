@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.house import PROGRAM
+from support.waiting import PATIENCE
 
 from wa_sessions import cli
 
@@ -31,7 +32,7 @@ def _demo(tmp_path: Path) -> "subprocess.Popen[str]":
 
 def test_every_scene_happens_and_nothing_is_left_behind(tmp_path: Path) -> None:
     process = _demo(tmp_path)
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=280)
     assert process.returncode == 0, err
     story = json.loads(out)
     assert story["ok"] is True
@@ -50,7 +51,7 @@ def test_a_scene_that_does_not_happen_is_named(tmp_path: Path) -> None:
         if "they talk" in line:
             os.kill(_worker_of(process.pid), signal.SIGKILL)
             break
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=280)
     assert process.returncode == 1
     story = json.loads(out)
     failed = [step["name"] for step in story["steps"] if not step["ok"]]
@@ -60,7 +61,7 @@ def test_a_scene_that_does_not_happen_is_named(tmp_path: Path) -> None:
 
 
 def _worker_of(parent: int) -> int:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit():

@@ -13,6 +13,7 @@ import pytest
 from support.house import House, Worker
 from support.pairing import Party, link
 from support.standin import Standin
+from support.waiting import PATIENCE
 
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.emulator import Emulator
@@ -52,7 +53,7 @@ class Noted:
     def done(self) -> list[str]:
         return [line.split()[1] for line in self.path.read_text().splitlines() if line.startswith("done ")]
 
-    def until(self, true: Callable[[list[str]], bool], timeout: float = 60) -> list[str]:
+    def until(self, true: Callable[[list[str]], bool], timeout: float = PATIENCE) -> list[str]:
         deadline = time.monotonic() + timeout
         while not true(done := self.done()):
             assert time.monotonic() < deadline, f"{len(set(done))} handled, at last {done[-1:]}"
@@ -79,7 +80,7 @@ def settled(house: House, sent: list[str], noted: Noted, twice: int) -> None:
 
 def stood(house: House, noted: Noted, count: int) -> None:
     """Until so many messages are in the inbox or handled."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while True:
         waiting = {row["text"] for row in house.sql("SELECT text FROM wa_sessions.inbox")}
         if len(waiting | set(noted.done())) >= count:
@@ -118,7 +119,7 @@ def go_wrong(what: str, house: House, noted: Noted, worker: Worker, server: Embe
     match what:
         case "host":
             kill_hosts(worker)
-            worker.expect("connected", ALICE, since=since, timeout=40)
+            worker.expect("connected", ALICE, since=since, timeout=PATIENCE)
         case "handler":
             kill_handlers(worker)
         case "worker":
@@ -126,11 +127,11 @@ def go_wrong(what: str, house: House, noted: Noted, worker: Worker, server: Embe
             standing = {row["text"] for row in house.sql("SELECT text FROM wa_sessions.inbox")}
             noted.undeleted += len(standing & set(noted.done()))
             worker = noted.run()
-            worker.expect("connected", ALICE, timeout=60)
+            worker.expect("connected", ALICE, timeout=PATIENCE)
         case "sigterm":
-            assert worker.stop(15) == 0
+            assert worker.stop(PATIENCE) == 0
             worker = noted.run()
-            worker.expect("connected", ALICE, timeout=60)
+            worker.expect("connected", ALICE, timeout=PATIENCE)
         case "restart":
             house.cli("restart", ALICE)
             worker.expect("connected", ALICE, since=since)
@@ -139,8 +140,8 @@ def go_wrong(what: str, house: House, noted: Noted, worker: Worker, server: Embe
         case "postgres":
             server.stop()
             server.ensure_running()
-            worker.expect("store_back", since=since, timeout=40)
-            worker.expect("connected", ALICE, since=since, timeout=40)
+            worker.expect("store_back", since=since, timeout=PATIENCE)
+            worker.expect("connected", ALICE, since=since, timeout=PATIENCE)
     return worker
 
 
@@ -179,7 +180,7 @@ def test_a_shutdown_waits_for_no_slow_handler_and_loses_nothing(house: House, pe
         house.cli(*command)
         assert time.monotonic() - began < 25, command
     began = time.monotonic()
-    assert worker.stop(15) == 0
+    assert worker.stop(PATIENCE) == 0
     assert time.monotonic() - began < 25
     assert [row["text"] for row in house.sql("SELECT text FROM wa_sessions.inbox ORDER BY id")] == sent
     assert house.stats(ALICE)["inbox_waiting"] == 4
@@ -196,7 +197,7 @@ def test_with_the_inbox_in_memory_what_is_left_is_told(house: House, peers: Stan
         bob.send_to(ALICE, text)
     house.emu.wait_delivered(house.devices[ALICE])
     noted.until(lambda _done: "begun m1" in noted.path.read_text())
-    assert worker.stop(15) == 0
+    assert worker.stop(PATIENCE) == 0
     assert house.sql("SELECT 1 FROM wa_sessions.inbox") == []
     [event] = house.sql("SELECT detail FROM wa_sessions.event WHERE kind = 'handler_unfinished'")
     assert event["detail"]["waiting"] in (1, 2)  # the other may be on its way from its host still

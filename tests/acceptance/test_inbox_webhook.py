@@ -11,6 +11,7 @@ from support.house import House
 from support.pairing import link
 from support.receivers import Receiver, Request, http
 from support.standin import Standin
+from support.waiting import PATIENCE
 
 ALICE = "77051234567"
 SENDERS = ("bob", "carol", "dave")
@@ -77,7 +78,7 @@ def test_300_of_300_through_a_webhook_that_is_down_slow_and_broken(
         assert not house.sql("SELECT 1 FROM wa_sessions.event WHERE kind = 'handler_dead'")
         assert house.stats(ALICE)["inbox_dead"] == 0
         in_order(taken)
-        assert worker.stop(15) == 0
+        assert worker.stop(PATIENCE) == 0
     finally:
         webhook.close()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import host_hook
 from support.house import House
+from support.waiting import PATIENCE
 
 NUMBER = "77051234567"
 SLOW = """
@@ -25,4 +26,4 @@ def test_a_host_lives_by_the_lease_as_it_is_once_it_has_begun(house: House, tmp_
     house.scan(worker, NUMBER)
     worker.expect("connected", NUMBER, timeout=90)
     assert "store_lost" not in worker.events(NUMBER)
-    assert worker.stop(30) == 0
+    assert worker.stop(PATIENCE) == 0

@@ -8,6 +8,7 @@ import pytest
 from support.house import House
 from support.pairing import link
 from support.standin import Standin
+from support.waiting import PATIENCE
 
 ALICE = "77051234567"
 SLOW = """
@@ -37,7 +38,7 @@ def test_what_is_being_decrypted_as_a_session_is_closed_is_heard_out(house: Hous
         time.sleep(0.5)  # longer than a client that tells nothing is listened to in a store that is fast
         conn.rollback()
     if end == "SIGTERM":
-        assert worker.wait(15) == 0
+        assert worker.wait(PATIENCE) == 0
         worker = house.run(ALICE)
         mark = 0
     worker.expect("connected", ALICE, since=mark)

@@ -13,6 +13,7 @@ from psycopg.sql import SQL, Identifier
 from support.house import House
 from support.pairing import link
 from support.standin import Standin
+from support.waiting import PATIENCE
 
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.emulator import Emulator
@@ -165,7 +166,7 @@ def test_a_lock_that_is_never_given_does_not_keep_a_worker(house: House, table: 
     worker.expect("qr", ALICE)
     with psycopg.connect(house.url) as other:
         other.execute(SQL("LOCK TABLE wa_sessions.{} IN ACCESS EXCLUSIVE MODE").format(Identifier(table)))
-        assert worker.stop(30) == 0
+        assert worker.stop(PATIENCE) == 0
 
 
 def test_a_database_server_that_is_stopped_does_not_keep_a_worker(
@@ -180,7 +181,7 @@ def test_a_database_server_that_is_stopped_does_not_keep_a_worker(
     for process in stopped:
         process.suspend()
     try:
-        assert worker.stop(30) == 0
+        assert worker.stop(PATIENCE) == 0
     finally:
         for process in stopped:
             process.resume()

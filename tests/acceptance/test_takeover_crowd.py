@@ -7,6 +7,7 @@ import pytest
 from support.baileys import Baileys, node_phone
 from support.crowd import SHAPES, Crowd
 from support.house import House, Worker
+from support.waiting import PATIENCE
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.sessions.send import send_text
@@ -55,7 +56,7 @@ def test_sessions_of_every_shape(
 
 def _arrive(worker: Worker, texts: list[str]) -> list[str]:
     for text in texts:
-        worker.received(ALICE, text, timeout=60)
+        worker.received(ALICE, text, timeout=PATIENCE)
     return texts
 
 

@@ -5,6 +5,7 @@ import urllib.request
 from support.house import House
 from support.pairing import link
 from support.standin import Standin
+from support.waiting import PATIENCE
 
 ALICE = "77051234567"
 
@@ -18,7 +19,7 @@ def _check(house: House, code: int) -> str:
 
 
 def _scrape(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
         return str(answer.read().decode())
 
 

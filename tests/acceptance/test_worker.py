@@ -11,6 +11,7 @@ import pytest
 from support.house import PROGRAM, House, Worker
 from support.pairing import Party, link
 from support.standin import Standin
+from support.waiting import PATIENCE
 
 ALICE, BOB = "77051234567", "77057654321"
 
@@ -199,7 +200,7 @@ def test_a_command_that_hangs_delays_neither_a_force_close_nor_the_end(house: Ho
     house.cli("force-close", ALICE, "--yes")
     assert house.stats(ALICE)["state"] == "force_closed"
     house.cli("restart", ALICE)
-    assert worker.stop(30) == 0
+    assert worker.stop(PATIENCE) == 0
     assert house.row(ALICE)["status"] == "disconnected"
     assert [row["text"] for row in house.sql("SELECT text FROM wa_sessions.inbox ORDER BY id")] == ["one", "two"]
 
@@ -219,7 +220,7 @@ def test_what_the_handler_has_not_taken_at_the_end_waits_for_the_next_worker(hou
     worker, bob = _with_slow_handler(house, peers, "--on-message", "support.handlers:slow")
     texts = [f"text {number}" for number in range(60)]
     _arrived(house, bob, texts)
-    assert worker.stop(30) == 0
+    assert worker.stop(PATIENCE) == 0
     handled = worker.texts(ALICE)
     assert handled == texts[: len(handled)]
     left = [row["text"] for row in house.sql("SELECT text FROM wa_sessions.inbox ORDER BY id")]
@@ -291,7 +292,7 @@ def test_a_reader_of_the_log_that_has_stopped_keeps_no_session_and_no_end(house:
         try:
             house.until("""SELECT 1 FROM "OrganizationPhone" WHERE "qrCode" IS NOT NULL""")
             worker.terminate()
-            assert worker.wait(10) == 0
+            assert worker.wait(PATIENCE) == 0
         finally:
             worker.kill()
             os.close(reads)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from support import receivers
 from support.receivers import Receiver, Request
+from support.waiting import PATIENCE
 
 from wa_sessions import cli
 from wa_sessions.db import alerts, phones
@@ -37,8 +38,8 @@ def hook() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def two(emptied: Database) -> tuple[Phone, Phone]:
-    with emptied.transaction() as conn:
+def two(database: Database) -> tuple[Phone, Phone]:
+    with database.transaction() as conn:
         backend = detect(conn)
         first, second = (phones.add(conn, backend, f"7705123456{n}", 1, "Reception") for n in (1, 2))
         return first, second
@@ -64,7 +65,7 @@ def _name(receiver: Receiver) -> str:
     return Webhook(f"{receiver.url}/s3cr3t").name
 
 
-def _drain(database: Database, target: Webhook | Telegram | Email, timeout: float = 10) -> None:
+def _drain(database: Database, target: Webhook | Telegram | Email, timeout: float = PATIENCE) -> None:
     """Send until nothing waits."""
     deadline = time.monotonic() + timeout
     while True:
@@ -80,9 +81,9 @@ def _drain(database: Database, target: Webhook | Telegram | Email, timeout: floa
 # ---------------------------------------------------------------------------------------------- what is left
 
 
-def test_the_same_trouble_is_told_once_until_it_ends(emptied: Database, two: tuple[Phone, Phone]) -> None:
+def test_the_same_trouble_is_told_once_until_it_ends(database: Database, two: tuple[Phone, Phone]) -> None:
     phone, other = two
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         assert not alerts.clear(conn, phone)
         told = [alerts.leave(conn, phone, alert) for alert in (LOGGED_OUT, LOGGED_OUT, CLOSED, CLOSED)]
         assert told == [True, False, True, True]
@@ -94,8 +95,8 @@ def test_the_same_trouble_is_told_once_until_it_ends(emptied: Database, two: tup
     assert kinds == ["logged_out", "all_clear", "session_closed", "session_closed", "logged_out"]
 
 
-def test_an_alert_is_rolled_back_with_what_it_tells_of(emptied: Database, two: tuple[Phone, Phone]) -> None:
-    with emptied.transaction() as conn:
+def test_an_alert_is_rolled_back_with_what_it_tells_of(database: Database, two: tuple[Phone, Phone]) -> None:
+    with database.transaction() as conn:
         alerts.leave(conn, two[0], CLOSED)
         conn.rollback()
         assert alerts.newest(conn) == []
@@ -112,24 +113,24 @@ def test_an_alert_is_rolled_back_with_what_it_tells_of(emptied: Database, two: t
     ],
 )
 def test_down_then_slow_then_broken_twice(
-    emptied: Database, two: tuple[Phone, Phone], down: float, slow: float, pace: Pace
+    database: Database, two: tuple[Phone, Phone], down: float, slow: float, pace: Pace
 ) -> None:
     with receivers.http() as place:
         port = place.port
     target = Webhook(f"http://127.0.0.1:{port}/alerts", "secret")
-    senders = Senders(emptied, [target], pace)
+    senders = Senders(database, [target], pace)
     first, second = two
-    _leave(emptied, first, "a", "b")
+    _leave(database, first, "a", "b")
     senders.start()
     time.sleep(down)
-    _leave(emptied, second, "c")
+    _leave(database, second, "c")
     with receivers.http(port) as hook:
         hook.answers[:] = [(slow, 200), (0.0, 500), (0.0, 500)]
-        hook.wait_for(2, timeout=40)
-        _leave(emptied, first, "d")
-        hook.wait_for(3, timeout=40)
-        _leave(emptied, first, "e")
-        hook.wait_for(5, timeout=40)
+        hook.wait_for(2, timeout=PATIENCE)
+        _leave(database, first, "d")
+        hook.wait_for(3, timeout=PATIENCE)
+        _leave(database, first, "e")
+        hook.wait_for(5, timeout=PATIENCE)
     senders.stop()
     assert _texts(hook.taken(), first) == ["a", "b", "d", "e"]
     assert _texts(hook.taken(), second) == ["c"]
@@ -144,24 +145,24 @@ def test_down_then_slow_then_broken_twice(
         assert request.headers["x-wa-sessions-signature"] == f"sha256={signed}"
 
 
-def test_a_storm_is_one_message(emptied: Database, two: tuple[Phone, Phone], hook: Receiver) -> None:
+def test_a_storm_is_one_message(database: Database, two: tuple[Phone, Phone], hook: Receiver) -> None:
     target = Webhook(hook.url)
-    _leave(emptied, two[0], *map(str, range(50)))
-    assert send_next(emptied, target, replace(PACE, gather=60)) is None
-    attempt = send_next(emptied, target, replace(PACE, interval=60))
+    _leave(database, two[0], *map(str, range(50)))
+    assert send_next(database, target, replace(PACE, gather=60)) is None
+    attempt = send_next(database, target, replace(PACE, interval=60))
     assert attempt
     assert (attempt.alerts, attempt.error) == (50, None)
-    _leave(emptied, two[1], "later")
-    assert send_next(emptied, target, PACE) is None
+    _leave(database, two[1], "later")
+    assert send_next(database, target, PACE) is None
     (request,) = hook.taken()
     assert request.json["count"] == 50
     assert _texts([request], two[0]) == list(map(str, range(50)))
 
 
-def test_one_alert_has_the_names_of_the_seed(emptied: Database, two: tuple[Phone, Phone], hook: Receiver) -> None:
-    with emptied.transaction() as conn:
+def test_one_alert_has_the_names_of_the_seed(database: Database, two: tuple[Phone, Phone], hook: Receiver) -> None:
+    with database.transaction() as conn:
         assert alerts.leave(conn, two[0], CLOSED)
-    assert send_next(emptied, Webhook(hook.url), PACE)
+    assert send_next(database, Webhook(hook.url), PACE)
     told = hook.taken()[0].json
     assert told.pop("timestamp").endswith("Z")
     assert told.pop("id") > 0
@@ -182,14 +183,14 @@ def test_one_alert_has_the_names_of_the_seed(emptied: Database, two: tuple[Phone
     }
 
 
-def test_a_dead_target_does_not_hold_another(emptied: Database, two: tuple[Phone, Phone], hook: Receiver) -> None:
+def test_a_dead_target_does_not_hold_another(database: Database, two: tuple[Phone, Phone], hook: Receiver) -> None:
     with receivers.http() as dead:
         dead.hang = threading.Event()
-        senders = Senders(emptied, [Webhook(dead.url), Webhook(hook.url)], PACE)
+        senders = Senders(database, [Webhook(dead.url), Webhook(hook.url)], PACE)
         senders.start()
-        _leave(emptied, two[0], "a")
-        assert dead.coming.wait(10)
-        _leave(emptied, two[0], "b")
+        _leave(database, two[0], "a")
+        assert dead.coming.wait(PATIENCE)
+        _leave(database, two[0], "b")
         hook.wait_for(2, timeout=LOOK_EVERY + 5)
         assert dead.taken() == []
         began = time.monotonic()
@@ -198,51 +199,51 @@ def test_a_dead_target_does_not_hold_another(emptied: Database, two: tuple[Phone
         dead.hang.set()
 
 
-def test_many_senders_send_nothing_twice(emptied: Database, two: tuple[Phone, Phone], hook: Receiver) -> None:
+def test_many_senders_send_nothing_twice(database: Database, two: tuple[Phone, Phone], hook: Receiver) -> None:
     target = Webhook(hook.url)
     hook.answers[:] = [(0.02, 500 if n % 3 == 0 else 200) for n in range(30)]
-    workers = [threading.Thread(target=_drain, args=(emptied, target)) for _ in range(4)]
+    workers = [threading.Thread(target=_drain, args=(database, target)) for _ in range(4)]
     for n in range(10):
-        _leave(emptied, two[n % 2], str(n))
+        _leave(database, two[n % 2], str(n))
     for worker in workers:
         worker.start()
     for n in range(10, 20):
-        _leave(emptied, two[n % 2], str(n))
+        _leave(database, two[n % 2], str(n))
     for worker in workers:
-        worker.join(20)
-    _drain(emptied, target)
+        worker.join(PATIENCE)
+    _drain(database, target)
     assert _texts(hook.taken(), two[0]) == [str(n) for n in range(0, 20, 2)]
     assert _texts(hook.taken(), two[1]) == [str(n) for n in range(1, 20, 2)]
 
 
 def test_what_a_killed_sender_had_is_sent_under_the_same_key(
-    emptied: Database, two: tuple[Phone, Phone], hook: Receiver
+    database: Database, two: tuple[Phone, Phone], hook: Receiver
 ) -> None:
     target = Webhook(hook.url)
-    _leave(emptied, two[0], "a")
-    with emptied.transaction() as conn:
+    _leave(database, two[0], "a")
+    with database.transaction() as conn:
         lost = alerts.claim(conn, target.name, 0)
     assert lost
-    _leave(emptied, two[0], "b")
-    assert send_next(emptied, target, PACE) is None
-    with emptied.transaction() as conn:
+    _leave(database, two[0], "b")
+    assert send_next(database, target, PACE) is None
+    with database.transaction() as conn:
         conn.execute("UPDATE wa_sessions.alert_target SET claimed_until = now()")
-    _drain(emptied, target)
+    _drain(database, target)
     first, second = hook.taken()
     assert (first.key, _texts([first], two[0]), _texts([second], two[0])) == (lost.key, ["a"], ["b"])
 
 
 def test_what_is_refused_for_good_does_not_hold_the_rest(
-    emptied: Database, two: tuple[Phone, Phone], hook: Receiver
+    database: Database, two: tuple[Phone, Phone], hook: Receiver
 ) -> None:
     target = Webhook(hook.url)
     hook.answers[:] = [(0, 400)] * REFUSALS
-    _leave(emptied, two[0], "bad")
-    assert send_next(emptied, target, PACE)
-    _leave(emptied, two[0], "good")
-    _drain(emptied, target)
+    _leave(database, two[0], "bad")
+    assert send_next(database, target, PACE)
+    _leave(database, two[0], "good")
+    _drain(database, target)
     assert _texts(hook.taken(), two[0]) == ["good"]
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         good, bad = alerts.newest(conn)
     assert bad.deliveries[0].given_up_at
     assert bad.deliveries[0].error == "HTTP 400"
@@ -250,34 +251,34 @@ def test_what_is_refused_for_good_does_not_hold_the_rest(
 
 
 def test_a_target_says_when_to_come_again_and_old_alerts_go(
-    emptied: Database, two: tuple[Phone, Phone], hook: Receiver
+    database: Database, two: tuple[Phone, Phone], hook: Receiver
 ) -> None:
-    _leave(emptied, two[0], "a", "b")
-    with emptied.transaction() as conn:
+    _leave(database, two[0], "a", "b")
+    with database.transaction() as conn:
         conn.execute(
             "UPDATE wa_sessions.alert SET at = now() - interval '2 hours' WHERE payload ->> 'text' LIKE '%: a;%'"
         )
-    _drain(emptied, Webhook(hook.url))
+    _drain(database, Webhook(hook.url))
     assert _texts(hook.taken(), two[0]) == ["b"]  # a target that is new is not told of what is long over
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         assert alerts.forget_old(conn) == 0
         assert alerts.forget_old(conn, age=0) == 2
         assert conn.execute("SELECT count(*) AS n FROM wa_sessions.alert_message").fetchone() == {"n": 0}
 
 
-def test_mail_and_bot(emptied: Database, two: tuple[Phone, Phone], hook: Receiver) -> None:
-    _leave(emptied, two[0], "first", "second")
-    _drain(emptied, Telegram("123:token", "-100", hook.url))
+def test_mail_and_bot(database: Database, two: tuple[Phone, Phone], hook: Receiver) -> None:
+    _leave(database, two[0], "first", "second")
+    _drain(database, Telegram("123:token", "-100", hook.url))
     (request,) = hook.taken()
     assert request.path == "/bot123:token/sendMessage"
     assert request.json["chat_id"] == "-100"
     assert "(2 times)" in request.json["text"]
     with receivers.smtp(refusals=2) as (port, mails):
         target = Email("127.0.0.1", port, "wa@example.com", ("ops@example.com",))
-        attempt = send_next(emptied, target, PACE)
+        attempt = send_next(database, target, PACE)
         assert attempt
         assert attempt.error == "SMTP 451"
-        _drain(emptied, target)
+        _drain(database, target)
         (mail,) = mails.since()
     assert "Subject: wa-sessions: [critical] 2 session closed (1 phone)" in mail
     assert "Message-ID: <" in mail
@@ -287,8 +288,8 @@ def test_mail_and_bot(emptied: Database, two: tuple[Phone, Phone], hook: Receive
 
 
 def test_the_commands(
-    emptied: Database,
-    emptied_url: str,
+    database: Database,
+    database_url: str,
     two: tuple[Phone, Phone],
     hook: Receiver,
     monkeypatch: pytest.MonkeyPatch,
@@ -299,12 +300,12 @@ def test_the_commands(
         shown = capsys.readouterr()
         return code, shown.out, shown.err
 
-    url = ("--database-url", emptied_url)
+    url = ("--database-url", database_url)
     assert run("send", *url)[0] == 2
     assert run("test")[0] == 2
     assert run("list", *url)[1].startswith("no alerts\nno target is configured here")
     monkeypatch.setenv("WA_SESSIONS_ALERT_WEBHOOK_URL", f"{hook.url}/s3cr3t")
-    _leave(emptied, two[0], "one")
+    _leave(database, two[0], "one")
     code, out, _ = run("list", *url)
     assert (code, out.splitlines()[1].split()[-8:-4]) == (0, ["0", "session", "closed:", "one;"])
     hook.answers[:] = [(0, 200), (0, 503)]
@@ -314,8 +315,10 @@ def test_the_commands(
     assert (code, json.loads(out)["waiting"], json.loads(out)["sent"]) == (1, 1, 0)
     assert "HTTP 503" in err
     assert "s3cr3t" not in out + err
+    with database.transaction() as conn:
+        conn.execute("UPDATE wa_sessions.alert_target SET next_at = now() + interval '1 hour'")
     assert run("send", *url)[1] == f"1 alert for {_name(hook)} waiting: HTTP 503, 1 attempt\n"
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         conn.execute("UPDATE wa_sessions.alert_target SET next_at = now()")
     assert run("send", *url)[:2] == (0, f"1 alert sent to {_name(hook)}\n")
     assert run("send", *url)[:2] == (0, "nothing to send\n")

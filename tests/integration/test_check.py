@@ -1,5 +1,6 @@
 """``check`` on phones in a database, as a monitor runs it."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,18 +25,18 @@ INBOX = "inbox=0;;;0 inbox_dead=0;;;0 inbox_oldest=0s;300;1800;0"
 
 
 @pytest.fixture
-def phones(emptied: Database) -> Database:
-    with emptied.transaction() as conn:
+def phones(database: Database) -> Database:
+    with database.transaction() as conn:
         corpus.load(conn, "baileys_auth")
         conn.execute(
             """UPDATE public."OrganizationPhone" SET "connectionType" = 'neonize' WHERE "organizationId" = 1"""
         )
-    return emptied
+    return database
 
 
 @pytest.fixture
-def check(emptied_url: str, capsys: pytest.CaptureFixture[str]) -> Check:
-    def run(*arguments: str, url: str = emptied_url) -> tuple[int, str]:
+def check(database_url: str, capsys: pytest.CaptureFixture[str]) -> Check:
+    def run(*arguments: str, url: str = database_url) -> tuple[int, str]:
         code = cli.execute(["check", *arguments, "--database-url", url])
         shown = capsys.readouterr()
         assert shown.err == ""
@@ -81,7 +82,8 @@ def test_one_phone(phones: Database, check: Check) -> None:
     )
     observed(phones, seconds=400)
     code, line = check(number)
-    assert (code, line.partition(" | ")[0]) == (3, name.format("UNKNOWN") + "last observed 400 s ago, more than 300 s")
+    assert code == 3
+    assert re.match(re.escape(name.format("UNKNOWN")) + r"last observed 4\d\d s ago, more than 300 s \|", line)
     assert check(number, "--freshness", "10m")[0] == 0
     observed(phones, state="banned")
     assert check(number)[1].startswith(name.format("UNKNOWN") + "not connected (banned) |")
@@ -148,11 +150,11 @@ def test_without_our_schema(phones: Database, check: Check) -> None:
             conn.execute("ALTER SCHEMA away RENAME TO wa_sessions")
 
 
-def test_for_programs(phones: Database, emptied_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_for_programs(phones: Database, database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     import json
 
     observed(phones)
-    assert cli.execute(["check", "--org", "1", "--json", "--database-url", emptied_url]) == 2
+    assert cli.execute(["check", "--org", "1", "--json", "--database-url", database_url]) == 2
     data = json.loads(capsys.readouterr().out)
     assert (data["verdict"], data["code"], len(data["phones"])) == ("CRITICAL", 2, 2)
     assert data["line"].startswith("WA-SESSIONS CRITICAL - 1 critical, 1 ok: ")

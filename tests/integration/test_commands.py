@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from support.requests import await_request
+from support.waiting import PATIENCE
 
 from wa_sessions.db import commands
 from wa_sessions.db.commands import NotAnswered
@@ -49,7 +50,7 @@ def _work(database: Database, verbs: int, **answer: Any) -> threading.Thread:
 
     thread = threading.Thread(target=serve)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE)
     return thread
 
 
@@ -60,14 +61,14 @@ def test_a_request_is_answered_without_delay(database: Database, waiting: Connec
         answer = commands.wait(waiting, _ask(database), 60)
         assert (answer.answer, answer.error, answer.exit_code) == ({"closed": True}, None, ExitCode.DONE)
         assert time.monotonic() - started < 30
-    worker.join(10)
+    worker.join(PATIENCE)
 
 
 def test_an_error_comes_with_its_exit_code(database: Database, waiting: Connection) -> None:
     worker = _work(database, 1, error="no", exit_code=ExitCode.OWNED)
     answer = commands.wait(waiting, _ask(database), 10)
     assert (answer.answer, answer.error, answer.exit_code) == (None, "no", ExitCode.OWNED)
-    worker.join(10)
+    worker.join(PATIENCE)
 
 
 def test_a_request_that_nobody_takes_is_withdrawn(database: Database, waiting: Connection) -> None:

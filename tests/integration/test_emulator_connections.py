@@ -11,6 +11,7 @@ import threading
 import pytest
 from support.pairing import Party, folder, link, new_number
 from support.standin import Standin
+from support.waiting import PATIENCE
 
 from wa_sessions.emulator import Emulator, Login, LoginFailure, NotConnected, Silence, overlapping
 
@@ -160,9 +161,9 @@ def test_withheld_messages_may_come_with_the_next_connection(emu, alice, bob):
 def test_a_deaf_server_leaves_pings_unanswered(emu, standin, bob):
     since = standin.lines.mark()
     emu.deaf(bob.phone)
-    standin.event("bob", "KeepAliveTimeout", since=since, timeout=60)
+    standin.event("bob", "KeepAliveTimeout", since=since, timeout=PATIENCE)
     emu.hear(bob.phone)
-    standin.event("bob", "KeepAliveRestored", since=since, timeout=60)
+    standin.event("bob", "KeepAliveRestored", since=since, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("stage", list(Silence))

@@ -26,8 +26,8 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def opened(emptied: Database) -> Opened:
-    with emptied.transaction() as conn:
+def opened(database: Database) -> Opened:
+    with database.transaction() as conn:
         corpus.load(conn, "baileys_auth")
         health.save(conn, ROW)
         write_event(conn, 1, 1, "connected", {})
@@ -36,12 +36,12 @@ def opened(emptied: Database) -> Opened:
         write_event(conn, 3, 1, "message_lost", {"message_id": "3EB0\x1b", "seconds": 86400, "copies": 1})
         write_event(conn, 99, 2, "session_closed", {"error_kind": "bad_decrypt", "count": 5, "limit": 5})
         conn.execute("UPDATE wa_sessions.event SET at = now() - interval '2 days' WHERE phone_id = 99")
-        return Opened(emptied, backend.detect(conn))
+        return Opened(database, backend.detect(conn))
 
 
-def test_what_is_shown(opened: Opened, emptied_url: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_shown(opened: Opened, database_url: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert cli.execute(["errors", "--since", "7d", "--database-url", emptied_url]) == 0
+    assert cli.execute(["errors", "--since", "7d", "--database-url", database_url]) == 0
     shown = capsys.readouterr().out
     assert all(len(line) <= 80 for line in shown.splitlines())
     counters, _, history = shown.partition("\n\n")
@@ -58,8 +58,8 @@ def test_what_is_shown(opened: Opened, emptied_url: str, capsys: Capture, monkey
     ]
 
 
-def test_for_programs(opened: Opened, emptied_url: str, capsys: Capture) -> None:
-    where = ["--database-url", emptied_url]
+def test_for_programs(opened: Opened, database_url: str, capsys: Capture) -> None:
+    where = ["--database-url", database_url]
     assert cli.execute(["errors", "#3", "--json", *where]) == 0
     data = json.loads(capsys.readouterr().out)
     assert [one["phone"] for one in data["phones"]] == [corpus.PAIRED]
@@ -107,10 +107,10 @@ def test_following_tells_each_entry_once_however_late_it_is_committed(
     assert next(told).event.kind == "message_recovered"
 
 
-def test_every_kind_has_words(opened: Opened, emptied_url: str, capsys: Capture) -> None:
+def test_every_kind_has_words(opened: Opened, database_url: str, capsys: Capture) -> None:
     with opened.database.transaction() as conn:
         health.save(conn, replace(ROW, bad_mac_errors=0))
         for kind in action.KINDS:
             write_event(conn, 1, 1, kind, {})
-    assert cli.execute(["errors", corpus.BUFFERS, "--database-url", emptied_url]) == 0
+    assert cli.execute(["errors", corpus.BUFFERS, "--database-url", database_url]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2 + 1 + 1 + 2 + len(action.KINDS)

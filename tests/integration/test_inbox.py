@@ -10,6 +10,7 @@ import pytest
 from support.dispatching import function
 from support.inboxes import TELLING, handled, inbox_running, touch, until
 from support.outages import outage
+from support.waiting import PATIENCE
 
 from wa_sessions.db import inbox as table
 from wa_sessions.db.embedded import EmbeddedServer
@@ -171,7 +172,7 @@ def test_while_the_database_is_away_nothing_is_acknowledged_and_nothing_lost(
             await bench.until_taken(1)
             with outage(server, database):
                 bench.put("1", "2", phone=1, client=2)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE):
                     while not bench.worker.stuck:
                         bench.worker.changed.clear()
                         await bench.worker.changed.wait()

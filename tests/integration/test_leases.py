@@ -7,6 +7,7 @@ from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
+from support.waiting import PATIENCE
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from wa_sessions.db import account_leases, leases, workers
@@ -208,7 +209,7 @@ def test_a_lease_does_not_change_hands_while_its_owner_writes(database: Database
         thread.start()
         thread.join(0.3)
         assert taken == []
-    thread.join(10)
+    thread.join(PATIENCE)
     assert taken == [epoch + 1]
 
 
@@ -216,7 +217,7 @@ def test_of_two_takers_one_wins(database: Database, one: Worker, two: Worker) ->
     start, results = threading.Barrier(2), []
 
     def take(worker: Worker) -> None:
-        start.wait(10)
+        start.wait(PATIENCE)
         try:
             results.append(worker.take())
         except OwnedByAnother:
@@ -277,7 +278,7 @@ def test_a_lease_is_renewed_and_not_taken_while_its_owner_writes(database: Datab
         thread.start()
         thread.join(0.3)
         assert kept_off == []
-    thread.join(10)
+    thread.join(PATIENCE)
     assert kept_off == [True]
 
 

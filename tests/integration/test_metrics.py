@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support import corpus
 from support.history import write_event
+from support.waiting import PATIENCE
 
 from wa_sessions import cli
 from wa_sessions.actions.connection import Opened
@@ -30,8 +31,8 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 @pytest.fixture
-def opened(emptied: Database) -> Opened:
-    with emptied.transaction() as conn:
+def opened(database: Database) -> Opened:
+    with database.transaction() as conn:
         corpus.load(conn, "baileys_auth")
         conn.execute("""UPDATE public."OrganizationPhone" SET "status" = 'a status of its own' WHERE "id" = 3""")
         health.save(conn, ROW)
@@ -48,7 +49,7 @@ def opened(emptied: Database) -> Opened:
         ):
             write_event(conn, 1, 1, kind, detail)
         write_event(conn, 99, 1, "connected", {})
-        return Opened(emptied, backend.detect(conn))
+        return Opened(database, backend.detect(conn))
 
 
 def samples(text: str) -> Samples:
@@ -68,9 +69,9 @@ def sample(found: Samples, name: str, **labels: str) -> float:
 
 
 def test_what_the_database_has(
-    opened: Opened, emptied_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    opened: Opened, database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.execute(["metrics", "--database-url", emptied_url]) == 0
+    assert cli.execute(["metrics", "--database-url", database_url]) == 0
     text = capsys.readouterr().out
     found = samples(text)
     first = {"phone": corpus.BUFFERS, "organization": "1", "id": "1"}
@@ -99,33 +100,33 @@ def test_what_the_database_has(
     assert "99887766" not in text
     assert "a status of its own" not in text
     path = tmp_path / "wa.prom"
-    assert cli.execute(["metrics", "--textfile", str(path), "--without-keys", "--database-url", emptied_url]) == 0
+    assert cli.execute(["metrics", "--textfile", str(path), "--without-keys", "--database-url", database_url]) == 0
     assert capsys.readouterr().out == f"wrote {path}\n"
     assert not [name for name, _ in samples(path.read_text()) if name == "wa_sessions_keys"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["wa.prom"]
 
 
 def test_a_file_that_cannot_be_written_stays_as_it_was(
-    opened: Opened, emptied_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    opened: Opened, database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "wa.prom"
     path.write_text("before")
     assert cli.execute(["metrics", "--textfile", str(path), "--database-url", "postgresql://127.0.0.1:1/x"]) == 4
     assert path.read_text() == "before"
     assert (
-        cli.execute(["metrics", "--textfile", str(tmp_path / "none" / "wa.prom"), "--database-url", emptied_url]) == 1
+        cli.execute(["metrics", "--textfile", str(tmp_path / "none" / "wa.prom"), "--database-url", database_url]) == 1
     )
-    assert cli.execute(["metrics", "--textfile", "wa.txt", "--database-url", emptied_url]) == 2
+    assert cli.execute(["metrics", "--textfile", "wa.txt", "--database-url", database_url]) == 2
     assert "end with .prom" in capsys.readouterr().err
 
 
 def test_without_our_schema_and_for_programs(
-    opened: Opened, emptied_url: str, capsys: pytest.CaptureFixture[str]
+    opened: Opened, database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with opened.database.transaction() as conn:
         conn.execute("ALTER SCHEMA wa_sessions RENAME TO away")
     try:
-        assert cli.execute(["metrics", "--json", "--database-url", emptied_url]) == 0
+        assert cli.execute(["metrics", "--json", "--database-url", database_url]) == 0
     finally:
         with opened.database.transaction() as conn:
             conn.execute("ALTER SCHEMA away RENAME TO wa_sessions")
@@ -141,16 +142,16 @@ def test_a_worker_answers_a_scrape(opened: Opened, monkeypatch: pytest.MonkeyPat
     exposition = Exposition(opened)
     with listening(("127.0.0.1", 0), exposition.render) as port:
         url = f"http://127.0.0.1:{port}"
-        with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"{url}/metrics", timeout=PATIENCE) as answer:
             assert answer.headers["Content-Type"].startswith("text/plain; version=")
             first = samples(answer.read().decode())
         with opened.database.transaction() as conn:
             health.save(conn, replace(ROW, bad_mac_errors=1))
             conn.execute("DELETE FROM public.baileys_auth")
-        with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"{url}/metrics", timeout=PATIENCE) as answer:
             second = samples(answer.read().decode())
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(url, timeout=10)
+            urllib.request.urlopen(url, timeout=PATIENCE)
         with pytest.raises(WaSessionsError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
             listening(("127.0.0.1", port), exposition.render).__enter__()
     assert (sample(first, "errors", id="1", kind="bad_mac"), sample(second, "errors", id="1", kind="bad_mac")) == (2, 1)

@@ -2,6 +2,7 @@ import threading
 
 import pytest
 from support.fleet import Fleet
+from support.waiting import PATIENCE
 
 from wa_sessions.db import migrate
 from wa_sessions.db.gateway import Connection, Database
@@ -33,7 +34,7 @@ def test_two_upgraders_wait_for_each_other(empty_target: Target) -> None:
 
         def upgrade() -> None:
             with database.transaction() as conn:
-                start.wait(10)
+                start.wait(PATIENCE)
                 done.append(migrate.upgrade(conn))
 
         threads = [threading.Thread(target=upgrade) for _ in range(2)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import PATIENCE
 
 from wa_sessions.actions.watch.metrics import PREFIX, Snapshot, families, text
 from wa_sessions.worker import metrics
@@ -63,8 +64,10 @@ def test_promtool_agrees(tmp_path: Path) -> None:
     ]
     drawn.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}), encoding="utf-8")
     for words in (["test", "rules", f"{RULES.with_suffix('')}.test.yml"], ["check", "rules", str(RULES), str(drawn)]):
-        done = subprocess.run(["promtool", *words], capture_output=True, text=True, timeout=30)
+        done = subprocess.run(["promtool", *words], capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, done.stdout + done.stderr
     exposed = text(Snapshot([], {}, []))
-    done = subprocess.run(["promtool", "check", "metrics"], input=exposed, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=exposed, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from support.fleet import Fleet
+from support.waiting import PATIENCE
 
 PROGRAM = "from wa_sessions.actions.operator import operator; print(operator())"
 
@@ -36,4 +37,4 @@ def test_a_user_without_a_name_is_a_number() -> None:
 def _said(program: str) -> str:
     preloaded = "import wa_sessions.actions.operator; "  # an ordinary user may not enter this folder
     command = [sys.executable, "-c", preloaded + program]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout.strip()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from support.waiting import PATIENCE
 
 from wa_sessions.db import backend, phones
 from wa_sessions.db.backend import Backend
@@ -288,7 +289,7 @@ def test_two_who_make_the_tables_wait_for_each_other(empty_target: Target) -> No
 
         def make() -> None:
             with database.transaction() as conn:
-                start.wait(10)
+                start.wait(PATIENCE)
                 made.append(backend.create_tables(conn))
 
         threads = [threading.Thread(target=make) for _ in range(2)]

@@ -29,8 +29,8 @@ MIGRATIONS = Path(wa_sessions.db.__file__).parent / "migrations"
 
 
 @pytest.fixture
-def old(emptied: Database) -> Database:
-    with emptied.transaction() as conn:
+def old(database: Database) -> Database:
+    with database.transaction() as conn:
         for number in range(12):
             kind = "message_recovered" if number % 2 else "error_counted"
             detail = {"seconds": 1.5} if number % 2 else {"error_kind": "bad_mac"}
@@ -49,7 +49,7 @@ def old(emptied: Database) -> Database:
                (1, gen_random_uuid(), 'nobody took it', 'ops', now() - interval '100 days', NULL),
                (1, gen_random_uuid(), 'its worker died', '', now() - interval '100 days', now() - interval '9 days')"""
         )
-    return emptied
+    return database
 
 
 def totals(database: Database) -> set[monitoring.Total]:
@@ -89,8 +89,8 @@ def test_a_worker_prunes_by_itself(old: Database, monkeypatch: pytest.MonkeyPatc
     assert pruning.prunable(old, DAYS) == Pruned(0, 0, 0)
 
 
-def test_the_command(old: Database, emptied_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["db", "prune", "--database-url", emptied_url, "--older-than"]
+def test_the_command(old: Database, database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["db", "prune", "--database-url", database_url, "--older-than"]
     assert cli.execute([*command, "90d", "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"events": 10, "messages": 1, "commands": 3, "dry_run": True}
     assert cli.execute([*command, "90d"]) == 6
@@ -128,11 +128,11 @@ def test_the_history_that_was_there_is_counted_as_the_table_is_made(empty_target
         assert monitoring.Total(1, "message_recovered", 5, 5.5) in monitoring.totals(conn)
 
 
-def test_what_is_rolled_back_is_not_counted(emptied: Database) -> None:
-    with contextlib.suppress(LookupError), emptied.transaction() as conn:
+def test_what_is_rolled_back_is_not_counted(database: Database) -> None:
+    with contextlib.suppress(LookupError), database.transaction() as conn:
         write_event(conn, 1, 1, "connected", {})
         raise LookupError
-    assert totals(emptied) == set()
+    assert totals(database) == set()
 
 
 def test_totals_are_read_without_the_history(old: Database) -> None:

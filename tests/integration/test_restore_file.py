@@ -114,16 +114,16 @@ def bring(there: Opened, file: Path, key: Key, phone: str | None = None, **how: 
 
 
 @pytest.mark.parametrize("shape", corpus.SHAPES)
-def test_every_key_comes_back_byte_for_byte(emptied: Database, file: Path, key: Key, shape: str) -> None:
-    there = fill(emptied, shape)
-    before = all_keys(emptied)
+def test_every_key_comes_back_byte_for_byte(database: Database, file: Path, key: Key, shape: str) -> None:
+    there = fill(database, shape)
+    before = all_keys(database)
     saved = save(there, file, key)
-    lose_sessions(emptied)
-    with emptied.transaction() as conn:
+    lose_sessions(database)
+    with database.transaction() as conn:
         unpaired, paired = (f"{corpus.PAIRED}{device}@s.whatsapp.net" for device in ("", ":27"))
         conn.execute('UPDATE public."OrganizationPhone" SET "phoneJid" = %s WHERE "phoneJid" = %s', (unpaired, paired))
     done = bring(there, file, key, process_stopped=True)
-    auth, store, rows = all_keys(emptied)
+    auth, store, rows = all_keys(database)
     assert (auth, store) == before[:2]
     assert rows == [tuple("disconnected" if part == "logged_out" else part for part in row) for row in before[2]]
     assert (done.matched, done.quarantined, done.left, done.undo) == (0, 0, 0, None)
@@ -135,36 +135,36 @@ def test_every_key_comes_back_byte_for_byte(emptied: Database, file: Path, key: 
     [("BaileysAuth", "baileys_auth"), ("BaileysAuth-old", "baileys_auth"), ("baileys_auth", "BaileysAuth-old")],
 )
 def test_a_backend_whose_table_has_another_shape_by_now(
-    emptied: Database, file: Path, key: Key, before: str, after: str
+    database: Database, file: Path, key: Key, before: str, after: str
 ) -> None:
-    there = fill(emptied, before)
+    there = fill(database, before)
     save(there, file, key)
-    lose_keys(emptied)
-    with emptied.transaction() as conn:
+    lose_keys(database)
+    with database.transaction() as conn:
         conn.execute('DELETE FROM public."OrganizationPhone"')
-    there = fill(emptied, after)
-    expected = _plain(emptied)
-    lose_sessions(emptied)
+    there = fill(database, after)
+    expected = _plain(database)
+    lose_sessions(database)
     bring(there, file, key, process_stopped=True, overwrite=True)
-    assert _plain(emptied) == expected
+    assert _plain(database) == expected
 
 
-def test_present_keys_go_to_quarantine_and_come_back(emptied: Database, file: Path, key: Key) -> None:
-    there = fill(emptied)
+def test_present_keys_go_to_quarantine_and_come_back(database: Database, file: Path, key: Key) -> None:
+    there = fill(database)
     save(there, file, key)
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         conn.execute("UPDATE public.baileys_auth SET value = 'later' WHERE key LIKE 'session-%%'")
         conn.execute(
             "INSERT INTO public.baileys_auth VALUES (1, %s, 'session-new', 'x', 'base64_json')", (corpus.PAIRED,)
         )
         conn.execute("UPDATE whatsmeow.whatsmeow_sessions SET session = 'later' WHERE our_jid = %s", (DEVICE,))
-    later = all_keys(emptied)
+    later = all_keys(database)
     done = bring(there, file, key, process_stopped=True, overwrite=True)
     assert done.operation
     assert done.undo == f"wa-sessions restore {done.operation} --overwrite"
     assert (done.matched, done.left) == (done.quarantined, 0)
     assert done.quarantined == done.restored + 1
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         operation = operations.operation(conn, done.operation)
         assert (operation.action, operation.keys, operation.reason) == (
             "restore_file",
@@ -177,49 +177,49 @@ def test_present_keys_go_to_quarantine_and_come_back(emptied: Database, file: Pa
             done.operation,
             "keys.age",
         )
-    assert all_keys(emptied)[0] != later[0]
+    assert all_keys(database)[0] != later[0]
     restore(there, done.operation, overwrite=True, process_stopped=True)
-    assert all_keys(emptied)[:2] == later[:2]
-    assert _statuses(emptied) == {row[0]: row[4] for row in later[2]}
+    assert all_keys(database)[:2] == later[:2]
+    assert _statuses(database) == {row[0]: row[4] for row in later[2]}
 
 
-def test_what_a_logout_left_of_a_device_makes_room(emptied: Database, file: Path, key: Key) -> None:
+def test_what_a_logout_left_of_a_device_makes_room(database: Database, file: Path, key: Key) -> None:
     """Not every table of whatsmeow's cascades when it deletes a device."""
-    there = fill(emptied)
-    before = all_keys(emptied)
+    there = fill(database)
+    before = all_keys(database)
     save(there, file, key, NEONIZE)
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         conn.execute("DELETE FROM whatsmeow.whatsmeow_device WHERE jid = %s", (DEVICE,))
         changed = conn.execute(
             "UPDATE whatsmeow.whatsmeow_privacy_tokens SET token = 'x' WHERE our_jid = %s", (DEVICE,)
         )
     done = bring(there, file, key)
     assert done.quarantined == done.matched >= changed.rowcount > 0
-    assert all_keys(emptied) == before
+    assert all_keys(database) == before
 
 
-def test_one_phone_of_a_file(emptied: Database, file: Path, key: Key) -> None:
-    there = fill(emptied)
+def test_one_phone_of_a_file(database: Database, file: Path, key: Key) -> None:
+    there = fill(database)
     save(there, file, key)
-    before = all_keys(emptied)
-    lose_keys(emptied, corpus.SEVENTH)
-    lose_keys(emptied, NEONIZE)
+    before = all_keys(database)
+    lose_keys(database, corpus.SEVENTH)
+    lose_keys(database, NEONIZE)
     done = bring(there, file, key, NEONIZE)
     assert [one.phone.number for one in done.phones] == [NEONIZE]
-    assert all_keys(emptied)[1] == before[1]
-    assert all_keys(emptied)[0] != before[0]
+    assert all_keys(database)[1] == before[1]
+    assert all_keys(database)[0] != before[0]
     bring(there, file, key, corpus.SEVENTH, process_stopped=True)
-    assert all_keys(emptied) == before
+    assert all_keys(database) == before
 
 
-def test_a_dry_run_changes_nothing_and_says_what_the_run_does(emptied: Database, file: Path, key: Key) -> None:
-    there = fill(emptied)
+def test_a_dry_run_changes_nothing_and_says_what_the_run_does(database: Database, file: Path, key: Key) -> None:
+    there = fill(database)
     save(there, file, key)
-    lose_keys(emptied, corpus.LOGGED_OUT)
-    before = all_keys(emptied)
+    lose_keys(database, corpus.LOGGED_OUT)
+    before = all_keys(database)
     tried = bring(there, file, key, process_stopped=True, overwrite=True, dry_run=True)
-    assert all_keys(emptied) == before
-    with emptied.transaction() as conn:
+    assert all_keys(database) == before
+    with database.transaction() as conn:
         assert operations.latest(conn) == []
     done = bring(there, file, key, process_stopped=True, overwrite=True)
     assert tried.dry_run
@@ -229,11 +229,11 @@ def test_a_dry_run_changes_nothing_and_says_what_the_run_does(emptied: Database,
     ]
 
 
-def test_a_file_that_is_not_whole_changes_nothing(emptied: Database, file: Path, key: Key) -> None:
-    there = fill(emptied)
+def test_a_file_that_is_not_whole_changes_nothing(database: Database, file: Path, key: Key) -> None:
+    there = fill(database)
     save(there, file, key)
-    lose_keys(emptied, NEONIZE)
-    before, whole, other = all_keys(emptied), file.read_bytes(), new_key(file.parent, "other.txt")
+    lose_keys(database, NEONIZE)
+    before, whole, other = all_keys(database), file.read_bytes(), new_key(file.parent, "other.txt")
     damaged = {
         "cut": whole[:-40_000],
         "cut in the header": whole[:100],
@@ -252,83 +252,83 @@ def test_a_file_that_is_not_whole_changes_nothing(emptied: Database, file: Path,
             restore_file(there, file, identities=identities)
         assert str(refused.value).startswith(str(file))
         assert refused.value.exit_code == 1
-    assert all_keys(emptied) == before
+    assert all_keys(database) == before
 
 
-def test_a_file_that_changes_while_it_is_read_changes_nothing(emptied: Database, file: Path, key: Key) -> None:
-    there = fill(emptied)
+def test_a_file_that_changes_while_it_is_read_changes_nothing(database: Database, file: Path, key: Key) -> None:
+    there = fill(database)
     save(there, file, key, NEONIZE)
     other = file.with_name("other")
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         conn.execute("UPDATE whatsmeow.whatsmeow_sessions SET session = 'later'")
     save(there, other, key, NEONIZE)
-    before = all_keys(emptied)
+    before = all_keys(database)
     planned = look(there, file, identities=key.identities)
     other.replace(file)
     with pytest.raises(Conflict, match="has changed while it was read"):
         carry_out(there, planned)
-    assert all_keys(emptied) == before
+    assert all_keys(database) == before
 
 
-def test_an_unencrypted_backup_needs_no_key(emptied: Database, file: Path) -> None:
-    there = fill(emptied)
-    before = all_keys(emptied)
+def test_an_unencrypted_backup_needs_no_key(database: Database, file: Path) -> None:
+    there = fill(database)
+    before = all_keys(database)
     backup(there, None, Destination(file, [], plain=True))
-    lose_keys(emptied, NEONIZE)
+    lose_keys(database, NEONIZE)
     restore_file(there, file, phone=PhoneRef(digits=NEONIZE))
-    assert all_keys(emptied) == before
+    assert all_keys(database) == before
 
 
-def test_a_backup_older_than_the_last_connection(emptied: Database, file: Path, key: Key) -> None:
-    there = fill(emptied)
+def test_a_backup_older_than_the_last_connection(database: Database, file: Path, key: Key) -> None:
+    there = fill(database)
     save(there, file, key)
-    before = all_keys(emptied)
-    with emptied.transaction() as conn:
+    before = all_keys(database)
+    with database.transaction() as conn:
         moment = "clock_timestamp() AT TIME ZONE 'UTC' + interval '1 second'"
         conn.execute(f'UPDATE public."OrganizationPhone" SET "lastConnectedAt" = {moment}')
     for number in (NEONIZE, corpus.LOGGED_OUT):
         with pytest.raises(Conflict, match=r"connected at .*--overwrite"):
             bring(there, file, key, number)
         bring(there, file, key, number, overwrite=True)
-    assert all_keys(emptied)[:2] == before[:2]
+    assert all_keys(database)[:2] == before[:2]
 
 
-def test_a_newer_device_is_not_replaced(emptied: Database, file: Path, key: Key) -> None:
-    there = fill(emptied)
+def test_a_newer_device_is_not_replaced(database: Database, file: Path, key: Key) -> None:
+    there = fill(database)
     save(there, file, key, NEONIZE)
-    lose_keys(emptied, NEONIZE)
-    with emptied.transaction() as conn:
+    lose_keys(database, NEONIZE)
+    with database.transaction() as conn:
         fill_device(conn, NEWER_DEVICE)
     with pytest.raises(Conflict, match=rf"paired anew since .*{NEWER_DEVICE}"):
         bring(there, file, key)
     assert bring(there, file, key, overwrite=True).quarantined > 0
-    assert _devices(emptied) == {DEVICE, STRANGER}
-    lose_keys(emptied, NEONIZE)
-    with emptied.transaction() as conn:
+    assert _devices(database) == {DEVICE, STRANGER}
+    lose_keys(database, NEONIZE)
+    with database.transaction() as conn:
         fill_device(conn, DEVICE)  # the same number, other keys
     with pytest.raises(Conflict, match="paired anew since"):
         bring(there, file, key)
 
 
-def test_a_newer_pairing_by_the_node_backend(emptied: Database, file: Path, key: Key) -> None:
+def test_a_newer_pairing_by_the_node_backend(database: Database, file: Path, key: Key) -> None:
     """It writes creds as soon as it shows a QR: those are no pairing yet."""
-    there = fill(emptied)
-    before = all_keys(emptied)
+    there = fill(database)
+    before = all_keys(database)
     save(there, file, key)
-    _creds_of(emptied, corpus.PENDING)
+    _creds_of(database, corpus.PENDING)
     bring(there, file, key, corpus.LOGGED_OUT)
-    assert all_keys(emptied)[:2] == before[:2]
-    _creds_of(emptied, corpus.SEVENTH)
+    assert all_keys(database)[:2] == before[:2]
+    _creds_of(database, corpus.SEVENTH)
     with pytest.raises(Conflict, match="paired anew since"):
         bring(there, file, key, corpus.LOGGED_OUT)
     bring(there, file, key, corpus.LOGGED_OUT, overwrite=True)
-    assert all_keys(emptied)[:2] == before[:2]
+    assert all_keys(database)[:2] == before[:2]
 
 
-def test_a_connected_baileys_phone(emptied: Database, file: Path, key: Key, tmp_path: Path) -> None:
-    there = fill(emptied)
+def test_a_connected_baileys_phone(database: Database, file: Path, key: Key, tmp_path: Path) -> None:
+    there = fill(database)
     save(there, file, key)
-    before = all_keys(emptied)
+    before = all_keys(database)
     with pytest.raises(OwnedByAnother, match="--process-stopped"):
         bring(there, file, key, corpus.PAIRED)
     assert bring(there, file, key, corpus.PAIRED, process_stopped=True, overwrite=True).restored
@@ -344,35 +344,35 @@ def test_a_connected_baileys_phone(emptied: Database, file: Path, key: Key, tmp_
     carry_out(there, planned, node=node)
     assert (tmp_path / "stopped").exists()
     assert (tmp_path / "started").exists()
-    assert all_keys(emptied) == before
+    assert all_keys(database) == before
 
 
-def test_a_phone_that_went_on_after_the_backup(emptied: Database, file: Path, key: Key) -> None:
-    there = fill(emptied)
+def test_a_phone_that_went_on_after_the_backup(database: Database, file: Path, key: Key) -> None:
+    there = fill(database)
     save(there, file, key)
-    before = all_keys(emptied)
+    before = all_keys(database)
     for status in ("connected", "reconnecting", "loading", "open"):
-        with emptied.transaction() as conn:
+        with database.transaction() as conn:
             conn.execute('UPDATE public."OrganizationPhone" SET "status" = %s WHERE "id" = 1', (status,))
         with pytest.raises(Conflict, match="in use after"):
             bring(there, file, key, corpus.BUFFERS, process_stopped=True)
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         conn.execute('UPDATE public."OrganizationPhone" SET "status" = %s WHERE "id" = 1', ("connected",))
         conn.execute(
             "UPDATE public.\"OrganizationPhone\" SET \"updatedAt\" = now() AT TIME ZONE 'UTC' + interval '1 minute'"
         )
     with pytest.raises(Conflict, match="in use after"):
         bring(there, file, key, corpus.LOGGED_OUT)
-    assert all_keys(emptied)[:2] == before[:2]
-    lose_keys(emptied, corpus.LOGGED_OUT)
+    assert all_keys(database)[:2] == before[:2]
+    lose_keys(database, corpus.LOGGED_OUT)
     bring(there, file, key, corpus.LOGGED_OUT)
-    assert all_keys(emptied)[:2] == before[:2]
+    assert all_keys(database)[:2] == before[:2]
 
 
-def test_a_phone_that_a_worker_runs(emptied: Database, file: Path, key: Key) -> None:
-    there = fill(emptied)
+def test_a_phone_that_a_worker_runs(database: Database, file: Path, key: Key) -> None:
+    there = fill(database)
     save(there, file, key)
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         worker, phone = uuid4(), phones.find(conn, there.backend, PhoneRef(digits=NEONIZE))
         workers.register(conn, worker, ProcessIdentity("elsewhere", 4242), "0.1.0")
         conn.execute(
@@ -383,10 +383,10 @@ def test_a_phone_that_a_worker_runs(emptied: Database, file: Path, key: Key) -> 
         bring(there, file, key, NEONIZE, overwrite=True)
 
 
-def test_phones_that_are_not_there(emptied: Database, file: Path, key: Key) -> None:
-    there = fill(emptied)
+def test_phones_that_are_not_there(database: Database, file: Path, key: Key) -> None:
+    there = fill(database)
     save(there, file, key)
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         conn.execute('DELETE FROM public."OrganizationPhone" WHERE "organizationId" = 7')
     with pytest.raises(PhoneNotFound, match=rf"wa-sessions add {corpus.SEVENTH_PAIRED} --org 7"):
         bring(there, file, key, process_stopped=True)
@@ -398,9 +398,9 @@ def test_phones_that_are_not_there(emptied: Database, file: Path, key: Key) -> N
         bring(there, file, key, corpus.WABA)
 
 
-def test_a_number_of_two_organizations(emptied: Database, file: Path, key: Key) -> None:
-    there = fill(emptied)
-    with emptied.transaction() as conn:
+def test_a_number_of_two_organizations(database: Database, file: Path, key: Key) -> None:
+    there = fill(database)
+    with database.transaction() as conn:
         row = (2, f"{corpus.LOGGED_OUT}:1@s.whatsapp.net")
         conn.execute(
             'INSERT INTO public."OrganizationPhone" ("organizationId", "phoneJid", "updatedAt") VALUES (3, %s, now())',
@@ -411,15 +411,15 @@ def test_a_number_of_two_organizations(emptied: Database, file: Path, key: Key) 
             ' WHERE "phoneJid" = %s',
             (corpus.LOGGED_OUT,),
         )
-    before = all_keys(emptied)
+    before = all_keys(database)
     save(there, file, key)
-    lose_keys(emptied, corpus.LOGGED_OUT)
+    lose_keys(database, corpus.LOGGED_OUT)
     with pytest.raises(AmbiguousPhone, match="organization 2, 3: choose one with --org"):
         bring(there, file, key, corpus.LOGGED_OUT)
     ref = PhoneRef(digits=corpus.LOGGED_OUT)
     for organization in (2, 3):
         restore_file(there, file, identities=key.identities, phone=ref, organization_id=organization)
-    assert all_keys(emptied)[0] == before[0]
+    assert all_keys(database)[0] == before[0]
 
 
 def test_tables_that_are_not_there_or_lost_a_column(database: Database, file: Path, key: Key) -> None:
@@ -436,7 +436,7 @@ def test_tables_that_are_not_there_or_lost_a_column(database: Database, file: Pa
         bring(opened(database), file.with_name("other"), key)
 
 
-def test_keys_of_any_text(emptied: Database, file: Path, key: Key) -> None:
+def test_keys_of_any_text(database: Database, file: Path, key: Key) -> None:
     odd = [
         "plain",
         "Ünïcode \u2028 ☎ \U0001f47b",
@@ -446,16 +446,16 @@ def test_keys_of_any_text(emptied: Database, file: Path, key: Key) -> None:
         "\\.",
         "{}",
     ]
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         phone = phones.add(conn, corpus.load(conn, "baileys_auth"), NEONIZE, 1, odd[2])
         for n, text in enumerate(odd):
             row = (1, NEONIZE, f"session-{n}{text[:50]}", text, text[:50])
             conn.execute("INSERT INTO public.baileys_auth VALUES (%s, %s, %s, %s, %s)", row)
-    before = all_keys(emptied)
-    save(opened(emptied), file, key, NEONIZE)
-    lose_keys(emptied, NEONIZE)
-    assert bring(opened(emptied), file, key).phones[0].phone.id == phone.id
-    assert all_keys(emptied) == before
+    before = all_keys(database)
+    save(opened(database), file, key, NEONIZE)
+    lose_keys(database, NEONIZE)
+    assert bring(opened(database), file, key).phones[0].phone.id == phone.id
+    assert all_keys(database) == before
 
 
 def test_reading_alone_is_not_enough(database: Database, target: Target, file: Path, key: Key) -> None:
@@ -472,10 +472,10 @@ def test_reading_alone_is_not_enough(database: Database, target: Target, file: P
     assert all_keys(database) == before
 
 
-def test_counters_wait_for_the_next_connection(emptied: Database, file: Path, key: Key) -> None:
-    there = fill(emptied)
+def test_counters_wait_for_the_next_connection(database: Database, file: Path, key: Key) -> None:
+    there = fill(database)
     save(there, file, key, NEONIZE)
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         phone = phones.find(conn, there.backend, PhoneRef(digits=NEONIZE))
         now = datetime.now(UTC) - timedelta(hours=1)
         row = health.HealthRow(
@@ -483,7 +483,7 @@ def test_counters_wait_for_the_next_connection(emptied: Database, file: Path, ke
         )
         health.save(conn, row)
     bring(there, file, key)
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         back = health.load(conn, phone.id)
     assert back
     assert (back.state, back.state_detail, back.closing) == ("idle", "restored from keys.age", None)

@@ -14,10 +14,10 @@ TOTALS = ("operation", "matched", "quarantined", "left", "restored", "skipped", 
 
 
 @pytest.fixture
-def call(emptied: Database, emptied_url: str, capsys: pytest.CaptureFixture[str]) -> Call:
-    with emptied.transaction() as conn:
+def call(database: Database, database_url: str, capsys: pytest.CaptureFixture[str]) -> Call:
+    with database.transaction() as conn:
         corpus.load(conn, "BaileysAuth-old")
-    return caller(emptied_url, capsys)
+    return caller(database_url, capsys)
 
 
 @pytest.fixture
@@ -26,10 +26,10 @@ def file(call: Call, key: Key, tmp_path: Path) -> Path:
     return tmp_path / "keys.age"
 
 
-def test_there_and_back(emptied: Database, call: Call, file: Path) -> None:
-    before = all_keys(emptied)
-    lose_keys(emptied, corpus.PAIRED)
-    with emptied.transaction() as conn:
+def test_there_and_back(database: Database, call: Call, file: Path) -> None:
+    before = all_keys(database)
+    lose_keys(database, corpus.PAIRED)
+    with database.transaction() as conn:
         conn.execute(
             'UPDATE public."BaileysAuth" SET "key" = \'creds-\' || "key" WHERE "phoneJid" = %s', (corpus.SEVENTH,)
         )
@@ -40,17 +40,17 @@ def test_there_and_back(emptied: Database, call: Call, file: Path) -> None:
     assert {name for name in done if done[name] != tried[name]} == {"operation", "undo", "dry_run"}
     assert (done["skipped"], done["left"], done["restored"]) == (2, 0, sum(one["restored"] for one in done["phones"]))
     assert done["undo"] == f"wa-sessions restore {done['operation']} --overwrite"
-    auth, store, rows = all_keys(emptied)
+    auth, store, rows = all_keys(database)
     assert (auth, store) == before[:2]
     assert [row[0] for row in rows] == [row[0] for row in before[2]]
 
 
-def test_it_asks_first(emptied: Database, call: Call, file: Path) -> None:
-    before = all_keys(emptied)
+def test_it_asks_first(database: Database, call: Call, file: Path) -> None:
+    before = all_keys(database)
     refused = call("restore", "--file", file, "--phone", corpus.LOGGED_OUT)
     assert (refused.code, refused.out) == (6, "")
     assert f"of {corpus.LOGGED_OUT} from" in refused.err
-    assert all_keys(emptied) == before
+    assert all_keys(database) == before
     done = call("restore", "--file", file, "--phone", corpus.LOGGED_OUT, "--yes")
     assert done.code == 0
     assert f"keys of {corpus.LOGGED_OUT} back" in done.out

@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 from support.outages import demoted, outage
 from support.relay import Relay
 from support.stand_in_hosts import StandInHandlers, StandInHosts
+from support.waiting import PATIENCE
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.watch.check import check
@@ -134,7 +135,7 @@ def _give_keys(conn: Any, device: str) -> None:
     conn.execute(SQL("INSERT INTO whatsmeow.whatsmeow_device ({}) VALUES ({})").format(names, cells), values)
 
 
-async def until(true: Callable[[], bool], within: float = 60) -> None:
+async def until(true: Callable[[], bool], within: float = PATIENCE) -> None:
     deadline = time.monotonic() + within
     while not true():
         assert time.monotonic() < deadline, "it did not come about"
@@ -332,7 +333,7 @@ def test_a_database_that_hangs_is_said(
     goes_on, renew = threading.Event(), rig.worker._ownership.renew
 
     def hanging(*arguments: Any) -> Any:
-        goes_on.wait(30)
+        goes_on.wait(PATIENCE)
         return renew(*arguments)
 
     async def scenario(rig: Rig) -> None:
@@ -848,7 +849,7 @@ def test_a_write_while_a_lease_is_taken_anew_gives_nothing_up(rig: Rig, monkeypa
             def slowly(phone_ids: Any) -> Any:
                 epochs = reclaim(phone_ids)
                 taken.set()
-                written.wait(5)
+                written.wait(PATIENCE)
                 return epochs
 
             monkeypatch.setattr(rig.worker._ownership, "reclaim", slowly)

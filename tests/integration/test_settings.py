@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Identifier
 from support.examples import examples
 from support.relay import Relay
 from support.store import DATA
+from support.waiting import PATIENCE
 
 from wa_sessions import cli
 from wa_sessions.db import backend, whatsmeow
@@ -269,7 +270,7 @@ def _let_neonize_connect(url: str) -> None:
     """
     environment = os.environ | {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
     command = [sys.executable, "-c", textwrap.dedent(program), url]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from support import watched
 from support.history import write_event
+from support.waiting import PATIENCE
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -33,7 +34,7 @@ class Viewer:
 
     async def until(self, matches: Callable[[], object]) -> None:
         """Give the view time until that is so."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not matches():
                 await self._pilot.pause(0.01)
 
@@ -54,10 +55,10 @@ class Viewer:
 
 
 @pytest.fixture
-def opened(emptied: Database) -> Opened:
-    with emptied.transaction() as conn:
+def opened(database: Database) -> Opened:
+    with database.transaction() as conn:
         watched.make(conn)
-        return Opened(emptied, backend.detect(conn))
+        return Opened(database, backend.detect(conn))
 
 
 def play(opened: Opened, story: Story, *, organization: int | None = None) -> TopApp:

@@ -28,16 +28,16 @@ ONE, TWO, THREE = "77051234561", "77051234562", "77051234563"
 
 
 @pytest.fixture
-def fleet(emptied: Database, emptied_url: str, capsys: pytest.CaptureFixture[str]) -> Fleet:
-    return Fleet(emptied, emptied_url, capsys)
+def fleet(database: Database, database_url: str, capsys: pytest.CaptureFixture[str]) -> Fleet:
+    return Fleet(database, database_url, capsys)
 
 
 @pytest.fixture
-def make(emptied: Database) -> Iterator[Make]:
+def make(database: Database) -> Iterator[Make]:
     made: list[FleetWorker] = []
 
     def one(host: str, pid: int, **how: Any) -> FleetWorker:
-        made.append(FleetWorker(emptied, host, pid, **how))
+        made.append(FleetWorker(database, host, pid, **how))
         return made[-1]
 
     yield one
@@ -46,9 +46,9 @@ def make(emptied: Database) -> Iterator[Make]:
 
 
 @pytest.fixture
-def ids(emptied: Database) -> list[int]:
+def ids(database: Database) -> list[int]:
     """Two phones of organization 1, one of organization 3."""
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         found = backend.detect(conn)
         return [phones.add(conn, found, number, org).id for number, org in ((ONE, 1), (TWO, 1), (THREE, 3))]
 
@@ -148,7 +148,7 @@ def test_one_that_was_killed_here(fleet: Fleet, make: Make, ids: list[int]) -> N
 
 @pytest.mark.parametrize("other", ["container", "boot"])
 def test_one_of_the_same_name_elsewhere_is_not_taken_for_killed(
-    fleet: Fleet, make: Make, ids: list[int], emptied: Database, other: str
+    fleet: Fleet, make: Make, ids: list[int], database: Database, other: str
 ) -> None:
     """Containers of one machine, and a machine after its start, may have the same name and other processes."""
     own = ProcessIdentity.own()
@@ -156,7 +156,7 @@ def test_one_of_the_same_name_elsewhere_is_not_taken_for_killed(
     make(own.host, own.pid, identity=ProcessIdentity(own.host, own.pid, boot_id, namespace, 1)).take(ids[0])
     (one,) = fleet.json("workers")["workers"]
     assert (one["state"], one["phones"]) == ("serving", 1)
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         assert ids[0] in ownership.live_owners(conn)
         with pytest.raises(OwnedByAnother):
             leases.block(conn, ids[0])

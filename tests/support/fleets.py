@@ -9,6 +9,7 @@ from typing import Any
 
 from support.outages import outage
 from support.stand_in_hosts import StandInHandlers, StandInHosts
+from support.waiting import PATIENCE
 
 from wa_sessions.db import backend, phones
 from wa_sessions.db.embedded import EmbeddedServer
@@ -24,7 +25,7 @@ LEASE = 3.0  # seconds
 SHARED = Scope()
 
 
-async def until(true: Callable[[], bool], within: float = 90) -> None:
+async def until(true: Callable[[], bool], within: float = PATIENCE) -> None:
     deadline = time.monotonic() + within
     while not true():
         assert time.monotonic() < deadline, "it did not come about"

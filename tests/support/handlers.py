@@ -6,6 +6,10 @@ import threading
 from wa_sessions.worker.message import IncomingMessage
 
 
+def tell(message: IncomingMessage) -> None:
+    print(f"received: {message.text}", flush=True)
+
+
 def difficult(message: IncomingMessage) -> None:
     match message.text:
         case "fail":

@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from support.dispatching import CHAT, MESSAGE, Heard
+from support.waiting import PATIENCE
 
 from wa_sessions.db import backend, phones
 from wa_sessions.db.gateway import Database
@@ -95,7 +96,7 @@ class InboxBench:
         await self.until(f"SELECT count(*) FROM wa_sessions.inbox WHERE id <= {count}", 0)
 
     async def until_taken(self, count: int, client: int = 1) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while self.worker.taken[client] < count:
                 self.worker.changed.clear()
                 await self.worker.changed.wait()

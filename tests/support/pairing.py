@@ -8,6 +8,7 @@ from typing import Any
 
 from support.clients import Clients
 from support.standin import Standin
+from support.waiting import PATIENCE
 
 from wa_sessions.emulator import Device, Emulator, Phone
 
@@ -34,7 +35,7 @@ class Party:
         """Write to any number or (``server="g.us"``) group."""
         return self.clients.send(self.name, to, text, **more)
 
-    def gets(self, text: str, *, since: int = 0, timeout: float = 20) -> None:
+    def gets(self, text: str, *, since: int = 0, timeout: float = PATIENCE) -> None:
         self.clients.message(self.name, text, since=since, timeout=timeout)
 
     def restart(self, standin: Standin) -> "Party":
@@ -67,9 +68,9 @@ def link_all(emu: Emulator, clients: Clients, names: Sequence[str]) -> list[Part
         clients.answer(number)
     devices = []
     for name, phone in zip(names, phones, strict=True):
-        devices.append(emu.scan(clients.event(name, "QR", since=since, timeout=60)["code"], phone))
+        devices.append(emu.scan(clients.event(name, "QR", since=since, timeout=PATIENCE)["code"], phone))
     for name in names:
-        clients.event(name, "Connected", since=since, timeout=60)
+        clients.event(name, "Connected", since=since, timeout=PATIENCE)
     return [Party(*of, clients) for of in zip(names, phones, devices, strict=True)]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from support.waiting import Record
+from support.waiting import PATIENCE, Record
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Receiver:
     def taken(self) -> list[Request]:
         return [request for request in self.requests.since() if request.status == 200]
 
-    def wait_for(self, alerts: int, timeout: float = 60) -> None:
+    def wait_for(self, alerts: int, timeout: float = PATIENCE) -> None:
         """Until so many alerts have been taken."""
         deadline = time.monotonic() + timeout
         while sum(len(request.alerts) for request in self.taken()) < alerts:
@@ -160,4 +160,4 @@ def _serving(server: socketserver.BaseServer) -> Iterator[None]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(PATIENCE)

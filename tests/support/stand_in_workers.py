@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
+from support.waiting import PATIENCE
+
 from wa_sessions.db import leases, workers
 from wa_sessions.db.gateway import Database, pinned
 from wa_sessions.health.workers import serves
@@ -76,7 +78,7 @@ def obeying(*fleet: FleetWorker, most: int = 1000) -> Iterator[None]:
     ready = threading.Event()
     thread = threading.Thread(target=obey)
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(PATIENCE)
     try:
         yield
     finally:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
+PATIENCE = 120.0
+"""Seconds for what is to happen. It is seen at once, so this is for a machine that has much else to do."""
 
 
 class Record(Generic[ItemT]):
@@ -29,7 +31,9 @@ class Record(Generic[ItemT]):
         with self._changed:
             return self._items[mark:]
 
-    def wait(self, matches: Callable[[ItemT], bool], *, since: int = 0, count: int = 1, timeout: float = 60) -> ItemT:
+    def wait(
+        self, matches: Callable[[ItemT], bool], *, since: int = 0, count: int = 1, timeout: float = PATIENCE
+    ) -> ItemT:
         """The ``count``-th item from ``since`` on that matches, as soon as there is one."""
         deadline, found, at = time.monotonic() + timeout, 0, since
         with self._changed:

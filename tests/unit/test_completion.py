@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.waiting import PATIENCE
 
 from wa_sessions import cli
 from wa_sessions.cli.commands import COMMANDS
@@ -36,7 +37,7 @@ FISH = 'wa-sessions completion fish | source; complete --do-complete "wa-session
 def _shell(tmp_path: Path, *command: str) -> list[str]:
     path = f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "HOME": str(tmp_path), "WA_SESSIONS_DATA_DIR": str(tmp_path / "none")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stderr == ""
     return done.stdout.splitlines()
 
