@@ -162,8 +162,9 @@ def _imported(arguments: list[str]) -> set[str]:
     return set(done.stderr.split())
 
 
-def test_the_package_imports_nothing_heavy() -> None:
-    program = "import sys; import wa_sessions; print(*sys.modules)"
+@pytest.mark.parametrize("module", ["wa_sessions", "wa_sessions.actions.setup.demo.handler"])
+def test_what_handlers_import_is_not_heavy(module: str) -> None:
+    program = f"import sys; import {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not (HEAVY | {"typer", "importlib.metadata"}) & set(done.stdout.split())
 

@@ -11,7 +11,8 @@ from wa_sessions.cli.table import Column, table
 from wa_sessions.errors import WaSessionsError
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.setup.demo import Moment, Step
+    from wa_sessions.actions.setup.demo.play import Step
+    from wa_sessions.actions.setup.demo.watch import Moment
 
 _NAMES = {"77051234567": "Alice", "77057654321": "Bob"}
 _TOLD_ELSEWHERE = {"stopping", "handler_unfinished"}
@@ -32,7 +33,7 @@ def demo(*, result: ResultOptions) -> None:
     Exit: 0, 1 (names the step that did not happen).
     """
     how = result.chosen
-    from wa_sessions.actions.setup.demo import run_demo
+    from wa_sessions.actions.setup.demo.play import run_demo
 
     began = time.monotonic()
     steps = run_demo(_scene, _moment)
