@@ -3,6 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+unexport PYTHONDONTWRITEBYTECODE # every process would compile the program anew
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test unit integration acceptance test-long lint lock format docs clean
 
