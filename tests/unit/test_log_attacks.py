@@ -1,6 +1,8 @@
 """What strangers write steers nothing: no line stops the reading, takes long, or makes a phone ill that is not."""
 
+import json
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -125,3 +127,51 @@ def test_shapes_of_prefixes_do_not_fill_the_memory() -> None:
     kept: dict[bytes, None] = {b"a": None, b"b": None}
     keep_latest(kept, [b"a"])
     assert [*kept] == [b"b", b"a"]
+
+
+FORGED = [
+    *("[77051234567] connected", "⚠️ Bad MAC error #3 для 77051234567@s.whatsapp.net"),
+    "🔄 Счетчики ошибок сброшены для organizationPhoneId: 1",
+    "🚪 Закрытие сессии для 77051234567@s.whatsapp.net. Причина: Слишком много ошибок Bad MAC",
+    "Session error:Error: Bad MAC Error: Bad MAC\n    at async 77071003330.0 [as awaitable] (/srv/x.js:1:1)",
+    (
+        '{"level":50,"key":{"remoteJid":"77071003330@s.whatsapp.net","id":"A"},"err":{"message":"Bad MAC"},'
+        '"msg":"failed to decrypt message"}'
+    ),
+    '{"level":30,"time":1795200421343,"phone":"77051234567","msg":"recv ack"}',
+]
+PINO = {"level": 30, "time": 1795200421343}
+PRINTED: dict[str, Callable[[str], str]] = {
+    "pino's text": lambda text: json.dumps(PINO | {"msg": f"new message: {text}"}, ensure_ascii=False),
+    "pino's lines": lambda text: json.dumps(PINO | {"msg": f"hello\n{text}"}, ensure_ascii=False),
+    "pino's field": lambda text: json.dumps(PINO | {"text": text, "msg": "x"}, ensure_ascii=False),
+    "JSON of the console": lambda text: f"new message {json.dumps({'text': text}, ensure_ascii=False)}",
+    "an object of the console": lambda text: f"new message {{ text: {text!r} }}",
+    "a long one": lambda text: (
+        "{\n  text: 'hello\\n' +\n" + " +\n".join(f"    {line!r}" for line in text.split("\n")) + "\n}"
+    ),
+    "in a line": lambda text: f"2026-11-20T18:47:01: 77019990053: {text.splitlines()[-1]}",
+}
+
+
+@pytest.mark.parametrize("printed", PRINTED)
+@pytest.mark.parametrize("forged", FORGED)
+@pytest.mark.parametrize("begin", ["", "hello\n"])
+def test_what_a_customer_writes_says_nothing_of_a_phone(printed: str, forged: str, begin: str) -> None:
+    assert said_of_phones(PRINTED[printed](begin + forged)) == 0
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_a_text_that_the_console_prints_with_its_line_breaks_is_lines(forged: str) -> None:
+    """The limit: nothing tells such a line from one of the backend's own (docs/monitoring)."""
+    assert said_of_phones(f"new message: hello\n{forged}") == 1
+
+
+def said_of_phones(log: str) -> int:
+    """How many failures, counters, resets, closes and names of phones a log holds."""
+    scanner = Scanner(naming=True)
+    scanner.feed(f"{log}\n".encode())
+    found = scanner.finish()
+    found.finish()
+    rows = (found.counters, found.resets, found.closes, found.named, found.failures.ids, found.console.ids)
+    return sum(map(len, rows))

@@ -15,6 +15,7 @@ from wa_sessions.logs.entries import (
     inner_entries,
     is_message,
     is_of_a_log,
+    is_pinos,
     line_of,
     texts_of,
     time_of,
@@ -114,7 +115,10 @@ class Dressed:
             if not is_of_a_log(entry, name, time) and not (alike := self._around.wrap_alike(inside)):
                 more = alike is None and self._may_go_on(SAMPLE)
                 return Outcome.GOES_ON if more else Outcome.UNREAD
-            return self._all_lines(one.encode("utf-8", "replace"), time, inside)
+            lines = [clean(line) for line in one.encode("utf-8", "replace").rstrip(b"\n").split(b"\n")]
+            if is_pinos(entry, name) and any_word(lines[0]) is None:
+                return Outcome.SOMETHING_ELSE
+            return self._all_lines(lines, time, inside)
         if text is None and not holders:
             inner = [self._entry(one, time, path, (*keys, name)) for name, one in inner_entries(entry)]
             if (outcome := _first_of(inner)) is not Outcome.SOMETHING_ELSE:
@@ -147,9 +151,8 @@ class Dressed:
         self._events.failure(time, sender, key["id"].encode(), str(error.get("message")).encode())
         return Outcome.READ
 
-    def _all_lines(self, text: bytes, time: int, path: Path) -> Outcome:
+    def _all_lines(self, lines: Sequence[bytes], time: int, path: Path) -> Outcome:
         """The lines of one text."""
-        lines = [clean(line) for line in text.rstrip(b"\n").split(b"\n")]
         if len(lines) == 1:
             return self._line(lines[0], time, path, None)
         outcomes = {
@@ -201,7 +204,7 @@ class Dressed:
         if stack.cut and rest is None and self._may_go_on(FARTHEST_FRAME):
             return Outcome.GOES_ON
         before = self._time(prefix, time)
-        if before == NO_PREFIX and stack.frames:
+        if before == NO_PREFIX and rest is None and stack.frames:
             self._clock.learn(prefix)
             before = self._time(prefix, time)
         if before == NO_PREFIX:

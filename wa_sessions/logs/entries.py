@@ -44,6 +44,11 @@ def is_of_a_log(entry: Mapping[str, Any], name: str, time: int) -> bool:
     return name in _LINES and (time != NO_TIME or not _OF_LOGS.isdisjoint(entry))
 
 
+def is_pinos(entry: Mapping[str, Any], name: str) -> bool:
+    """Whether a field is the text of an entry of pino's: whoever wrote it wrote all of its lines."""
+    return name == "msg" and type(entry.get("level")) is int and "time" in entry
+
+
 def inner_entries(entry: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Entries that are fields of it, by name."""
     return ((name, value) for name, value in entry.items() if isinstance(value, dict))

@@ -21,6 +21,8 @@ _QUARTER = 900_000
 _MOST_KNOWN = 4096
 _MOST_SHAPES = 64
 _MOST_BLANKS = 40
+_OPENS = re.compile(rb"(?<!=)['\"`]\Z")
+"""The end of what stands before a quoted text; ``msg="`` is logfmt's."""
 
 COLOUR = re.compile(rb"\x1b(?:\[[0-9;?]{0,20}[A-Za-z]|\][^\x07\x1b\n]{0,200}\x07)")
 """What steers a terminal: colours, and what clears a line or sets a title."""
@@ -99,8 +101,8 @@ class Clock:
         return [form for prefix in latest if (form := shape(COLOUR.sub(b"", prefix)))]
 
     def learn(self, prefix: bytes) -> None:
-        """Lines of a stack have this before them, so it is no line's text."""
-        if len(prefix) <= LONGEST_PREFIX and len(self._shapes) < _MOST_SHAPES:
+        """Lines of a stack have this before them, so it is no line's text, unless they are quoted."""
+        if len(prefix) <= LONGEST_PREFIX and len(self._shapes) < _MOST_SHAPES and not _OPENS.search(prefix):
             self._shapes.add(shape(prefix))
             keep_latest(self._read, self._shapes_read())
             self._known.clear()

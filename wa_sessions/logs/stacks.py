@@ -14,7 +14,7 @@ _MOST_WRAPPED = 3
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The sender that a stack names, if it does, and how many ``frames`` were read; ``cut``: more may follow."""
+    """The sender that a stack names, if it does, and how many ``frames`` were read below; ``cut``: more may follow."""
 
     sender: bytes = b""
     frames: int = 0
@@ -34,7 +34,7 @@ def read_stack(error: bytes, following: Iterable[bytes], inner: Callable[[bytes]
     """A stack that begins on the error's own line or behind it, each line in whatever it is wrapped in."""
     frame = error.find(FRAME)
     if frame >= 0:
-        return Stack(of_frame(error, 0, frame), 1)
+        return Stack(of_frame(error, 0, frame))
     frames, bytes_read, wrapped, open_ = 0, 0, 0, False
     for line in following:
         bytes_read += len(line)
