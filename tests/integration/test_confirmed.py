@@ -253,33 +253,50 @@ ONE = {
     "clean-sessions": (SEVENTH, STOPPED),
     "force-close": (SEVENTH, "--logout", STOPPED),
     "reset-status": (SEVENTH, "loading"),
+    "remove": (ADDED[0],),
     "adopt": (SEVENTH, STOPPED),
     "return": (SEVENTH,),
+    "restore": ("{operation}", "--phone", SEVENTH, "--overwrite", STOPPED),
+    "restore --file": ("--file", "{file}", "--phone", SEVENTH, "--overwrite", STOPPED),
     "export": (SEVENTH, "{file}", STOPPED),
     "import": ("{file}", STOPPED),
 }
 CONVERTED = ("adopt", "return")
 
 
+def _words_of_one(fleet: Fleet, verb: str, file: str) -> tuple[str, ...]:
+    """The command for one phone, and what has to be there for it."""
+    operation = ""
+    match verb:
+        case "remove":
+            fleet.json("add", ADDED[0], "--org", "5")
+        case "return":
+            fleet.json("adopt", SEVENTH, STOPPED, "--yes")
+        case "import":
+            fleet.json("export", SEVENTH, file, STOPPED, "--yes")
+        case "restore":
+            operation = _closed(fleet)
+        case "restore --file":
+            fleet.json("backup", "all", file)
+            _closed(fleet)
+    return verb.split()[0], *(word.format(file=file, operation=operation) for word in ONE[verb])
+
+
 @pytest.mark.parametrize("verb", ONE)
 def test_one_phone(fleet: Fleet, key: Key, tmp_path: Path, verb: str, asked: Asking) -> None:
-    file = str(tmp_path / "phone.age")
-    if verb == "return":
-        fleet.json("adopt", SEVENTH, STOPPED, "--yes")
-    if verb == "import":
-        fleet.json("export", SEVENTH, file, STOPPED, "--yes")
-    words = (verb, *(word.format(file=file) for word in ONE[verb]))
-    rows = _rows(fleet, SEVENTH)
+    words = _words_of_one(fleet, verb, str(tmp_path / "phone.age"))
+    number = ADDED[0] if verb == "remove" else SEVENTH
+    rows = _rows(fleet, number)
     for happening in (*HAPPENINGS[:-1], *(("used",) if verb in CONVERTED else ())):
-        question = asked(partial(_happen, fleet, SEVENTH, happening, rows))
+        question = asked(partial(_happen, fleet, number, happening, rows))
         answer = fleet(*words)
         assert (answer.code != 0, question.changed(), len(question.asked)) == (True, set(), 1), (happening, answer)
-        assert SEVENTH in answer.err, (happening, answer)
-        _delete(fleet, SEVENTH)
+        assert number in answer.err, (happening, answer)
+        _delete(fleet, number)
         _insert(fleet, rows)
     question = asked(lambda: None)
     answer = fleet(*words)
-    assert (answer.code, question.changed()) == (0, {SEVENTH}), answer
+    assert (answer.code, question.changed()) == (0, {number}), answer
 
 
 def test_an_import_of_a_phone_that_is_added_before_the_answer(
