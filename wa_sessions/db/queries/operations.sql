@@ -107,7 +107,7 @@ SELECT part.operation_id AS id, count(*) AS keys
 FROM wa_sessions.operation
 JOIN wa_sessions.operation_phone AS part ON part.operation_id = operation.id
 JOIN wa_sessions.quarantine AS kept ON kept.operation_id = part.operation_id AND kept.phone_id = part.phone_id
-WHERE operation.at < %(at)s - make_interval(secs => %(age)s)
+WHERE operation.at < %(at)s::timestamptz - make_interval(secs => %(age)s)
   AND (%(organization_id)s::int IS NULL OR part.organization_id = %(organization_id)s)
 GROUP BY part.operation_id, operation.at ORDER BY operation.at, part.operation_id;
 
