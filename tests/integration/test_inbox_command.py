@@ -11,13 +11,14 @@ from support.inboxes import NUMBERS, phones_of
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.move import backup_contents
-from wa_sessions.actions.sessions.inbox import drop_inbox, list_inbox
+from wa_sessions.actions.sessions.inbox import drop_inbox, list_inbox, plan_drop
 from wa_sessions.actions.watch.check import check
 from wa_sessions.actions.watch.metrics import snapshot, text
 from wa_sessions.actions.watch.stats import session_stats
 from wa_sessions.db import backend, inbox
 from wa_sessions.db.gateway import Database
-from wa_sessions.db.inbox import Failure, InboxMessage, RowKey, Selected
+from wa_sessions.db.inbox import Failure, InboxMessage, RowKey
+from wa_sessions.errors import Conflict
 from wa_sessions.health.checking import Thresholds, Verdict
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.wording.verdicts import reason
@@ -197,13 +198,36 @@ def test_drop_asks_tells_and_is_not_undone(fleet: Fleet, filled: dict[str, int])
 def test_what_comes_while_the_question_stands_is_not_dropped(
     opened: Opened, database: Database, filled: dict[str, int]
 ) -> None:
-    planned = drop_inbox(opened, None, dead=False, reason="", dry_run=True)
+    planned = plan_drop(opened, None, dead=False)
     late = InboxMessage(filled[NUMBERS[0]], "a@lid", "s@lid", "ID9", None, False, False, 1, "conversation", "", b"")
     with database.transaction() as conn:
         inbox.write(conn, [late])
-    done = drop_inbox(opened, None, selected=Selected(up_to=planned.newest), dead=False, reason="test")
-    assert (done.total, planned.total) == (3, 3)
+    done = drop_inbox(opened, planned, reason="test")
+    assert (done.total, planned.found.total) == (3, 3)
     assert [row.message_id for row in list_inbox(opened, None).rows] == ["ID9"]
+
+
+def test_what_is_set_aside_while_the_question_stands_is_not_dropped(
+    opened: Opened, database: Database, filled: dict[str, int]
+) -> None:
+    planned = plan_drop(opened, None, dead=True)
+    with database.transaction() as conn:
+        conn.execute("UPDATE wa_sessions.inbox SET dead_at = clock_timestamp() WHERE dead_at IS NULL")
+    assert drop_inbox(opened, planned, reason="test").total == planned.found.total == 1
+    assert list_inbox(opened, None, dead=True).rows
+
+
+def test_messages_of_a_phone_that_is_moved_while_the_question_stands_are_not_dropped(
+    opened: Opened, database: Database, filled: dict[str, int]
+) -> None:
+    planned = plan_drop(opened, None, dead=False)
+    with database.transaction() as conn:
+        conn.execute(
+            """UPDATE public."OrganizationPhone" SET "organizationId" = 8 WHERE id = %s""", (filled[NUMBERS[0]],)
+        )
+    with pytest.raises(Conflict, match=f"{NUMBERS[0]}: its organization was 1 and is 8"):
+        drop_inbox(opened, planned, reason="test")
+    assert plan_drop(opened, None, dead=False).found.total == planned.found.total
 
 
 def test_monitors_see_depth_and_age(opened: Opened, filled: dict[str, int]) -> None:

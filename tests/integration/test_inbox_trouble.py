@@ -17,7 +17,7 @@ from support.inboxes import TELLING, InboxBench, handled, inbox_running, phones_
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.sessions import inbox as actions
-from wa_sessions.actions.sessions.inbox import drop_inbox, retry_inbox
+from wa_sessions.actions.sessions.inbox import drop_inbox, plan_drop, retry_inbox
 from wa_sessions.db import backend
 from wa_sessions.db import inbox as table
 from wa_sessions.db.embedded import EmbeddedServer
@@ -430,16 +430,15 @@ def test_operators_and_workers_do_not_wait_for_each_other(opened: Opened, monkey
     execute(database, "UPDATE wa_sessions.inbox SET dead_at = now(), attempts = 5 WHERE chat < '2'")
     with database.transaction() as worker:
         worker.execute("SELECT FROM wa_sessions.inbox WHERE message_id = 'n0' FOR UPDATE")
-        planned = drop_inbox(opened, None, dead=True, reason="", dry_run=True)
-        assert planned.messages == {first.id: 18, second.id: 18}
+        assert plan_drop(opened, None, dead=True).found.messages == {first.id: 18, second.id: 18}
         assert retry_inbox(opened, None, selected=Selected(chat="1@lid")).total == 18
-        done = drop_inbox(opened, None, dead=True, reason="test")
+        done = drop_inbox(opened, plan_drop(opened, None, dead=True), reason="test")
         assert done.messages == {first.id: 8, second.id: 8}
     with database.transaction() as conn:
         entries = conn.execute("SELECT * FROM wa_sessions.event WHERE kind = 'inbox_dropped' ORDER BY id").fetchall()
         assert sum(entry["detail"]["messages"] for entry in entries) == 16
         assert {entry["operation_id"] for entry in entries} == {done.operation}
-    assert drop_inbox(opened, None, dead=False, reason="test").total == 56
+    assert drop_inbox(opened, plan_drop(opened, None, dead=False), reason="test").total == 56
 
 
 def test_a_row_that_is_no_message_is_handled_like_any(database: Database, spec: HandlerSpec) -> None:

@@ -67,12 +67,13 @@ FIRST = RowKey(0, "", 0)
 class Selected:
     """Which messages of a phone are meant: all, those of one ``chat``, or the one with an id.
 
-    ``up_to``: no row that is newer than this one.
+    ``up_to``: no row that is newer than this one. ``until``: of those that are set aside none that was later.
     """
 
     chat: str | None = None
     message_id: str | None = None
     up_to: int | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +198,14 @@ def rows(conn: Connection, phone_ids: Collection[int] | None, *, dead: bool, lim
 
 def count(
     conn: Connection, phone_ids: Collection[int], selected: Selected, *, dead: bool
-) -> tuple[dict[int, int], int]:
-    """How many messages are meant, by phone, only those that are set aside with ``dead``; and the newest row's id."""
+) -> tuple[dict[int, int], int, datetime | None]:
+    """How many messages are meant, by phone, of ``dead`` only those that are set aside; the newest row, and when.
+
+    Without any there is no time.
+    """
     rows = conn.execute(_SQL.count, {"phone_ids": list(phone_ids), "dead": dead} | asdict(selected)).fetchall()
-    return {row["phone_id"]: row["messages"] for row in rows}, max((row["newest"] for row in rows), default=0)
+    newest, at = max((row["newest"] for row in rows), default=0), rows[0]["at"] if rows else None
+    return {row["phone_id"]: row["messages"] for row in rows}, newest, at
 
 
 def retry(

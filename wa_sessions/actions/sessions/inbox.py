@@ -1,15 +1,19 @@
 """The inbox: what waits for a message handler, having it tried again, and deleting it for good."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wa_sessions.actions.connection import Opened
+from wa_sessions.actions.engine.carry_out import outdated
+from wa_sessions.actions.engine.plan import Scope, Target, differences
 from wa_sessions.actions.operator import operator
 from wa_sessions.db import health, inbox, migrate, operations, phones
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.inbox import Depth, Listed, RowKey, Selected
 from wa_sessions.db.phones import Phone
+from wa_sessions.errors import PhoneNotFound
 from wa_sessions.health.events.operators import InboxDetail, InboxDropped, InboxRetried
 from wa_sessions.keys.phone_ref import PhoneRef
 
@@ -31,21 +35,27 @@ class InboxListing:
 
 @dataclass(frozen=True, slots=True)
 class InboxChange:
-    """How many messages of each phone were concerned, or would be. ``operation``: under which they were deleted.
-
-    ``newest``: the last row that was planned for; what came later is not meant.
-    """
+    """How many messages of each phone were concerned, or would be. ``operation``: under which they were deleted."""
 
     messages: dict[int, int]
     phones: dict[int, Phone]
     dry_run: bool = False
     operation: str | None = None
-    newest: int = 0
 
     @property
     def total(self) -> int:
         """All of them."""
         return sum(self.messages.values())
+
+
+@dataclass(frozen=True, slots=True)
+class DropPlan:
+    """Messages that are to be deleted, ``found`` of these phones as they were; what came later is not ``selected``."""
+
+    scope: Scope
+    selected: Selected
+    dead: bool
+    found: InboxChange
 
 
 def list_inbox(
@@ -89,27 +99,38 @@ def retry_inbox(
     return _changed(chosen, _in_steps(opened.database, step))
 
 
-def drop_inbox(
+def plan_drop(
     opened: Opened,
     phone: PhoneRef | None,
     organization_id: int | None = None,
     selected: Selected = EVERYTHING,
     *,
     dead: bool,
-    reason: str,
-    dry_run: bool = False,
-) -> InboxChange:
-    """Delete messages for good; ``dead``: only those that are set aside. An operation tells of it, nothing undoes it.
+) -> DropPlan:
+    """What would be deleted; ``dead``: only what is set aside.
 
-    Raises PhoneNotFound, AmbiguousPhone, SchemaMissing, DatabaseError; then what was deleted until then stays so.
+    Raises PhoneNotFound, AmbiguousPhone, SchemaMissing, DatabaseError.
     """
     with opened.database.transaction() as conn:
         migrate.require_current(conn)
         chosen = _chosen(conn, opened, phone, organization_id)
-        phone_ids = [one.id for one in chosen]
-        if dry_run:
-            counts, newest = inbox.count(conn, phone_ids, selected, dead=dead)
-            return replace(_changed(chosen, counts, dry_run=True), newest=newest)
+        counts, newest, at = inbox.count(conn, [one.id for one in chosen], selected, dead=dead)
+    until = replace(selected, up_to=newest, until=at)
+    return DropPlan(Scope(phone, organization_id), until, dead, _changed(chosen, counts, dry_run=True))
+
+
+def drop_inbox(opened: Opened, planned: DropPlan, *, reason: str) -> InboxChange:
+    """Delete the messages that were planned for good. An operation tells of it, nothing undoes it.
+
+    Raises Conflict, and nothing is deleted, where their phones are not any more what they were; DatabaseError, then
+    what was deleted until then stays so.
+    """
+    chosen = list(planned.found.phones.values())
+    phone_ids, selected, dead = [one.id for one in chosen], planned.selected, planned.dead
+    with opened.database.transaction() as conn:
+        now = _present(conn, opened, planned.scope)
+    if differing := differences(map(Target.of, chosen), [target for target in now if target.id in phone_ids]):
+        raise outdated(differing)
 
     operation: str | None = None
     concerned: set[int] = set()
@@ -148,6 +169,12 @@ def _in_steps(database: Database, step: Callable[[Connection, RowKey], list[RowK
         if len(changed) < MOST:
             return counts
         after = changed[-1]
+
+
+def _present(conn: Connection, opened: Opened, scope: Scope) -> list[Target]:
+    with contextlib.suppress(PhoneNotFound):
+        return [Target.of(phone) for phone in _chosen(conn, opened, scope.phone, scope.organization_id)]
+    return []
 
 
 def _chosen(conn: Connection, opened: Opened, phone: PhoneRef | None, organization_id: int | None) -> list[Phone]:

@@ -154,19 +154,19 @@ def drop(
     output, ref = result.chosen, phone_or_all(phone)
     from dataclasses import replace
 
-    from wa_sessions.actions.sessions.inbox import drop_inbox
+    from wa_sessions.actions.sessions.inbox import drop_inbox, plan_drop
     from wa_sessions.db.inbox import Selected
 
     selected = Selected(chat, message_id)
     with terminal.opened(where.database_url) as opened:
-        planned = drop_inbox(opened, ref, where.org, selected, dead=dead, reason="", dry_run=True)
-        done = planned if change.dry_run else replace(planned, dry_run=False)
-        if not change.dry_run and planned.total:
-            terminal.confirm(_question(planned, ref, where.org), yes=change.yes)
+        planned = plan_drop(opened, ref, where.org, selected, dead=dead)
+        found = planned.found
+        done = found if change.dry_run else replace(found, dry_run=False)
+        if not change.dry_run and found.total:
+            terminal.confirm(_question(found, ref, where.org), yes=change.yes)
             why = change.reason or ("set aside messages" if dead else "messages in the inbox")
-            asked_for = replace(selected, up_to=planned.newest)
-            done = drop_inbox(opened, ref, where.org, asked_for, dead=dead, reason=why)
-    nothing = _unmatched("nothing", planned, ref, selected, dead=dead)
+            done = drop_inbox(opened, planned, reason=why)
+    nothing = _unmatched("nothing", found, ref, selected, dead=dead)
     terminal.show(output, _changed(done), nothing or _dropped(done))
 
 

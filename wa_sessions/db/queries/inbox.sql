@@ -99,7 +99,7 @@ WHERE (%(phone_ids)s::int[] IS NULL OR phone_id = ANY(%(phone_ids)s)) AND (NOT %
 ORDER BY id LIMIT %(limit)s;
 
 -- name: count
-SELECT phone_id, count(*) AS messages, max(id) AS newest FROM wa_sessions.inbox
+SELECT phone_id, count(*) AS messages, max(id) AS newest, statement_timestamp() AS at FROM wa_sessions.inbox
 WHERE phone_id = ANY(%(phone_ids)s::int[]) AND (%(chat)s::text IS NULL OR chat = %(chat)s)
   AND (%(message_id)s::text IS NULL OR message_id = %(message_id)s) AND (NOT %(dead)s OR dead_at IS NOT NULL)
 GROUP BY phone_id;
@@ -122,7 +122,7 @@ SELECT phone_id, chat, id FROM chosen ORDER BY phone_id, chat, id;
 WITH chosen AS (
     SELECT phone_id, chat, id FROM wa_sessions.inbox
     WHERE phone_id = ANY(%(phone_ids)s::int[]) AND (%(chat)s::text IS NULL OR chat = %(chat)s)
-      AND (%(message_id)s::text IS NULL OR message_id = %(message_id)s) AND (NOT %(dead)s OR dead_at IS NOT NULL)
+      AND (%(message_id)s::text IS NULL OR message_id = %(message_id)s) AND (NOT %(dead)s OR dead_at <= coalesce(%(until)s::timestamptz, 'infinity'))
       AND (%(up_to)s::bigint IS NULL OR id <= %(up_to)s)
       AND (phone_id, chat, id) > (%(after_phone)s::int, %(after_chat)s::text, %(after_id)s::bigint)
     ORDER BY phone_id, chat, id LIMIT %(most)s FOR UPDATE SKIP LOCKED
