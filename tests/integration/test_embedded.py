@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from wa_sessions.db import embedded, server_user, settings
+from wa_sessions.db import embedded, server_log, server_user, settings
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.errors import DatabaseError
 
@@ -109,7 +109,7 @@ def test_data_and_socket_are_closed_to_others(kept: EmbeddedServer) -> None:
     assert stat.S_IMODE(kept.cluster.stat().st_mode) == 0o700
     assert Path(kept.socket_dir) == kept.cluster
     assert stat.S_IMODE((kept.cluster / embedded.SOCKET_NAME).stat().st_mode) == 0o700
-    assert stat.S_IMODE(kept.log.stat().st_mode) == 0o600
+    assert stat.S_IMODE(kept.log.path.stat().st_mode) == 0o600
 
 
 def test_a_killed_server_comes_back_with_all_rows(kept: EmbeddedServer) -> None:
@@ -146,7 +146,7 @@ def test_a_server_that_recovers_while_others_knock_is_waited_for(kept: EmbeddedS
         over.set()
         for thread in knocking:
             thread.join()
-    assert "the database system is" in kept.log.read_text()
+    assert "the database system is" in kept.log.path.read_text()
 
 
 def test_the_number_of_a_killed_server_may_belong_to_another_process(kept: EmbeddedServer) -> None:
@@ -256,9 +256,9 @@ def test_a_server_that_cannot_start_says_why(kept: EmbeddedServer) -> None:
 def test_a_full_log_is_put_aside(kept: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     kept.ensure_running()
     kept.stop()
-    monkeypatch.setattr(embedded, "LARGEST_LOG", 10)
+    monkeypatch.setattr(server_log, "LARGEST", 10)
     kept.ensure_running()
-    assert kept.log.with_suffix(".log.1").exists()
+    assert kept.log.path.with_suffix(".log.1").exists()
 
 
 def test_the_embedded_target_ignores_the_environment(kept: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:

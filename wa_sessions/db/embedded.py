@@ -19,6 +19,7 @@ from pathlib import Path
 from wa_sessions import config, process_identity
 from wa_sessions.config.table import DATA_DIR
 from wa_sessions.db import server_user
+from wa_sessions.db.server_log import ServerLog, last_line
 from wa_sessions.db.server_user import ServerUser
 from wa_sessions.errors import DatabaseError
 
@@ -27,7 +28,6 @@ SOCKET_NAME = f".s.PGSQL.{PORT}"
 LONGEST_SOCKET_PATH = 100
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 15.0
-LARGEST_LOG = 4 * 1024 * 1024
 
 INITDB_OPTIONS = (
     "--username=postgres",
@@ -96,9 +96,9 @@ class EmbeddedServer:
         return self.data_dir / "postgres"
 
     @property
-    def log(self) -> Path:
+    def log(self) -> ServerLog:
         """Where the server writes what went wrong."""
-        return self.cluster / "server.log"
+        return ServerLog(self.cluster / "server.log")
 
     def exists(self) -> bool:
         """Whether a database was ever made here."""
@@ -173,11 +173,11 @@ class EmbeddedServer:
         if not self.exists():
             self._initialise(programs)
         if pid := self._starting():
-            self._await_ready(programs, pid, self._log_size())
+            self._await_ready(programs, pid, self.log.size())
         else:
             self._user.take(self.cluster)
             self._clear_remains()
-            offset = self._keep_log_small()
+            offset = self.log.keep_small()
             self._await_ready(programs, self._launch(programs), offset)
 
     def _initialise(self, programs: Path) -> None:
@@ -201,7 +201,7 @@ class EmbeddedServer:
         )
         if done.returncode != 0:
             shutil.rmtree(partial, ignore_errors=True)
-            raise DatabaseError(f"cannot make the embedded database in {self.data_dir}: {_last_line(done.stderr)}")
+            raise DatabaseError(f"cannot make the embedded database in {self.data_dir}: {last_line(done.stderr)}")
         self._user.take(made)
         made.rename(self.cluster)
         partial.rmdir()
@@ -217,7 +217,7 @@ class EmbeddedServer:
             check=True,
             stdout=subprocess.PIPE,
             cwd="/",
-            env=_environment() | {"WA_SESSIONS_SERVER_LOG": str(self.log)},
+            env=_environment() | {"WA_SESSIONS_SERVER_LOG": str(self.log.path)},
             start_new_session=True,
             umask=0o077,
             **self._user.process_options,
@@ -229,18 +229,20 @@ class EmbeddedServer:
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline and not self.running():
             if not process_identity.runs(pid):
-                if "shared memory block" not in self._complaint(offset):
+                if "shared memory block" not in self.log.complaint(offset):
                     break
                 time.sleep(0.2)  # the last processes of a killed server are still ending
-                offset = self._log_size()
+                offset = self.log.size()
                 pid = self._launch(programs)
             time.sleep(0.01)
         if not self.running():
             silent = (
                 f"no answer within {START_TIMEOUT:.0f} s" if process_identity.runs(pid) else "it ended without a word"
             )
-            reason = self._complaint(offset) or silent
-            raise DatabaseError(f"the embedded server in {self.data_dir} did not start: {reason} (log: {self.log})")
+            reason = self.log.complaint(offset) or silent
+            raise DatabaseError(
+                f"the embedded server in {self.data_dir} did not start: {reason} (log: {self.log.path})"
+            )
 
     def _postmaster(self) -> _Postmaster | None:
         """What is written there; the socket is where it was then, or here if the folder was moved with it."""
@@ -295,28 +297,6 @@ class EmbeddedServer:
         if Path(socket_dir).name.startswith(self._short_prefix()):
             shutil.rmtree(socket_dir, ignore_errors=True)
 
-    def _keep_log_small(self) -> int:
-        """Put a large log aside; returns the size of what is left."""
-        if self._log_size() > LARGEST_LOG:
-            self.log.replace(self.log.with_suffix(".log.1"))
-        return self._log_size()
-
-    def _log_size(self) -> int:
-        return self.log.stat().st_size if self.log.exists() else 0
-
-    def _complaint(self, offset: int) -> str:
-        """The first line since ``offset`` that may tell why the server ended, or nothing."""
-        if not self.log.exists():
-            return ""
-        with self.log.open("rb") as log:
-            log.seek(offset)
-            text = log.read(64 * 1024).decode(errors="replace")
-        return next((line for line in text.splitlines() if _COMPLAINT.search(line)), "")
-
-
-_COMPLAINT = re.compile(r"\b(FATAL|PANIC)\b(?!: +(?:the database system is |terminating connection ))|^sh: ")
-"""Of the server itself, not what it told those who knocked while it started, or were there as it was killed."""
-
 
 def _command(pid: int) -> list[str]:
     """The command line of a process; nothing where it has ended."""
@@ -347,7 +327,3 @@ def _until(condition: Callable[[], bool], timeout: float) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no reason given")
