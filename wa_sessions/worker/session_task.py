@@ -31,6 +31,7 @@ from wa_sessions.worker.effects import (
     Unanswered,
     UnlinkDevice,
 )
+from wa_sessions.worker.faults import after_fault, lost_by_fault
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.machine import seconds_to_look, step
 from wa_sessions.worker.outage import comes_back, was_written
@@ -53,8 +54,6 @@ from wa_sessions.worker.session import (
     StoreLost,
     TimeOver,
     VersionsSeen,
-    after_fault,
-    lost_by_fault,
 )
 
 CLIENT_TIMEOUT = 8.0  # seconds until a client that was dropped has ended for certain

@@ -13,6 +13,7 @@ from wa_sessions.worker import effects as does
 from wa_sessions.worker.commands import answered_meanwhile
 from wa_sessions.worker.connection import LONGEST_BAN
 from wa_sessions.worker.effects import Call, Effects, Record
+from wa_sessions.worker.faults import after_fault, lost_by_fault
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.machine import next_look, step
 from wa_sessions.worker.outage import comes_back, was_written
@@ -36,8 +37,6 @@ from wa_sessions.worker.session import (
     StoreLost,
     TimeOver,
     VersionsSeen,
-    after_fault,
-    lost_by_fault,
 )
 
 START = datetime(2026, 9, 21, 12, tzinfo=UTC)
