@@ -1,22 +1,16 @@
 """How each record of a session is written: its repair, its entry in the history, its answer, its line in the log."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, assert_never
-from uuid import UUID
 
-from wa_sessions.db import alerts, commands, operations, phones, quarantine, restoring, whatsmeow
-from wa_sessions.db import health as health_rows
-from wa_sessions.db.backend import Backend
+from wa_sessions.db import commands, operations, phones, quarantine, restoring, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.operations import Part
-from wa_sessions.db.phones import KEEP, Phone
+from wa_sessions.db.phones import KEEP
 from wa_sessions.db.psycopg_errors import errors_of
-from wa_sessions.db.settings import Target
 from wa_sessions.errors import StoreAway, TryAgain, WaSessionsError
-from wa_sessions.health.alerting import after_event
 from wa_sessions.health.events import operators as events
-from wa_sessions.health.events.detail import EventDetail
 from wa_sessions.health.events.keys import (
     CollectionKept,
     CollectionQuarantined,
@@ -47,10 +41,9 @@ from wa_sessions.health.model import (
     RecordReset,
 )
 from wa_sessions.health.reconnect import Status
-from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING, Selection
 from wa_sessions.wording import counted
-from wa_sessions.worker import log
+from wa_sessions.worker.effect_context import EffectContext
 from wa_sessions.worker.effects import (
     AnswerCommand,
     Asked,
@@ -67,70 +60,13 @@ from wa_sessions.worker.effects import (
     SetStatus,
 )
 from wa_sessions.worker.metrics import Work, timed
-from wa_sessions.worker.session import Command, CommandSettled, Event, RestoreAllowed
+from wa_sessions.worker.session import Command, CommandSettled, RestoreAllowed
 
-ACTOR = "worker"
-
-LogRecord = Callable[[], None]
 Repair = QuarantineSession | QuarantineSenderKey | QuarantineCollection
 _ENDS: Mapping[Outcome, tuple[type[MessageRecovered | MessageLost], Level]] = {
     Outcome.RECOVERED: (MessageRecovered, "info"),
     Outcome.LOST: (MessageLost, "warn"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class EffectContext:
-    """Whose records these are, and what is told once they stand. ``device`` is the JID of the login."""
-
-    phone: Phone
-    device: str | None
-    backend: Backend
-    worker_id: UUID
-    target: Target
-    lines: list[LogRecord] = field(default_factory=list)
-    outcomes: list[Event] = field(default_factory=list)
-
-    def event(self, conn: Connection, detail: EventDetail, operation: str | None = None) -> None:
-        """Write an entry of the history, and the alert that it is worth."""
-        health_rows.record_event(
-            conn,
-            self.phone.id,
-            self.phone.organization_id,
-            detail,
-            operation_id=operation,
-            worker_id=self.worker_id,
-        )
-        if alert := after_event(detail, self.phone.number, operation):
-            alerts.leave(conn, self.phone, alert)
-
-    def line(self, level: Level, message: str, detail: EventDetail, **fields: Any) -> None:
-        """A line for the log, to be said when the transaction stands."""
-        write = {"info": log.info, "warn": log.warn, "error": log.error}[level]
-        fields |= detail.as_json()
-        self.lines.append(lambda: write(message, phone=self.phone.number, event=detail.kind, **fields))
-
-    def operation(
-        self,
-        conn: Connection,
-        action: str,
-        reason: str,
-        actor: str = ACTOR,
-        *,
-        status_after: Status | None = None,
-        operation_id: str | None = None,
-    ) -> Part:
-        """Open an operation, or go on with one; quarantined keys belong to it."""
-        return quarantine.begin(
-            conn,
-            self.backend,
-            phones.find(conn, self.backend, PhoneRef(phone_id=self.phone.id)),
-            action=action,
-            reason=reason,
-            actor=actor,
-            status_after=status_after,
-            operation_id=operation_id,
-        )
 
 
 def write(conn: Connection, context: EffectContext, record: Record) -> None:

@@ -28,9 +28,9 @@ from wa_sessions.health.alerting import is_clear
 from wa_sessions.keys.phone_ref import device_of
 from wa_sessions.worker import mapping, records
 from wa_sessions.worker.commands import answered_meanwhile
+from wa_sessions.worker.effect_context import EffectContext
 from wa_sessions.worker.effects import Keep, Note, Record, SetStatus
 from wa_sessions.worker.metrics import Work, timed
-from wa_sessions.worker.records import EffectContext
 from wa_sessions.worker.session import Event, Session
 
 T = TypeVar("T")
