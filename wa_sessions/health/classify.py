@@ -44,9 +44,18 @@ class StoreFailure:
     """whatsmeow could not use our database."""
 
 
+@dataclass(frozen=True, slots=True)
+class TemporaryBan:
+    """WhatsApp takes no login for ``seconds``; 0 where it does not say."""
+
+    seconds: int
+
+
 FAILED_MESSAGE = "Error decrypting message "
 """How the line of a copy that does not decrypt begins; the message's id and source follow, then why."""
 
+_BAN = "Temporary ban connect failure: "
+_BAN_SECONDS = re.compile(r'\bexpire="(\d+)"')
 _EXHAUSTED = "Not sending any more retry receipts for "
 _COLLECTION = re.compile(
     r"Failed to (?:sync app state after notification|do initial fetch of app state \w+): "
@@ -125,8 +134,11 @@ def exhausted_id(line: str) -> str | None:
     return line.removeprefix(_EXHAUSTED) if line.startswith(_EXHAUSTED) else None
 
 
-def read_line(line: str) -> UnsyncedCollection | StoreFailure | None:
-    """What a line (without prefix) says about app state or our database; None if it says nothing of them."""
+def read_line(line: str) -> UnsyncedCollection | StoreFailure | TemporaryBan | None:
+    """What a line (without prefix) says about app state, our database or a ban; None if it says nothing of them."""
+    if line.startswith(_BAN):
+        expire = _BAN_SECONDS.search(line)
+        return TemporaryBan(int(expire[1]) if expire else 0)
     if match := _COLLECTION.match(line):
         return UnsyncedCollection(match["name"], _collection_cause(match["step"], match["why"]))
     return StoreFailure() if _tells_store_failure(line) else None

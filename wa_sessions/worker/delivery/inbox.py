@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from wa_sessions.db.gateway import Database
-from wa_sessions.db.inbox import Failure, InboxRow, RowKey
+from wa_sessions.db.inbox import Failure, RowKey
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import Conflict, UsageError, WaSessionsError
 from wa_sessions.wording import counted
@@ -23,7 +23,7 @@ from wa_sessions.worker.backoff import Backoff
 from wa_sessions.worker.delivery.jam import STUCK_AFTER, Jam
 from wa_sessions.worker.delivery.queue import CameBefore, Queued
 from wa_sessions.worker.delivery.retries import RetryPolicy as RetryPolicy
-from wa_sessions.worker.delivery.transaction import LOOK, Done, Work, carry_out, key_of, stored, told
+from wa_sessions.worker.delivery.transaction import LOOK, Done, Work, carry_out, key_of, say_set_aside, stored, told
 from wa_sessions.worker.delivery.unwritten import Unwritten
 from wa_sessions.worker.delivery.window import Key, Stored, Window
 from wa_sessions.worker.message import IncomingMessage
@@ -155,16 +155,14 @@ class Inbox:
         """A handler has taken it, or failed at it; whether that belongs into the history."""
         row = item.row
         assert row
-        if error is None:
-            self._handled.append(key_of(row))
-            self.handled_total += 1
-            self._stumbles.pop(row.key, None)
-            self._window.finish(row)
-            news = True
-        else:
-            news = self._fail(row, error, transient=transient)
         self._changed.set()
-        return news
+        if error is not None:
+            return self._fail(row, error, transient=transient)
+        self._handled.append(key_of(row))
+        self.handled_total += 1
+        self._stumbles.pop(row.key, None)
+        self._window.finish(row)
+        return True
 
     def clear(self) -> dict[int, int]:
         """What nobody will handle after the worker's end: nothing that stands in the table."""
@@ -296,11 +294,10 @@ class Inbox:
         del self._handled[: len(work.handled)]
         del self._failed[: len(work.failed)]
         self._looked_at(work.look, done.chats)
-        self._window.loaded(work.wanted, [self._stored(row) for row in done.rows], time.monotonic())
+        self._window.loaded(work.wanted, [stored(row, self._phones) for row in done.rows], time.monotonic())
         for client, count in Counter(one.client for one in work.told).items():
             self._worker.message_taken(client, count)
-        for one_dead in (one for one in work.failed if one.dead):
-            self._say_dead(one_dead)
+        say_set_aside(work.failed, self._phones)
         if self._unwritten or self._failed or self._handled:
             self._changed.set()
         if not self._closed and (self._look_at or self._window.hungry):
@@ -327,23 +324,6 @@ class Inbox:
                 self._window.looked(phone_id)
         if not self._look_at:
             self._looked = time.monotonic()
-
-    def _stored(self, row: InboxRow) -> Stored:
-        phone = self._phones.get(row.message.phone_id)
-        return stored(row, phone.number if phone else "")
-
-    def _say_dead(self, failure: Failure) -> None:
-        phone = self._phones.get(failure.key.phone_id)
-        named = phone.number if phone else f"'#{failure.key.phone_id}'"
-        attempts = counted(failure.attempts, "attempt")
-        log.error(
-            f"message {failure.message_id} is set aside after {attempts}: {failure.error}; "
-            f"wa-sessions inbox retry {named}, or wa-sessions inbox drop {named} --dead",
-            phone=phone.number if phone else None,
-            event="handler_dead",
-            message_id=failure.message_id,
-            error=failure.error,
-        )
 
     # ------------------------------------------------------------------------------------- what cannot be written
 

@@ -10,6 +10,8 @@ from wa_sessions.db.inbox import Failure, InboxMessage, InboxRow, RowKey
 from wa_sessions.db.phones import Phone
 from wa_sessions.health.alerting import after_event
 from wa_sessions.health.events.workers import HandlerDead
+from wa_sessions.wording import counted
+from wa_sessions.worker import log
 from wa_sessions.worker.delivery.retries import PAUSE_MOST
 from wa_sessions.worker.delivery.unwritten import Told
 from wa_sessions.worker.delivery.window import CHAT, CHAT_BYTES, Key, Stored
@@ -94,9 +96,10 @@ def told(phone_id: int, message: IncomingMessage, client: int) -> Told:
     return Told(row, message, client)
 
 
-def stored(row: InboxRow, number: str) -> Stored:
-    """A row as the message that it keeps; ``number``: of its phone."""
+def stored(row: InboxRow, phones: Mapping[int, Phone]) -> Stored:
+    """A row as the message that it keeps."""
     kept = row.message
+    phone = phones.get(kept.phone_id)
     message = IncomingMessage(
         id=kept.message_id,
         chat=kept.chat,
@@ -108,6 +111,22 @@ def stored(row: InboxRow, number: str) -> Stored:
         kind=kept.kind,
         text=kept.text,
         raw=kept.raw,
-        phone=number,
+        phone=phone.number if phone else "",
     )
     return Stored(row.id, kept.phone_id, message, row.attempts, row.pause)
+
+
+def say_set_aside(failed: Sequence[Failure], phones: Mapping[int, Phone]) -> None:
+    """Log what is handed to no handler any more, until an operator says so."""
+    for failure in (one for one in failed if one.dead):
+        phone = phones.get(failure.key.phone_id)
+        named = phone.number if phone else f"'#{failure.key.phone_id}'"
+        attempts = counted(failure.attempts, "attempt")
+        log.error(
+            f"message {failure.message_id} is set aside after {attempts}: {failure.error}; "
+            f"wa-sessions inbox retry {named}, or wa-sessions inbox drop {named} --dead",
+            phone=phone.number if phone else None,
+            event="handler_dead",
+            message_id=failure.message_id,
+            error=failure.error,
+        )

@@ -259,10 +259,12 @@ class Host:
             self.clients[client.number] = self.clients.pop(client.number)  # to the end of the row
         return client
 
-    def done(self, now: float) -> bool:
-        """Whether nobody is in it and nobody will come."""
-        awaited = not self.pairs and not self.retiring and now - self._empty_since <= EMPTY_TIMEOUT
-        return not self.clients and not self.ending and not awaited
+    def end_if_done(self) -> None:
+        """End it if nobody is in it and nobody will come."""
+        empty_for = time.monotonic() - self._empty_since
+        awaited = not self.pairs and not self.retiring and empty_for <= EMPTY_TIMEOUT
+        if not self.clients and not self.ending and not awaited:
+            self.end()
 
     def worn_out(self, store_url: str) -> str | None:
         """Why it should be replaced, or None. ``store_url``: where its clients should find the store."""

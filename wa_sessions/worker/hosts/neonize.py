@@ -24,11 +24,7 @@ from neonize.proto.Neonize_pb2 import JID, LogEntry, SendMessageReturnFunction
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message
 
 from wa_sessions.errors import DatabaseError
-from wa_sessions.health.classify import (
-    StoreFailure,
-    UnsyncedCollection,
-    read_line,
-)
+from wa_sessions.health.classify import StoreFailure, TemporaryBan, UnsyncedCollection, read_line
 from wa_sessions.plain_text import plain_id, plain_text
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.delivery_window import DeliveryWindow
@@ -43,7 +39,7 @@ from wa_sessions.worker.hosts.events import (
 )
 from wa_sessions.worker.hosts.failed_copies import FailedCopies
 from wa_sessions.worker.hosts.gate import MapGate
-from wa_sessions.worker.hosts.sockets import StoreAddress, cut_since, store_address, tcp_sockets
+from wa_sessions.worker.hosts.sockets import StoreAddress, ends_or_is_cut, store_address, tcp_sockets
 
 START_TURN = 5.0
 """Seconds that a start may keep others waiting; then it gives up its turn and goes on by itself."""
@@ -57,14 +53,6 @@ STEPS = 5
 DRAIN_TIMEOUT = 3.0
 """Seconds at most for what Go has queued."""
 
-DISCONNECT_PATIENCE = 1.0
-"""Seconds for a disconnect that nothing holds up; it takes a millisecond."""
-
-FAREWELL_TIMEOUT = 5.5
-"""Seconds for one into a black hole: the WebSocket's farewell takes 5.0 s."""
-
-_BAN = "Temporary ban connect failure: "
-_BAN_SECONDS = re.compile(r'\bexpire="(\d+)"')
 _ERROR = "error: "
 _BETWEEN_DEVICES = "|\x01|"
 _LOGIN = re.compile(r"://[^\s@]*@")
@@ -143,7 +131,7 @@ class Client:
         """Close the WebSocket, with ``drain`` hear out what has arrived, end. False if it does not end."""
         if self.cancel():
             return True
-        if not self._disconnected():
+        if not ends_or_is_cut(self.disconnect, hangs=self._connects, before=self._sockets_before, store=self._store):
             return False
         if drain:
             self.hear_out(time.monotonic() + DRAIN_TIMEOUT)
@@ -187,23 +175,9 @@ class Client:
             with self._gate.looking():
                 gocode.GetChatSettings(self._key, buffer, len(buffer))
 
-    def _disconnected(self) -> bool:
-        gone = threading.Event()
-
-        def disconnect() -> None:
-            self.disconnect()
-            gone.set()
-
-        threading.Thread(target=disconnect, name=f"disconnect {self.client}", daemon=True).start()
-        if gone.wait(DISCONNECT_PATIENCE):
-            return True
-        end = time.monotonic() + FAREWELL_TIMEOUT - DISCONNECT_PATIENCE
-        while time.monotonic() < end:
-            if not self._entered.is_set():  # a connect that hangs holds the lock that Disconnect wants
-                cut_since(self._sockets_before, self._store)
-            if gone.wait(0.3):
-                return True
-        return False
+    def _connects(self) -> bool:
+        """A connect that hangs holds the lock that Disconnect wants."""
+        return not self._entered.is_set()
 
     def _stop(self) -> None:
         with self._gate.stopping():
@@ -326,15 +300,13 @@ class Client:
         with self._lock:
             exhausted = self._copies.line(line)
         self._exhausted(exhausted)
-        if line.startswith(_BAN):
-            expire = _BAN_SECONDS.search(line)
-            self._tell(protocol.Banned(self.client, int(expire[1]) if expire else 0))
-            return
         match read_line(line):
             case UnsyncedCollection(collection, cause):
                 self._tell(protocol.Unsynced(self.client, plain_id(collection), cause))
             case StoreFailure():
                 self._tell(protocol.StoreFailed(self.client))
+            case TemporaryBan(seconds):
+                self._tell(protocol.Banned(self.client, seconds))
             case None:
                 pass
 

@@ -233,7 +233,7 @@ class HostPool:
             error = "the session ended before it answered"
             self._tell(client, RequestAnswered(client.number, request.request, error=error))
         self._tell(client, last)
-        self._end_if_done(host)
+        host.end_if_done()
 
     def _answered(self, number: int, result: str | list[str] | None, error: str | None) -> None:
         request = self._requests.pop(number, None)
@@ -321,7 +321,7 @@ class HostPool:
                 self._release(host)
             if client := host.next_to_move(now):
                 self._tell(client, MoveAsked(client.number))
-            self._end_if_done(host)
+            host.end_if_done()
         if now - self._reviewed >= REVIEW_INTERVAL:
             self._reviewed = now
             self._review(now)
@@ -346,8 +346,3 @@ class HostPool:
     def _retire(host: Host, why: str) -> None:
         log.info(f"session host {host.pid} is replaced: {why}", event="host_retires", pid=host.pid)
         host.retiring = True
-
-    @staticmethod
-    def _end_if_done(host: Host) -> None:
-        if host.done(time.monotonic()):
-            host.end()

@@ -8,10 +8,18 @@ import contextlib
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+
+DISCONNECT_PATIENCE = 1.0
+"""Seconds for a disconnect that nothing holds up; it takes a millisecond."""
+
+FAREWELL_TIMEOUT = 5.5
+"""Seconds for one into a black hole: the WebSocket's farewell takes 5.0 s."""
 
 _TABLES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
 _POSTGRES_PORT = 5432
@@ -47,6 +55,31 @@ def tcp_sockets() -> dict[str, int]:
     """This process's TCP sockets that lead somewhere, in whatever state: inode → descriptor."""
     remotes = _remotes()
     return {inode: descriptor for inode, descriptor in _descriptors() if inode in remotes}
+
+
+def ends_or_is_cut(
+    disconnect: Callable[[], None], *, hangs: Callable[[], bool], before: frozenset[str], store: StoreAddress
+) -> bool:
+    """Disconnect, in a thread; while the connect ``hangs``, sockets that came after those ``before`` are cut.
+
+    Whether it has ended in time.
+    """
+    gone = threading.Event()
+
+    def end() -> None:
+        disconnect()
+        gone.set()
+
+    threading.Thread(target=end, name="disconnect", daemon=True).start()
+    if gone.wait(DISCONNECT_PATIENCE):
+        return True
+    deadline = time.monotonic() + FAREWELL_TIMEOUT - DISCONNECT_PATIENCE
+    while time.monotonic() < deadline:
+        if hangs():
+            cut_since(before, store)
+        if gone.wait(0.3):
+            return True
+    return False
 
 
 def cut_since(known: frozenset[str], store: StoreAddress) -> int:
