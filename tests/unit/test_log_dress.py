@@ -267,6 +267,22 @@ def test_four_wrappers_are_not_too_many(case: str, field: str, depth: int) -> No
     assert said(dress(lines)) == said(lines)
 
 
+PIECE = "2026-11-20 18:47:01,343 DEBG 'api' stderr output:\n"
+SPAWNED = "2026-11-20 18:47:00,001 INFO spawned: 'api' with pid 12\n"
+OTHERS = "2026-11-20 18:47:01,344 DEBG 'web' stdout output:\nGET / 200\n\n"
+
+
+@examples(60)
+@given(cuts=st.sets(st.integers(1, 2000), max_size=6), case=st.sampled_from(sorted(BARE)), others=st.booleans())
+def test_what_supervisord_breaks_in_pieces_is_put_together(cuts: set[int], case: str, others: bool) -> None:
+    lines = [OWN, *BARE[case], OWN]
+    log = "\n".join([*lines, ""])
+    begins = sorted({0, *(cut % len(log) for cut in cuts)})
+    pieces = [PIECE + log[begin:end] + "\n" for begin, end in zip(begins, [*begins[1:], len(log)], strict=True)]
+    around = OTHERS if others else ""
+    assert said((SPAWNED + around + "".join(pieces) + around + SPAWNED).split("\n")) == said(lines)
+
+
 @pytest.mark.parametrize("lost", ["the prefix is learned too late", "the entry is cut", "lists", "logfmt"])
 def test_what_is_lost_is_told(lost: str) -> None:
     [failed], stack = BARE["reasons/bad_mac_pkmsg.log"], BARE["console/ok.log"]

@@ -16,6 +16,7 @@ from wa_sessions.logs.lines import NO_PREFIX, Clock, now_in_ms
 from wa_sessions.logs.reasons import of_collection, of_session
 from wa_sessions.logs.recognized import newest
 from wa_sessions.logs.stacks import FARTHEST_FRAME, plain_stack
+from wa_sessions.logs.supervised import Pieces
 from wa_sessions.logs.times import written_time
 from wa_sessions.logs.words import HEAD, MEANINGS, SEARCH, SESSION_ERROR
 
@@ -60,8 +61,7 @@ class Scanner:
             *(self._failed, self._own, self._collection, self._key),
         )
         """By meaning. Each reads a line from ``start`` to ``end`` with its words at ``at``; False: it is not plain."""
-        self._unfinished = b""
-        self._waiting = b""
+        self._unfinished, self._waiting, self._pieces = b"", b"", Pieces()
         self._behind = behind[-BEHIND:]
         self._read, self._dumped = 0, -1
 
@@ -73,7 +73,7 @@ class Scanner:
             end = len(block)
         self._unfinished = block[end:]
         if end:
-            lines = block[:end]
+            lines = self._pieces.joined(block[:end])
             self._waiting = self._scan(self._waiting + lines if self._waiting else lines)
 
     def finish(self, ahead: bytes = b"") -> Found:
