@@ -248,7 +248,7 @@ def test_the_right_that_is_missing_is_named(opened: Opened) -> None:
             conn.execute(SQL(statement).format(role=Identifier(role)))
     try:
         with Database.open(Target(conninfo, None, "test")) as database:
-            poor = Opened(database, opened.backend)
+            poor = Opened(database)
             with pytest.raises(PermissionMissing, match="SELECT the tables of whatsmeow"):
                 planned(poor, operation)
             with opened.database.transaction() as conn:

@@ -1,9 +1,10 @@
 """The Node backend's tables, found by name in the schemas of the search path. They are never altered."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from psycopg.rows import DictRow
 from psycopg.sql import Identifier
 
 from wa_sessions.db.gateway import Connection, schemas
@@ -13,6 +14,8 @@ from wa_sessions.errors import DatabaseError
 PHONES = "OrganizationPhone"
 NEWEST, OLDER = "baileys_auth", "BaileysAuth"
 BYTES = "bytea"
+PRIVILEGES: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+_SQL = queries("backend")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +62,34 @@ class AuthTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Rights:
+    """What our role may do with the tables that are there: the backend's, whatsmeow's and our own.
+
+    ``unusable``: the schemas on which it has no USAGE.
+    """
+
+    of_tables: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    unusable: frozenset[str] = frozenset()
+
+    def lacking(self, schema: str, table: str, wanted: Iterable[str]) -> list[str]:
+        """Those of the wanted rights that are missing; none for a table that is not there."""
+        present = self.of_tables.get((schema, table))
+        return [] if present is None else [right for right in wanted if right not in present]
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """What the backend's schema has: ``auth`` is None and ``phone_columns`` empty where a table is absent.
 
-    ``enums``: the columns of phones that take certain words alone: the type's name and those words.
+    ``enums``: the columns of phones that take certain words alone: the type's name and those words. ``rights``: as they
+    were when this was looked for.
     """
 
     auth: AuthTable | None
     phone_columns: frozenset[str]
     phone_schema: str
     enums: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    rights: Rights = Rights()
 
     @property
     def has_phones(self) -> bool:
@@ -124,38 +145,46 @@ def organization_of(value: Any) -> int | None:
 
 
 def detect(conn: Connection) -> Backend:
-    """Look which of the known tables there are.
+    """Look which of the known tables there are, and what our role may do with them.
 
     Of two auth tables the one is meant that belongs to the owner of the phones: whoever may CREATE in the schema could
     have made the other, whose triggers would run as we do.
     """
-    tables = _tables(conn)
+    rows = conn.execute(_SQL.present, {"known": [PHONES, NEWEST, OLDER], "privileges": list(PRIVILEGES)}).fetchall()
+    tables = _tables(rows)
     phones = tables.get(PHONES, _Table("public", 0, {}))
     found = [auth for name in (NEWEST, OLDER) if (auth := _auth_table(name, tables.get(name)))]
     found = [auth for auth in found if tables[auth.name].owner == phones.owner] or found
     if len(found) == 2 and not _has_rows(conn, found[0]):
         found.reverse()
-    return Backend(found[0] if found else None, frozenset(phones.columns), phones.schema, dict(phones.enums))
+    auth = found[0] if found else None
+    return Backend(auth, frozenset(phones.columns), phones.schema, dict(phones.enums), _rights(rows))
 
 
 def create_tables(conn: Connection) -> Backend:
     """Make the backend's tables in their newest shape (for an embedded database only) where they are absent."""
-    conn.execute(queries("backend").lock)
-    conn.execute(queries("backend").create.format(schema=Identifier(schemas(conn)[0])))
+    conn.execute(_SQL.lock)
+    conn.execute(_SQL.create.format(schema=Identifier(schemas(conn)[0])))
     return detect(conn)
 
 
-def _tables(conn: Connection) -> dict[str, _Table]:
-    """The columns of the known tables and their types, of each table where the search path has it first."""
-    values = {"tables": [PHONES, NEWEST, OLDER], "schemas": schemas(conn)}
+def _tables(rows: Iterable[DictRow]) -> dict[str, _Table]:
+    """The columns of the backend's tables and their types, of each table where the search path has it first."""
     tables: dict[str, _Table] = {}
-    for row in conn.execute(queries("backend").columns, values):
-        table = tables.setdefault(row["table"], _Table(row["schema"], row["owner"], {}))
-        if table.schema == row["schema"]:
-            table.columns[row["name"]] = row["type"]
-            if row["words"]:
-                table.enums[row["name"]] = row["type"], tuple(row["words"])
+    for row in rows:
+        if row["columns"] is None or row["table"] in tables:
+            continue
+        columns = {name: column["type"] for name, column in row["columns"].items()}
+        enums = {
+            name: (column["type"], tuple(column["words"])) for name, column in row["columns"].items() if column["words"]
+        }
+        tables[row["table"]] = _Table(row["schema"], row["owner"], columns, enums)
     return tables
+
+
+def _rights(rows: Iterable[DictRow]) -> Rights:
+    of_tables = {(row["schema"], row["table"]): frozenset(row["privileges"]) for row in rows if row["table"]}
+    return Rights(of_tables, frozenset(row["schema"] for row in rows if not row["usable"]))
 
 
 def _auth_table(name: str, table: _Table | None) -> AuthTable | None:
@@ -165,5 +194,5 @@ def _auth_table(name: str, table: _Table | None) -> AuthTable | None:
 
 
 def _has_rows(conn: Connection, table: AuthTable) -> bool:
-    row = conn.execute(queries("backend").any_row.format(auth_table=table.identifier)).fetchone()
+    row = conn.execute(_SQL.any_row.format(auth_table=table.identifier)).fetchone()
     return bool(row and row["present"])

@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -67,7 +67,8 @@ class Database:
     one, as in commands, a statement takes as long as it takes: whoever typed the command has Ctrl-C.
     ``lock_timeout``: seconds for a lock of somebody else's, unless the role has its own; then Busy tells who holds it.
     ``writable``: a server that is read-only counts as one that is away. ``name``: what the server calls its
-    connections. ``server``: the one that was reached last, of several hosts.
+    connections. ``server``: the one that was reached last, of several hosts. ``at_first``: what is looked for as the
+    first transaction begins.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Database:
         self._idle: list[Connection] = []
         self._free = threading.BoundedSemaphore(size)
         self._closed = self._cut = False
+        self.at_first: Callable[[Connection], None] | None = None
         self._made: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._making = threading.Lock()
 
@@ -136,6 +138,9 @@ class Database:
             with errors_of(self.target):
                 conn = self._begin()
                 try:
+                    if self.at_first is not None:
+                        self.at_first(conn)
+                        self.at_first = None
                     yield conn
                     conn.commit()
                 except errors.ReadOnlySqlTransaction:  # a standby, or a primary of old: the next one may be another
@@ -281,10 +286,7 @@ def pinned(dedicated: Connection, within: float | None = None, patience: float =
 
 def schemas(conn: Connection) -> list[str]:
     """The schemas in which the backend's tables are looked for: of the URL, or of the role's search path."""
-    session = queries("session")
-    conn.execute(session.unpin)
-    row = conn.execute(session.schemas).fetchone()
-    conn.execute(session.pin)
+    row = conn.execute(queries("session").schemas).fetchone()
     return list(row["names"]) if row else []
 
 

@@ -21,11 +21,13 @@ class MigrationStatus:
     pending: tuple[str, ...]
 
 
-def status(conn: Connection) -> MigrationStatus:
-    """How far the schema is."""
-    row = conn.execute(queries("migrations").exists).fetchone()
+def status(conn: Connection, *, present: bool = False) -> MigrationStatus:
+    """How far the schema is; ``present``: it is known to be there."""
+    if not present:
+        row = conn.execute(queries("migrations").exists).fetchone()
+        present = bool(row and row["present"])
     current = 0
-    if row and row["present"]:
+    if present:
         version = conn.execute(queries("migrations").current).fetchone()
         current = (version["number"] if version else None) or 0
     known = _migrations()
@@ -52,9 +54,9 @@ def upgrade(conn: Connection) -> list[str]:
     return list(pending)
 
 
-def require_current(conn: Connection) -> None:
-    """Raise SchemaMissing unless the schema is exactly what this program was written for."""
-    now = status(conn)
+def require_current(conn: Connection, *, present: bool = False) -> None:
+    """Raise SchemaMissing unless the schema is exactly what this program was written for; ``present``: see above."""
+    now = status(conn, present=present)
     if now.current == 0:
         raise SchemaMissing("this database has no schema wa_sessions yet: run wa-sessions db upgrade")
     if now.pending:

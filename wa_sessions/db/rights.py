@@ -1,13 +1,16 @@
 """Whether the database role may do what a command is about to do, asked before anything is touched."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
-from wa_sessions.db import migrate, whatsmeow
+from wa_sessions.db import backend as tables
+from wa_sessions.db import migrate
 from wa_sessions.db.backend import PHONES, Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import PermissionMissing
+from wa_sessions.keys.whatsmeow_tables import TABLES
 
+OURS, STORE = "wa_sessions", "whatsmeow"
 _SQL = queries("rights")
 _OWN = {
     "operation": ("SELECT", "INSERT", "UPDATE", "DELETE"),
@@ -17,8 +20,6 @@ _OWN = {
     "lease": ("SELECT", "INSERT", "UPDATE"),
     "health": ("SELECT", "INSERT", "UPDATE"),
 }
-
-Right = tuple[str, str]
 
 
 def require(
@@ -32,63 +33,68 @@ def require(
     """Raise PermissionMissing, naming every right that is missing, or SchemaMissing.
 
     ``stores`` are those that are touched (``baileys``, ``neonize``), ``keys`` the rights on their tables (``DELETE``,
-    ``INSERT``), ``phones`` those on the table of phones.
+    ``INSERT``), ``phones`` those on the table of phones. What was missing when the backend was looked for is looked for
+    again: it may have been granted, or made, since.
     """
-    lacking = _missing(conn, list(_backend_rights(backend, stores, list(keys), phones)))
-    if "neonize" in stores:
-        lacking += _store_rights(conn, list(keys))
-    titles = {backend.phones.as_string(): f'"{PHONES}"'}
-    if backend.auth:
-        titles[backend.auth.identifier.as_string()] = f'"{backend.auth.name}"'
-    missing = [_said(titles.get(table, table), privilege) for table, privilege in lacking]
-    usage = conn.execute(_SQL.schema_usage, {"schema": "wa_sessions"}).fetchone()
-    schema = usage is not None and (not usage["usable"] or migrate.status(conn).current > 0)
-    if schema:
-        missing += _own_rights(conn, usable=bool(usage and usage["usable"]))
+    on_keys, on_phones = tuple(keys), tuple(phones)
+    missing = _missing(backend, stores, on_keys, on_phones)
+    there = _is_there(backend)
+    if missing or not there:
+        backend = tables.detect(conn)
+        missing, there = _missing(backend, stores, on_keys, on_phones), _is_there(backend)
+    if missing or not there:
+        _refuse(conn, missing, there=there)
+    migrate.require_current(conn, present=there)
+
+
+def _refuse(conn: Connection, missing: list[str], *, there: bool) -> None:
+    """Raise PermissionMissing, unless the schema alone is missing and this role could make it."""
     role = conn.execute(_SQL.role).fetchone() or {"name": "?", "may_create": False}
-    if not schema and (missing or not role["may_create"]):
+    if not there and (missing or not role["may_create"]):
         owner = "" if role["may_create"] else ", by a role that may CREATE in this database"
         missing.append(f"use the schema wa_sessions, which is missing: wa-sessions db upgrade makes it{owner}")
     if missing:
         raise PermissionMissing(
             f"nothing was changed: the database role {role['name']} may not {', nor '.join(missing)}"
         )
-    migrate.require_current(conn)
+
+
+def _is_there(backend: Backend) -> bool:
+    """Whether our schema is made."""
+    return OURS in backend.rights.unusable or (OURS, "migration") in backend.rights.of_tables
+
+
+def _missing(backend: Backend, stores: Collection[str], keys: tuple[str, ...], phones: tuple[str, ...]) -> list[str]:
+    return [
+        *_backend_rights(backend, stores, keys, phones),
+        *(_store_rights(backend, keys) if "neonize" in stores else ()),
+        *_own_rights(backend),
+    ]
 
 
 def _backend_rights(
-    backend: Backend, stores: Collection[str], keys: list[str], phones: Iterable[str]
-) -> Iterable[Right]:
-    if "baileys" in stores and backend.auth:
-        yield from ((backend.auth.identifier.as_string(), privilege) for privilege in keys)
-    yield from ((backend.phones.as_string(), privilege) for privilege in phones)
+    backend: Backend, stores: Collection[str], keys: tuple[str, ...], phones: tuple[str, ...]
+) -> Iterator[str]:
+    rights, auth = backend.rights, backend.auth
+    if "baileys" in stores and auth:
+        yield from (_said(f'"{auth.name}"', right) for right in rights.lacking(auth.schema, auth.name, keys))
+    yield from (_said(f'"{PHONES}"', right) for right in rights.lacking(backend.phone_schema, PHONES, phones))
 
 
-def _store_rights(conn: Connection, keys: list[str]) -> list[Right]:
-    usage = conn.execute(_SQL.schema_usage, {"schema": whatsmeow.SCHEMA}).fetchone()
-    if usage is None:
-        return []
-    if not usage["usable"]:
-        return [(f"schema {whatsmeow.SCHEMA}", "USAGE")]
-    tables = [f"{whatsmeow.SCHEMA}.{table.name}" for table in whatsmeow.existing_tables(conn)]
-    lacking = _missing(conn, [(table, privilege) for table in tables for privilege in keys])
-    return [(f"the tables of {whatsmeow.SCHEMA}", privilege) for privilege in dict.fromkeys(p for _, p in lacking)]
+def _store_rights(backend: Backend, keys: tuple[str, ...]) -> list[str]:
+    rights = backend.rights
+    if STORE in rights.unusable:
+        return [_said(f"schema {STORE}", "USAGE")]
+    lacking = {right for table in TABLES for right in rights.lacking(STORE, table.name, keys)}
+    return [_said(f"the tables of {STORE}", right) for right in keys if right in lacking]
 
 
-def _own_rights(conn: Connection, *, usable: bool) -> list[str]:
-    if not usable:
+def _own_rights(backend: Backend) -> list[str]:
+    if OURS in backend.rights.unusable:
         return ["use the schema wa_sessions: GRANT USAGE on it, and on its tables SELECT, INSERT, UPDATE, DELETE"]
-    wanted = [(f"wa_sessions.{table}", privilege) for table, rights in _OWN.items() for privilege in rights]
-    lacking = _missing(conn, wanted)
-    return ["write the tables of wa_sessions: GRANT SELECT, INSERT, UPDATE, DELETE on them"] if lacking else []
-
-
-def _missing(conn: Connection, wanted: list[Right]) -> list[Right]:
-    if not wanted:
-        return []
-    tables, privileges = zip(*wanted, strict=True)
-    rows = conn.execute(_SQL.missing, {"tables": list(tables), "privileges": list(privileges)})
-    return [(row["table"], row["privilege"]) for row in rows]
+    if any(backend.rights.lacking(OURS, table, rights) for table, rights in _OWN.items()):
+        return ["write the tables of wa_sessions: GRANT SELECT, INSERT, UPDATE, DELETE on them"]
+    return []
 
 
 def _said(table: str, privilege: str) -> str:

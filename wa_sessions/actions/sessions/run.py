@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -211,7 +211,7 @@ def _metrics(opened: Opened, options: RunOptions) -> Iterator[None]:
     from wa_sessions.actions.watch.metrics import Exposition
     from wa_sessions.worker.metrics import listening
 
-    scraped = replace(opened, database=_connections(opened, METRICS_CONNECTIONS))
+    scraped = Opened(_connections(opened, METRICS_CONNECTIONS), opened.backend)
     with scraped, listening(options.metrics_listen, Exposition(scraped).render) as port:
         host = options.metrics_listen[0]
         log.info(f"metrics at http://{f'[{host}]' if ':' in host else host}:{port}/metrics", event="metrics", port=port)
