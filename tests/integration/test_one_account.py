@@ -9,7 +9,7 @@ from support.fleets import SHARED, RunningWorker, WorkerFleet, until
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.ownership import alone
-from wa_sessions.db import phones
+from wa_sessions.db import commands, phones
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
@@ -258,6 +258,90 @@ def test_a_login_does_not_give_a_row_back_the_number_that_the_backend_took_from_
             jid = 'SELECT "phoneJid" AS jid FROM public."OrganizationPhone" WHERE id = %s'
             assert fleet.rows(jid, old.id) == [{"jid": f"{OTHER}@s.whatsapp.net"}]
             looks.held_back = False
+            await until(fleet.is_run_once)
+
+    run(scenario, fleet)
+
+
+def test_no_operator_closes_the_next_number_of_a_row_through_the_session_of_the_one_before(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(fleet: WorkerFleet) -> None:
+        old = fleet.phones[0]
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: worker.phones == {old.id})
+            looks = Looks(worker, monkeypatch)
+            looks.held_back = True
+            fleet.rows(RENUMBER, f"{OTHER}@s.whatsapp.net", old.id)
+            row = 'SELECT status, "updatedAt" FROM public."OrganizationPhone"'
+            before = fleet.rows(row)
+            reason = {"reason": "sold", "logout": True}
+            with fleet.database.transaction() as conn:
+                request = commands.ask(conn, old.id, worker.id, "force_close", reason, "ann")
+            answered = "SELECT error FROM wa_sessions.command WHERE id = %s AND finished_at IS NOT NULL"
+            await until(lambda: fleet.rows(answered, request) != [])
+            assert f"no phone has the id #{old.id} with the number {NUMBER} any more" in str(
+                fleet.rows(answered, request)
+            )
+            assert fleet.rows(row) == before
+            looks.held_back = False
+            await until(fleet.is_run_once)
+
+    run(scenario, fleet)
+
+
+def test_what_was_counted_of_the_number_that_a_row_had_is_not_the_next_ones(fleet: WorkerFleet) -> None:
+    """Another error would have closed the session of the new number, whose first one it was."""
+    phone, health = fleet.phones[0], "SELECT bad_mac_errors, state FROM wa_sessions.health"
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [first]:
+            await until(fleet.is_run_once)
+            await first.stop()
+            fleet.rows("UPDATE wa_sessions.health SET bad_mac_errors = 2, state = 'replaced'")
+            fleet.rows(RENUMBER, f"{OTHER}@s.whatsapp.net", phone.id)
+            fleet.begin()
+            await until(lambda: fleet.rows(health) == [{"bad_mac_errors": 0, "state": "pairing"}])
+            await until(fleet.is_run_once)
+
+    run(scenario, fleet)
+
+
+def test_a_phone_that_was_set_down_is_run_with_the_next_number_that_its_row_has(
+    fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "MOST_FAULTS", 1)
+    fleet.phones.append(fleet.add())  # a worker whose last phone is set down ends
+    phone = fleet.phones[0]
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(fleet.is_run_once)
+            client = worker.hosts.client_of(phone.id)
+            assert client is not None
+            fault = protocol.Undecrypted(client, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
+            worker.hosts.tell(client, fault)
+            await until(lambda: fleet.rows("SELECT 1 FROM wa_sessions.health WHERE state = 'faulted'") != [])
+            await until(lambda: phone.id not in worker.phones)
+            fleet.rows(RENUMBER, f"{OTHER}@s.whatsapp.net", phone.id)
+            await until(fleet.is_run_once)
+            assert worker.worker._tasks[phone.id].session.number == OTHER
+
+    run(scenario, fleet)
+
+
+def test_a_phone_whose_row_has_no_number_for_a_while_is_not_begun_without_one(fleet: WorkerFleet) -> None:
+    """The worker had seen it with one, and ran a session of no number until its next look."""
+    phone = fleet.phones[0]
+    fleet.rows('ALTER TABLE public."OrganizationPhone" ALTER "phoneJid" DROP NOT NULL')
+    fleet.rows(RENUMBER, None, phone.id)
+
+    async def scenario(fleet: WorkerFleet) -> None:
+        async with fleet.running(SHARED) as [worker]:
+            await until(lambda: fleet.rows("SELECT 1 FROM wa_sessions.worker") != [])
+            with pytest.raises(OwnedByAnother, match=f"phone #{phone.id} has no number"):
+                await worker.worker._guard.call(worker.worker._ownership.take, phone.id)
+            fleet.rows(RENUMBER, f"{NUMBER}@s.whatsapp.net", phone.id)
             await until(fleet.is_run_once)
 
     run(scenario, fleet)

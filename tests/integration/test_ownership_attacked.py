@@ -478,7 +478,9 @@ def test_a_worker_whose_only_other_phone_an_operator_has_does_not_end(
             assert client is not None
             fault = protocol.Undecrypted(client, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
             worker.hosts.tell(client, fault)
-            await until(lambda: worker.worker._sessions.set_down == {faulty.id} and not worker.worker._sessions.running)
+            await until(
+                lambda: worker.worker._sessions.set_down.keys() == {faulty.id} and not worker.worker._sessions.running
+            )
             ends = "UPDATE wa_sessions.lease SET wanted_until = now() + interval '1 second' WHERE phone_id = %s"
             fleet.rows(ends, lent.id)
             await until(lambda: worker.phones == {lent.id})

@@ -66,6 +66,7 @@ OTHERWISE = {
 }
 AUTH, PHONE, SESSIONS = PARTS["auth_table"], PARTS["phones"], PARTS["table"]
 WRAPPED = {
+    "account_leases.forget_another_number": "WITH {} SELECT FROM before",
     "auth_keys.key_type": f"SELECT {{}} FROM {AUTH}",
     "auth_keys.everybody": f"SELECT FROM {AUTH} WHERE {{}}",
     "auth_keys.of_organization": f"SELECT FROM {AUTH} WHERE {{}}",
@@ -149,7 +150,9 @@ def _statement(name: str) -> str:
     """As the code has it, for one of the tables that it is meant for."""
     subject, block = name.split(".")
     keys = queries("auth_keys")
-    parts = PARTS | {"key_type": _text(keys.key_type), "scope": _text(keys.everybody)} | OTHERWISE.get(name, {})
+    forget = queries("account_leases").forget_another_number
+    ours = {"key_type": _text(keys.key_type), "scope": _text(keys.everybody), "forget": _text(forget)}
+    parts = PARTS | ours | OTHERWISE.get(name, {})
     text = PART.sub(lambda match: parts[match[1]], _text(getattr(queries(subject), block)).rstrip(";"))
     return WRAPPED.get(name, "{}").replace("{}", text)
 

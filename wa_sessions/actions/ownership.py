@@ -93,7 +93,7 @@ def keep_workers_off(conn: Connection, opened: Opened, phone_id: int) -> Phone:
     """Let no worker own the phone until the transaction ends; the phone as it is now. Raises OwnedByAnother."""
     nobody = leases.hold(conn, phone_id)
     phone = phones.find(conn, opened.backend, PhoneRef(phone_id=phone_id))
-    account_leases.block(conn, phone.id, phone.number, nobody)
+    account_leases.block(conn, phone.id, phone.number if phone.phone_jid else None, nobody)
     return phone
 
 

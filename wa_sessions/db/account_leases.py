@@ -16,29 +16,34 @@ _SQL = queries("account_leases")
 def claim(conn: Connection, phone_id: int, number: str, *, patience: float = leases.HOLDER_TIMEOUT) -> None:
     """Let no worker run the number for another phone: not now, nor until this transaction ends.
 
-    For whoever has the lease of ``phone_id``; from then on that lease stands for the number.
+    For whoever has the lease of ``phone_id``; from then on that lease stands for the number, and what was counted of
+    another one that the phone had before is forgotten.
     A lease of another phone that its worker left behind is ended as it would be to take that phone. Raises
     OwnedByAnother where it runs; ``patience`` as in ``leases.take``.
     """
     values = {"class": LOCK_CLASS, "account": account_of(number), "phone_id": phone_id}
     conn.execute(_SQL.lock, values)
-    _end_others(conn, number, [row["other"] for row in conn.execute(_SQL.note, values)], patience)
+    note = _SQL.note.format(forget=_SQL.forget_another_number)
+    _end_others(conn, number, [row["other"] for row in conn.execute(note, values)], patience)
 
 
-def block(conn: Connection, phone_id: int, number: str, nobody: UUID) -> None:
+def block(conn: Connection, phone_id: int, number: str | None, nobody: UUID) -> None:
     """Let no worker own a phone until this transaction ends, nor run its number for another one.
 
-    ``nobody``: as ``leases.hold`` has given it. Raises as ``claim``.
+    ``number``: None while it has none; ``nobody``: as ``leases.hold`` has given it. Raises as ``claim``, and forgets
+    likewise.
     """
     values = {
         "class": LOCK_CLASS,
-        "account": account_of(number),
+        "account": None if number is None else account_of(number),
         "phone_id": phone_id,
         "holder": nobody,
         "operator": leases.OPERATOR,
     }
-    conn.execute(_SQL.block, values)
-    _end_others(conn, number, [row["other"] for row in conn.execute(_SQL.others, values)], leases.HOLDER_TIMEOUT)
+    conn.execute(_SQL.block.format(forget=_SQL.forget_another_number), values)
+    if number is not None:
+        others = [row["other"] for row in conn.execute(_SQL.others, values)]
+        _end_others(conn, number, others, leases.HOLDER_TIMEOUT)
 
 
 def _end_others(conn: Connection, number: str, others: Sequence[int], patience: float) -> None:

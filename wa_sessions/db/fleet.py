@@ -4,12 +4,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
+from psycopg.rows import DictRow
+
 from wa_sessions.db.backend import Backend, as_stored, organization_of
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import OPERATOR
 from wa_sessions.db.sql import queries
 from wa_sessions.health.backend_words import PhoneType, SessionState, connection_type_of, session_state_of
 from wa_sessions.keys.phone_ref import number_of
+from wa_sessions.keys.same_number import account_of
 
 _SQL = queries("fleet")
 
@@ -19,7 +22,8 @@ class PhoneRow:
     """A phone that is free, or held by me or by a worker that is not renewed.
 
     ``organization_id`` and ``number`` are None where its row is gone; ``reserved``: an operator has to do with it;
-    ``since_my_start``: its session is in this state since a time when I ran already.
+    ``state`` is None where nothing is known of a session with this number; ``since_my_start``: it is in this state
+    since a time when I ran already.
     """
 
     id: int
@@ -62,8 +66,14 @@ def phones(
             row["held_for"] or 0.0,
             None if row["wanted_by"] == OPERATOR else row["wanted_by"],
             row["wanted_by"] == OPERATOR,
-            None if row["state"] is None else session_state_of(row["state"]),
+            _state(row),
             bool(row["since_my_start"]),
         )
         for row in conn.execute(query, values)
     ]
+
+
+def _state(row: DictRow) -> SessionState | None:
+    """None too where the phone had another number then."""
+    renumbered = None not in (row["jid"], row["account"]) and account_of(number_of(row["jid"])) != row["account"]
+    return None if row["state"] is None or renumbered else session_state_of(row["state"])

@@ -263,8 +263,10 @@ class FleetWatch:
             return row.id in self._sessions.tasks
         if row.reserved or row.id in self._sessions.running:
             return False
-        faulted = row.state == State.FAULTED and row.since_my_start
-        return not faulted and (row.id not in self._sessions.set_down or row.state == State.IDLE)
+        if row.state == State.FAULTED and row.since_my_start:
+            return False
+        set_down = self._sessions.set_down.get(row.id)
+        return set_down is None or row.state == State.IDLE or not same_account(set_down, row.number or "")
 
     def _candidate(self, row: PhoneRow, gone: Collection[UUID]) -> Candidate:
         """A worker whose row is gone is one that nothing was heard of, like others that are silent."""

@@ -260,6 +260,8 @@ class Ownership:
             raise OwnedByAnother(str(error)) from None
         if phone.connection_type != ConnectionType.NEONIZE:
             raise OwnedByAnother(f"{phone.number} is a {phone.connection_type} phone by now")
+        if not phone.phone_jid:
+            raise OwnedByAnother(f'phone #{phone_id} has no number by now: its "phoneJid" is NULL')
         if runs is not None and not same_account(runs, phone.number):
             raise OwnedByAnother(f"phone #{phone_id} has the number {phone.number} by now")
         phones.require_alone(conn, self._backend, phone)

@@ -77,7 +77,7 @@ class SessionTasks:
         self.tasks: dict[int, SessionTask] = {}
         self.running: dict[int, asyncio.Task[None]] = {}
         self.leaving: set[int] = set()
-        self.set_down: set[int] = set()
+        self.set_down: dict[int, str] = {}  # phones, and the numbers that they had
         self.ended: dict[int, WaSessionsError | None] = {}
         self.over = asyncio.Event()
         self.changed: Callable[[], None] = lambda: None
@@ -107,7 +107,7 @@ class SessionTasks:
         session = Session(phone.number, self._settings, begins=afresh)
         self._handlers.serve(phone)
         self.ended.pop(phone.id, None)
-        self.set_down.discard(phone.id)
+        self.set_down.pop(phone.id, None)
         begin = Started() if afresh else Resumed()
         task = SessionTask(session, repository, self._hosts, self._handlers, self, self._watching, begin)
         self.tasks[phone.id] = task
@@ -171,7 +171,7 @@ class SessionTasks:
         elif isinstance(lost, PhoneNotFound):  # a row that was gone for a moment is another phone's that came
             self._forget(phone_id)
         elif lost is not None:
-            self.set_down.add(phone_id)
+            self.set_down[phone_id] = task.session.number
             self._forget(phone_id)
         elif phone_id in self.tasks:
             await self._hand_over(phone_id, task)

@@ -11,6 +11,7 @@ SELECT coalesce(phone."id", lease.phone_id) AS id, phone."organizationId" AS org
        CASE WHEN lease.expires_at > clock_timestamp() THEN lease.worker_id END AS owner,
        extract(epoch FROM clock_timestamp() - lease.taken_at)::float8 AS held_for,
        CASE WHEN lease.wanted_until > clock_timestamp() THEN lease.wanted_by END AS wanted_by,
+       lease.account,
        health.state,
        health.state_since >= (SELECT started_at FROM wa_sessions.worker WHERE id = %(me)s) AS since_my_start
 FROM {phones} AS phone
