@@ -40,3 +40,10 @@ def test_decisions_are_numbered_and_told_of() -> None:
         assert text.startswith(f"# {int(page.name[:4])}. ")
         assert all(f"\n## {part}\n" in text for part in ("Context", "Decision", "Consequences", "Considered"))
         assert f"adr/{page.name}" in architecture
+
+
+def test_modules_that_the_architecture_names_are_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)*/(?:[a-z_]+\.py)?)`", text))
+    assert len(named) > 20
+    assert [one for one in named if not any((ROOT / top / one).exists() for top in ("wa_sessions", "."))] == []
