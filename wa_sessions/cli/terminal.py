@@ -45,25 +45,22 @@ def at_terminal() -> bool:
 
 def confirm(question: str, *, yes: bool) -> None:
     """Ask before something is destroyed; raises NotConfirmed."""
-    if yes:
-        return
-    if not at_terminal():
-        raise NotConfirmed(f"not confirmed: {question} Say --yes, as there is no terminal to ask at")
-    sys.stderr.write(f"{plain(question)} [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise NotConfirmed("not confirmed: nothing was changed")
+    if not yes:
+        _require_answer(question, "[y/N]", {"y", "yes"})
 
 
 def confirm_count(question: str, count: int, *, yes: bool) -> None:
     """Have the count typed before something is done to many phones; raises NotConfirmed."""
-    if yes:
-        return
+    if not yes:
+        _require_answer(question, f"Type {count} to go on:", {str(count)})
+
+
+def _require_answer(question: str, how: str, right: set[str]) -> None:
     if not at_terminal():
         raise NotConfirmed(f"not confirmed: {question} Say --yes, as there is no terminal to ask at")
-    sys.stderr.write(f"{plain(question)} Type {count} to go on: ")
+    sys.stderr.write(f"{plain(question)} {how} ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip() != str(count):
+    if sys.stdin.readline().strip().lower() not in right:
         raise NotConfirmed("not confirmed: nothing was changed")
 
 
