@@ -24,7 +24,7 @@ from support.waiting import PATIENCE
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.watch.check import check
 from wa_sessions.actions.watch.stats import session_stats
-from wa_sessions.db import backend, commands, phones
+from wa_sessions.db import backend, commands, leases, phones
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
@@ -842,23 +842,34 @@ def test_a_malformed_command_is_refused_and_the_session_lives(rig: Rig, verb: st
 
 
 def test_a_write_while_a_lease_is_taken_anew_gives_nothing_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.use(LeaseTimes(60.0))  # the thread that waits for the write is no database that does not answer
+
     async def scenario(rig: Rig) -> None:
         async with running(rig):
-            reclaim, taken, written = rig.worker._ownership.reclaim, threading.Event(), threading.Event()
+            reclaim, fence = rig.worker._ownership.reclaim, leases.fence
+            taken, refused = threading.Event(), threading.Event()
 
             def slowly(phone_ids: Any) -> Any:
                 epochs = reclaim(phone_ids)
                 taken.set()
-                written.wait(PATIENCE)
+                refused.wait(PATIENCE)
                 return epochs
 
+            def watched(*of: Any) -> None:
+                try:
+                    fence(*of)
+                except Busy:
+                    refused.set()
+                    raise
+
             monkeypatch.setattr(rig.worker._ownership, "reclaim", slowly)
+            monkeypatch.setattr(leases, "fence", watched)
             rig.rows("UPDATE wa_sessions.lease SET expires_at = clock_timestamp() - interval '1 s'")
-            await asyncio.to_thread(taken.wait, 5)
+            rig.worker.suspect_store()
+            assert await asyncio.to_thread(taken.wait, PATIENCE)
             rig.tell(protocol.PingUnanswered)
-            await asyncio.sleep(0.3)
-            written.set()
             await until(lambda: rig.health()["state"] == "no_answer")
+            assert refused.is_set()
             assert rig.opened == 1
 
     run(scenario, rig)
