@@ -309,7 +309,8 @@ def _connect(target: Target, *, autocommit: bool, writable: bool, first: Server 
 
 def _have_abandoned(conn: Connection, after: float) -> None:
     """Have the server end a connection whose client is gone without a word; a unix socket knows of no such thing."""
-    session, probe = queries("session"), max(1, int(after / 4))
+    session = queries("session")
+    probe = max(1, int(after / 4))
     conn.execute(session.keepalives, {"probe": str(probe), "count": str(max(1, round(after / probe) - 1))})
     if conn.info.server_version >= 120_000:
         # the kernel looks at it when a probe is due: half a probe earlier, so that the last one finds it over

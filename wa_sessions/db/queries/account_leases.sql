@@ -1,14 +1,6 @@
 -- name: lock
 SELECT pg_advisory_xact_lock(%(class)s::int, hashtext(%(account)s));
 
--- name: forget_health_of_another
-WITH before AS (
-    SELECT phone_id FROM wa_sessions.lease WHERE phone_id = %(phone_id)s AND account <> %(account)s
-), messages AS (
-    DELETE FROM wa_sessions.message USING before WHERE message.phone_id = before.phone_id
-)
-DELETE FROM wa_sessions.health USING before WHERE health.phone_id = before.phone_id;
-
 -- name: forget_another_number
 before AS (
     SELECT phone_id FROM wa_sessions.lease WHERE phone_id = %(phone_id)s AND account <> %(account)s
