@@ -81,6 +81,26 @@ def test_what_was_not_asked_for_is_not_said_to_be_missing(fleet: Fleet, tmp_path
     assert fleet("logs", str(log), "--record").out.startswith("no new line names a phone\n")
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_when_the_last_line_of_a_silent_log_was_written_is_said(fleet: Fleet, tmp_path: Path, *, known: bool) -> None:
+    silent, young = tmp_path / "silent.log", tmp_path / "young.log"
+    silent.write_text(own(1, ago=timedelta(hours=3)) if known else "[Prisma] Query 38ms\n")
+    young.write_text(own(1, corpus.PAIRED))
+    moment = datetime.now(UTC) - timedelta(hours=3)
+    os.utime(silent, (moment.timestamp(), moment.timestamp()))
+    shown = " ".join(fleet("logs", str(silent), str(young), "--since", "1h").out.split())
+    assert f"{silent} is silent: " in shown
+    assert ("its last line of the backend or its library was written" in shown) is known
+    assert ("it was last written to" in shown) is not known
+    assert "young.log is silent" not in shown
+    assert " is silent" not in fleet("logs", str(silent), str(young)).out
+    assert "logs" not in fleet.json("logs", str(silent))
+    [old, new] = fleet.json("logs", str(silent), str(young), "--since", "1h")["logs"]
+    assert (old["last_line_at"] is not None) is known
+    assert abs(datetime.fromisoformat(old["last_line_at"] or old["written_at"]) - moment) < timedelta(minutes=2)
+    assert datetime.fromisoformat(new["last_line_at"]) > moment + timedelta(hours=2)
+
+
 def test_a_log_in_which_nothing_was_understood_is_not_told_as_quiet(fleet: Fleet, tmp_path: Path) -> None:
     log = tmp_path / "app.log"
     log.write_text("listening on :3000\n" * 50)

@@ -76,8 +76,9 @@ def logs(
     a database everything else is told. A private key that was logged is never shown, only counted.
 
     A PHONE among the files has the table tell of it alone; what stands below is of all phones, as most of the library's
-    lines name none. `--since` tells of what was written since then, and lines without a time are left out. The worst
-    phone stands first. Phones of which these logs cannot tell are named with the reason.
+    lines name none. `--since` tells of what was written since then, and lines without a time are left out; of a log
+    that is silent since, it says when its last line was written. The worst phone stands first. Phones of which these
+    logs cannot tell are named with the reason.
 
     `--follow` tells it all once, and then one line an event: when (UTC), which phone, what, its name. A log may be
     renamed, copied and truncated, or packed meanwhile, as logrotate and pm2-logrotate do it: what of it was not read
@@ -108,8 +109,9 @@ def logs(
     (no sender key, or its signature is wrong), `other` (any other reason). `unattributed`: the same for those of no
     certain phone, `candidates` (`phones`, `messages`) where several hold the sender's keys, and `resets` by unknown
     phone id. `undetermined`: messages whose reason stands in the error log, which was not given. `secrets_seen`.
-    `left_out`: `phone`, `reason`. `unread`: `form`, `lines`, `example`. With `--find-secrets`: `files` (`file`,
-    `secrets`), `secrets_seen` and `unread`. With `--follow` one object a line, each time that something is new.
+    `left_out`: `phone`, `reason`. `unread`: `form`, `lines`, `example`. With `--since` `logs`: `file`, `last_line_at`
+    (of the backend or its library), `written_at` (the file). With `--find-secrets`: `files` (`file`, `secrets`),
+    `secrets_seen` and `unread`. With `--follow` one object a line, each time that something is new.
     `--record` tells of what is new, and adds `recorded`: `phones` (whose logs were read), `entries` (of the history,
     by kind), `doubts` (why the logs leave open how phones are: `reason`, `phones`), `failing` (the same of phones of
     which messages failed again for a reason that counts towards no limit), `lost` (logs that were truncated while
@@ -133,6 +135,7 @@ def logs(
     if record and (phone or since):
         raise UsageError("--record takes all that is new, of all phones: leave PHONE and --since out")
     from wa_sessions.actions.watch import logs as action
+    from wa_sessions.actions.watch.last_lines import last_lines
     from wa_sessions.logs.files import STDIN, of_pm2
 
     for name in files:
@@ -148,7 +151,8 @@ def logs(
     elif follow:
         _follow(names, scope, where.database_url, output)
     else:
-        show(_told(action.read_logs(names), scope, where.database_url), output, scope)
+        found = action.read_logs(names)
+        show(_told(found, scope, where.database_url), output, scope, last=last_lines(names, found))
 
 
 def _phone_of(words: list[str]) -> tuple[PhoneRef | None, list[str]]:
@@ -177,11 +181,13 @@ def _refuse_a_process(name: str) -> None:
 def _follow(names: list[str], scope: "Scope", database_url: str | None, output: Output) -> None:
     """A table of what there is, then a line an event; as JSON the whole each time."""
     from wa_sessions.actions.watch import logs as action
+    from wa_sessions.actions.watch.last_lines import last_lines
     from wa_sessions.logs.report import unread
 
     if output is not Output.TABLE:
         for number, found in enumerate(action.follow(names)):
-            show(_told(found, scope, database_url, quietly=number > 0), output, scope, indent=None)
+            told = _told(found, scope, database_url, quietly=number > 0)
+            show(told, output, scope, last=last_lines(names, found), indent=None)
             sys.stdout.flush()
         return
     begun = False
@@ -191,7 +197,7 @@ def _follow(names: list[str], scope: "Scope", database_url: str | None, output: 
             for line in _looked_up(database_url, scope, partial(action.happened, found, scope=scope), quietly=True):
                 terminal.write(event_line(line, datetime.now(UTC)))
         else:
-            show(_told(found, scope, database_url), output, scope)
+            show(_told(found, scope, database_url), output, scope, last=last_lines(names, found))
             begun = True
         sys.stdout.flush()
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from wa_sessions.cli import terminal
 from wa_sessions.cli.options import Output
 from wa_sessions.cli.table import Column
-from wa_sessions.cli.times import in_column
+from wa_sessions.cli.times import in_column, when
 
 if TYPE_CHECKING:
+    from wa_sessions.actions.watch.last_lines import LastLine
     from wa_sessions.actions.watch.logs import Line, Scope
     from wa_sessions.actions.watch.recorded import Recorded
     from wa_sessions.logs.found import Found
@@ -51,13 +52,18 @@ def show(
     scope: "Scope",
     recorded: "Recorded | None" = None,
     *,
+    last: "Sequence[LastLine]" = (),
     indent: int | None = 2,
 ) -> None:
-    """Write a report on what was asked for; what could not be read is told on stderr too."""
+    """Write a report on what was asked for; what could not be read is told on stderr too.
+
+    ``last``: the last line of each log, unless a run recorded it.
+    """
     warn(told.unread)
     match output:
         case Output.JSON:
-            more = {"recorded": recorded.as_dict()} if recorded else {}
+            logs = {"logs": [one.as_dict() for one in last]} if scope.since else {}
+            more = {"recorded": recorded.as_dict()} if recorded else logs
             terminal.write(terminal.as_json(told.as_dict() | more, indent=indent))
         case Output.TSV:
             columns = ["phone", *(f"{kind}_{name}" for kind in ("bad_mac", "bad_decrypt") for name in _ERRORS)]
@@ -66,6 +72,7 @@ def show(
         case Output.TABLE:
             nothing = "no new line names a phone" if recorded else _nothing(scope, told)
             terminal.write(*_lines(told, datetime.now(UTC), nothing, narrow=scope.narrow))
+            terminal.write(*(line for one in last for line in _silent(one, scope.since, datetime.now(UTC))))
             if recorded:
                 terminal.write(*_recorded(recorded))
 
@@ -110,6 +117,17 @@ def show_secrets(names: list[str], found: "list[Found]", output: Output) -> None
             terminal.write(*(f"{row['secrets']:>7}  {terminal.plain(str(row['file']))}" for row in rows))
             if total:
                 terminal.say("whoever can read these files can read messages: delete them, and every copy")
+
+
+def _silent(last: "LastLine", since: datetime | None, now: datetime) -> Iterator[str]:
+    """Where nothing was written since then: when the last line was."""
+    if since is None or (newest := last.at or last.written_at) is None or newest >= since:
+        return
+    if last.at:
+        what = f"its last line of the backend or its library was written {when(last.at, now)}"
+    else:
+        what = f"it was last written to {when(newest, now)}, and no line in it is known to be the backend's"
+    yield from _wrapped(f"{terminal.plain(last.log)} is silent: {what}")
 
 
 def _recorded(recorded: "Recorded") -> Iterator[str]:
