@@ -33,6 +33,21 @@ def test_what_is_pure_asks_for_no_time_and_opens_no_file(name: str) -> None:
         assert not [one for one in called if isinstance(one, ast.Name) and one.id == "open"], path
 
 
+ASKING = {"changing.py", "inbox.py", "db.py"}
+"""What asks before something goes for good: all changes, ``inbox drop`` (messages), ``db prune`` (history)."""
+
+
+def test_no_verb_plans_refuses_or_asks_in_a_way_of_its_own() -> None:
+    """Stopping Node, refusing what runs in it and asking belong to the engine of all changes."""
+    calling: dict[str, set[str]] = {}
+    for path in (ROOT / "wa_sessions").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+                calling.setdefault(ast.unparse(node.func), set()).add(path.name)
+    assert calling["while_stopped"] == calling["refuse_running"] == {"carry_out.py"}
+    assert calling["terminal.confirm"] | calling["terminal.confirm_count"] == ASKING
+
+
 def _files(name: str) -> Iterator[Path]:
     path = ROOT.joinpath(*name.split("."))
     return path.rglob("*.py") if path.is_dir() else iter([path.with_suffix(".py")])
