@@ -13,8 +13,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from support.relay import Relay
 
+from wa_sessions.db.dedicated import cut
 from wa_sessions.db.embedded import EmbeddedServer
-from wa_sessions.db.gateway import Connection, Database, cut
+from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.settings import Target
 from wa_sessions.errors import Cancelled, DatabaseError, ReadOnlyDatabase
 

@@ -11,6 +11,7 @@ from support.fleet import Fleet
 from support.saved import Key
 
 from wa_sessions.db import gateway
+from wa_sessions.db.dedicated import pinned
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.settings import Target
 
@@ -207,7 +208,7 @@ def test_every_way_to_a_connection_is_pinned(database: Database) -> None:
         assert path(conn) == "pg_catalog, pg_temp"
     with database.dedicated() as dedicated:
         assert path(dedicated) == '"$user", public'  # a pooler may give this connection to others
-        with gateway.pinned(dedicated):
+        with pinned(dedicated):
             assert path(dedicated) == "pg_catalog, pg_temp"
 
 

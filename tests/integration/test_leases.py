@@ -11,9 +11,9 @@ from support.waiting import PATIENCE
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from wa_sessions.db import account_leases, leases, workers
-from wa_sessions.db.gateway import Connection, Database, pinned
+from wa_sessions.db.dedicated import pinned
+from wa_sessions.db.gateway import Connection, Database, errors_of
 from wa_sessions.db.leases import LeaseLost
-from wa_sessions.db.psycopg_errors import errors_of
 from wa_sessions.errors import Busy, DatabaseError, ExitCode, OwnedByAnother
 from wa_sessions.process_identity import ProcessIdentity
 

@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 from support.waiting import PATIENCE
 
 from wa_sessions.db import leases, workers
-from wa_sessions.db.gateway import Database, pinned
+from wa_sessions.db.dedicated import pinned
+from wa_sessions.db.gateway import Database
 from wa_sessions.health.workers import serves
 from wa_sessions.process_identity import ProcessIdentity
 

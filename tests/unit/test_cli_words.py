@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from wa_sessions import cli
-from wa_sessions.cli import meant, terminal
+from wa_sessions.cli import app, terminal
 from wa_sessions.cli.app import root
 from wa_sessions.cli.commands import COMMANDS as ENTRIES
 from wa_sessions.cli.commands import GROUPS
@@ -113,13 +113,13 @@ def test_what_may_have_been_meant(arguments: str, words: str, capsys: Capture) -
 
 
 def test_what_is_suggested_is_there() -> None:
-    assert {one for choices in meant._COMMANDS.values() for one in choices} <= {
+    assert {one for choices in app._OTHER_WORDS.values() for one in choices} <= {
         *COMMANDS,
         "inbox",
         "--help",
         "--version",
     }
-    assert not meant._COMMANDS.keys() & set(COMMANDS)
+    assert not app._OTHER_WORDS.keys() & set(COMMANDS)
 
 
 @pytest.mark.parametrize(

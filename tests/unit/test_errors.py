@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from wa_sessions.db.psycopg_errors import errors_of
+from wa_sessions.db.gateway import errors_of
 from wa_sessions.db.settings import Target
 from wa_sessions.errors import (
     BackendChanged,

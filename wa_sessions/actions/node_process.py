@@ -110,11 +110,6 @@ class _StopFailedError(WaSessionsError):
     """The stop command began and failed: whether the process runs is not known."""
 
 
-def while_stopped(node: NodeProcess | None, work: Callable[[], T]) -> Done[T]:
-    """Do ``work``, with the process stopped meanwhile if its commands are given. Raises as ``NodeProcess.around``."""
-    return node.around(work) if node else Done(work())
-
-
 def refuse_running(conn: Connection, found: list[Phone]) -> None:
     """Raise OwnedByAnother for Baileys phones whose Node process runs, or may: it would go on and write rows back."""
     running = running_in_node(conn, found)

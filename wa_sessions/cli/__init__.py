@@ -130,7 +130,7 @@ def _explain_usage(error: BaseException) -> None:
     if context is None:
         _complain(message)
         return
-    from wa_sessions.cli.meant import with_way_on
+    from wa_sessions.cli.app import with_way_on
 
     _complain(with_way_on(message, context.command_path))
     sys.stderr.write(f"Try: {context.command_path} --help\n")

@@ -120,9 +120,8 @@ class _Configured(dict[str, Any]):
         setting = self._settings.get(name)
         if setting is None or (setting.group and self._is_typed(setting.group)):
             return default
-        configured = config.current()
-        found = configured.find(setting)
-        return default if found is None else setting.kind.written(configured.read(setting, found))
+        written = config.written(setting)
+        return default if written is None else written
 
     def _is_typed(self, group: str) -> bool:
         others = [name for name, setting in self._settings.items() if setting.group == group]

@@ -97,6 +97,8 @@ class NodeOptions:
 
     def process(self) -> "NodeProcess | None":
         """The process that is stopped and started, if commands are given. Raises UsageError for one alone."""
+        if not (self.stop_command or self.start_command):
+            return None
         from wa_sessions.actions.node_process import NodeProcess
 
         return NodeProcess.configured(self.stop_command, self.start_command)

@@ -12,6 +12,7 @@ from wa_sessions.config.reading import (
     libpq,
     use,
     value,
+    written,
 )
 
-__all__ = ["Configuration", "Found", "begin", "current", "environment", "libpq", "use", "value"]
+__all__ = ["Configuration", "Found", "begin", "current", "environment", "libpq", "use", "value", "written"]

@@ -183,6 +183,13 @@ def value(setting: Setting[T]) -> T:
     return current().value(setting)
 
 
+def written(setting: Setting[Any]) -> Any:
+    """What is configured for a setting, as it would be typed; None for nothing, so that the default counts."""
+    configured = current()
+    found = configured.find(setting)
+    return None if found is None else setting.kind.written(configured.read(setting, found))
+
+
 def environment() -> Mapping[str, str]:
     """The whole environment, to be handed on to a child."""
     return os.environ

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from psycopg.rows import DictRow
@@ -18,7 +19,7 @@ PRIVILEGES: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _SQL = queries("backend")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AuthTable:
     """Where the backend keeps auth keys; the older shape has an ``id`` and a ``bytea`` value.
 
@@ -55,7 +56,7 @@ class AuthTable:
         """The columns that tell one row from another."""
         return ("organizationId", "phoneJid", "key")
 
-    @property
+    @cached_property
     def identifier(self) -> Identifier:
         """The table's name for SQL; it is one of two."""
         return Identifier(self.schema, self.name)
@@ -71,13 +72,8 @@ class Rights:
     of_tables: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     unusable: frozenset[str] = frozenset()
 
-    def lacking(self, schema: str, table: str, wanted: Iterable[str]) -> list[str]:
-        """Those of the wanted rights that are missing; none for a table that is not there."""
-        present = self.of_tables.get((schema, table))
-        return [] if present is None else [right for right in wanted if right not in present]
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Backend:
     """What the backend's schema has: ``auth`` is None and ``phone_columns`` empty where a table is absent.
 
@@ -91,17 +87,17 @@ class Backend:
     enums: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     rights: Rights = Rights()
 
-    @property
+    @cached_property
     def has_phones(self) -> bool:
         """Whether there is a table of phones."""
         return bool(self.phone_columns)
 
-    @property
+    @cached_property
     def has_connection_type(self) -> bool:
         """Whether the phones themselves say whose they are."""
         return "connectionType" in self.phone_columns
 
-    @property
+    @cached_property
     def phones(self) -> Identifier:
         """The name of the table of phones for SQL."""
         return Identifier(self.phone_schema, PHONES)

@@ -12,7 +12,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from wa_sessions.db import leases
-from wa_sessions.db.gateway import Connection, pinned
+from wa_sessions.db.dedicated import pinned
+from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import DatabaseAway, ExitCode, WaSessionsError
 

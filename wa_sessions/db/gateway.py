@@ -1,30 +1,30 @@
 """The only way to Postgres: connections, transactions, and libpq's errors turned into one line for an operator."""
 
 import contextlib
-import os
-import socket
 import threading
+import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import errors
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import dict_row
+from psycopg.rows import DictRow, dict_row
 
 from wa_sessions.db import servers
-from wa_sessions.db.link import Link
+from wa_sessions.db.dedicated import cut, have_abandoned
 from wa_sessions.db.lock_holders import COMMAND, Holder, busy, holders
-from wa_sessions.db.psycopg_errors import errors_of
+from wa_sessions.db.psycopg_errors import in_our_words
 from wa_sessions.db.servers import Server
 from wa_sessions.db.settings import Target
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import Busy, DatabaseAway, DatabaseError, ReadOnlyDatabase
 
-Connection: TypeAlias = Link
+T = TypeVar("T")
 
 CONNECT_TIMEOUT = 5
 WAIT_FOR_CONNECTION = 15.0
@@ -57,6 +57,52 @@ _DEFAULTS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
+
+
+class Link(psycopg.Connection[DictRow]):
+    """``deadline``: seconds without a word from the server, while a statement waits for one, that end the connection.
+
+    The network's own timeouts do not see a middlebox that acknowledges what it then forgets. psycopg looks up from its
+    wait ten times a second anyway (for Ctrl-C), so this needs no thread that watches. ``on_silence`` is called once
+    for each statement that has waited for ``silent_after`` seconds.
+    """
+
+    deadline: float | None = None
+    silent_after: float | None = None
+    on_silence: Callable[[], None] | None = None
+    gave_up = False
+
+    def wait(self, gen: PQGen[T], *arguments: Any, **options: Any) -> T:
+        """As psycopg does it; closes the connection and raises OperationalError when the server is silent too long."""
+        unwatched = self.deadline is None and self.silent_after is None
+        return super().wait(gen if unwatched else self._watched(gen), *arguments, **options)
+
+    def _watched(self, gen: PQGen[T]) -> Generator[Any, Any, T]:
+        try:
+            waits_for = next(gen)
+            heard, told = time.monotonic(), False
+            while True:
+                if ready := (yield waits_for):
+                    heard = time.monotonic()
+                else:
+                    told = self._silent_for(time.monotonic() - heard, told=told)
+                waits_for = gen.send(ready)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def _silent_for(self, seconds: float, *, told: bool) -> bool:
+        """Do what is due; whether the silence was told of."""
+        if self.deadline is not None and seconds > self.deadline:
+            self.gave_up = True
+            self.close()
+            raise psycopg.OperationalError(f"the server did not answer for {self.deadline:g} s")
+        if not told and self.on_silence is not None and self.silent_after is not None and seconds > self.silent_after:
+            self.on_silence()
+            return True
+        return told
+
+
+Connection: TypeAlias = Link
 
 
 class Database:
@@ -173,7 +219,7 @@ class Database:
         """
         with errors_of(self.target), contextlib.ExitStack() as failing:
             conn = failing.enter_context(contextlib.closing(self._connect(autocommit=True)))
-            _have_abandoned(conn, abandoned_after)
+            have_abandoned(conn, abandoned_after)
             found = conn.execute(queries("session").read_only).fetchone()
             if found and found["read_only"] != "off":
                 raise ReadOnlyDatabase(f"{self.target.masked} is read-only: it is a standby, or was set so")
@@ -262,26 +308,16 @@ class Database:
             self._discard(conn)
 
 
-def cut(conn: Connection) -> None:
-    """Break a connection: whoever waits for its server, on whatever thread, gets DatabaseAway now."""
-    with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(conn.fileno())) as link:
-        link.shutdown(socket.SHUT_RDWR)
-
-
 @contextlib.contextmanager
-def pinned(dedicated: Connection, within: float | None = None, patience: float = 0.0) -> Iterator[None]:
-    """A transaction on a dedicated connection in which names mean what they mean everywhere else.
-
-    ``within``: seconds after which the server ends a statement that nobody waits for any more; else it would wait on.
-    ``patience``: seconds, within those, that a lock is waited for; Busy then.
-    """
-    with dedicated.transaction():
-        if within is None:
-            dedicated.execute(queries("session").pin)
-        else:
-            limits = {"within": str(int(within * 1000)), "patience": str(int(patience * 1000))}
-            dedicated.execute(queries("session").pin_within, limits)
+def errors_of(target: Target) -> Iterator[None]:
+    """Turn psycopg's errors into ours. What no operator can mend stays as it is."""
+    try:
         yield
+    except (psycopg.Error, UnicodeEncodeError) as error:
+        known = in_our_words(error, target)
+        if known is None:
+            raise
+        raise known from None
 
 
 def schemas(conn: Connection) -> list[str]:
@@ -305,13 +341,3 @@ def _connect(target: Target, *, autocommit: bool, writable: bool, first: Server 
         )
     except UnicodeError:
         raise DatabaseError(f"{target.masked}: no host can have such a name (source: {target.source})") from None
-
-
-def _have_abandoned(conn: Connection, after: float) -> None:
-    """Have the server end a connection whose client is gone without a word; a unix socket knows of no such thing."""
-    session = queries("session")
-    probe = max(1, int(after / 4))
-    conn.execute(session.keepalives, {"probe": str(probe), "count": str(max(1, round(after / probe) - 1))})
-    if conn.info.server_version >= 120_000:
-        # the kernel looks at it when a probe is due: half a probe earlier, so that the last one finds it over
-        conn.execute(session.user_timeout, {"milliseconds": str(int((after - probe / 2) * 1000))})

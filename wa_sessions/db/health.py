@@ -191,7 +191,7 @@ def record_event(
     values = {
         "phone_id": phone_id,
         "organization_id": organization_id,
-        "kind": detail.kind.value,
+        "kind": detail.KIND.value,
         "detail": Jsonb(storable(detail.as_json())),
         "operation_id": operation_id,
         "worker_id": worker_id,
@@ -210,7 +210,7 @@ def record_events(
         cursor.executemany(
             _SQL.record_event,
             [
-                same | {"at": at, "kind": detail.kind.value, "detail": Jsonb(storable(detail.as_json()))}
+                same | {"at": at, "kind": detail.KIND.value, "detail": Jsonb(storable(detail.as_json()))}
                 for at, detail in entries
             ],
         )

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from wa_sessions.db.link import Link
 from wa_sessions.db.sql import queries
 from wa_sessions.plain_text import one_line
+
+if TYPE_CHECKING:
+    from wa_sessions.db.gateway import Connection
 
 COMMAND = "wa-sessions"
 WORKER = "wa-sessions worker "
@@ -37,7 +40,7 @@ class Holder:
         return f"{name} ({about})" if name else about
 
 
-def holders(conn: Link, waiting: int) -> tuple[Holder, ...]:
+def holders(conn: "Connection", waiting: int) -> tuple[Holder, ...]:
     """Those that the server's process ``waiting`` waits for, and that wait for nobody themselves."""
     return tuple(Holder(**row) for row in conn.execute(queries("locks").holders, {"waiting": waiting}))
 

@@ -86,9 +86,10 @@ def find(conn: Connection, backend: Backend, ref: PhoneRef, organization_id: int
         rows = _rows_of(conn, backend, ref.digits, keyed=True)
         keyed = _organizations(rows[0]["keyed"]) if rows else organizations_with_keys(conn, backend, ref.digits)
     for row in rows:
-        if organization_of(row["organizationId"]) is None:
+        organization = organization_of(row["organizationId"])
+        if organization is None:
             raise DatabaseError(_no_organization(row))
-        row["organizationId"] = organization_of(row["organizationId"])
+        row["organizationId"] = organization
     matching = [row for row in rows if organization_id in (None, row["organizationId"])]
     if not matching:
         elsewhere = {row["organizationId"] for row in rows}

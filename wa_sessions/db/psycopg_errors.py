@@ -1,8 +1,6 @@
 """psycopg's errors as ours: one line for an operator, and what is to be done."""
 
-import contextlib
 import re
-from collections.abc import Iterator
 
 import psycopg
 from psycopg import errors
@@ -28,16 +26,9 @@ _STANDBY = "failed: session is read-only"
 _FUNCTION = re.compile(r"function (\S+\(.*?\)) line")
 
 
-@contextlib.contextmanager
-def errors_of(target: Target) -> Iterator[None]:
-    """Turn psycopg's errors into ours; none of them repeats a password. What no operator can mend stays as it is."""
-    try:
-        yield
-    except (psycopg.Error, UnicodeEncodeError) as error:
-        known = _in_the_way(error) or _of_tables(error) or _of_values(error) or _of_the_server(error, target)
-        if known is None:
-            raise
-        raise known from None
+def in_our_words(error: Exception, target: Target) -> WaSessionsError | None:
+    """The error as ours, which repeats no password; None for what no operator can mend."""
+    return _in_the_way(error) or _of_tables(error) or _of_values(error) or _of_the_server(error, target)
 
 
 def _in_the_way(error: Exception) -> WaSessionsError | None:

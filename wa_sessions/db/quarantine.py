@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from psycopg.rows import DictRow
@@ -37,7 +38,7 @@ ANY_MARK: Final = AnyMark.ANY
 Mark = str | None | Literal[AnyMark.ANY]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Taken:
     """What a selection met in one phone's key store: rows before, rows taken by key type, rows that are left."""
 
@@ -45,7 +46,7 @@ class Taken:
     by_type: dict[str, int] = field(default_factory=dict)
     left: int = 0
 
-    @property
+    @cached_property
     def quarantined(self) -> int:
         """How many rows were taken."""
         return sum(self.by_type.values())

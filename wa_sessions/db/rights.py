@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from wa_sessions.db import backend as tables
 from wa_sessions.db import migrate
-from wa_sessions.db.backend import PHONES, Backend
+from wa_sessions.db.backend import PHONES, Backend, Rights
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import PermissionMissing
@@ -77,24 +77,30 @@ def _backend_rights(
 ) -> Iterator[str]:
     rights, auth = backend.rights, backend.auth
     if "baileys" in stores and auth:
-        yield from (_said(f'"{auth.name}"', right) for right in rights.lacking(auth.schema, auth.name, keys))
-    yield from (_said(f'"{PHONES}"', right) for right in rights.lacking(backend.phone_schema, PHONES, phones))
+        yield from (_said(f'"{auth.name}"', right) for right in _lacking(rights, auth.schema, auth.name, keys))
+    yield from (_said(f'"{PHONES}"', right) for right in _lacking(rights, backend.phone_schema, PHONES, phones))
 
 
 def _store_rights(backend: Backend, keys: tuple[str, ...]) -> list[str]:
     rights = backend.rights
     if STORE in rights.unusable:
         return [_said(f"schema {STORE}", "USAGE")]
-    lacking = {right for table in TABLES for right in rights.lacking(STORE, table.name, keys)}
+    lacking = {right for table in TABLES for right in _lacking(rights, STORE, table.name, keys)}
     return [_said(f"the tables of {STORE}", right) for right in keys if right in lacking]
 
 
 def _own_rights(backend: Backend) -> list[str]:
     if OURS in backend.rights.unusable:
         return ["use the schema wa_sessions: GRANT USAGE on it, and on its tables SELECT, INSERT, UPDATE, DELETE"]
-    if any(backend.rights.lacking(OURS, table, rights) for table, rights in _OWN.items()):
+    if any(_lacking(backend.rights, OURS, table, rights) for table, rights in _OWN.items()):
         return ["write the tables of wa_sessions: GRANT SELECT, INSERT, UPDATE, DELETE on them"]
     return []
+
+
+def _lacking(rights: Rights, schema: str, table: str, wanted: Iterable[str]) -> list[str]:
+    """Those of the wanted rights that are missing; none for a table that is not there."""
+    present = rights.of_tables.get((schema, table))
+    return [] if present is None else [right for right in wanted if right not in present]
 
 
 def _said(table: str, privilege: str) -> str:

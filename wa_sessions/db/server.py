@@ -3,8 +3,8 @@
 import contextlib
 from dataclasses import dataclass
 
-from wa_sessions.db.gateway import Connection, Database, pinned
-from wa_sessions.db.psycopg_errors import errors_of
+from wa_sessions.db.dedicated import pinned
+from wa_sessions.db.gateway import Connection, Database, errors_of
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import DatabaseError
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from psycopg.sql import SQL, Identifier, Literal
 
 from wa_sessions.db import dsn, whatsmeow
-from wa_sessions.db.gateway import Connection, Database
-from wa_sessions.db.psycopg_errors import errors_of
+from wa_sessions.db.gateway import Connection, Database, errors_of
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import Busy, DatabaseError, PermissionMissing
 from wa_sessions.keys.whatsmeow_tables import DEVICE, PRE_KEYS, StoreTable

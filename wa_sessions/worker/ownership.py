@@ -7,10 +7,10 @@ from uuid import UUID
 
 from wa_sessions.db import account_leases, fleet, health, leases, phones, workers
 from wa_sessions.db.backend import Backend
-from wa_sessions.db.gateway import Connection, Database, cut, pinned
+from wa_sessions.db.dedicated import cut, pinned
+from wa_sessions.db.gateway import Connection, Database, errors_of
 from wa_sessions.db.leases import LastHolder
 from wa_sessions.db.phones import Phone
-from wa_sessions.db.psycopg_errors import errors_of
 from wa_sessions.errors import (
     DatabaseAway,
     DatabaseError,

@@ -5,10 +5,9 @@ from dataclasses import asdict
 from typing import Any, assert_never
 
 from wa_sessions.db import commands, operations, phones, quarantine, restoring, whatsmeow
-from wa_sessions.db.gateway import Connection
+from wa_sessions.db.gateway import Connection, errors_of
 from wa_sessions.db.operations import Part
 from wa_sessions.db.phones import KEEP
-from wa_sessions.db.psycopg_errors import errors_of
 from wa_sessions.errors import StoreAway, TryAgain, WaSessionsError
 from wa_sessions.health.events import operators as events
 from wa_sessions.health.events.keys import (

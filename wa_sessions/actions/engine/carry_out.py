@@ -20,7 +20,7 @@ from wa_sessions.actions.engine.plan import (
     Target,
     differences,
 )
-from wa_sessions.actions.node_process import NodeProcess, refuse_running, running_in_node, while_stopped
+from wa_sessions.actions.node_process import NodeProcess, refuse_running, running_in_node
 from wa_sessions.actions.ownership import ask, keep_workers_off, live_owner, live_owners
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
@@ -78,15 +78,19 @@ def carry_out(
         planned.change.prepare(opened, planned.items)
     carrying = _Carrying(opened, planned, dry_run, progress)
     stopping = node if not dry_run and planned.change.stops_node(planned.items) else None
+    down = None
     try:
-        ended = while_stopped(stopping, carrying.all)
+        if stopping:
+            down = stopping.around(carrying.all).down
+        else:
+            carrying.all()
     except WaSessionsError as error:
         if carrying.operation is None or dry_run:
             raise
         undo = planned.change.undone_by(carrying.operation)
         raise all_the_same(error, undo, len(carrying.done), len(planned.items)) from None
     failed = (*planned.failed, *carrying.failed)
-    return Changed(None if dry_run else carrying.operation, tuple(carrying.done), failed, dry_run, ended.down)
+    return Changed(None if dry_run else carrying.operation, tuple(carrying.done), failed, dry_run, down)
 
 
 def make(

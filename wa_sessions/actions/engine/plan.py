@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from wa_sessions.actions.connection import Opened
@@ -85,7 +86,7 @@ class Done(Protocol):
 D = TypeVar("D", bound=Done)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PlanItem(Generic[T, F]):
     """A target that is to be changed: what was found of it, how many keys that concerns, and the worker that has it."""
 
@@ -94,7 +95,7 @@ class PlanItem(Generic[T, F]):
     keys: int = 0
     owner: WorkerInfo | None = None
 
-    @property
+    @cached_property
     def phone(self) -> Phone:
         """The target's phone; for changes whose targets have one."""
         assert self.target.phone
@@ -119,7 +120,7 @@ class Failed:
         return {"phone_id": self.target.id, "phone": self.target.name, "error": str(self.error)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Changed(Generic[D]):
     """A change that is made, or with ``dry_run`` was rolled back. ``operation`` is what ``restore`` undoes.
 
@@ -133,10 +134,10 @@ class Changed(Generic[D]):
     dry_run: bool
     down: WaSessionsError | None = None
 
-    @property
+    @cached_property
     def taken(self) -> Taken:
         """What was taken at all phones together."""
-        return quarantine.together(done.taken for done in self.phones)
+        return quarantine.together([done.taken for done in self.phones])
 
 
 class Change(ABC, Generic[T, F, D]):
@@ -209,7 +210,7 @@ class Change(ABC, Generic[T, F, D]):
         return any(map(self.beside_node, items))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan(Generic[T, F, D]):
     """A change, and those whom it is for, as they were seen. ``failed`` are those that will stay as they are.
 
@@ -223,12 +224,12 @@ class Plan(Generic[T, F, D]):
     failed: tuple[Failed, ...]
     process_stopped: bool
 
-    @property
+    @cached_property
     def everyone(self) -> bool:
         """Whether all phones are meant, and not one."""
         return self.scope.phone is None
 
-    @property
+    @cached_property
     def many(self) -> bool:
         """Whether one that cannot be changed does not hold the others."""
         return not self.change.at_once and len(self.items) + len(self.others) + len(self.failed) > 1

@@ -10,10 +10,10 @@ from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import live_owners
 from wa_sessions.actions.sessions.workers import FleetWorker, choose, numbers, read, takers
 from wa_sessions.db import leases, migrate, operations, phones, workers
-from wa_sessions.db.gateway import Connection, pinned
+from wa_sessions.db.dedicated import pinned
+from wa_sessions.db.gateway import Connection, errors_of
 from wa_sessions.db.operations import DRAIN, DRAIN_UNDONE, drain_reason
 from wa_sessions.db.phones import Phone
-from wa_sessions.db.psycopg_errors import errors_of
 from wa_sessions.errors import OwnedByAnother, WaSessionsError
 from wa_sessions.health.workers import Signs, state_of
 

@@ -10,10 +10,10 @@ from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import live_owner, require_neonize
 from wa_sessions.actions.sessions.workers import FleetWorker, choose, read, takers
 from wa_sessions.db import health, leases, migrate, phones, workers
-from wa_sessions.db.gateway import Connection, pinned
+from wa_sessions.db.dedicated import pinned
+from wa_sessions.db.gateway import Connection, errors_of
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
-from wa_sessions.db.psycopg_errors import errors_of
 from wa_sessions.db.workers import Holding
 from wa_sessions.errors import WaSessionsError
 from wa_sessions.health.events.operators import MoveAsked
