@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from support.outages import outage
 from support.stand_in_hosts import StandInHandlers, StandInHosts
@@ -17,6 +17,7 @@ from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
 from wa_sessions.health.model import Limits
 from wa_sessions.worker.fleet import Scope
+from wa_sessions.worker.fleet_watch import FleetWatch
 from wa_sessions.worker.lease_times import LeaseTimes
 from wa_sessions.worker.session import Settings
 from wa_sessions.worker.supervisor import Supervisor, WorkerOptions
@@ -35,9 +36,17 @@ async def until(true: Callable[[], bool], within: float = PATIENCE) -> None:
 class RunningWorker:
     """A worker with its hosts. While it is frozen it keeps no lease and looks at nothing, as after SIGSTOP."""
 
-    def __init__(self, database: Database, found: backend.Backend, scope: Scope | None, handlers: Any = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        found: backend.Backend,
+        scope: Scope | None,
+        handlers: Any = None,
+        *,
+        lease: float = LEASE,
+    ) -> None:
         self.hosts = StandInHosts()
-        options = WorkerOptions(Settings(Limits()), LeaseTimes(LEASE), scope=scope)
+        options = WorkerOptions(Settings(Limits()), LeaseTimes(lease), scope=scope)
         self.worker = Supervisor(database, found, options, self.hosts, handlers or StandInHandlers())
         self.id = self.worker.worker_id
         self.task: asyncio.Task[None]
@@ -59,6 +68,11 @@ class RunningWorker:
     def phones(self) -> set[int]:
         """The phones of which it has a login."""
         return {phone_id for phone_id, _, _ in self.hosts.clients.values()}
+
+    @property
+    def watch(self) -> FleetWatch:
+        """Its service that looks at phones, once it has begun."""
+        return cast("FleetWatch", getattr(self.worker._sessions.changed, "__self__", None))
 
     def freeze(self) -> None:
         self._thawed.clear()
@@ -101,8 +115,10 @@ class WorkerFleet:
         assert self.rows("SELECT 1 FROM wa_sessions.lease WHERE expires_at > clock_timestamp()") == []
         assert self.rows("SELECT 1 FROM wa_sessions.worker") == []
 
-    def begin(self, scope: Scope | None = SHARED, named: Sequence[Phone] = (), *, wait: bool = True) -> RunningWorker:
-        worker = RunningWorker(self.database, self.backend, scope).start(named, wait=wait)
+    def begin(
+        self, scope: Scope | None = SHARED, named: Sequence[Phone] = (), *, wait: bool = True, lease: float = LEASE
+    ) -> RunningWorker:
+        worker = RunningWorker(self.database, self.backend, scope, lease=lease).start(named, wait=wait)
         self.workers.append(worker)
         return worker
 
