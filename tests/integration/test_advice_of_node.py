@@ -48,6 +48,23 @@ def test_a_waiting_qr_is_shown_by_the_command_that_is_named(fleet: Fleet) -> Non
     assert _next(fleet, PENDING).endswith(f"wa-sessions qr {PENDING} --watch")
 
 
+def test_a_qr_is_waited_for_where_the_backend_closed_it_and_its_status_is_connected_still(fleet: Fleet) -> None:
+    fleet.sql("INSERT INTO wa_sessions.log_watch (phone_id, read_at) VALUES (1, now())")
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "lastConnectedAt" = now() - interval '1 hour' WHERE id = 1""")
+    fleet.sql(
+        """INSERT INTO wa_sessions.event (at, phone_id, organization_id, kind, detail)
+           VALUES (now(), 1, 1, 'session_closed',
+                   '{"error_kind": "bad_mac", "count": 3, "limit": 3, "source": "logs"}')"""
+    )
+    assert _next(fleet, BUFFERS).endswith(f"a new QR is needed: wa-sessions qr {BUFFERS} --watch")
+    waiting = fleet("qr", BUFFERS)
+    assert (waiting.code, "nothing to scan" in waiting.err) == (1, False)
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "qrCode" = '2@abcdefghijklmnop' WHERE id = 1""")
+    assert fleet("qr", BUFFERS).code == 0
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "lastConnectedAt" = now() WHERE id = 1""")
+    assert "is connected: there is nothing to scan" in fleet("qr", BUFFERS).err
+
+
 def test_keys_in_quarantine_are_named_by_their_operation(fleet: Fleet) -> None:
     done = fleet.json("force-close", BUFFERS, "--logout", "--yes", "--process-stopped")
     advice = _next(fleet, BUFFERS)

@@ -9,6 +9,9 @@ from uuid import uuid4
 
 import pytest
 
+from wa_sessions.actions.node_process import runs_in_node
+from wa_sessions.actions.ownership import ANSWER_TIMEOUT, require_neonize, require_owner
+from wa_sessions.actions.sessions.qr import no_use, qr_comes, why_none
 from wa_sessions.actions.watch.advice import case_of, needs_operator, next_step
 from wa_sessions.actions.watch.check import known_of
 from wa_sessions.actions.watch.sessions import Session
@@ -20,6 +23,7 @@ from wa_sessions.db.health import ForcedClose, HealthRow
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.log_reading import LogWatch
 from wa_sessions.db.phones import Phone
+from wa_sessions.errors import WaSessionsError
 from wa_sessions.health import checking
 from wa_sessions.health.advice import row_of
 from wa_sessions.health.backend_words import ConnectionType, UnknownWord
@@ -29,6 +33,10 @@ from wa_sessions.health.reconnect import State, Status
 from wa_sessions.health.uncounted import NotCounted, Uncounted
 from wa_sessions.health.unknown import FRESH, Because
 from wa_sessions.wording.verdicts import phone_line
+from wa_sessions.worker import session as session_of
+from wa_sessions.worker.commands import due
+from wa_sessions.worker.effects import NO_EFFECTS, AnswerCommand
+from wa_sessions.worker.mapping import with_stored
 
 NUMBER, OPERATION = "77051234567", "op-20260115-7f3k9q"
 NOW = datetime.now(UTC)
@@ -167,12 +175,15 @@ def test_a_phone_that_node_runs_is_sent_to_nothing_that_our_worker_alone_does(
 
 def test_every_command_parses_and_would_not_be_refused(every: list[tuple[SessionErrorStats, Watch]]) -> None:
     parsed = set()
+    refused = {}
     for stats, watch in every:
         for words in COMMAND.findall(next_step(stats) or ""):
             if words not in parsed:
                 _parse(words.split())
                 parsed.add(words)
-            assert _is_taken(words.split(), stats, watch), (words, stats)
+            if why := _refusal(words.split(), stats, watch):
+                refused.setdefault((words, why, next_step(stats)), stats)
+    assert not refused
     assert len(parsed) > 8
 
 
@@ -185,23 +196,55 @@ def _parse(words: list[str]) -> None:
         context = command.make_context(name, list(words), parent=context)
 
 
-def _is_taken(words: list[str], stats: SessionErrorStats, watch: Watch) -> bool:
-    """Whether the command does what it is for on this phone, by its own rules."""
-    verb = words[0]
-    if verb in ("restart", "relink"):
-        faulted = stats.state == State.FAULTED
-        return stats.connection_type == "neonize" and (watch.owner is not None or faulted)
-    if verb == "run":
-        return stats.connection_type == "neonize" and (watch.owner is None or stats.state == State.STOPPED)
-    if verb == "qr" and "--watch" not in words:
-        return stats.qr_waits
-    if verb == "restore":
-        return words[1] == stats.closed_by == OPERATION
-    if verb == "db":
-        return watch.missing is Because.NO_SCHEMA
-    if verb in ("errors", "timeline", "inbox", "workers") or "--record" in words:
-        return watch.missing is None
-    return verb in ("stats", "qr", "logs", "sessions")
+def _refusal(words: list[str], stats: SessionErrorStats, watch: Watch) -> str | None:
+    """Why the command would refuse this phone, by the rules that it goes by itself; None where it takes it."""
+    phone = replace(PHONE, connection_type=stats.connection_type, status=stats.status)
+    phone = replace(phone, qr_code=QRS[1] if stats.qr_waits else None)
+    try:
+        match words[0]:
+            case "restart" | "relink" as verb:
+                _ask_worker(verb, phone, stats, watch)
+            case "run":
+                require_neonize(phone)
+                if watch.owner is not None and stats.state != State.STOPPED:
+                    return "another worker runs it"
+            case "qr" if "--watch" in words:
+                return no_use(phone, comes=qr_comes(stats))
+            case "qr":
+                return no_use(phone, comes=qr_comes(stats)) or (None if phone.qr_code else why_none(stats))
+            case "restore" if phone.connection_type == "baileys" and runs_in_node(phone, None):
+                return "its Node process runs"
+            case "restore":
+                return None if words[1] == stats.closed_by == OPERATION else "there is no such operation"
+            case "db":
+                return None if watch.missing is Because.NO_SCHEMA else "all is up to date"
+            case verb:
+                return _reading(verb, watch, record="--record" in words)
+    except WaSessionsError as error:
+        return str(error)
+    return None
+
+
+def _reading(verb: str, watch: Watch, *, record: bool) -> str | None:
+    if verb in ("errors", "timeline", "inbox", "workers") or record:
+        return watch.missing
+    return None if verb in ("stats", "logs", "sessions") else f"nobody knows whether {verb} is refused"
+
+
+def _ask_worker(verb: str, phone: Phone, stats: SessionErrorStats, watch: Watch) -> None:
+    """As ``restart`` and ``relink`` do. Raises what they raise, or what the worker answers."""
+    require_neonize(phone)
+    if verb == "restart" and watch.owner is None and stats.state == State.FAULTED:
+        return
+    owner = require_owner(phone, watch.owner)
+    if owner.silent_for and owner.silent_for > ANSWER_TIMEOUT:
+        raise WaSessionsError("its worker does not answer")
+    session = with_stored(session_of.Session(NUMBER, session_of.Settings(Limits())), watch.health, [])
+    session = replace(session, current=session_of.Command(1, verb, "ops@msg1"))
+    _, effects = due(session, NOW) or (session, NO_EFFECTS)
+    for call in (*effects.records, *effects.calls):
+        if isinstance(call, AnswerCommand) and isinstance(call.result, WaSessionsError):
+            raise call.result
 
 
 def test_check_says_what_stats_says(every: list[tuple[SessionErrorStats, Watch]]) -> None:

@@ -133,7 +133,12 @@ def running_in_node(conn: Connection, found: list[Phone]) -> list[Phone]:
     """
     baileys = [phone for phone in found if phone.connection_type == ConnectionType.BAILEYS]
     given = health.statuses_given(conn, [phone.id for phone in baileys if phone.status in DOWN_STATUSES])
-    return [phone for phone in baileys if phone.status not in DOWN_STATUSES or given.get(phone.id) == phone.status]
+    return [phone for phone in baileys if runs_in_node(phone, given.get(phone.id))]
+
+
+def runs_in_node(phone: Phone, given: str | None) -> bool:
+    """PURE: whether the Node process runs a Baileys phone for all that is known. ``given``: the status by a command."""
+    return phone.status not in DOWN_STATUSES or given == phone.status
 
 
 @contextlib.contextmanager

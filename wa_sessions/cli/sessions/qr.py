@@ -85,7 +85,7 @@ def _watch(opened: "Opened", found: "CurrentQr", output: Output, picture: "Pictu
         if (word := found.why_none or (_STALE if found.stale else None)) != told:
             told = word
             terminal.say(word) if word else None
-        if found.phone.status == "connected":
+        if found.phone.status == "connected" and not found.comes:
             return
         time.sleep(POLL)
         found = current_qr(opened, PhoneRef(phone_id=found.phone.id))
