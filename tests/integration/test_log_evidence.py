@@ -77,6 +77,15 @@ def test_no_line_was_recognized(watched: Fleet, tmp_path: Path) -> None:
     assert "3 lines" in shown.err
 
 
+def test_a_backend_that_does_not_come_up_makes_no_phone_healthy(watched: Fleet, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    log.write_text(f"{stamp}: Error: connect ECONNREFUSED 127.0.0.1:5432\n" * 20)
+    watched("logs", str(log), "--record")
+    assert doubt(watched) == "its logs are read, and no line in them is known to be the backend's or its library's"
+    assert watched("check", corpus.BUFFERS).code == 3
+
+
 def test_what_could_not_be_read_beside_what_could_is_not_health(watched: Fleet, tmp_path: Path) -> None:
     now, log = round(time.time() * 1000), tmp_path / "app.log"
     log.write_text(

@@ -1,13 +1,16 @@
 """Which lines are the backend's or its library's for certain, whatever they say: those that pino wrote."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wa_sessions.logs.entries import DEEPEST, is_message, is_of_a_log, line_of, time_of
 from wa_sessions.logs.lines import NO_PREFIX, Clock
 from wa_sessions.logs.path import clean, entry_at
 from wa_sessions.logs.pretty import as_json, title
 from wa_sessions.logs.times import NO_TIME
+
+if TYPE_CHECKING:
+    import re
 
 _MOST_LINES = 40
 
@@ -44,6 +47,11 @@ def _time(raw: bytes, clock: Clock) -> int:
     if line is not None and line[1] is not None:
         return line[0]
     found = title().search(raw[:400])
-    if found is None or (before := clock.read(raw[: found.end()])) == NO_PREFIX:
+    if found is None or not _is_pinos(found) or (before := clock.read(raw[: found.end()])) == NO_PREFIX:
         return NO_TIME
     return before
+
+
+def _is_pinos(title: "re.Match[bytes]") -> bool:
+    """Whether it is pino-pretty's for certain, as ``[18:47:01.343] ERROR (7):``; ``Error:`` may be anybody's."""
+    return title["level"].isupper() and (title[0].startswith(b"[") or b"(" in title[0])
