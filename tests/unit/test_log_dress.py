@@ -283,6 +283,18 @@ def test_what_supervisord_breaks_in_pieces_is_put_together(cuts: set[int], case:
     assert said((SPAWNED + around + "".join(pieces) + around + SPAWNED).split("\n")) == said(lines)
 
 
+@given(cuts=st.lists(st.integers(1, 2000), max_size=5), case=st.sampled_from(sorted(BARE)))
+def test_a_line_that_kubernetes_breaks_is_put_together(cuts: list[int], case: str) -> None:
+    at = "2026-11-20T18:47:01.343456789Z stdout"
+    lines = [OWN, *BARE[case], OWN]
+    dressed = list[str]()
+    for line in lines:
+        begins = sorted({0, *(cut % max(len(line), 1) for cut in cuts)})
+        *parts, last = [line[begin:end] for begin, end in zip(begins, [*begins[1:], len(line)], strict=True)]
+        dressed += [*(f"{at} P {part}" for part in parts), f"{at} F {last}"]
+    assert said(dressed) == said(lines)
+
+
 @pytest.mark.parametrize("lost", ["the prefix is learned too late", "the entry is cut", "lists", "logfmt"])
 def test_what_is_lost_is_told(lost: str) -> None:
     [failed], stack = BARE["reasons/bad_mac_pkmsg.log"], BARE["console/ok.log"]

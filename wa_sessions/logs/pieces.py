@@ -1,6 +1,8 @@
-"""supervisord's own log at the level ``debug``: what its programs write, piece by piece, each below a line of its own.
+"""Lines that whoever carried them broke in pieces.
 
-A piece ends wherever supervisord read on, in the middle of a line too.
+supervisord's own log at the level ``debug`` has what its programs write piece by piece, each below a line of its own; a
+piece ends wherever it read on, in the middle of a line too. Kubernetes' runtimes write a long line as several, of which
+all but the last are marked ``P``.
 """
 
 import re
@@ -11,6 +13,14 @@ _ABOVE = re.compile(
     + _AT + rb"DEBG (?P<whose>'[^'\n]{1,80}' std(?:out|err)) output:\n"
 )  # fmt: skip
 _SIGN = b" output:\n"
+_MARK = rb"\d{4}-\d\d-\d\dT[\d:.]{8,20}(?:Z|[+-]\d\d:\d\d) "
+_PARTIAL = re.compile(
+    rb"(?m)^(?P<mark>" + _MARK + rb"(?P<stream>std(?:out|err)) )P (?P<text>[^\n]*)\n"
+    + _MARK + rb"(?P=stream) (?P<last>[PF] )"
+)  # fmt: skip
+_PARTIAL_SIGNS = b"out P ", b"err P "
+_MOST_ROUNDS = 16
+"""Each joins pieces two by two."""
 
 
 class Pieces:
@@ -20,9 +30,19 @@ class Pieces:
         self._whose = b""
 
     def joined(self, lines: bytes) -> bytes:
-        """Whole lines, without those of supervisord above pieces."""
+        """The lines that the program wrote, as far as all of their pieces are there."""
+        if any(sign in lines for sign in _PARTIAL_SIGNS):
+            lines = _whole(lines)
         return _ABOVE.sub(self._between, lines) if _SIGN in lines else lines
 
     def _between(self, above: re.Match[bytes]) -> bytes:
         goes_on, self._whose = above["whose"] == self._whose, above["whose"]
         return b"" if goes_on and above["before"] == b"\n" else above["before"]
+
+
+def _whole(lines: bytes) -> bytes:
+    for _ in range(_MOST_ROUNDS):
+        lines, joined = _PARTIAL.subn(rb"\g<mark>\g<last>\g<text>", lines)
+        if not joined:
+            break
+    return lines

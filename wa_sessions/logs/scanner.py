@@ -13,10 +13,10 @@ from wa_sessions.logs import senders
 from wa_sessions.logs.events import Events
 from wa_sessions.logs.found import DUMP, Found
 from wa_sessions.logs.lines import NO_PREFIX, Clock, now_in_ms
+from wa_sessions.logs.pieces import Pieces
 from wa_sessions.logs.reasons import of_collection, of_session
 from wa_sessions.logs.recognized import newest
 from wa_sessions.logs.stacks import FARTHEST_FRAME, plain_stack
-from wa_sessions.logs.supervised import Pieces
 from wa_sessions.logs.times import written_time
 from wa_sessions.logs.words import HEAD, MEANINGS, SEARCH, SESSION_ERROR
 
