@@ -95,7 +95,7 @@ def test_whoever_records_is_told_of_which_phones(watched: Fleet, tmp_path: Path)
     told = {"reason": "1 message failed again: there is no session with its sender", "phones": [corpus.BUFFERS]}
     assert watched.json("logs", str(log), "--record")["recorded"]["failing"] == [told]
     again = watched("logs", str(log), "--record")
-    assert f"1 phone with a warning: {told['reason']}" in " ".join(again.out.split())
+    assert f"of 1 phone: {told['reason']}" in " ".join(again.out.split())
     watched.sql("UPDATE wa_sessions.log_uncounted SET failed_at = failed_at - interval '15 min'")
     assert watched.json("logs", str(log), "--record")["recorded"]["failing"] == []
 

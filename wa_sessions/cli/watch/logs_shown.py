@@ -135,9 +135,9 @@ def _recorded(recorded: "Recorded") -> Iterator[str]:
     yield from _wrapped(f"recorded of {_counted(recorded.observed, 'phone')}: {counts or 'nothing new'}")
     failing, failing_left = _most_common(recorded.failing)
     for reason, phones in failing:
-        yield from _wrapped(f"{_counted(phones, 'phone')} with a warning: {reason}")
+        yield from _wrapped(f"of {_counted(phones, 'phone')}: {reason}")
     if failing_left:
-        yield from _wrapped(f"{_counted(failing_left, 'more phone')} with a warning, for other reasons")
+        yield from _wrapped(f"of {_counted(failing_left, 'more phone')} messages failed again, too")
     doubts, left = _most_common(recorded.doubts)
     for reason, phones in doubts:
         yield from _wrapped(f"health of {_counted(phones, 'phone')} not fully known: {reason}")
