@@ -4,7 +4,6 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +22,6 @@ from wa_sessions.health.reconnect import State
 from wa_sessions.process_identity import ProcessIdentity
 
 Make = Callable[..., FleetWorker]
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "several-machines.md"
 ONE, TWO, THREE = "77051234561", "77051234562", "77051234563"
 
 
@@ -467,36 +465,6 @@ def test_from_python(fleet: Fleet, make: Make, ids: list[int]) -> None:
     assert wa_sessions.drain_worker("msg1/10", undo=True, database_url=fleet.url).draining is False
     with pytest.raises(wa_sessions.WorkerNotFound):
         wa_sessions.drain_worker("msg9/9", database_url=fleet.url)
-
-
-def _without_times(text: str) -> list[str]:
-    return re.sub(r"\d+(\.\d+)? (s|min|h)\b", "T", text).split()
-
-
-def test_what_the_how_to_shows_is_what_commands_print(fleet: Fleet, make: Make, ids: list[int]) -> None:
-    one, two = make("msg1", 4711), make("msg2", 815)
-    one.take(*ids[:2])
-    two.take(ids[2])
-    for id_ in ids:
-        connected(fleet.database, id_)
-    fleet.sql("UPDATE wa_sessions.worker SET hosts = 1, started_at = now() - interval '26 h'")
-    shown = re.findall(r"```console\n\$ wa-sessions ([^\n]+)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert [command.split()[0] for command, _ in shown] == ["workers", "drain", "move", "workers"]
-    for command, output in shown:
-        if command == "workers" and output != shown[0][1]:
-            two.release(ids[2]) if ids[2] in two.phones else one.release(ids[2])
-            two.take(ids[2])
-            fleet.sql("UPDATE wa_sessions.worker SET lease_seconds = 5, heartbeat_at = clock_timestamp()")
-            one.silent(3.1)
-        with obeying(one, two):
-            done = fleet(*command.split())
-        if command.startswith("drain"):
-            fleet("drain", "4711", "--undo")
-            for id_ in ids[:2]:
-                two.release(id_)
-            one.take(*ids[:2])
-        assert done.code == 0
-        assert _without_times(done.err + done.out) == _without_times(output)
 
 
 def test_json_is_plain(fleet: Fleet, make: Make) -> None:

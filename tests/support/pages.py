@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,8 @@ _CHANGES: dict[str, tuple[str, str]] = {
         r"\b\d+(?= (?:app-state )?keys?\b)|(?<=keys \()\d+|^ +\d+(?=  [a-z-]+$)| \d+(?= went| would go| left$)",
         r" *\d+",
     ),
+    "seconds": (r"(?<=\"seconds\": )[\d.]+", r"[\d.e-]+"),
+    "connections": (r"(?<=has )\d+(?= left of)|\b\d+(?= used by others)", r"\d+"),
     "time": (
         r"\bjust now\b|\b\d+(?:\.\d+)? (?:s|min|h)\b(?: ago)?",
         r"(?:just now|\d+(?:\.\d+)? (?:s|min|h)(?: ago)?)",
@@ -114,7 +116,7 @@ class Running:
         """Wait for the next line with these words."""
         self.shows(re.compile(f".*{re.escape(words)}.*"))
 
-    def interrupt(self) -> None:
+    def close(self) -> None:
         """Ctrl-C, until it has ended."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
@@ -144,6 +146,7 @@ class Page:
         self.folder = folder
         self.real: dict[str, str] = {}
         self.untold = ""
+        self.wrong: list[str] = []
 
     def run(self, containing: str, *, terminal: bool = True) -> None:
         """Run the commands of the first block that is left and contains that."""
@@ -175,7 +178,8 @@ class Page:
         self._take(containing)
 
     def end(self) -> None:
-        """All blocks were run, or left out."""
+        """All blocks were run, or left out, and printed what stands on the page."""
+        assert not self.wrong, "\n\n".join(self.wrong)
         assert not self.left, f"{self.name}: nothing runs {[block.line for block in self.left]}"
 
     def shown(self, command: str, answers: list[str] | None = None, *, terminal: bool = True) -> str:
@@ -205,7 +209,7 @@ class Page:
     def _log(self, lines: list[str], running: Running) -> None:
         for line in lines:
             pattern, learns = self._pattern(line)
-            self._learn(learns, running.shows(re.compile(pattern)))
+            self._learn(learns, running.shows(re.compile(pattern)).groups())
 
     def _compare(self, command: str, lines: list[str], shown: str) -> None:
         parts, learns = list[str](), list[str]()
@@ -216,13 +220,16 @@ class Page:
         if self.untold and not any(line.startswith(self.untold) for line in lines):
             shown = re.sub(rf"^{re.escape(self.untold)}.*\n", "", shown, flags=re.MULTILINE)
         found = re.fullmatch("".join(parts), shown)
-        if found is None:
-            differs = difflib.unified_diff(lines, shown.splitlines(), f"{self.name}: {command}", "shown", lineterm="")
-            raise AssertionError("\n".join(differs))
-        self._learn(learns, found)
+        if found is not None:
+            self._learn(learns, found.groups())
+            return
+        differs = difflib.unified_diff(lines, shown.splitlines(), f"{self.name}: {command}", "shown", lineterm="")
+        self.wrong.append("\n".join(differs))
+        operation = _CHANGES["operation"][1]  # what comes later goes on with it
+        self._learn(re.findall(operation, "\n".join(lines)), re.findall(operation, shown))
 
-    def _learn(self, learns: list[str], found: re.Match[str]) -> None:
-        for ours, real in zip(learns, found.groups(), strict=True):
+    def _learn(self, learns: Sequence[str], printed: Sequence[str]) -> None:
+        for ours, real in zip(learns, printed, strict=False):
             assert self.real.setdefault(ours, real) == real
 
     def _pattern(self, line: str) -> tuple[str, list[str]]:

@@ -254,7 +254,7 @@ def _lines(changed: "Repaired", change: "Repair", planned: "RepairPlan", undo: s
         for part in changed.phones:
             status = f"status {'would be ' if dry else ''}{terminal.plain(part.status)}, " if change.status else ""
             yield f"{part.phone.number}: {status}{_taken(change, part.taken, dry=dry)}"
-            for kind, keys in sorted(part.taken.by_type.items(), key=lambda item: -item[1]):
+            for kind, keys in sorted(part.taken.by_type.items(), key=lambda item: (-item[1], item[0])):
                 yield f"  {keys:>7}  {kind}"
     if dry:
         yield "nothing was changed"

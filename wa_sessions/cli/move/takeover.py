@@ -248,7 +248,7 @@ def _lines(moved: "Changed[MovedPhone]", said: str, *, everyone: bool) -> Iterat
 
 
 def _detail(phone: "MovedPhone") -> Iterator[str]:
-    for kind, keys in sorted(phone.keys_after.items(), key=lambda item: -item[1]):
+    for kind, keys in sorted(phone.keys_after.items(), key=lambda item: (-item[1], item[0])):
         yield f"  {keys:>7}  {kind}"
     for title, remarks in (("left out", phone.left_out), ("notice", phone.notices)):
         for remark in remarks[:_MOST_REMARKS]:
