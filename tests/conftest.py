@@ -1,40 +1,35 @@
-"""One embedded Postgres for the whole run, and a fresh database for each test that asks for one."""
+"""One embedded Postgres for the whole run, and a database in its first state for each test that asks for one."""
 
 import contextlib
-import itertools
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
-import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.sql import SQL, Identifier
-from support import corpus, examples, installed_postgres
+from support import examples, installed_postgres, warm
+from support.clusters import FAST, copy_of_made
+from support.databases import EMPTY, NODE, Databases, url_of
 from support.fleet import Fleet
-from support.store import make_store
 
 from wa_sessions import config
 from wa_sessions.config import reading
 from wa_sessions.config.table import SETTINGS
-from wa_sessions.db import backend, migrate
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.settings import Target
 
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
-TEMPLATE = "wa_template"
+_FOLDER = "WA_TEST_FOLDER"
 _VARIABLES = {name for setting in SETTINGS.values() for name in (*setting.variables, setting.variable)}
 _SETTINGS = (
     *(name + ending for name in _VARIABLES for ending in ("", "_FILE")),
-    *(*reading.LIBPQ_VARIABLES, "PGPASSWORD", reading.PROFILE_VARIABLE, reading.CREDENTIALS_VARIABLE),
+    *(*reading.LIBPQ_VARIABLES, "PGPASSWORD", reading.PROFILE_VARIABLE, reading.CREDENTIALS_VARIABLE, "COLUMNS"),
 )
 _PROGRAMS = ("fish", "ip", "node", "npm", "promtool", "tmux", "zsh")  # those that tests are marked with
-_numbers = itertools.count(1)
 
 hypothesis.settings.load_profile(examples.SUITE)
 
@@ -43,6 +38,27 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "root: about becoming another user, which only root can")
     config.addinivalue_line("markers", "ordinary_user: about a closed folder, which root does not see")
     config.addinivalue_line("markers", "program(name): about a program that many machines do not have")
+
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it in the background: programs inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        os.environ[_FOLDER] = str(_open_folder())
+
+
+def pytest_unconfigure() -> None:
+    warm.end()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ.pop(_FOLDER), ignore_errors=True)
+
+
+def _open_folder() -> Path:
+    parent = Path(tempfile.gettempdir())
+    if os.geteuid() == 0 and any(not folder.stat().st_mode & 0o001 for folder in (parent, *parent.parents)):
+        parent = Path("/tmp")
+    folder = parent / f"wa-test-{secrets.token_hex(4)}"
+    folder.mkdir()
+    folder.chmod(0o755)
+    return folder
 
 
 def pytest_report_header() -> list[str]:
@@ -79,51 +95,57 @@ def _nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def open_folder() -> Iterator[Path]:
+def open_folder() -> Path:
     """A folder that every user of the machine may enter; pytest's own is closed to the server as root."""
-    parent = Path(tempfile.gettempdir())
-    if os.geteuid() == 0 and any(not folder.stat().st_mode & 0o001 for folder in (parent, *parent.parents)):
-        parent = Path("/tmp")
-    folder = parent / f"wa-test-{secrets.token_hex(4)}"
+    folder = Path(os.environ[_FOLDER]) / os.environ.get("PYTEST_XDIST_WORKER", "alone")
     folder.mkdir()
     folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def server(open_folder: Path) -> Iterator[EmbeddedServer]:
-    """The Postgres of this run, with a template database that has all tables."""
-    embedded = EmbeddedServer(open_folder / "shared", settings=FAST)
+    """The Postgres of this process."""
+    embedded = copy_of_made(open_folder.parent, open_folder / "shared", FAST | {"max_connections": "300"})
     try:
         embedded.ensure_running()
-        _make_template(embedded)
         yield embedded
     finally:
         embedded.stop()
 
 
+@pytest.fixture(scope="session")
+def databases(server: EmbeddedServer) -> Iterator[Databases]:
+    """Its databases."""
+    made = Databases(server)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def target(server: EmbeddedServer) -> Iterator[Target]:
+def target(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Target]:
     """A database of the test's own: the backend's tables, our schema, and whatsmeow's store, all empty."""
-    name = _new(server, TEMPLATE)
-    yield Target(_conninfo(server, name), None, "test")
-    _drop(server, name)
+    template = NODE if "_phones_of_node" in request.fixturenames else EMPTY
+    with databases.lend(template) as target:
+        yield target
 
 
 @pytest.fixture
-def empty_target(server: EmbeddedServer) -> Iterator[Target]:
+def _phones_of_node() -> None:
+    """Makes ``target`` a Node backend's database with phones and keys."""
+
+
+@pytest.fixture
+def empty_target(databases: Databases) -> Iterator[Target]:
     """A database without any table."""
-    name = _new(server, "template1")
-    yield Target(_conninfo(server, name), None, "test")
-    _drop(server, name)
+    with databases.new() as target:
+        yield target
 
 
 @pytest.fixture
 def database_url(server: EmbeddedServer, target: Target) -> str:
     """The URL of ``target``, for ``--database-url``."""
-    name = conninfo_to_dict(target.conninfo)["dbname"]
-    return f"postgresql://postgres@/{name}?host={server.socket_dir}&port=5432"
+    return url_of(server, target)
 
 
 @pytest.fixture
@@ -134,16 +156,14 @@ def database(target: Target) -> Iterator[Database]:
 
 
 @pytest.fixture
-def fleet(database: Database, database_url: str, capsys: pytest.CaptureFixture[str]) -> Fleet:
+def fleet(_phones_of_node: None, database: Database, database_url: str, capsys: pytest.CaptureFixture[str]) -> Fleet:
     """A Node backend's phones with the keys that real Baileys wrote for them."""
-    with database.transaction() as conn:
-        corpus.load(conn, "baileys_auth")
     return Fleet(database, database_url, capsys)
 
 
 @pytest.fixture(scope="session")
-def _shared(server: EmbeddedServer) -> Iterator[Database]:
-    with Database.open(Target(_conninfo(server, _new(server, TEMPLATE)), None, "test")) as opened:
+def _shared(databases: Databases) -> Iterator[Database]:
+    with databases.lend(EMPTY) as target, Database.open(target) as opened:
         yield opened
 
 
@@ -157,36 +177,3 @@ def conn(_shared: Database) -> Iterator[Connection]:
 
 class _RollBackError(Exception):
     pass
-
-
-def _make_template(embedded: EmbeddedServer) -> None:
-    _create(embedded, TEMPLATE, "template1")
-    with Database.open(Target(_conninfo(embedded, TEMPLATE), None, "test")) as opened, opened.transaction() as conn:
-        backend.create_tables(conn)
-        migrate.upgrade(conn)
-        make_store(conn)
-
-
-def _new(embedded: EmbeddedServer, template: str) -> str:
-    name = f"test_{next(_numbers)}"
-    _create(embedded, name, template)
-    return name
-
-
-def _create(embedded: EmbeddedServer, name: str, template: str) -> None:
-    statement = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY wal_log")
-    with _admin(embedded) as conn:
-        conn.execute(statement.format(Identifier(name), Identifier(template)))
-
-
-def _drop(embedded: EmbeddedServer, name: str) -> None:
-    with _admin(embedded) as conn:
-        conn.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
-
-
-def _admin(embedded: EmbeddedServer) -> psycopg.Connection:
-    return psycopg.connect(embedded.conninfo(), autocommit=True)
-
-
-def _conninfo(embedded: EmbeddedServer, name: str) -> str:
-    return make_conninfo(embedded.conninfo(), dbname=name)

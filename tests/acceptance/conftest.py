@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from support import baileys
 from support.baileys import Baileys
+from support.clusters import copy_of_made
+from support.databases import EMPTY
 from support.house import House
 from support.standin import Standin
 
-from wa_sessions.db import backend, migrate
 from wa_sessions.db.embedded import EmbeddedServer
-from wa_sessions.db.gateway import Database
-from wa_sessions.db.settings import Target
 from wa_sessions.emulator import Emulator
 
 
@@ -40,18 +39,15 @@ def peers(emu: Emulator, tmp_path: Path) -> Iterator[Standin]:
 @pytest.fixture
 def own_server(open_folder: Path) -> Iterator[EmbeddedServer]:
     """A database server that the test may stop."""
-    server = EmbeddedServer(open_folder / f"own-{secrets.token_hex(3)}", settings={"fsync": "off"})
+    server = copy_of_made(open_folder.parent, open_folder / f"own-{secrets.token_hex(3)}", {"fsync": "off"})
     server.ensure_running()
-    with Database.open(Target(server.conninfo(), None, "test")) as opened, opened.transaction() as conn:
-        backend.create_tables(conn)
-        migrate.upgrade(conn)
     yield server
     server.stop()
 
 
 @pytest.fixture
 def own_server_url(own_server: EmbeddedServer) -> str:
-    return f"postgresql://postgres@/postgres?host={own_server.socket_dir}&port=5432"
+    return f"postgresql://postgres@/{EMPTY.name}?host={own_server.socket_dir}&port=5432"
 
 
 @pytest.fixture(scope="session")

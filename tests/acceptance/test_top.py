@@ -10,9 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import make_conninfo
 from support import watched
+from support.databases import EMPTY
 from support.screen import Screen
 from support.terminal import PROGRAM, Terminal
+from support.waiting import PATIENCE
 
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
@@ -82,7 +85,9 @@ def test_in_tmux(environment: dict[str, str], tmp_path: Path) -> None:
     tmux = ["tmux", "-f", os.devnull, "-S", str(tmp_path / "tmux")]
 
     def told(*words: str) -> str:
-        done = subprocess.run([*tmux, *words], env=environment, capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(
+            [*tmux, *words], env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True
+        )
         return done.stdout
 
     code = tmp_path / "code"
@@ -90,7 +95,7 @@ def test_in_tmux(environment: dict[str, str], tmp_path: Path) -> None:
         f"{shlex.quote(str(PROGRAM))} top; echo $? > {shlex.quote(str(code))}; tmux -S {tmp_path}/tmux wait -S ended"
     )
     told("new-session", "-d", "-x", "80", "-y", "24", command)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while "worker msg1/4711" not in (shown := told("capture-pane", "-p")):
         assert time.monotonic() < deadline, shown
     assert _masked([line.rstrip() for line in shown.splitlines()]) == EXPECTED
@@ -115,7 +120,8 @@ def test_it_ends_while_the_database_is_silent(
 
 
 def test_a_database_that_goes_away_and_comes_back(own_server: EmbeddedServer, own_server_url: str) -> None:
-    with Database.open(Target(own_server.conninfo(), None, "test")) as database, database.transaction() as conn:
+    target = Target(make_conninfo(own_server.conninfo(), dbname=EMPTY.name), None, "test")
+    with Database.open(target) as database, database.transaction() as conn:
         watched.make(conn)
     with Screen([PROGRAM, "top"], _environment(own_server_url)) as screen:
         screen.wait("worker msg1/4711")

@@ -11,7 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from support.clusters import copy_of_made
 from support.relay import Relay
+from support.waiting import PATIENCE
 
 from wa_sessions.db.dedicated import cut
 from wa_sessions.db.embedded import EmbeddedServer
@@ -45,7 +47,7 @@ def tcp(open_folder: Path) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def _listening(folder: Path, address: str) -> Iterator[Target]:
-    server = EmbeddedServer(folder, settings={"listen_addresses": address, "fsync": "off"})
+    server = copy_of_made(folder.parents[1], folder, {"listen_addresses": address, "fsync": "off"})
     server.ensure_running()
     try:
         with (server.cluster / "pg_hba.conf").open("a") as rules:
@@ -147,7 +149,7 @@ def test_a_dedicated_connection_is_cut_by_whoever_owns_it(target: Target) -> Non
             while waiting.is_alive() and not holder.execute(BLOCKED).fetchall():
                 holder.execute("SELECT pg_stat_clear_snapshot()")
             cut(dedicated)
-            waiting.join(10)
+            waiting.join(PATIENCE)
             assert len(ended) == 1
             cut(dedicated)  # once more does nothing
 

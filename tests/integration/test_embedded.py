@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from support.clusters import copy_of_made
+from support.waiting import PATIENCE
 
 from wa_sessions.db import embedded, server_log, server_user, settings
 from wa_sessions.db.embedded import EmbeddedServer
@@ -41,7 +43,7 @@ def folder(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def kept(open_folder: Path) -> Iterator[EmbeddedServer]:
     """A server that several tests use one after another; each leaves it usable."""
-    server = EmbeddedServer(open_folder / "kept")
+    server = copy_of_made(open_folder.parent, open_folder / "kept", {})
     server.ensure_running()
     yield server
     server.stop()
@@ -65,7 +67,7 @@ def _one(conninfo: str, query: str) -> object:
 def _run(program: str, **environment: str) -> str:
     command = [sys.executable, "-c", textwrap.dedent(program)]
     done = subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=60
+        command, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -213,7 +215,7 @@ def test_two_processes_make_one_server_that_outlives_them(folder: Path) -> None:
         subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True)
         for _ in range(2)
     ]
-    pids = {starter.communicate(timeout=30)[0] for starter in starters}
+    pids = {starter.communicate(timeout=PATIENCE)[0] for starter in starters}
     for starter in starters:
         with suppress(ProcessLookupError):
             os.killpg(starter.pid, signal.SIGKILL)

@@ -2,12 +2,14 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import corpus
+from support.databases import EMPTY, Databases, url_of
 from support.fleet import Fleet
 from support.saved import Key, new_key, opened
 from support.store import everything
@@ -19,6 +21,7 @@ from wa_sessions.actions.move.backup import Destination
 from wa_sessions.actions.move.export_phone import Export
 from wa_sessions.actions.move.sealed import recipients
 from wa_sessions.db import backend, phones, takeover
+from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import Conflict
 from wa_sessions.keys.backup_format import Header, Reader, SavedPhone, SavedRow, Writer
@@ -39,9 +42,10 @@ def file(tmp_path: Path, key: Key) -> str:
 
 
 @pytest.fixture
-def away(emptied: Database, emptied_url: str, capsys: pytest.CaptureFixture[str]) -> Fleet:
+def away(databases: Databases, server: EmbeddedServer, capsys: pytest.CaptureFixture[str]) -> Iterator[Fleet]:
     """Another machine's database, empty."""
-    return Fleet(emptied, emptied_url, capsys)
+    with databases.lend(EMPTY) as target, Database.open(target) as database:
+        yield Fleet(database, url_of(server, target), capsys)
 
 
 def auth(fleet: Fleet, number: str) -> list[tuple[Any, ...]]:

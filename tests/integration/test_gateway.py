@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from psycopg.conninfo import make_conninfo
+from support.clusters import copy_of_made
 from support.relay import Relay
+from support.waiting import PATIENCE
 
 from wa_sessions.db import backend, gateway, health, phones
 from wa_sessions.db.embedded import EmbeddedServer
@@ -39,7 +41,7 @@ def relay(server: EmbeddedServer) -> Iterator[Relay]:
 @pytest.fixture
 def away(open_folder: Path) -> Iterator[EmbeddedServer]:
     """A server of the test's own, to be stopped."""
-    embedded = EmbeddedServer(open_folder / "away")
+    embedded = copy_of_made(open_folder.parent, open_folder / "away")
     embedded.ensure_running()
     yield embedded
     embedded.stop()
@@ -161,7 +163,7 @@ def test_connections_are_used_again_and_shared_by_threads(target: Target) -> Non
 
         def work() -> None:
             with database.transaction() as conn:
-                start.wait(10)
+                start.wait(PATIENCE)
                 pids.append(conn.info.backend_pid)
 
         for _ in range(3):
@@ -250,7 +252,7 @@ def test_whoever_waits_for_the_server_goes_on_when_connections_are_cut(target: T
             holder.execute("SELECT pg_stat_clear_snapshot()")
         database.cut()
         for thread in waiting:
-            thread.join(10)
+            thread.join(PATIENCE)
         assert len(ended) == 2
         with pytest.raises(DatabaseError, match="given up"):
             database.dedicated()

@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from wa_sessions.db import backend
@@ -17,6 +19,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.keys.baileys.rows import Row
 
 FILE = Path(__file__).parent.parent / "data" / "baileys_phones.sql.gz"
+TABLES = frozenset({("public", "OrganizationPhone"), ("public", "baileys_auth")})
 SHAPES = ("BaileysAuth", "BaileysAuth-old", "baileys_auth")
 
 BUFFERS = "77051234567"
@@ -40,7 +43,7 @@ _PHONES = """CREATE TABLE IF NOT EXISTS public."OrganizationPhone" (
     "status" TEXT NOT NULL DEFAULT 'pending', "lastConnectedAt" TIMESTAMP(3),
     "createdAt" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP, "qrCode" TEXT, "updatedAt" TIMESTAMP(3) NOT NULL,
     "connectionType" TEXT NOT NULL DEFAULT 'baileys')"""
-_AUTH = """CREATE TABLE {} (
+_AUTH = """CREATE TABLE IF NOT EXISTS {} (
     "organizationId" INTEGER NOT NULL, "phoneJid" TEXT NOT NULL, "key" TEXT NOT NULL, "value" TEXT NOT NULL,
     "type" TEXT NOT NULL, PRIMARY KEY ("organizationId", "phoneJid", "key"))"""
 _OLD_AUTH = """CREATE TABLE {} (
@@ -49,25 +52,33 @@ _OLD_AUTH = """CREATE TABLE {} (
 
 
 def load(conn: Connection, shape: str, file: Path = FILE) -> Backend:
-    """Put the phones and their auth keys into a database, its empty auth table replaced by one of that shape.
+    """Put the phones and their auth keys into a database, its auth table replaced by one of that shape.
 
     In the older shape a value is the same text as bytes, and every row has an ``id``.
     """
-    name = shape.removesuffix("-old")
-    old = shape != name
-    conn.execute('DROP TABLE IF EXISTS public."BaileysAuth", public.baileys_auth')
+    conn.execute('DROP TABLE IF EXISTS public."BaileysAuth"')
     conn.execute(_PHONES)
-    conn.execute(SQL(_OLD_AUTH if old else _AUTH).format(Identifier("public", name)))
+    if shape == "baileys_auth":  # as it is made for an embedded database
+        conn.execute(SQL(_AUTH).format(Identifier("public", shape)))
+        conn.execute("DELETE FROM public.baileys_auth")
+    else:
+        conn.execute("DROP TABLE IF EXISTS public.baileys_auth")
+        conn.execute(SQL(_OLD_AUTH if shape.endswith("-old") else _AUTH).format(Identifier("public", _name(shape))))
+    fill(conn, shape, file)
+    return backend.detect(conn)
+
+
+def fill(conn: psycopg.Connection[dict[str, Any]], shape: str, file: Path = FILE) -> None:
+    """Put their rows into tables of that shape which have none."""
     for table, columns, rows in _blocks(file):
         if table == "OrganizationPhone":
             _copy(conn, _statement(table, columns), rows)
-        elif old:
-            _copy(conn, _statement(name, columns.replace("(", '("id", ')), "".join(_with_ids(rows)))
+        elif shape.endswith("-old"):
+            _copy(conn, _statement(_name(shape), columns.replace("(", '("id", ')), "".join(_with_ids(rows)))
         else:
-            _copy(conn, _statement(name, columns), rows)
+            _copy(conn, _statement(_name(shape), columns), rows)
     sequence = """pg_get_serial_sequence('public."OrganizationPhone"', 'id')"""
     conn.execute(SQL('SELECT setval({}, max("id")) FROM public."OrganizationPhone"').format(SQL(sequence)))
-    return backend.detect(conn)
 
 
 def rows(file: Path = FILE) -> dict[tuple[int, str], list[Row]]:
@@ -87,6 +98,10 @@ def _blocks(file: Path) -> list[tuple[str, str, str]]:
     return [(table, columns, rows) for table, columns, rows in _BLOCK.findall(text)]
 
 
+def _name(shape: str) -> str:
+    return shape.removesuffix("-old")
+
+
 def _with_ids(rows: str) -> Iterator[str]:
     return (f"cm{number:08}\t{row}" for number, row in enumerate(rows.splitlines(keepends=True)))
 
@@ -95,6 +110,6 @@ def _statement(table: str, columns: str) -> Composed:
     return SQL("COPY {} {} FROM STDIN").format(Identifier("public", table), SQL(columns))
 
 
-def _copy(conn: Connection, statement: Composed, rows: str) -> None:
+def _copy(conn: psycopg.Connection[dict[str, Any]], statement: Composed, rows: str) -> None:
     with conn.cursor().copy(statement) as copy:
         copy.write(rows)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from support.clusters import copy_of_made
+from support.waiting import PATIENCE
 
 from wa_sessions.db import server_user
 from wa_sessions.db.embedded import EmbeddedServer
@@ -55,7 +57,7 @@ class Pair:
         with psycopg.connect(self.url_of(self.primary), autocommit=True) as conn:
             [written] = conn.execute("SELECT pg_current_wal_lsn()").fetchone() or [None]
         with psycopg.connect(self.url_of(self.standby), autocommit=True) as conn:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while conn.execute("SELECT pg_last_wal_replay_lsn() >= %s", (written,)).fetchone() != (True,):
                 assert time.monotonic() < deadline, "the standby does not follow"
                 time.sleep(0.02)
@@ -66,7 +68,7 @@ def pair(folder: Path) -> Iterator[Pair]:
     """A primary, and a standby that follows it."""
     net, number = f"127.{os.getpid() % 250 + 2}.{os.getpid() // 250 % 250}", next(_numbers)
     primary, standby = f"{net}.{number}", f"{net}.{number + 1}"
-    server = EmbeddedServer(folder, settings=SETTINGS | {"listen_addresses": primary})
+    server = copy_of_made(folder.parents[1], folder, SETTINGS | {"listen_addresses": primary})
     server.ensure_running()
     try:
         with (server.cluster / "pg_hba.conf").open("a") as rules:
@@ -78,7 +80,7 @@ def pair(folder: Path) -> Iterator[Pair]:
             yield Pair(primary, standby, server, process)
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(PATIENCE)
     finally:
         server.stop()
 
@@ -87,7 +89,7 @@ def _follow(folder: Path, primary: str, standby: str) -> "subprocess.Popen[bytes
     user = server_user.server_user(folder / "postgres")
     programs, cluster = server_user.programs(user), folder / "standby"
     copy = [programs / "pg_basebackup", "-h", primary, "-U", "postgres", "-D", cluster, "-R", "-c", "fast"]
-    subprocess.run(copy, check=True, capture_output=True, timeout=60)
+    subprocess.run(copy, check=True, capture_output=True, timeout=PATIENCE)
     user.take(cluster)
     settings = SETTINGS | {"listen_addresses": standby, "unix_socket_directories": ""}
     words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
@@ -95,7 +97,7 @@ def _follow(folder: Path, primary: str, standby: str) -> "subprocess.Popen[bytes
         process = subprocess.Popen(
             [programs / "postgres", "-D", cluster, *words], stderr=log, stdout=log, **user.process_options
         )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while True:
         with contextlib.suppress(psycopg.OperationalError):
             psycopg.connect(f"host={standby} user=postgres dbname=postgres sslmode=disable").close()
