@@ -2,15 +2,16 @@
 
 import re
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support import warm
 from support.house import House
 from support.stand_in_workers import FleetWorker, obeying
 from support.terminal import PROGRAM, Terminal
+from support.waiting import PATIENCE
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from wa_sessions.db import backend, phones, workers
@@ -136,20 +137,20 @@ def test_a_worker_that_runs_and_one_that_was_killed(house: House) -> None:
     assert "gone: it has no phones to give away" in house.cli("drain", str(worker.process.pid), code=1).stderr
 
 
-def _started(terminal: Terminal, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+def _started(terminal: Terminal, *arguments: str) -> warm.Popen[str]:
+    return warm.Popen(
         [PROGRAM, *arguments],
         env=terminal.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdin=warm.DEVNULL,
+        stdout=warm.DEVNULL,
+        stderr=warm.PIPE,
         text=True,
     )
 
 
-def _interrupted(process: "subprocess.Popen[str]") -> str:
+def _interrupted(process: warm.Popen[str]) -> str:
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in said
     return said

@@ -12,13 +12,15 @@ from pathlib import Path
 import host_hook
 import pytest
 from stage import Line, Peer, Peers, Process, Role, Stage, Worker, look_at_children
+from support import warm
 
 from wa_sessions.db.leases import announce
 from wa_sessions.emulator import overlapping
 
 NUMBERS = tuple(str(77_053_000_001 + n) for n in range(50))
 CROWD = 25  # sessions of the host that something happens to
-PATIENCE = 30.0
+PATIENCE = 120.0
+PAUSE = 0.1  # seconds between two messages of a talker
 
 PANIC = """
 import signal
@@ -58,7 +60,11 @@ if "wa_sessions.worker.hosts.main" in sys.orig_argv:
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     """Phones whose keys are in the store; each test has a worker of its own."""
-    with Stage(max_connections="300", fsync="off") as stage:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Stage(max_connections="300", fsync="off", synchronous_commit="off", full_page_writes="off") as stage,
+    ):
+        patch.setattr("stage.subprocess", warm)
         stage.pair(*NUMBERS[: CROWD + 5])
         yield stage
 
@@ -84,7 +90,7 @@ class Talkers:
 
         def talk(peer: Peer) -> None:
             for n, number in enumerate(itertools.cycle(numbers)):
-                if over.wait(0.03):
+                if over.wait(PAUSE):
                     return
                 text = f"{run} {peer.name} {n}"
                 self._peers.send(peer, number, text)
@@ -98,7 +104,7 @@ class Talkers:
         finally:
             over.set()
             for thread in threads:
-                thread.join(20)
+                thread.join(PATIENCE)
 
 
 def _until(is_so: Callable[[], bool], what: str, timeout: float = PATIENCE) -> None:
@@ -234,7 +240,7 @@ def test_another_worker_goes_on_with_the_sessions_of_one_that_ends(
     print(f"{how.name}: {len(numbers)} sessions taken over after {taken_over:.1f} s, lost {len(lost)} of {len(sent)}")
     assert len(lost) < CROWD  # after SIGKILL: what WhatsApp was told of and did not stand in the inbox yet
     assert len(twice) <= CROWD
-    assert first.process.wait(15) == (0 if how is signal.SIGTERM else -how)
+    assert first.process.wait(PATIENCE) == (0 if how is signal.SIGTERM else -how)
     assert second.stop() == 0
 
 

@@ -18,6 +18,7 @@ from support.hosts import Hosts, environment_of, paired, store_of, use_environme
 from support.pairing import Party, link
 from support.relay import Relay
 from support.standin import Standin
+from support.waiting import PATIENCE
 
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
@@ -172,7 +173,7 @@ def test_a_host_whose_threads_do_not_run_is_ended(
     clients = holdable.start(*ours)
     began, since = _held(holdable, ours[0]), holdable.told.mark()
     for client in clients[:2]:
-        lost = holdable.ended(client, since=since, timeout=30)
+        lost = holdable.ended(client, since=since, timeout=PATIENCE)
         assert isinstance(lost.event, ClientLost)
         assert "no sign of life" in lost.event.reason
         assert 3 < lost.at - began < 10
@@ -373,7 +374,7 @@ def test_a_pairing_stays_where_it_was_until_it_has_settled(
     assert hosts.expect(client, protocol.Paired).jid == str(device.jid)
     hosts.expect(client, protocol.Connected)
     began, (pid,) = time.monotonic(), hosts.pids()
-    hosts.expect(client, MoveAsked, timeout=40)
+    hosts.expect(client, MoveAsked, timeout=PATIENCE)
     assert time.monotonic() - began > 2.9
     hosts.close(client)
     assert isinstance(hosts.ended(client).event, protocol.Stopped)
@@ -483,7 +484,7 @@ def test_nothing_in_the_current_folder_runs_in_a_host(
     emu: Emulator, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parties = paired(emu, store, 1, tmp_path)
-    use_environment(monkeypatch, emu)
+    use_environment(monkeypatch, emu, cold=True)
     marker = tmp_path / "ran"
     here = tmp_path / "here"
     here.mkdir()
@@ -502,7 +503,7 @@ def test_a_host_knows_no_secret_of_the_workers_environment(
     emu: Emulator, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parties = paired(emu, store, 1, tmp_path)
-    use_environment(monkeypatch, emu)
+    use_environment(monkeypatch, emu, cold=True)
     for name in ("PGPASSWORD", "DATABASE_URL", "WA_SESSIONS_DATABASE_URL", "WEBHOOK_SECRET", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "hunter2")
     monkeypatch.setenv("LC_TIME", "C.UTF-8")

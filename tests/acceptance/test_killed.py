@@ -3,11 +3,11 @@
 import os
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from support import warm
 from support.corpus import BUFFERS, PAIRED, SEVENTH
 from support.fleet import Fleet
 from support.saved import new_key
@@ -30,14 +30,14 @@ def _state(fleet: Fleet) -> tuple[object, ...]:
     return fleet.keys(), fleet.phones(), kept, parts, events
 
 
-def _start(fleet: Fleet, *arguments: str) -> "subprocess.Popen[bytes]":
+def _start(fleet: Fleet, *arguments: str) -> warm.Popen[bytes]:
     environment = os.environ | {"WA_SESSIONS_DATABASE_URL": fleet.url}
-    return subprocess.Popen(
+    return warm.Popen(
         [PROGRAM, *arguments],
         env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdin=warm.DEVNULL,
+        stdout=warm.PIPE,
+        stderr=warm.STDOUT,
     )
 
 
@@ -102,7 +102,7 @@ def _killed(
         process = _start(fleet, *words)
         try:
             process.wait(moments.uniform(*between) * took)
-        except subprocess.TimeoutExpired:
+        except warm.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
         process.communicate()
         _settled(fleet)

@@ -5,13 +5,13 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any, Self
 
-from support import backend_logs
+from support import backend_logs, warm
 from support.fleet import Fleet
 from support.terminal import PROGRAM
+from support.waiting import PATIENCE
 
 from wa_sessions.logs.scanner import unfinished_from
 
@@ -53,7 +53,7 @@ def test_recording_that_is_killed_counts_each_line_once(fleet: Fleet, tmp_path: 
         process = _start(fleet, "logs", *names.values(), "--record")
         try:
             process.wait(moments.uniform(0.3, 1.6))
-        except subprocess.TimeoutExpired:
+        except warm.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             died += 1
         process.communicate()
@@ -62,13 +62,13 @@ def test_recording_that_is_killed_counts_each_line_once(fleet: Fleet, tmp_path: 
     assert _state(fleet) == clean
 
 
-def _start(fleet: Fleet, *arguments: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
+def _start(fleet: Fleet, *arguments: str) -> warm.Popen[bytes]:
+    return warm.Popen(
         [PROGRAM, *arguments],
         env=os.environ | {"WA_SESSIONS_DATABASE_URL": fleet.url},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdin=warm.DEVNULL,
+        stdout=warm.DEVNULL,
+        stderr=warm.DEVNULL,
     )
 
 
@@ -76,11 +76,11 @@ class Follower:
     """``logs --follow --json`` as a process."""
 
     def __init__(self, fleet: Fleet, *names: str) -> None:
-        self.process = subprocess.Popen(
+        self.process = warm.Popen(
             [PROGRAM, "logs", *names, "--follow", "--json"],
             env=os.environ | {"WA_SESSIONS_DATABASE_URL": fleet.url},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdin=warm.DEVNULL,
+            stdout=warm.PIPE,
         )
 
     def until(self, wanted: dict[str, Any]) -> None:
@@ -96,7 +96,7 @@ class Follower:
 
     def __exit__(self, *_error: object) -> None:
         self.process.send_signal(signal.SIGINT)
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=PATIENCE)
 
 
 def test_followed_through_rotations_the_totals_are_the_same(fleet: Fleet, tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 import json
 import signal
-import subprocess
 
+from support import warm
 from support.house import PROGRAM, House
+from support.waiting import PATIENCE
 
 ALICE = "77051234567"
 
@@ -13,13 +14,13 @@ def test_the_qr_that_is_watched_links_the_phone(house: House) -> None:
     house.add(ALICE)
     worker = house.run(ALICE)
     worker.expect("qr", ALICE)
-    watching = subprocess.Popen(
-        [PROGRAM, "qr", ALICE, "--watch", "--json"], env=house.environment(), stdout=subprocess.PIPE, text=True
+    watching = warm.Popen(
+        [PROGRAM, "qr", ALICE, "--watch", "--json"], env=house.environment(), stdout=warm.PIPE, text=True
     )
     assert watching.stdout
     house.emu.scan(json.loads(watching.stdout.readline())["qr"], house.phones[ALICE])
     worker.expect("connected", ALICE)
-    rest, _ = watching.communicate(timeout=20)
+    rest, _ = watching.communicate(timeout=PATIENCE)
     assert watching.returncode == 0
     last = json.loads(rest.splitlines()[-1])
     assert (last["qr"], last["status"]) == (None, "connected")
@@ -27,11 +28,9 @@ def test_the_qr_that_is_watched_links_the_phone(house: House) -> None:
 
 def test_ctrl_c_ends_watching(house: House) -> None:
     house.add(ALICE)
-    watching = subprocess.Popen(
-        [PROGRAM, "qr", ALICE, "--watch"], env=house.environment(), stderr=subprocess.PIPE, text=True
-    )
+    watching = warm.Popen([PROGRAM, "qr", ALICE, "--watch"], env=house.environment(), stderr=warm.PIPE, text=True)
     assert watching.stderr
     assert f"wa-sessions run {ALICE}" in watching.stderr.readline()
     watching.send_signal(signal.SIGINT)
-    assert watching.communicate(timeout=20)[1] == ""
+    assert watching.communicate(timeout=PATIENCE)[1] == ""
     assert watching.returncode == 130

@@ -3,9 +3,9 @@
 import contextlib
 import os
 import signal
-import subprocess
 
 import pytest
+from support import warm
 from support.house import PROGRAM, House
 from support.pairing import link
 from support.standin import Standin
@@ -42,8 +42,8 @@ def test_the_old_device_goes_and_the_new_session_goes_on(house: House, peers: St
     worker.expect("connected", ALICE, since=since)
     assert house.phones[ALICE].devices == [old, new]
 
-    unlinking = subprocess.Popen(
-        [PROGRAM, "unlink", closed["operation"], "--yes"], env=house.environment(), stdout=subprocess.PIPE, text=True
+    unlinking = warm.Popen(
+        [PROGRAM, "unlink", closed["operation"], "--yes"], env=house.environment(), stdout=warm.PIPE, text=True
     )
     sent = 0
     while unlinking.poll() is None:
@@ -113,7 +113,7 @@ def test_killed_at_any_moment_it_can_be_done_again(house: House) -> None:
     assert house.sql(SCHEMAS) == [left]
     for delay in (0.5, 0.7):
         unlinking = _started(house, operation)
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(warm.TimeoutExpired):
             unlinking.wait(delay)
         unlinking.kill()
         unlinking.wait()
@@ -133,8 +133,8 @@ def _closed(house: House, *numbers: str) -> str:
     return str(house.json("force-close", "all", "--logout", "--yes")["operation"])
 
 
-def _started(house: House, operation: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([PROGRAM, "unlink", operation, "--yes"], env=house.environment())
+def _started(house: House, operation: str) -> warm.Popen[bytes]:
+    return warm.Popen([PROGRAM, "unlink", operation, "--yes"], env=house.environment())
 
 
 def _store(house: House) -> dict[str, list[str]]:

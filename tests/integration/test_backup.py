@@ -12,10 +12,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from psycopg.conninfo import make_conninfo
-from support import corpus
+from support import corpus, warm
 from support.saved import Called, Key, caller, new_key, opened
 from support.store import fill_device
 from support.terminal import PROGRAM
+from support.waiting import PATIENCE
 
 from wa_sessions import cli
 from wa_sessions.actions.move.backup import Destination, backup
@@ -34,8 +35,8 @@ Call = Callable[..., Called]
 
 
 @pytest.fixture
-def call(emptied_url: str, capsys: pytest.CaptureFixture[str]) -> Call:
-    return caller(emptied_url, capsys)
+def call(database_url: str, capsys: pytest.CaptureFixture[str]) -> Call:
+    return caller(database_url, capsys)
 
 
 @pytest.fixture
@@ -51,14 +52,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def phones_there(emptied: Database) -> None:
-    with emptied.transaction() as conn:
+def phones_there(database: Database) -> None:
+    with database.transaction() as conn:
         corpus.load(conn, "baileys_auth")
 
 
 @pytest.mark.usefixtures("phones_there")
-def test_all_phones_with_both_stores(emptied: Database, call: Call, key: Key, folder: Path) -> None:
-    with emptied.transaction() as conn:
+def test_all_phones_with_both_stores(database: Database, call: Call, key: Key, folder: Path) -> None:
+    with database.transaction() as conn:
         phones.add(conn, backend.detect(conn), NEONIZE, 1)
         made = fill_device(conn, DEVICE)
     file = folder / "keys.age"
@@ -90,8 +91,8 @@ def test_one_phone_and_one_organization(call: Call, key: Key, folder: Path) -> N
 
 
 @pytest.mark.usefixtures("phones_there")
-def test_keys_of_no_phone_are_told_of(emptied: Database, call: Call, folder: Path) -> None:
-    with emptied.transaction() as conn:
+def test_keys_of_no_phone_are_told_of(database: Database, call: Call, folder: Path) -> None:
+    with database.transaction() as conn:
         conn.execute("INSERT INTO public.baileys_auth VALUES (2, '77051234567', 'creds', 'x', 'base64_json')")
     done = call("backup", "all", folder / "plain", "--no-encryption")
     assert done.code == 0
@@ -99,25 +100,25 @@ def test_keys_of_no_phone_are_told_of(emptied: Database, call: Call, folder: Pat
     assert "left out 1 auth key of numbers that no phone has" in done.err
 
 
-def test_a_backup_is_of_one_moment(emptied: Database, key: Key, folder: Path) -> None:
+def test_a_backup_is_of_one_moment(database: Database, key: Key, folder: Path) -> None:
     """Keys that are deleted and added while it is made."""
-    with emptied.transaction() as conn:
+    with database.transaction() as conn:
         corpus.load(conn, "baileys_auth")
 
     def meddle(done: int, of: int) -> None:
         if (done, of) == (1, 7):
-            with emptied.transaction() as conn:
+            with database.transaction() as conn:
                 conn.execute("DELETE FROM public.baileys_auth")
                 conn.execute("INSERT INTO public.baileys_auth VALUES (7, '77009998877', 'creds', 'x', 'base64_json')")
 
     readers = recipients([key.recipient])
-    done = backup(opened(emptied), None, Destination(folder / "keys", readers, progress=meddle))
+    done = backup(opened(database), None, Destination(folder / "keys", readers, progress=meddle))
     assert done.keys == ALL_KEYS
     assert contents(folder / "keys", key.identities).totals.keys == ALL_KEYS
 
 
-def test_a_disk_that_loses_a_byte_is_noticed(emptied: Database, key: Key, folder: Path) -> None:
-    with emptied.transaction() as conn:
+def test_a_disk_that_loses_a_byte_is_noticed(database: Database, key: Key, folder: Path) -> None:
+    with database.transaction() as conn:
         corpus.load(conn, "baileys_auth")
     flipped = []
 
@@ -130,19 +131,19 @@ def test_a_disk_that_loses_a_byte_is_noticed(emptied: Database, key: Key, folder
                 file.write(b"\x00")
 
     with pytest.raises(WaSessionsError, match="not what was written"):
-        backup(opened(emptied), None, Destination(folder / "keys", recipients([key.recipient]), progress=flip))
+        backup(opened(database), None, Destination(folder / "keys", recipients([key.recipient]), progress=flip))
     assert flipped
     assert not list(folder.iterdir())
 
 
 @pytest.mark.usefixtures("phones_there")
-def test_a_full_disk_leaves_nothing(emptied_url: str, folder: Path) -> None:
+def test_a_full_disk_leaves_nothing(database_url: str, folder: Path) -> None:
     """The limit of a file's size stands for the disk's."""
     program = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
         "from wa_sessions import cli; sys.exit(cli.execute(sys.argv[1:]))"
     )
-    words = ["backup", "all", str(folder / "keys"), "--no-encryption", "--database-url", emptied_url]
+    words = ["backup", "all", str(folder / "keys"), "--no-encryption", "--database-url", database_url]
     done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == f"wa-sessions: cannot write {folder / 'keys'}: File too large; no backup was made\n"
@@ -151,17 +152,17 @@ def test_a_full_disk_leaves_nothing(emptied_url: str, folder: Path) -> None:
 
 @pytest.mark.usefixtures("phones_there")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_ended_leaves_nothing(emptied: Database, emptied_url: str, folder: Path, number: int) -> None:
+def test_a_run_that_is_ended_leaves_nothing(database: Database, database_url: str, folder: Path, number: int) -> None:
     """Ended while it waits for a lock on the keys, its file begun."""
-    words = [PROGRAM, "backup", "all", folder / "keys", "--no-encryption", "--database-url", emptied_url]
-    with emptied.transaction() as conn:
+    words = [PROGRAM, "backup", "all", folder / "keys", "--no-encryption", "--database-url", database_url]
+    with database.transaction() as conn:
         conn.execute("LOCK public.baileys_auth")
-        with subprocess.Popen(words, stderr=subprocess.PIPE) as process:
+        with warm.Popen(words, stderr=warm.PIPE) as process:
             while not conn.execute("SELECT 1 AS waiting FROM pg_locks, pg_sleep(0.01) WHERE NOT granted").fetchone():
                 assert process.poll() is None
             assert list(folder.glob(".*.part"))
             process.send_signal(number)
-            assert process.wait(10) == 130
+            assert process.wait(PATIENCE) == 130
     assert not list(folder.iterdir())
 
 
@@ -276,11 +277,11 @@ def test_reading_is_enough(database: Database, target: Target, key: Key, folder:
     assert done.keys == ALL_KEYS
 
 
-def test_no_phone_no_backup_and_no_plain_text_unasked(emptied: Database, call: Call, key: Key, folder: Path) -> None:
+def test_no_phone_no_backup_and_no_plain_text_unasked(database: Database, call: Call, key: Key, folder: Path) -> None:
     assert call("backup", "all", folder / "keys", "--recipient", key.recipient).code == 3
     assert call("backup", NEONIZE, folder / "keys", "--recipient", key.recipient).code == 3
     with pytest.raises(UsageError, match="explicitly"):
-        backup(opened(emptied), PhoneRef(digits=NEONIZE), Destination(folder / "keys", []))
+        backup(opened(database), PhoneRef(digits=NEONIZE), Destination(folder / "keys", []))
     with pytest.raises(UsageError, match="explicitly"):
-        backup(opened(emptied), None, Destination(folder / "keys", recipients([key.recipient]), plain=True))
+        backup(opened(database), None, Destination(folder / "keys", recipients([key.recipient]), plain=True))
     assert not list(folder.iterdir())

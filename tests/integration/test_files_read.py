@@ -3,14 +3,14 @@
 import gzip
 import os
 import resource
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support import corpus
+from support import corpus, warm
 from support.fleet import Fleet
 from support.saved import Key
+from support.waiting import PATIENCE
 
 MOST_MEMORY = 1 << 30
 READERS: dict[str, tuple[str, ...]] = {
@@ -73,7 +73,7 @@ def test_a_log_that_unpacks_to_more_than_a_log_can(fleet: Fleet, saved: Path, na
 
 def test_a_device_as_stdin(fleet: Fleet, saved: Path) -> None:
     with Path("/dev/zero").open("rb") as zeros:
-        done = subprocess.run(_command(fleet, ["logs", "-"]), stdin=zeros, capture_output=True, text=True, timeout=30)
+        done = warm.run(_command(fleet, ["logs", "-"]), stdin=zeros, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     assert "it is a device" in done.stderr
 
@@ -90,7 +90,7 @@ def test_pipes_that_somebody_writes_into_are_read(fleet: Fleet, saved: Path, key
         os.write(write, content.encode())
         os.close(write)
         given = _given(saved, words, Path(f"/dev/fd/{read}"))
-        done = subprocess.run(_command(fleet, given), pass_fds=[read], capture_output=True, text=True, timeout=30)
+        done = warm.run(_command(fleet, given), pass_fds=[read], capture_output=True, text=True, timeout=PATIENCE)
         os.close(read)
         assert (done.returncode, done.stderr) != (2, ""), done.stderr
         assert "cannot read" not in done.stderr
@@ -109,12 +109,12 @@ def _refused(fleet: Fleet, folder: Path, words: tuple[str, ...], file: Path) -> 
     return done.stderr
 
 
-def _run(fleet: Fleet, folder: Path, words: tuple[str, ...], file: Path) -> "subprocess.CompletedProcess[str]":
-    def little_memory() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-
+def _run(fleet: Fleet, folder: Path, words: tuple[str, ...], file: Path) -> "warm.CompletedProcess[str]":
     command = _command(fleet, _given(folder, words, file))
-    return subprocess.run(command, preexec_fn=little_memory, capture_output=True, text=True, timeout=60)
+    with warm.Popen(command, stdout=warm.PIPE, stderr=warm.PIPE, text=True) as process:
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+        out, err = process.communicate(timeout=PATIENCE)
+    return warm.CompletedProcess(command, process.returncode, out, err)
 
 
 def _given(folder: Path, words: tuple[str, ...], file: Path) -> list[str]:

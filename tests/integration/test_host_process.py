@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from support import warm
 from support.pooler import TransactionPooler
+from support.waiting import PATIENCE
 
 from wa_sessions.db import whatsmeow
 from wa_sessions.db.gateway import Database
@@ -29,6 +31,11 @@ from wa_sessions.worker.ports import ClientLost, FromHost, RequestAnswered
 
 ValueT = TypeVar("ValueT")
 NOWHERE = "postgres://u:geheim@127.0.0.1:1/d?sslmode=disable"
+
+
+@pytest.fixture(autouse=True)
+def _started_warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wa_sessions.worker.hosts.client.subprocess", warm)
 
 
 class Told:
@@ -48,7 +55,7 @@ class Told:
         self.frames.put_nowait(ended)
 
     async def next(self, kind: type[ValueT]) -> ValueT:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not isinstance(frame := await self.frames.get(), kind):
                 pass
             return frame
@@ -246,7 +253,7 @@ def test_a_device_that_is_not_in_the_store_is_not_started(store: str) -> None:
 
 def test_a_thread_that_a_host_cannot_do_without_takes_it_along() -> None:
     program = "from wa_sessions.worker.hosts.main import or_end; or_end(lambda: 1 / 0)"
-    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"
 
@@ -258,7 +265,7 @@ class Events:
         self.told: asyncio.Queue[FromHost] = asyncio.Queue()
 
     async def next(self, kind: type[ValueT]) -> ValueT:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not isinstance(event := await self.told.get(), kind):
                 pass
             return event

@@ -4,16 +4,16 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support import corpus, log_cases
+from support import corpus, log_cases, warm
 from support.fleet import Fleet
 from support.terminal import PROGRAM
+from support.waiting import PATIENCE
 
 
 def own(number: int, phone: str = corpus.BUFFERS, ago: timedelta = timedelta()) -> str:
@@ -144,22 +144,22 @@ def test_a_narrow_table_drops_columns_and_names_last(
 
 
 @pytest.fixture
-def following(fleet: Fleet, log: Path) -> Iterator["subprocess.Popen[str]"]:
-    with subprocess.Popen(
+def following(fleet: Fleet, log: Path) -> Iterator[warm.Popen[str]]:
+    with warm.Popen(
         [PROGRAM, "logs", str(log), "--follow"],
         env=os.environ | {"WA_SESSIONS_DATABASE_URL": fleet.url},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdin=warm.DEVNULL,
+        stdout=warm.PIPE,
+        stderr=warm.PIPE,
         text=True,
     ) as process:
         yield process
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
 
 
-def test_followed_it_reads_like_a_log(following: "subprocess.Popen[str]", log: Path) -> None:
+def test_followed_it_reads_like_a_log(following: warm.Popen[str], log: Path) -> None:
     assert following.stdout
     while "left out" not in following.stdout.readline():
         pass

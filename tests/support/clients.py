@@ -3,12 +3,12 @@
 import itertools
 import json
 import os
-import subprocess
 import threading
 from pathlib import Path
 from typing import Any, Self
 
-from support.waiting import Record
+from support import warm
+from support.waiting import PATIENCE, Record
 
 Line = dict[str, Any]
 
@@ -21,11 +21,11 @@ class Clients:
         self._numbers = itertools.count(1)
         keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         with (folder / "clients.log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = warm.Popen(
                 command,
                 env=keep | environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdin=warm.PIPE,
+                stdout=warm.PIPE,
                 stderr=log,
                 cwd=folder,
                 text=True,
@@ -52,8 +52,8 @@ class Clients:
     def kill(self) -> None:
         """End the process with SIGKILL, whatever it does."""
         self._process.kill()
-        self._process.wait(10)
-        self._reader.join(10)
+        self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -66,7 +66,7 @@ class Clients:
         self._process.stdin.flush()
         return number
 
-    def answer(self, number: int, timeout: float = 20) -> Any:
+    def answer(self, number: int, timeout: float = PATIENCE) -> Any:
         line = self.lines.wait(lambda line: line.get("n") == number, timeout=timeout)
         if "error" in line:
             raise RuntimeError(line["error"])
@@ -82,7 +82,7 @@ class Clients:
     def send(self, client: str, to: str, text: str, **more: Any) -> str:
         return str(self.do("send", client, to=to, text=text, **more))
 
-    def event(self, client: str, event: str, *, since: int = 0, count: int = 1, timeout: float = 20) -> Line:
+    def event(self, client: str, event: str, *, since: int = 0, count: int = 1, timeout: float = PATIENCE) -> Line:
         return self.lines.wait(
             lambda line: line.get("client") == client and line.get("event") == event,
             since=since,
@@ -90,14 +90,14 @@ class Clients:
             timeout=timeout,
         )
 
-    def message(self, client: str, text: str, *, since: int = 0, timeout: float = 20) -> Line:
+    def message(self, client: str, text: str, *, since: int = 0, timeout: float = PATIENCE) -> Line:
         return self.lines.wait(
             lambda line: (line.get("client"), line.get("event"), line.get("text")) == (client, "Message", text),
             since=since,
             timeout=timeout,
         )
 
-    def log(self, part: str, *, since: int = 0, timeout: float = 20) -> Line:
+    def log(self, part: str, *, since: int = 0, timeout: float = PATIENCE) -> Line:
         return self.lines.wait(lambda line: part in line.get("log", ""), since=since, timeout=timeout)
 
     def count(self, client: str, event: str, *, since: int = 0) -> int:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+from support import warm
 from support.clients import Clients
 from support.pairing import Party, link
 from support.standin import PROGRAM
-from support.waiting import Record
+from support.waiting import PATIENCE, Record
 
 from wa_sessions.db import whatsmeow
 from wa_sessions.db.gateway import Database
@@ -73,7 +75,7 @@ class Hosts:
         self.run(self.pool.end(3))
         self.run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self._loop.close()
 
     async def _end(self) -> None:
@@ -86,7 +88,7 @@ class Hosts:
         return HostPool(store, sessions_per_host, deliver=True)
 
     def run(self, work: Coroutine[Any, Any, ValueT]) -> ValueT:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(90)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
     def call(self, work: Any, *arguments: Any) -> Any:
         async def called() -> Any:
@@ -106,7 +108,7 @@ class Hosts:
         """Clients of these phones, connected."""
         clients = [self.open(int(party.number), str(party.device.jid)) for party in parties]
         for client in clients:
-            self.expect(client, protocol.Connected, timeout=60)
+            self.expect(client, protocol.Connected, timeout=PATIENCE)
         return clients
 
     def close(self, *clients: int) -> None:
@@ -114,7 +116,7 @@ class Hosts:
             self.call(self.pool.close, client)
 
     def expect(
-        self, client: int, kind: type[ValueT], *, since: int = 0, timeout: float = 20, **fields: object
+        self, client: int, kind: type[ValueT], *, since: int = 0, timeout: float = PATIENCE, **fields: object
     ) -> ValueT:
         told = self.told.wait(
             lambda told: (
@@ -127,14 +129,14 @@ class Hosts:
         )
         return told.event  # type: ignore[return-value]  # its kind was looked at
 
-    def ended(self, client: int, *, since: int = 0, timeout: float = 20) -> Told:
+    def ended(self, client: int, *, since: int = 0, timeout: float = PATIENCE) -> Told:
         """The last event of a client."""
         last = (protocol.Stopped, ClientLost)
         return self.told.wait(
             lambda told: told.client == client and isinstance(told.event, last), since=since, timeout=timeout
         )
 
-    def message(self, client: int, text: str, *, since: int = 0, timeout: float = 20) -> None:
+    def message(self, client: int, text: str, *, since: int = 0, timeout: float = PATIENCE) -> None:
         self.told.wait(
             lambda told: (
                 told.client == client
@@ -167,7 +169,7 @@ class Hosts:
     def pid_of(self, party: Party) -> int:
         return next(pid for pid, phones in self.pids().items() if int(party.number) in phones)
 
-    def until(self, is_so: Any, timeout: float = 20) -> None:
+    def until(self, is_so: Any, timeout: float = PATIENCE) -> None:
         deadline = time.monotonic() + timeout
         while not is_so():
             assert time.monotonic() < deadline
@@ -179,8 +181,10 @@ def environment_of(pid: int) -> dict[str, str]:
     return dict(pair.decode().split("=", 1) for pair in pairs if b"=" in pair)
 
 
-def use_environment(monkeypatch: Any, emu: Emulator) -> None:
-    """Hosts inherit what leads to the emulator."""
+def use_environment(monkeypatch: pytest.MonkeyPatch, emu: Emulator, *, cold: bool = False) -> None:
+    """Hosts inherit what leads to the emulator. ``cold``: they are started as a worker does it."""
+    if not cold:
+        monkeypatch.setattr("wa_sessions.worker.hosts.client.subprocess", warm)
     for name, value in emu.client_env().items():
         monkeypatch.setenv(name, value)
     assert os.environ["PYTHONPATH"]

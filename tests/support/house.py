@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -12,14 +11,15 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
-from support.waiting import Record
+from support import warm
+from support.waiting import PATIENCE, Record
 
 from wa_sessions.actions.connection import open_database
 from wa_sessions.actions.sessions.add import add_phone
 from wa_sessions.emulator import Device, Emulator, Phone
 
 PROGRAM = Path(sys.executable).with_name("wa-sessions")
-HANDLER = "wa_sessions.actions.setup.demo.handler:tell"
+HANDLER = "support.handlers:tell"
 Line = dict[str, Any]
 FAULTS = {"fault", "faulted", "service_failed", "unknown_frame", "internal_error", "events_dropped"}
 """What a worker says of itself, never of the world."""
@@ -30,19 +30,19 @@ class Worker:
 
     def __init__(self, arguments: tuple[str, ...], environment: dict[str, str], command: str = "run") -> None:
         self.lines = Record[Line]()
-        self.process = subprocess.Popen(
+        self.process = warm.Popen(
             [str(PROGRAM), command, *arguments, "--log-format", "json"],
             env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdin=warm.DEVNULL,
+            stdout=warm.PIPE,
+            stderr=warm.PIPE,
             text=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def expect(
-        self, event: str, phone: str | None = None, *, containing: str = "", since: int = 0, timeout: float = 60
+        self, event: str, phone: str | None = None, *, containing: str = "", since: int = 0, timeout: float = PATIENCE
     ) -> Line:
         return self.lines.wait(
             lambda line: (
@@ -52,7 +52,7 @@ class Worker:
             timeout=timeout,
         )
 
-    def received(self, phone: str, text: str, *, since: int = 0, timeout: float = 20) -> None:
+    def received(self, phone: str, text: str, *, since: int = 0, timeout: float = PATIENCE) -> None:
         self.expect("output", phone, containing=f"received: {text}", since=since, timeout=timeout)
 
     def texts(self, phone: str, *, since: int = 0) -> list[str]:
@@ -65,16 +65,16 @@ class Worker:
     def events(self, phone: str, *, since: int = 0) -> list[str]:
         return [line["event"] for line in self.lines.since(since) if line.get("phone") == phone and "event" in line]
 
-    def stop(self, timeout: float = 10) -> int:
+    def stop(self, timeout: float = PATIENCE) -> int:
         """SIGTERM; the exit status."""
         self.process.terminate()
         return self._ended(timeout)
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
-        self._ended(10)
+        self._ended(PATIENCE)
 
-    def wait(self, timeout: float = 20) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         return self._ended(timeout)
 
     def children(self) -> list[int]:
@@ -89,7 +89,7 @@ class Worker:
         """The processes that messages are handled in."""
         return [pid for pid in self.children() if b"worker.delivery." in _command_line(pid)]
 
-    def until_hosts(self, count: int, timeout: float = 20) -> None:
+    def until_hosts(self, count: int, timeout: float = PATIENCE) -> None:
         """An empty one ends after 10 s, one that paired at once."""
         deadline = time.monotonic() + timeout
         while len(self.hosts()) != count:
@@ -98,7 +98,7 @@ class Worker:
 
     def _ended(self, timeout: float) -> int:
         code = self.process.wait(timeout)
-        self._reader.join(10)
+        self._reader.join(PATIENCE)
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe:
                 pipe.close()
@@ -138,14 +138,14 @@ class House:
         client["PYTHONPATH"] = f"{client['PYTHONPATH']}{os.pathsep}{tests}"
         return {**os.environ, **client, "WA_SESSIONS_DATABASE_URL": self.url, **more}
 
-    def cli(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
+    def cli(self, *arguments: str, code: int = 0) -> warm.CompletedProcess[str]:
+        done = warm.run(
             [str(PROGRAM), *arguments],
             env=self.environment(),
-            stdin=subprocess.DEVNULL,
+            stdin=warm.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=PATIENCE,
         )
         assert done.returncode == code, f"{arguments} ended with {done.returncode}: {done.stdout}{done.stderr}"
         return done
@@ -161,7 +161,7 @@ class House:
             cursor = conn.execute(query, values or None)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []
 
-    def until(self, query: str, *values: object, timeout: float = 15) -> list[dict[str, Any]]:
+    def until(self, query: str, *values: object, timeout: float = PATIENCE) -> list[dict[str, Any]]:
         """The rows of a query as soon as there are any."""
         deadline = time.monotonic() + timeout
         while not (rows := self.sql(query, *values)):

@@ -5,13 +5,15 @@ import json
 import os
 import pty
 import struct
-import subprocess
 import sys
 import termios
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from support import warm
+from support.waiting import PATIENCE
 
 PROGRAM = Path(sys.executable).with_name("wa-sessions")
 
@@ -41,24 +43,24 @@ class Terminal:
         self._program = program or (PROGRAM,)
 
     def __call__(self, *arguments: str | bytes, **environment: str) -> Ended:
-        done = subprocess.run(
+        done = warm.run(
             [*self._program, *arguments],
             env=self.environment | environment,
-            stdin=subprocess.DEVNULL,
+            stdin=warm.DEVNULL,
             capture_output=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def typing(self, line: str, *arguments: str) -> Ended:
         """Run a command at a terminal (its stdout is still ours) and type a line."""
         ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            [*self._program, *arguments], env=self.environment, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs
+        process = warm.Popen(
+            [*self._program, *arguments], env=self.environment, stdin=theirs, stdout=warm.PIPE, stderr=theirs
         )
         os.close(theirs)
         os.write(ours, line.encode() + b"\n")
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=PATIENCE)
         shown = _all(ours)
         os.close(ours)
         return Ended(process.returncode, out.decode(), shown)
@@ -67,13 +69,13 @@ class Terminal:
         """Run a command that writes to a terminal of that size, stderr too; what it shows is in ``out``."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        process = subprocess.Popen(
-            [*self._program, *arguments], env=self.environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
+        process = warm.Popen(
+            [*self._program, *arguments], env=self.environment, stdin=warm.DEVNULL, stdout=theirs, stderr=theirs
         )
         os.close(theirs)
         shown = _all(ours)
         os.close(ours)
-        return Ended(process.wait(60), shown.replace("\r\n", "\n"), "")
+        return Ended(process.wait(PATIENCE), shown.replace("\r\n", "\n"), "")
 
 
 def _all(terminal: int) -> str:
