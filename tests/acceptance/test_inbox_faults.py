@@ -19,6 +19,7 @@ from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.emulator import Emulator
 
 ALICE = "77051234567"
+HOUR = 3600
 NOTING = """
 import os, time
 def note(message):
@@ -165,7 +166,7 @@ def test_what_stands_in_the_inbox_is_handled(
 
 def test_a_shutdown_waits_for_no_slow_handler_and_loses_nothing(house: House, peers: Standin, tmp_path: Path) -> None:
     """Nor does a close, a repair, or a restart: they are about the socket alone."""
-    noted = Noted(house, tmp_path, 30)
+    noted = Noted(house, tmp_path, HOUR)
     house.add(ALICE)
     worker = noted.run("--handlers", "1")
     house.scan(worker, ALICE)
@@ -176,12 +177,8 @@ def test_a_shutdown_waits_for_no_slow_handler_and_loses_nothing(house: House, pe
         bob.send_to(ALICE, text)
     stood(house, noted, len(sent))
     for command in (("clean-app-state", ALICE, "--yes"), ("force-close", ALICE, "--yes"), ("restart", ALICE)):
-        began = time.monotonic()
         house.cli(*command)
-        assert time.monotonic() - began < 25, command
-    began = time.monotonic()
     assert worker.stop(PATIENCE) == 0
-    assert time.monotonic() - began < 25
     assert [row["text"] for row in house.sql("SELECT text FROM wa_sessions.inbox ORDER BY id")] == sent
     assert house.stats(ALICE)["inbox_waiting"] == 4
 

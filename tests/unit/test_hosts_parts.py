@@ -148,14 +148,14 @@ def test_a_start_that_hangs_does_not_keep_out_those_who_end_something() -> None:
     def hang() -> None:
         with gate.starting():
             entered.set()
-            done.wait(20)
+            done.wait(120)
 
     thread = threading.Thread(target=hang)
     thread.start()
     entered.wait()
     began = time.monotonic()
     with gate.looking(), gate.stopping():
-        assert PATIENCE * 0.8 < time.monotonic() - began < PATIENCE + 15
+        assert PATIENCE * 0.8 < time.monotonic() - began < 100
     assert not done.is_set()
     done.set()
     thread.join()

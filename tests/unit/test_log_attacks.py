@@ -36,40 +36,48 @@ def test_nothing_stops_it_wherever_it_is_cut(text: str, cut: int) -> None:
     assert whole.found.events == parts.found.events
 
 
+def scanned(log: bytes) -> Scanner:
+    scanner = Scanner()
+    scanner.feed(log)
+    scanner.finish()
+    return scanner
+
+
+def cpu_seconds(work: Callable[[], object], enough: float) -> float:
+    """Of the quickest of three, as a machine that is busy and a collection of garbage take theirs."""
+    least = float("inf")
+    for _ in range(3):
+        began = time.process_time()
+        work()
+        least = min(least, time.process_time() - began)
+        if least < enough:
+            break
+    return least
+
+
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize(
     "before",
     ["{" * LONG, "[" * LONG, '{"a":' * (LONG // 5), " " * LONG, "1" * LONG, "a" * LONG, "12:12:12 " * (LONG // 9)],
 )
 def test_a_long_line_takes_no_time(word: str, before: str) -> None:
-    began = time.process_time()
-    scanner = Scanner()
-    scanner.feed(f"{before}{word}{before}\n".encode())
-    scanner.finish()
-    assert time.process_time() - began < 0.5
+    assert cpu_seconds(lambda: scanned(f"{before}{word}{before}\n".encode()), 0.5) < 0.5
 
 
 def test_a_message_key_without_an_end_takes_no_time() -> None:
     """As a stranger may write it, and a backend print it alone on a line."""
     fields = ',"id":"b"' * (LONG // 10)
     line = f'{{"level":50,"time":1795200421343,"key":{{"remoteJid":"7"{fields},"msg":"failed to decrypt message"}}\n'
-    began = time.process_time()
-    scanner = Scanner()
-    scanner.feed(line.encode())
-    scanner.finish()
-    assert time.process_time() - began < 0.5
+    assert cpu_seconds(lambda: scanned(line.encode()), 0.5) < 0.5
 
 
 @pytest.mark.parametrize("lines", [4_000, pytest.param(20_000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("word", WORDS)
 def test_many_lines_take_no_more_than_their_share(word: str, lines: int) -> None:
     """Each line may look at those around it, and all of them together must not look at everything again and again."""
-    began = time.process_time()
-    scanner = Scanner()
-    scanner.feed(f"shop says: {word}\n".encode() * lines)
-    scanner.finish()
-    assert time.process_time() - began < lines * 0.0003
-    assert len(scanner.found.unread) <= 3
+    log, enough = f"shop says: {word}\n".encode() * lines, lines * 0.0003
+    assert cpu_seconds(lambda: scanned(log), enough) < enough
+    assert len(scanned(log).found.unread) <= 3
 
 
 def test_forms_that_differ_without_end_are_kept_small() -> None:
@@ -106,9 +114,7 @@ TOKENS = st.sampled_from(
 @examples(100)
 @given(st.lists(TOKENS, min_size=5, max_size=80).map("".join))
 def test_no_prefix_takes_long(prefix: str) -> None:
-    began = time.process_time()
-    Clock(0, now_in_ms()).read(prefix[:LONGEST_PREFIX].encode())
-    assert time.process_time() - began < 0.2
+    assert cpu_seconds(lambda: Clock(0, now_in_ms()).read(prefix[:LONGEST_PREFIX].encode()), 0.2) < 0.2
 
 
 def test_shapes_of_prefixes_do_not_fill_the_memory() -> None:
