@@ -25,10 +25,10 @@ from wa_sessions.db.settings import Target
 
 _FOLDER = "WA_TEST_FOLDER"
 _VARIABLES = {name for setting in SETTINGS.values() for name in (*setting.variables, setting.variable)}
-_SETTINGS = (
+_SETTINGS = {
     *(name + ending for name in _VARIABLES for ending in ("", "_FILE")),
     *(*reading.LIBPQ_VARIABLES, "PGPASSWORD", reading.PROFILE_VARIABLE, reading.CREDENTIALS_VARIABLE, "COLUMNS"),
-)
+}
 _PROGRAMS = ("fish", "ip", "node", "npm", "promtool", "tmux", "zsh")  # those that tests are marked with
 
 hypothesis.settings.load_profile(examples.SUITE)
@@ -88,8 +88,8 @@ def _lacks_program(item: pytest.Item) -> bool:
 @pytest.fixture(autouse=True)
 def _nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of it, and no config file: a test that is about files says which are read."""
-    for name in _SETTINGS:
-        monkeypatch.delenv(name, raising=False)
+    for name in _SETTINGS.intersection(os.environ):
+        monkeypatch.delenv(name)
     monkeypatch.setenv(reading.FILE_VARIABLE, os.devnull)
     config.begin()
 
