@@ -7,7 +7,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 from psycopg.sql import SQL
 from support import installed_postgres
@@ -125,10 +124,8 @@ READ_WHOLE = {"inbox.depths", "inbox.rows", "pruning.old_events", "pruning.prune
 def conn(request: pytest.FixtureRequest, open_folder: Path) -> Iterator[psycopg.Connection[dict[str, Any]]]:
     """A database with all tables, on one server after another."""
     if request.param == EMBEDDED:
-        server = request.getfixturevalue("server")
-        with psycopg.connect(server.conninfo(), autocommit=True) as admin:
-            admin.execute("CREATE DATABASE versions STRATEGY wal_log")
-        yield from _filled(make_conninfo(server.conninfo(), dbname="versions"))
+        with request.getfixturevalue("databases").new() as target:
+            yield from _filled(target.conninfo)
     else:
         with installed_postgres.running(request.param, open_folder) as conninfo:
             yield from _filled(conninfo)
