@@ -18,7 +18,9 @@ _PARTIAL = re.compile(
     rb"(?m)^(?P<mark>" + _MARK + rb"(?P<stream>std(?:out|err)) )P (?P<text>[^\n]*)\n"
     + _MARK + rb"(?P=stream) (?P<last>[PF] )"
 )  # fmt: skip
-_PARTIAL_SIGNS = b"out P ", b"err P "
+_STREAMS = b" stdout ", b" stderr "
+_FIRST_LINE, _SAMPLE = 2**9, 2**14
+"""Bytes that show whether lines are such: looking for pieces everywhere would take longer than reading most logs."""
 _MOST_ROUNDS = 16
 """Each joins pieces two by two."""
 
@@ -28,12 +30,15 @@ class Pieces:
 
     def __init__(self) -> None:
         self._whose = b""
+        self._supervised = False
 
     def joined(self, lines: bytes) -> bytes:
         """The lines that the program wrote, as far as all of their pieces are there."""
-        if any(sign in lines for sign in _PARTIAL_SIGNS):
+        first = lines[:_FIRST_LINE]
+        if any(stream in first for stream in _STREAMS):
             lines = _whole(lines)
-        return _ABOVE.sub(self._between, lines) if _SIGN in lines else lines
+        self._supervised = self._supervised or _SIGN in lines[:_SAMPLE]
+        return _ABOVE.sub(self._between, lines) if self._supervised else lines
 
     def _between(self, above: re.Match[bytes]) -> bytes:
         goes_on, self._whose = above["whose"] == self._whose, above["whose"]
