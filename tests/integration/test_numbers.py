@@ -11,7 +11,7 @@ from support.corpus import BUFFERS
 from support.fleet import Fleet
 from support.store import fill_device
 
-from wa_sessions.keys.same_number import spellings
+from wa_sessions.keys.phone_ref import spellings
 
 LONG, SHORT = "5511987654321", "551187654321"
 

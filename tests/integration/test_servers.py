@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 import pytest
 from support.replica import Pair, pair
 
-from wa_sessions.db import servers
+from wa_sessions.db import dsn
+from wa_sessions.db.dsn import Server
 from wa_sessions.db.gateway import Database
-from wa_sessions.db.servers import Server
 from wa_sessions.db.settings import Target, at_server, resolve, store_url, without_idle_timeout
 from wa_sessions.errors import DatabaseError, ReadOnlyDatabase
 
@@ -112,7 +112,7 @@ def test_after_a_failover_the_other_host_is_found(open_folder: Path) -> None:
 def test_the_server_that_was_reached_last_is_tried_first(
     given: dict[str, str | int | None], first: Server, order: dict[str, str]
 ) -> None:
-    found = servers.options(given | {"target_session_attrs": "any"}, writable=False, first=first)
+    found = dsn.of_the_primary(given | {"target_session_attrs": "any"}, writable=False, first=first)
     assert found == order
 
 

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wa_sessions.keys import same_number
-from wa_sessions.keys.same_number import nearest, same_account, spellings
+from wa_sessions.keys import phone_ref
+from wa_sessions.keys.phone_ref import nearest, same_account, spellings
 
 numbers = st.from_regex(r"[1-9][0-9]{6,14}", fullmatch=True)
 KNOWN = ["77051234567", "5511987654321", "5215512345678", "5491123456789", "447911123456", "77770001122"]
 
 
 def test_its_examples() -> None:
-    assert doctest.testmod(same_number).failed == 0
+    assert doctest.testmod(phone_ref).failed == 0
 
 
 @given(numbers)

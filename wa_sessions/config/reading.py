@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from wa_sessions.config.table import DATABASE_URL, SETTINGS, Setting
+from wa_sessions.config.table import DATABASE_URL, SETTINGS, VARIABLES, Setting
 from wa_sessions.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,7 +80,9 @@ class Configuration(NamedTuple):
 
     def empty(self, setting: Setting[Any]) -> list[str]:
         """The variables of a setting that are set to nothing."""
-        return [name for name in _variables(setting) if name in self.environment and not self.environment[name].strip()]
+        return [
+            name for name in VARIABLES[setting.name] if name in self.environment and not self.environment[name].strip()
+        ]
 
     def _ranked(self, setting: Setting[Any]) -> tuple[int, Found] | None:
         for rank, look in enumerate((self._of_flags, self._of_environment)):
@@ -107,7 +109,7 @@ class Configuration(NamedTuple):
         return Found(text, "flag", setting.flag or setting.name) if text else None
 
     def _of_environment(self, setting: Setting[Any]) -> Found | None:
-        for name in _variables(setting):
+        for name in VARIABLES[setting.name]:
             if text := self.environment.get(name, "").strip():
                 return Found(text, f"env {name}", name)
             if setting.mask is not None and (found := self._of_secret_file(setting, name)):
@@ -133,10 +135,6 @@ def _secret(path: Path, what: str) -> str:
     from wa_sessions.config import files
 
     return files.secret(path, what)
-
-
-def _variables(setting: Setting[Any]) -> tuple[str, ...]:
-    return setting.variables or (setting.variable,)
 
 
 def _in_table(setting: Setting[Any], file: "ConfigFile", table: Mapping[str, Any], prefix: str) -> Found:

@@ -201,3 +201,5 @@ SECTIONS: dict[str, tuple[Setting[Any], ...]] = {
 }
 # fmt: on
 SETTINGS = {setting.name: setting for section in SECTIONS.values() for setting in section}
+VARIABLES = {name: setting.variables or (setting.variable,) for name, setting in SETTINGS.items()}
+"""The variables of each, by its name."""

@@ -7,7 +7,7 @@ from wa_sessions.db import leases
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import OwnedByAnother
-from wa_sessions.keys.same_number import account_of
+from wa_sessions.keys.phone_ref import account_of
 
 LOCK_CLASS = 1463897682
 _SQL = queries("account_leases")

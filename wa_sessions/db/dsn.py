@@ -1,12 +1,17 @@
-"""Reading connection strings as people have them (Prisma's among them) without ever repeating one in an error."""
+"""Reading connection strings as people have them (Prisma's among them) without ever repeating one in an error.
+
+Several hosts may stand in one, of which one at a time is the primary.
+"""
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlencode
 
 from psycopg import ProgrammingError, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from wa_sessions import config
 from wa_sessions.errors import DatabaseError
 
 FOREIGN = frozenset(
@@ -26,6 +31,9 @@ _SCHEME = re.compile(r"([a-zA-Z][\w+.-]*)://")
 _ASSIGNMENT = re.compile(r"""(?:export\s+)?[A-Z][A-Z0-9_]*\s*[=:]\s*(?=["']?postgres)""")
 URL_HINT = "special characters of a password must be percent-encoded"
 WORDS_HINT = "a value with spaces must be quoted, as in password='…'"
+_Parts = Mapping[str, str | int | None]
+_LISTS = ("host", "hostaddr", "port")
+_PORT = 5432
 
 
 def read_dsn(text: str, source: str) -> tuple[str, str | None]:
@@ -80,6 +88,38 @@ def masked(parts: Mapping[str, object]) -> str:
     if host.startswith("/"):
         return f"postgresql://{user}{secret}{at}{name or '/'}?host={host}"
     return f"postgresql://{user}{secret}{at}{host}{port}{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a connection has led; ``host`` is a name, an address, or the folder of a unix socket."""
+
+    host: str
+    port: int
+
+
+def has_several_hosts(given: _Parts) -> bool:
+    """Whether an address (or libpq's variables, where it has no host) has several hosts."""
+    named = given.get("host") or given.get("hostaddr") or config.libpq("PGHOST") or config.libpq("PGHOSTADDR")
+    return "," in str(named or "")
+
+
+def hosts(given: _Parts) -> list[tuple[str, int]]:
+    """Host and port of each server in an address; one port alone is that of all hosts."""
+    hosts = str(given.get("host") or given.get("hostaddr") or "localhost").split(",")
+    ports = str(given.get("port") or "").split(",")
+    return [(host, int(ports[at if len(ports) > 1 else 0] or _PORT)) for at, host in enumerate(hosts)]
+
+
+def of_the_primary(given: _Parts, *, writable: bool, first: Server | None) -> dict[str, str]:
+    """What a connection to ``given`` has to have besides: the one server that can be written to, unless it says which.
+
+    ``first`` is tried before the others: a host that has vanished costs each connection its whole timeout.
+    """
+    lists = has_several_hosts(given)
+    wanted = given.get("target_session_attrs") or config.libpq("PGTARGETSESSIONATTRS")
+    added = {"target_session_attrs": "read-write"} if (lists or writable) and not wanted else {}
+    return added | (_in_order(given, first) if lists and first else {})
 
 
 def _masked_list(parts: Mapping[str, object], hosts: str, login: str) -> str:
@@ -146,3 +186,15 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _in_order(given: _Parts, first: Server) -> dict[str, str]:
+    columns = {name: str(given[name]).split(",") for name in _LISTS if given.get(name)}
+    for at, server in enumerate(hosts(given) if "host" in columns or "hostaddr" in columns else ()):
+        if server == (first.host, first.port):
+            return {name: ",".join(_moved_up(column, at)) for name, column in columns.items()}
+    return {}
+
+
+def _moved_up(column: list[str], at: int) -> list[str]:
+    return column if len(column) == 1 else [column[at], *column[:at], *column[at + 1 :]]

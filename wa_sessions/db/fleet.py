@@ -11,8 +11,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import OPERATOR
 from wa_sessions.db.sql import queries
 from wa_sessions.health.backend_words import PhoneType, SessionState, connection_type_of, session_state_of
-from wa_sessions.keys.phone_ref import number_of
-from wa_sessions.keys.same_number import account_of
+from wa_sessions.keys.phone_ref import account_of, number_of
 
 _SQL = queries("fleet")
 

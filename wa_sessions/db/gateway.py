@@ -15,11 +15,11 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 
-from wa_sessions.db import servers
+from wa_sessions.db import dsn
 from wa_sessions.db.dedicated import cut, have_abandoned
+from wa_sessions.db.dsn import Server
 from wa_sessions.db.lock_holders import COMMAND, Holder, busy, holders
 from wa_sessions.db.psycopg_errors import in_our_words
-from wa_sessions.db.servers import Server
 from wa_sessions.db.settings import Target
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import Busy, DatabaseAway, DatabaseError, ReadOnlyDatabase
@@ -334,7 +334,7 @@ def _milliseconds(seconds: float | None) -> str:
 def _connect(target: Target, *, autocommit: bool, writable: bool, first: Server | None, name: str) -> Connection:
     given = conninfo_to_dict(target.conninfo)
     options = {key: value for key, value in (_DEFAULTS | {"application_name": name}).items() if key not in given}
-    options |= servers.options(given, writable=writable, first=first)
+    options |= dsn.of_the_primary(given, writable=writable, first=first)
     try:
         return Link.connect(
             target.conninfo, autocommit=autocommit, prepare_threshold=None, row_factory=dict_row, **options

@@ -23,8 +23,7 @@ from wa_sessions.health.backend_words import (
     status_of,
 )
 from wa_sessions.health.reconnect import Status
-from wa_sessions.keys.phone_ref import PhoneRef, device_of, number_of
-from wa_sessions.keys.same_number import nearest, spellings
+from wa_sessions.keys.phone_ref import PhoneRef, device_of, nearest, number_of, spellings
 
 _SQL = queries("phones")
 _NOW_UTC = SQL("(clock_timestamp() AT TIME ZONE 'UTC')::timestamp(3)")

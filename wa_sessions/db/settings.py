@@ -13,8 +13,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from wa_sessions import config
 from wa_sessions.config import table
-from wa_sessions.db import dsn, servers
-from wa_sessions.db.servers import Server
+from wa_sessions.db import dsn
+from wa_sessions.db.dsn import Server
 from wa_sessions.errors import DatabaseError, UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Target:
     @property
     def has_several_hosts(self) -> bool:
         """Whether another server may be the primary tomorrow."""
-        return servers.several(conninfo_to_dict(self.conninfo))
+        return dsn.has_several_hosts(conninfo_to_dict(self.conninfo))
 
     @property
     def shows_password(self) -> bool:
@@ -227,10 +227,8 @@ def _mended(override: str) -> str:
     if query.get("sslmode") == dsn.NO_VERIFY:
         query["sslmode"] = "require"
     if query.get("sslmode", "prefer") in {"prefer", "allow"}:
-        query["sslmode"] = (
-            "require" if any(_offers_tls(host, port) for host, port in servers.listed(parts)) else "disable"
-        )
-    if servers.several(parts):
+        query["sslmode"] = "require" if any(_offers_tls(host, port) for host, port in dsn.hosts(parts)) else "disable"
+    if dsn.has_several_hosts(parts):
         query.setdefault("target_session_attrs", "read-write")
     return dsn.with_query(base.replace("postgresql://", "postgres://", 1), query | {"binary_parameters": "yes"})
 

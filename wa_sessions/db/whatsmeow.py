@@ -13,7 +13,7 @@ from wa_sessions.db.settings import Target
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import DatabaseError
 from wa_sessions.keys import phone_ref, session_record
-from wa_sessions.keys.same_number import spellings
+from wa_sessions.keys.phone_ref import spellings
 from wa_sessions.keys.signal_address import is_lid, signal_address, twin, user_of
 from wa_sessions.keys.whatsmeow_tables import TABLES, StoreTable
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from wa_sessions.errors import UsageError
-from wa_sessions.keys.phone_ref import parse_phone
-from wa_sessions.keys.same_number import spellings
+from wa_sessions.keys.phone_ref import parse_phone, spellings
 from wa_sessions.keys.signal_address import user_of
 
 _LID_SERVERS = ("lid", "hosted.lid")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
-from wa_sessions.keys.same_number import spellings
+from wa_sessions.keys.phone_ref import spellings
 from wa_sessions.logs.found import Counted, Found, Kind
 
 _Key = TypeVar("_Key")

@@ -10,8 +10,7 @@ from wa_sessions.health.classify import Cause
 from wa_sessions.health.decide import decide
 from wa_sessions.health.events import connection as events
 from wa_sessions.health.reconnect import ComeBack, End, State, Status, StayDown, WaitForStore, after
-from wa_sessions.keys.phone_ref import number_of
-from wa_sessions.keys.same_number import same_account
+from wa_sessions.keys.phone_ref import number_of, same_account
 from wa_sessions.worker.effects import (
     NO_EFFECTS,
     CloseClient,

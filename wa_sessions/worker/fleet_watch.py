@@ -14,7 +14,7 @@ from wa_sessions.db.workers import WorkerRow
 from wa_sessions.errors import DatabaseError, OwnedByAnother, StoreAway
 from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.reconnect import State
-from wa_sessions.keys.same_number import same_account
+from wa_sessions.keys.phone_ref import same_account
 from wa_sessions.worker import log
 from wa_sessions.worker.fleet import Candidate, Holder, Peer, Plan, Scope, View, decide, lacks_handler
 from wa_sessions.worker.hosts.deadline import now

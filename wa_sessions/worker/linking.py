@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 
 from wa_sessions.health.events import connection as events
 from wa_sessions.health.reconnect import State, Status
-from wa_sessions.keys.phone_ref import number_of
-from wa_sessions.keys.same_number import same_account
+from wa_sessions.keys.phone_ref import number_of, same_account
 from wa_sessions.worker import connection
 from wa_sessions.worker.effects import (
     NO_EFFECTS,

@@ -22,8 +22,7 @@ from wa_sessions.errors import (
 )
 from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.events import workers as events
-from wa_sessions.keys.phone_ref import PhoneRef
-from wa_sessions.keys.same_number import account_of, same_account
+from wa_sessions.keys.phone_ref import PhoneRef, account_of, same_account
 from wa_sessions.process_identity import ProcessIdentity
 from wa_sessions.worker import log
 from wa_sessions.worker.hosts.deadline import now

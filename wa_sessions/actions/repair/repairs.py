@@ -99,12 +99,12 @@ class Repair(Change[Target, dict[str, int], ChangedPhone]):
         self, conn: Connection, opened: Opened, target: Target, owner: WorkerInfo | None
     ) -> PlanItem[Target, dict[str, int]]:
         """Count what is selected. Raises OwnedByAnother, UsageError."""
-        item = PlanItem(target, dict[str, int](), owner=owner)
-        self._refuse_foreign(conn, opened, item.phone, owner)
-        if self.selection is None:
-            return item
-        matched = quarantine.count(conn, opened.backend, item.phone, self.selection)
-        return replace(item, found=matched, keys=sum(matched.values()))
+        assert target.phone
+        self._refuse_foreign(conn, opened, target.phone, owner)
+        matched: dict[str, int] = {}
+        if self.selection is not None:
+            matched = quarantine.count(conn, opened.backend, target.phone, self.selection)
+        return PlanItem(target, matched, sum(matched.values()), owner)
 
     def concerns(self, item: PlanItem[Target, dict[str, int]]) -> bool:
         """A phone without keys of these kinds needs no repair."""

@@ -17,7 +17,7 @@ from wa_sessions.errors import PermissionMissing, SchemaMissing, UsageError
 from wa_sessions.health.limits import Limits
 from wa_sessions.health.reconnect import Status
 from wa_sessions.health.unknown import Because
-from wa_sessions.keys.same_number import spellings
+from wa_sessions.keys.phone_ref import spellings
 
 _ILL = (Standing.DOWN, Standing.CRITICAL, Standing.WARNING)
 

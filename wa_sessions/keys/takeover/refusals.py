@@ -6,8 +6,7 @@ from typing import Final
 from wa_sessions.keys.baileys.creds import Account, Creds, KeyPair
 from wa_sessions.keys.baileys.peers import PreKey
 from wa_sessions.keys.baileys.rows import BaileysPhone
-from wa_sessions.keys.phone_ref import number_of
-from wa_sessions.keys.same_number import same_account
+from wa_sessions.keys.phone_ref import number_of, same_account
 from wa_sessions.keys.takeover.crypto import DJB_TYPE, bare, is_signed, public_half
 from wa_sessions.keys.takeover.remarks import Remark
 from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
