@@ -6,8 +6,12 @@ same, and shows it as it goes.
 
 import os
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
+import chaos_afterwards
 import pytest
+from chaos_afterwards import Afterwards
 from chaos_engine import Chaos
 from chaos_laws import Blow, Came, Note, Seen, handled_twice, late, notes, out_of_order, taken_back
 from chaos_scene import Plan, Result
@@ -92,3 +96,21 @@ def test_the_laws_find_what_is_broken() -> None:
     assert len(handled_twice(noted, ())) == 1
     assert handled_twice(noted, [Blow("kill worker", "one", 3, 4, kills=True)]) == []
     assert len(handled_twice(noted, [Blow("kill worker", "two", 3, 4, kills=True)])) == 1
+
+
+def test_what_is_on_its_way_into_the_inbox_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was judged lost where it came after the first look: 22 of 697 were in the inbox then, and not handled."""
+    monkeypatch.setattr(chaos_afterwards, "NOTHING_CAME", 0.2)
+    inbox, told = ["a"], list[str]()
+
+    def look_after_all(_: float) -> None:
+        inbox.extend(["b"] if len(told) == 1 and len(inbox) == 1 else [])
+
+    scene: Any = SimpleNamespace(
+        sent=dict.fromkeys("abc", 0.0),
+        accepted=lambda: dict.fromkeys(inbox),
+        look_after_all=look_after_all,
+        story=SimpleNamespace(tell=told.append),
+    )
+    Afterwards(scene)._wait_for_what_is_on_its_way()
+    assert told == ["2 messages are acknowledged, and not in the inbox", "1 of them did not come there"]
