@@ -27,7 +27,8 @@ STATS = (
     *("state_since", "retry_at", "bad_mac_errors", "bad_decrypt_errors", "max_bad_mac_errors"),
     *("max_bad_decrypt_errors", "is_healthy", "severity", "standing", "unknown_because", "unknown_reason"),
     *("last_error_at", "last_error_kind"),
-    *("messages_recovered", "messages_lost", "messages_pending", "inbox_waiting", "inbox_dead"),
+    *("messages_recovered", "messages_lost", "messages_pending"),
+    *("messages_uncounted", "uncounted_because", "uncounted_reason", "inbox_waiting", "inbox_dead"),
     *("inbox_oldest_seconds", "last_connected_at", "worker", "logs_read_at", "qr_waits", "closed_by"),
     *("closed_in_logs_at", "force_closed_at", "force_closed_by", "force_closed_reason", "observed"),
 )

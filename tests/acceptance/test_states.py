@@ -78,7 +78,7 @@ def test_a_ban_is_waited_out_even_by_another_worker(house: House) -> None:
 def test_whatsapp_that_never_answers_is_unreachable(house: House) -> None:
     house.add(ALICE)
     house.emu.silent(True)
-    worker = house.run(ALICE, "--answer-timeout", "2", "--pairing-window", "7s")
+    worker = house.run(ALICE, "--answer-timeout", "2", "--pairing-window", "15s")
     worker.expect("pairing_failed", ALICE, containing="does not answer")
     worker.expect("pairing_expired", ALICE)
     _settled(house, worker, "pairing_expired", "logged_out")
@@ -100,7 +100,7 @@ def test_whatsapp_that_never_answers_is_unreachable(house: House) -> None:
 
 def test_an_expired_qr_is_taken_away(house: House) -> None:
     house.add(ALICE)
-    worker = house.run(ALICE, "--pairing-window", "3s")
+    worker = house.run(ALICE, "--pairing-window", "12s")
     worker.expect("qr", ALICE)
     assert house.row(ALICE)["qrCode"]
     worker.expect("pairing_expired", ALICE)
