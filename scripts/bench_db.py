@@ -150,7 +150,7 @@ def ours(block: str) -> str:
 
 
 def one_phone(bench: Bench, number: str, organization: int, rounds: int) -> None:
-    where = {"organization_id": organization, "number": number}
+    where: dict[str, Any] = {"organization_id": organization, "number": number}
     plain = f'SELECT {PLAIN_CASE} AS type, count(*), sum(octet_length("value")) FROM baileys_auth WHERE {{}} GROUP BY 1'
     both = plain.format('"organizationId" = %(organization_id)s AND "phoneJid" = %(number)s')
     table(

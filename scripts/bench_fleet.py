@@ -160,7 +160,7 @@ def _busy(before: Any, after: Any) -> float:
     """Percent of all cores that somebody had, between two looks at the kernel's times."""
     spent = [b - a for a, b in zip(before, after, strict=True)]
     total, idle = sum(spent), after.idle - before.idle + after.iowait - before.iowait
-    return 100 * (1 - idle / total)
+    return float(100 * (1 - idle / total))
 
 
 class Bench:

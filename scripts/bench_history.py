@@ -90,7 +90,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def metrics(url: str) -> None:
-    command = [PROGRAM, "metrics", "--without-keys", "--database-url", url]
+    command: list[str | Path] = [PROGRAM, "metrics", "--without-keys", "--database-url", url]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -86,8 +86,8 @@ def bench_reading(logs: dict[str, Path], rounds: int, environment: dict[str, str
     """grep beside our command, round after round."""
     print("| log | grep, s | `wa-sessions logs`, s | ratio | MB |\n| --- | ---: | ---: | ---: | ---: |")
     for name, path in logs.items():
-        grep = ["grep", "-cE", "Bad MAC|bad decrypt", path]
-        ours = [PROGRAM, "logs", path, "--json"]
+        grep: list[str | Path] = ["grep", "-cE", "Bad MAC|bad decrypt", path]
+        ours: list[str | Path] = [PROGRAM, "logs", path, "--json"]
         pairs = [(seconds(grep, environment), seconds(ours, environment)) for _ in range(rounds + 1)][1:]
         theirs, mine = (median(column) for column in zip(*pairs, strict=True))
         ratio = median(b / a for a, b in pairs)

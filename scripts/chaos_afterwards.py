@@ -16,7 +16,7 @@ from wa_sessions.errors import WaSessionsError
 from wa_sessions.keys.phone_ref import PhoneRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from chaos_scene import Scene
 
@@ -160,7 +160,7 @@ class Afterwards:
                 if any(line.startswith(TRACEBACK) for line in worker.lines.recent):
                     self._scene.violated(f"a worker on {computer.name} failed: {list(worker.lines.recent)[-5:]}")
 
-    def _past_of(self, text: str, noted: list[laws.Note]) -> str:
+    def _past_of(self, text: str, noted: Sequence[laws.Note]) -> str:
         """What is known of a message: where a handler had it, when it was deleted."""
         had = [f"{note.what} on {note.machine} at {note.at:.2f}" for note in noted if note.text == text]
         query = "SELECT extract(epoch FROM clock_timestamp() - at)::float8 AS ago FROM public.deleted WHERE text = "

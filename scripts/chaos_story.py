@@ -70,7 +70,8 @@ def schedule(
     ``but``: what cannot happen here.
     """
     kinds = [kind for kind in KINDS if kind.name not in but]
-    random, found, at = Random(seed), [], 0.0
+    random, at = Random(seed), 0.0
+    found: list[Happening] = []
     bag: list[Kind] = []
     while True:
         at += random.uniform(0.4 * every, 1.6 * every)

@@ -625,7 +625,7 @@ def printed(rows: Sequence[Row]) -> str:
 
 
 def show(sample: Sample) -> None:
-    rss, files = ([of(process) for process in sample.hosts] for of in (lambda p: p.rss // MB, lambda p: p.files))
+    rss, files = [host.rss // MB for host in sample.hosts], [host.files for host in sample.hosts]
     print(
         f"{sample.seconds:6.0f} s  worker {sample.supervisor.rss / MB:.1f} MB {sample.supervisor.threads} threads "
         f"{sample.supervisor.files} files  hosts {rss} MB {files} files  connections {sample.connections}  "

@@ -103,7 +103,8 @@ def perform(command: dict[str, Any]) -> Any:
             return clients[command["client"]].PairPhone(command["number"], True)
         case "exit":
             os._exit(0)
-    raise ValueError(f"no such command: {command['do']}")
+        case other:
+            raise ValueError(f"no such command: {other}")
 
 
 def obey(command: dict[str, Any]) -> None:

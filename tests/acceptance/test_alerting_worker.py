@@ -1,6 +1,7 @@
 """Alerts of a running worker: a close while the webhook hangs, messages that go on, and the all-clear."""
 
 import threading
+from typing import Any
 
 from support import receivers
 from support.house import House
@@ -15,16 +16,16 @@ def test_a_close_while_the_webhook_hangs_holds_nothing_up(house: House, peers: S
     with receivers.http() as hook:
         hook.hang = threading.Event()
         house.add(ALICE, ERIN)
-        settings = {"WA_SESSIONS_ALERT_WEBHOOK_URL": hook.url, "WA_SESSIONS_ALERT_INTERVAL": "0.2"}
+        settings: dict[str, Any] = {"WA_SESSIONS_ALERT_WEBHOOK_URL": hook.url, "WA_SESSIONS_ALERT_INTERVAL": "0.2"}
         worker = house.run(ALICE, ERIN, **settings, no_proxy="127.0.0.1")  # the proxy is the emulator's
         for number in (ALICE, ERIN):
             house.scan(worker, number)
             worker.expect("connected", number)
         bob = link(house.emu, peers, "bob")
         fault = house.emu.damage_messages(to=house.phones[ALICE], sender=bob.phone, count=None)
-        for number in range(2):
-            bob.send_to(ALICE, f"lost {number}")
-            worker.expect("error_counted", ALICE, containing=f"#{number + 1} ")
+        for count in (1, 2):
+            bob.send_to(ALICE, f"lost {count - 1}")
+            worker.expect("error_counted", ALICE, containing=f"#{count} ")
         assert hook.coming.wait(PATIENCE)  # the first alert hangs from here on
         since = worker.mark()
         bob.send_to(ALICE, "lost 2")

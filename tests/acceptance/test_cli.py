@@ -6,6 +6,7 @@ import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,7 +19,8 @@ from wa_sessions.db import backend, health, phones, workers
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.health import HealthRow
 from wa_sessions.db.settings import Target
-from wa_sessions.health.reconnect import State
+from wa_sessions.health.backend_words import ConnectionType
+from wa_sessions.health.reconnect import State, Status
 from wa_sessions.process_identity import ProcessIdentity
 
 ALICE, BOB = "77051234567", "77057654321"
@@ -51,8 +53,8 @@ def make_phone(
     with database.transaction() as conn:
         found = backend.detect(conn)
         phone = phones.add(conn, found, number, org, "Reception")
-        phones.assign(conn, found, phone, kind) if kind != "neonize" else None
-        phones.set_status(conn, found, phone.id, status)
+        phones.assign(conn, found, phone, ConnectionType(kind)) if kind != "neonize" else None
+        phones.set_status(conn, found, phone.id, Status(status))
         return phone.id
 
 
@@ -434,9 +436,10 @@ def test_assign(terminal: Terminal, database: Database) -> None:
     assert (back.json["connection_type"], back.json["phone_id"]) == ("baileys", phone_id)
 
 
-def _now(conn: Connection) -> object:
+def _now(conn: Connection) -> datetime:
     row = conn.execute("SELECT clock_timestamp() AS now").fetchone()
     assert row
+    assert isinstance(row["now"], datetime)
     return row["now"]
 
 

@@ -14,6 +14,7 @@ from wa_sessions.actions import ownership
 from wa_sessions.db import backend, commands, phones, workers
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import DatabaseError, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.process_identity import ProcessIdentity
 
 ALICE = "77051234567"
@@ -84,7 +85,9 @@ def test_what_is_raised(phone_id: int) -> None:
 
 def test_force_close_and_restore(database: Database, phone_id: int) -> None:
     with database.transaction() as conn:
-        phones.assign(conn, backend.detect(conn), phones.list_phones(conn, backend.detect(conn))[0], "baileys")
+        phones.assign(
+            conn, backend.detect(conn), phones.list_phones(conn, backend.detect(conn))[0], ConnectionType.BAILEYS
+        )
         conn.execute("""INSERT INTO public."baileys_auth" VALUES (1, %s, 'creds', 'secret', 'base64_json')""", (ALICE,))
     with pytest.raises(UsageError, match="cannot hold"):
         wa_sessions.force_close_session(phone_id, "a\0b", logout=True)

@@ -282,9 +282,10 @@ def _make_anew(stage: Stage, number: str) -> None:
         conn.execute(statement.encode(), (f"{number}%",))
 
 
-def _tell_all(stage: Stage) -> None:
+def _tell_all(stage: Stage) -> bool:
     with stage.opened.database.transaction() as conn:
         announce(conn)
+    return False
 
 
 def _connected(stage: Stage, numbers: tuple[str, ...], hook: Path, per_host: int) -> Worker:

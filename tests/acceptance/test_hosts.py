@@ -23,7 +23,7 @@ from support.waiting import PATIENCE
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.settings import Target
-from wa_sessions.emulator import Emulator, Node
+from wa_sessions.emulator import Device, Emulator, Node
 from wa_sessions.emulator.network import Course
 from wa_sessions.health.classify import Cause
 from wa_sessions.worker.hosts import host, pool, protocol, watch
@@ -533,7 +533,7 @@ def test_a_host_knows_no_secret_of_the_workers_environment(
     assert "postgres" not in command
 
 
-def _injected(emu: Emulator, device: object, sender: Party, template: Node, message_id: str) -> None:
+def _injected(emu: Emulator, device: Device, sender: Party, template: Node, message_id: str) -> None:
     """A message of ``sender`` that does not decrypt, under an id of its own making."""
     parts = [
         Node("enc", {"v": "2", "type": "msg"}, os.urandom(90)) if part.tag == "enc" else part

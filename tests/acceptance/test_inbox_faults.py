@@ -143,6 +143,8 @@ def go_wrong(what: str, house: House, noted: Noted, worker: Worker, server: Embe
             server.ensure_running()
             worker.expect("store_back", since=since, timeout=PATIENCE)
             worker.expect("connected", ALICE, since=since, timeout=PATIENCE)
+        case _:
+            raise ValueError(what)
     return worker
 
 

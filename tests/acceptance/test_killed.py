@@ -129,10 +129,10 @@ def _all(state: tuple[object, ...]) -> int:
     keys, parts = state[0], state[3]
     assert isinstance(keys, list)
     assert isinstance(parts, list)
-    return len(keys) + sum(part["keys"] for part in parts if part["open"])
+    return len(keys) + sum(int(part["keys"]) for part in parts if part["open"])
 
 
-def test_the_node_process_is_started_again_when_the_command_is_ended(fleet: Fleet, tmp_path) -> None:
+def test_the_node_process_is_started_again_when_the_command_is_ended(fleet: Fleet, tmp_path: Path) -> None:
     fleet.sql(SLOW.replace("0.001", "0.5"))
     before, log = _state(fleet), tmp_path / "log"
     commands = (

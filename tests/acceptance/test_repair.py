@@ -1,6 +1,7 @@
 """Bad MAC and Bad Decrypt, from the damaged byte on the wire to what an operator sees."""
 
-from support.house import House
+import pytest
+from support.house import House, Worker
 from support.pairing import Party, link
 from support.standin import Standin
 from tenacity import Retrying, stop_after_delay
@@ -15,7 +16,7 @@ KEYS = """
 """
 
 
-def acquainted(house: House, worker, peer: Party) -> Party:
+def acquainted(house: House, worker: Worker, peer: Party) -> Party:
     """Both sides have written, so that what follows is `msg`, not `pkmsg`."""
     peer.send_to(ALICE, "first")
     worker.received(ALICE, "first")
@@ -44,7 +45,9 @@ def test_damaged_messages_that_heal_cost_nothing(house: House, peers: Standin) -
     assert "session_closed" not in worker.events(ALICE)
 
 
-def test_senders_who_go_offline_count_nothing(house: House, peers: Standin, tmp_path_factory) -> None:
+def test_senders_who_go_offline_count_nothing(
+    house: House, peers: Standin, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     worker = house.paired(ALICE)
     fault = house.emu.damage_messages(to=house.phones[ALICE], sender=None, count=3)
     senders = []
@@ -215,7 +218,7 @@ def _store(house: House) -> dict[str, list[str]]:
     }
 
 
-def _statuses(house: House, since: int, worker) -> list[str]:
+def _statuses(house: House, since: int, worker: Worker) -> list[str]:
     """In which order the statuses were reached after a close."""
     kinds = {"session_closed": "logged_out", "pairing_started": "pending"}
     return [kinds[event] for event in worker.events(ALICE, since=since) if event in kinds]

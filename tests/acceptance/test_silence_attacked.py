@@ -134,7 +134,7 @@ def test_the_log_was_rotated(night: Night, tmp_path: Path, how: str) -> None:
             log.unlink()
         case "deleted":
             log.unlink()
-        case "emptied":
+        case _:
             log.write_text("", encoding="utf-8")
     record(night, log)
     reasons = dict.fromkeys(("packed", "deleted"), "its log is gone: a.log")

@@ -209,6 +209,7 @@ def test_at_rest_sessions_hold_no_connection(house: House) -> None:
 
 
 def _connections(house: House) -> int:
-    return house.sql(
+    [row] = house.sql(
         "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )[0]["n"]
+    )
+    return int(row["n"])

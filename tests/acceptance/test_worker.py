@@ -165,7 +165,7 @@ def test_a_handler_that_fails_or_is_slow_harms_no_session(house: House, peers: S
     assert {"handler_failed", "handler_slow"} <= kinds
 
 
-def test_a_command_gets_one_json_object_for_each_message(house: House, peers: Standin, tmp_path) -> None:
+def test_a_command_gets_one_json_object_for_each_message(house: House, peers: Standin, tmp_path: Path) -> None:
     heard = tmp_path / "heard"
     house.add(ALICE)
     worker = house.run(ALICE, "--on-message-exec", f"sh -c 'cat >> {heard}; echo done >&2'", handler=False)

@@ -120,7 +120,7 @@ def test_a_backup_is_of_one_moment(database: Database, key: Key, folder: Path) -
 def test_a_disk_that_loses_a_byte_is_noticed(database: Database, key: Key, folder: Path) -> None:
     with database.transaction() as conn:
         corpus.load(conn, "baileys_auth")
-    flipped = []
+    flipped: list[Path] = []
 
     def flip(_done: int, of: int) -> None:
         if of > 7 and not flipped:  # bytes: it is being read back
@@ -154,7 +154,7 @@ def test_a_full_disk_leaves_nothing(database_url: str, folder: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_ended_leaves_nothing(database: Database, database_url: str, folder: Path, number: int) -> None:
     """Ended while it waits for a lock on the keys, its file begun."""
-    words = [PROGRAM, "backup", "all", folder / "keys", "--no-encryption", "--database-url", database_url]
+    words = [str(PROGRAM), "backup", "all", str(folder / "keys"), "--no-encryption", "--database-url", database_url]
     with database.transaction() as conn:
         conn.execute("LOCK public.baileys_auth")
         with warm.Popen(words, stderr=warm.PIPE) as process:

@@ -361,15 +361,15 @@ def test_what_right_is_missing_is_said_and_nothing_is_changed(fleet: Fleet, targ
     before = fleet.keys(), fleet.phones()
     for arguments in (("sessions",), ("stats", BUFFERS), ("keys", BUFFERS), ("keys", BUFFERS, "--list")):
         assert fleet(*arguments).code == 0
-    for arguments in map(_stopped, DESTRUCTIVE.values()):
+    for words in map(_stopped, DESTRUCTIVE.values()):
         for more in (["--yes"], ["--dry-run"]):
-            refused = fleet(*arguments, *more)
-            assert (refused.code, refused.out) == (1, ""), arguments
-            right = "UPDATE" if arguments[0] == "reset-status" else "DELETE from"
+            refused = fleet(*words, *more)
+            assert (refused.code, refused.out) == (1, ""), words
+            right = "UPDATE" if words[0] == "reset-status" else "DELETE from"
             assert right in refused.err
             assert "db upgrade" in refused.err
-    for arguments in (("restore", "op-1"), ("operations",), ("quarantine", "purge", "--older-than", "1d", "--yes")):
-        assert fleet(*arguments).code == 1
+    for others in (("restore", "op-1"), ("operations",), ("quarantine", "purge", "--older-than", "1d", "--yes")):
+        assert fleet(*others).code == 1
     assert (fleet.keys(), fleet.phones()) == before
     with psycopg.connect(make_conninfo(target.conninfo), autocommit=True) as conn:
         conn.execute("DROP OWNED BY reader")

@@ -163,7 +163,7 @@ def _happen(fleet: Fleet, number: str, happening: str, rows: dict[str, list[dict
         case "moved":
             fleet.sql(f'UPDATE public."OrganizationPhone" SET "organizationId" = 8 WHERE {of}', number)
             fleet.sql('UPDATE public.baileys_auth SET "organizationId" = 8 WHERE "phoneJid" = %s', number)
-        case "used":
+        case _:
             fleet.sql("UPDATE whatsmeow.whatsmeow_sessions SET session = session || ' '::bytea")
             another = (
                 """SELECT value FROM public.baileys_auth WHERE "phoneJid" = %s AND key LIKE 'session-%%' LIMIT 1"""
@@ -279,6 +279,8 @@ def _words_of_one(fleet: Fleet, verb: str, file: str) -> tuple[str, ...]:
         case "restore --file":
             fleet.json("backup", "all", file)
             _closed(fleet)
+        case _:
+            pass
     return verb.split()[0], *(word.format(file=file, operation=operation) for word in ONE[verb])
 
 

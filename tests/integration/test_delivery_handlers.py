@@ -385,7 +385,7 @@ def test_a_command_that_cannot_be_started_is_found_before_it_gets_a_message(fold
             program.unlink()
         case "interpreter":
             program.write_text("#!/no/such/interpreter -x\n")
-        case "rights":
+        case _:
             program.chmod(0o600)
 
     async def do(bench: Bench) -> None:

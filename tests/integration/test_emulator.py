@@ -1,17 +1,19 @@
 """Real neonize clients pair with the emulator, talk through it, and suffer the faults it makes."""
 
+from pathlib import Path
+
 import pytest
-from support.pairing import folder, link, new_number
+from support.pairing import Party, folder, link, new_number
 from support.standin import Standin
 
-from wa_sessions.emulator import Course, EmulatorError, NotWaiting, PairingRefused
+from wa_sessions.emulator import Course, Emulator, EmulatorError, NotWaiting, PairingRefused
 
 pytestmark = pytest.mark.usefixtures("healed")
 
 GROUP = "120363000000000001"
 
 
-def test_pairing_and_a_first_message(emu, standin, bob):
+def test_pairing_and_a_first_message(emu: Emulator, standin: Standin, bob: Party) -> None:
     carol = link(emu, standin, "carol")
     carol.send(bob, "first")
     bob.gets("first")
@@ -20,7 +22,7 @@ def test_pairing_and_a_first_message(emu, standin, bob):
     assert emu.connected(carol.device)
 
 
-def test_messages_go_both_ways_and_are_acknowledged(emu, alice, bob):
+def test_messages_go_both_ways_and_are_acknowledged(emu: Emulator, alice: Party, bob: Party) -> None:
     alice.send(bob, "ping")
     bob.gets("ping")
     bob.send(alice, "pong")
@@ -32,7 +34,7 @@ def test_messages_go_both_ways_and_are_acknowledged(emu, alice, bob):
     assert sent <= receipts
 
 
-def test_pairing_by_code(emu, standin):
+def test_pairing_by_code(emu: Emulator, standin: Standin) -> None:
     phone = emu.add_phone(new_number(), "code")
     standin.add("code")
     standin.event("code", "QR")
@@ -42,7 +44,7 @@ def test_pairing_by_code(emu, standin):
     assert emu.connected(device)
 
 
-def test_a_wrong_code_links_nothing(emu, standin):
+def test_a_wrong_code_links_nothing(emu: Emulator, standin: Standin) -> None:
     phone = emu.add_phone(new_number(), "typo")
     standin.add("typo")
     standin.event("typo", "QR")
@@ -54,7 +56,7 @@ def test_a_wrong_code_links_nothing(emu, standin):
 
 
 @pytest.mark.parametrize("fault", ["hmac", "signature"])
-def test_a_client_refuses_an_identity_that_is_not_signed_well(emu, standin, fault):
+def test_a_client_refuses_an_identity_that_is_not_signed_well(emu: Emulator, standin: Standin, fault: str) -> None:
     phone, name = emu.add_phone(new_number(), fault), f"refuses-{fault}"
     standin.add(name)
     device = emu.scan(standin.event(name, "QR")["code"], phone, fault=fault)
@@ -63,7 +65,7 @@ def test_a_client_refuses_an_identity_that_is_not_signed_well(emu, standin, faul
     assert emu.device(phone) is None
 
 
-def test_a_qr_code_is_good_for_one_scan(emu, standin):
+def test_a_qr_code_is_good_for_one_scan(emu: Emulator, standin: Standin) -> None:
     phone = emu.add_phone(new_number(), "twice")
     standin.add("twice")
     code = standin.event("twice", "QR")["code"]
@@ -74,12 +76,12 @@ def test_a_qr_code_is_good_for_one_scan(emu, standin):
             emu.scan(shown, phone)
 
 
-def test_a_number_has_one_phone(emu, alice):
+def test_a_number_has_one_phone(emu: Emulator, alice: Party) -> None:
     with pytest.raises(EmulatorError, match=alice.number):
         emu.add_phone(alice.number, "again")
 
 
-def test_200_messages_damaged_once_all_heal(emu, standin, alice, bob):
+def test_200_messages_damaged_once_all_heal(emu: Emulator, standin: Standin, alice: Party, bob: Party) -> None:
     since = standin.lines.mark()
     fault = emu.damage_messages(bob.phone, sender=alice.phone, count=200, first_copies=True)
     wanted = [f"heals {i}" for i in range(200)]
@@ -91,7 +93,9 @@ def test_200_messages_damaged_once_all_heal(emu, standin, alice, bob):
     assert standin.count("bob", "UndecryptableMessage", since=since) == 200
 
 
-def test_a_message_whose_every_copy_is_damaged_fails_five_times(emu, standin, alice, bob):
+def test_a_message_whose_every_copy_is_damaged_fails_five_times(
+    emu: Emulator, standin: Standin, alice: Party, bob: Party
+) -> None:
     since = standin.lines.mark()
     fault = emu.damage_messages(bob.phone, sender=alice.phone)
     message_id = alice.send(bob, "never")
@@ -105,7 +109,7 @@ def test_a_message_whose_every_copy_is_damaged_fails_five_times(emu, standin, al
     assert "never" not in standin.texts("bob", since=since)
 
 
-def test_damage_strikes_only_the_named_sender(emu, standin, alice, bob):
+def test_damage_strikes_only_the_named_sender(emu: Emulator, standin: Standin, alice: Party, bob: Party) -> None:
     dave = link(emu, standin, "dave")
     fault = emu.damage_messages(bob.phone, sender=dave.phone)
     alice.send(bob, "not meant")
@@ -113,7 +117,9 @@ def test_damage_strikes_only_the_named_sender(emu, standin, alice, bob):
     assert fault.hits == 0
 
 
-def test_a_sender_that_hears_of_no_failure_sends_again_once_it_does(emu, standin, alice, bob):
+def test_a_sender_that_hears_of_no_failure_sends_again_once_it_does(
+    emu: Emulator, standin: Standin, alice: Party, bob: Party
+) -> None:
     since = standin.lines.mark()
     emu.forget_sender(alice.device)
     emu.damage_messages(bob.phone, sender=alice.phone, count=1, first_copies=True)
@@ -125,7 +131,9 @@ def test_a_sender_that_hears_of_no_failure_sends_again_once_it_does(emu, standin
     bob.gets("later", since=since)
 
 
-def test_retry_receipts_wait_for_a_sender_that_went_offline(emu, standin, bob, tmp_path):
+def test_retry_receipts_wait_for_a_sender_that_went_offline(
+    emu: Emulator, standin: Standin, bob: Party, tmp_path: Path
+) -> None:
     since = standin.lines.mark()
     with Standin(emu.client_env(), tmp_path) as elsewhere:
         erin = link(emu, elsewhere, "erin")
@@ -140,7 +148,7 @@ def test_retry_receipts_wait_for_a_sender_that_went_offline(emu, standin, bob, t
     assert emu.queued(erin.device, "receipt") == 1
 
 
-def test_a_damaged_group_message_heals(emu, standin, alice, bob):
+def test_a_damaged_group_message_heals(emu: Emulator, standin: Standin, alice: Party, bob: Party) -> None:
     emu.group(GROUP, [alice.phone, bob.phone])
     since = standin.lines.mark()
     standin.send("alice", GROUP, "to all", server="g.us")
@@ -152,7 +160,7 @@ def test_a_damaged_group_message_heals(emu, standin, alice, bob):
     assert fault.hits == 1
 
 
-def test_the_phone_writes_to_its_companion(emu, standin, bob):
+def test_the_phone_writes_to_its_companion(emu: Emulator, standin: Standin, bob: Party) -> None:
     since = standin.lines.mark()
     emu.damage_messages(bob.phone)
     emu.phone_message(bob.device, "note to self")
@@ -162,7 +170,7 @@ def test_the_phone_writes_to_its_companion(emu, standin, bob):
     emu.wait_until(lambda: (damaged, 1) in bob.device.retry_receipts, 5)
 
 
-def test_prekeys_are_filled_up_before_they_run_out(emu, standin):
+def test_prekeys_are_filled_up_before_they_run_out(emu: Emulator, standin: Standin) -> None:
     busy = link(emu, standin, "busy")
     for i in range(60):
         emu.phone_message(busy.device, f"busy {i}")
@@ -170,7 +178,7 @@ def test_prekeys_are_filled_up_before_they_run_out(emu, standin):
     emu.wait_until(lambda: len(busy.device.prekeys) >= 40, 10)
 
 
-def test_a_new_device_gets_what_peers_write_next(emu, standin, alice, tmp_path):
+def test_a_new_device_gets_what_peers_write_next(emu: Emulator, standin: Standin, alice: Party, tmp_path: Path) -> None:
     frank = link(emu, standin, "frank")
     alice.send(frank, "to the first device")
     frank.gets("to the first device")
@@ -183,7 +191,7 @@ def test_a_new_device_gets_what_peers_write_next(emu, standin, alice, tmp_path):
         frank.gets("to both devices")
 
 
-def test_messages_wait_for_an_offline_client_in_order(emu, alice, tmp_path):
+def test_messages_wait_for_an_offline_client_in_order(emu: Emulator, alice: Party, tmp_path: Path) -> None:
     place = folder(tmp_path, "offline")
     with Standin(emu.client_env(), place) as first:
         gina = link(emu, first, "gina")
@@ -202,7 +210,7 @@ def test_messages_wait_for_an_offline_client_in_order(emu, alice, tmp_path):
         emu.wait_delivered(gina.device)
 
 
-def test_late_messages_are_overtaken_and_arrive(emu, standin, alice, bob):
+def test_late_messages_are_overtaken_and_arrive(emu: Emulator, standin: Standin, alice: Party, bob: Party) -> None:
     alice.send(bob, "before the late ones")
     bob.gets("before the late ones")
     since, delay = standin.lines.mark(), emu.delay_messages(bob.phone, sender=alice.phone, count=2)
@@ -218,7 +226,7 @@ def test_late_messages_are_overtaken_and_arrive(emu, standin, alice, bob):
     assert not ids & {asked for asked, _ in emu.retry_receipts(bob.device)}
 
 
-def test_a_client_that_logs_out_is_unlinked(emu, standin, alice):
+def test_a_client_that_logs_out_is_unlinked(emu: Emulator, standin: Standin, alice: Party) -> None:
     gone = link(emu, standin, "gone")
     standin.do("logout", "gone")
     emu.wait_until(lambda: gone.device.removed, 5)

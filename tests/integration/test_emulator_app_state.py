@@ -6,7 +6,7 @@ import pytest
 from support.pairing import Party, link
 from support.standin import Standin
 
-from wa_sessions.emulator import AppStateDamage
+from wa_sessions.emulator import AppStateDamage, Emulator
 
 NAME = "regular_high"
 PATCH_DAMAGE = {
@@ -25,13 +25,13 @@ SNAPSHOT_DAMAGE = {
 
 
 @pytest.fixture(scope="module")
-def standin(emu, tmp_path_factory) -> Iterator[Standin]:
+def standin(emu: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standin]:
     with Standin(emu.client_env(), tmp_path_factory.mktemp("clients"), debug=True) as process:
         yield process
 
 
 @pytest.fixture(scope="module")
-def alice(emu, standin) -> Party:
+def alice(emu: Emulator, standin: Standin) -> Party:
     """A client that has the key and is up to date."""
     alice = link(emu, standin, "alice")
     emu.mute(alice.phone, "77059990000")
@@ -40,7 +40,7 @@ def alice(emu, standin) -> Party:
     return alice
 
 
-def test_a_patch_is_synced_when_the_client_is_told(emu, standin, alice):
+def test_a_patch_is_synced_when_the_client_is_told(emu: Emulator, standin: Standin, alice: Party) -> None:
     since, before = standin.lines.mark(), alice.phone.app_state.version(NAME)
     version = emu.mute(alice.phone, "77059990001")
     assert version == before + 1
@@ -49,7 +49,9 @@ def test_a_patch_is_synced_when_the_client_is_told(emu, standin, alice):
 
 
 @pytest.mark.parametrize("damage", PATCH_DAMAGE)
-def test_a_damaged_patch_fails_until_it_is_healed(emu, standin, alice, damage):
+def test_a_damaged_patch_fails_until_it_is_healed(
+    emu: Emulator, standin: Standin, alice: Party, damage: AppStateDamage
+) -> None:
     since = standin.lines.mark()
     fault = emu.damage_app_state(alice.phone, NAME, damage)
     emu.mute(alice.phone, "77059990000")  # changes a value that is there already
@@ -63,7 +65,7 @@ def test_a_damaged_patch_fails_until_it_is_healed(emu, standin, alice, damage):
     standin.log(f"to {version}", since=since)
 
 
-def test_damage_may_strike_only_so_often(emu, standin, alice):
+def test_damage_may_strike_only_so_often(emu: Emulator, standin: Standin, alice: Party) -> None:
     since = standin.lines.mark()
     emu.damage_app_state(alice.phone, NAME, AppStateDamage.LTHASH, count=1)
     version = emu.mute(alice.phone, "77059990003")
@@ -74,7 +76,7 @@ def test_damage_may_strike_only_so_often(emu, standin, alice):
 
 
 @pytest.mark.parametrize("damage", SNAPSHOT_DAMAGE)
-def test_a_damaged_snapshot_fails_at_the_first_sync(emu, standin, damage):
+def test_a_damaged_snapshot_fails_at_the_first_sync(emu: Emulator, standin: Standin, damage: AppStateDamage) -> None:
     party = link(emu, standin, str(damage))
     emu.mute(party.phone, "77059990000")
     emu.damage_app_state(party.phone, NAME, damage)
@@ -85,7 +87,7 @@ def test_a_damaged_snapshot_fails_at_the_first_sync(emu, standin, damage):
     emu.heal()
 
 
-def test_a_whole_snapshot_is_taken(emu, standin):
+def test_a_whole_snapshot_is_taken(emu: Emulator, standin: Standin) -> None:
     party = link(emu, standin, "snapshot")
     for i in range(5):
         emu.mute(party.phone, f"7705999{i:04}")
@@ -97,6 +99,6 @@ def test_a_whole_snapshot_is_taken(emu, standin):
     emu.snapshots = False
 
 
-def test_an_unknown_collection_is_refused(emu, alice):
+def test_an_unknown_collection_is_refused(emu: Emulator, alice: Party) -> None:
     with pytest.raises(ValueError, match="regular_high"):
         emu.app_state_set(alice.phone, "regullar", ["mute"], object())

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from support.pairing import Party, folder, link, new_number
@@ -21,7 +22,7 @@ CROWD = 20
 
 
 @pytest.mark.parametrize("end", ["drop", "close", "unavailable", "unknown_stream_error"])
-def test_a_client_comes_back_by_itself(emu, standin, alice, bob, end):
+def test_a_client_comes_back_by_itself(emu: Emulator, standin: Standin, alice: Party, bob: Party, end: str) -> None:
     since, logins = standin.lines.mark(), alice.device.logins
     getattr(emu, end)(alice.device)
     emu.wait_connected(alice.device)
@@ -31,7 +32,7 @@ def test_a_client_comes_back_by_itself(emu, standin, alice, bob, end):
     alice.gets(f"after {end}")
 
 
-def test_a_message_in_flight_comes_again_after_a_drop(emu, alice, tmp_path):
+def test_a_message_in_flight_comes_again_after_a_drop(emu: Emulator, alice: Party, tmp_path: Path) -> None:
     with Standin(emu.client_env(), tmp_path) as elsewhere:
         frozen = link(emu, elsewhere, "frozen")
         alice.send(frozen, "before")
@@ -49,7 +50,7 @@ def test_a_message_in_flight_comes_again_after_a_drop(emu, alice, tmp_path):
         assert elsewhere.texts("frozen") == ["before", *(f"in flight {i}" for i in range(5))]
 
 
-def test_a_replaced_client_stays_away(emu, standin):
+def test_a_replaced_client_stays_away(emu: Emulator, standin: Standin) -> None:
     party = link(emu, standin, "replaced")
     emu.replace(party.device)
     standin.event("replaced", "StreamReplaced")
@@ -59,7 +60,7 @@ def test_a_replaced_client_stays_away(emu, standin):
     assert emu.device(party.phone) is party.device
 
 
-def test_a_second_login_replaces_the_first(emu, standin, alice, tmp_path):
+def test_a_second_login_replaces_the_first(emu: Emulator, standin: Standin, alice: Party, tmp_path: Path) -> None:
     party = link(emu, standin, "double")
     copy = folder(tmp_path, "copy")
     for file in standin.folder.glob("double.db*"):
@@ -77,7 +78,7 @@ def test_a_second_login_replaces_the_first(emu, standin, alice, tmp_path):
     assert overlapping(logins) == [(logins[-2], logins[-1])]
 
 
-def test_one_login_after_another_is_no_overlap(emu, alice):
+def test_one_login_after_another_is_no_overlap(emu: Emulator, alice: Party) -> None:
     emu.drop(alice.device)
     emu.wait_connected(alice.device)
     logins = _logins(emu, alice)
@@ -90,14 +91,14 @@ def _logins(emu: Emulator, party: Party) -> list[Login]:
     return [login for login in emu.logins if login.device == str(party.device.jid)]
 
 
-def test_a_removed_device_is_told(emu, standin):
+def test_a_removed_device_is_told(emu: Emulator, standin: Standin) -> None:
     party = link(emu, standin, "removed")
     emu.remove_device(party.device)
     standin.event("removed", "LoggedOut")
     assert emu.device(party.phone) is None
 
 
-def test_a_device_removed_while_offline_learns_of_it_at_its_login(emu, tmp_path):
+def test_a_device_removed_while_offline_learns_of_it_at_its_login(emu: Emulator, tmp_path: Path) -> None:
     with Standin(emu.client_env(), tmp_path) as first:
         party = link(emu, first, "absent")
     emu.wait_disconnected(party.device)
@@ -117,7 +118,7 @@ def test_a_device_removed_while_offline_learns_of_it_at_its_login(emu, tmp_path)
         (LoginFailure.OUTDATED, "ClientOutdated"),
     ],
 )
-def test_a_refused_login_ends_the_client(emu, standin, failure, event):
+def test_a_refused_login_ends_the_client(emu: Emulator, standin: Standin, failure: LoginFailure, event: str) -> None:
     party = link(emu, standin, failure.name)
     emu.refuse_login(party.phone, failure, expire_seconds=3600)
     emu.drop(party.device)
@@ -127,7 +128,7 @@ def test_a_refused_login_ends_the_client(emu, standin, failure, event):
         assert "Expire: 3600" in line["about"]
 
 
-def test_an_unavailable_server_is_tried_again(emu, standin):
+def test_an_unavailable_server_is_tried_again(emu: Emulator, standin: Standin) -> None:
     party = link(emu, standin, "patient")
     since = standin.lines.mark()
     emu.refuse_login(party.phone, LoginFailure.UNAVAILABLE)
@@ -137,7 +138,7 @@ def test_an_unavailable_server_is_tried_again(emu, standin):
     emu.wait_connected(party.device)
 
 
-def test_withheld_messages_come_when_they_may(emu, standin, alice, bob):
+def test_withheld_messages_come_when_they_may(emu: Emulator, standin: Standin, alice: Party, bob: Party) -> None:
     since = standin.lines.mark()
     emu.withhold(bob.phone)
     for i in range(3):
@@ -149,7 +150,7 @@ def test_withheld_messages_come_when_they_may(emu, standin, alice, bob):
     assert standin.texts("bob", since=since) == [f"withheld {i}" for i in range(3)]
 
 
-def test_withheld_messages_may_come_with_the_next_connection(emu, alice, bob):
+def test_withheld_messages_may_come_with_the_next_connection(emu: Emulator, alice: Party, bob: Party) -> None:
     emu.withhold(bob.phone, until_reconnect=True)
     alice.send(bob, "stuck on this connection")
     assert emu.queued(bob.device) == 1
@@ -158,7 +159,7 @@ def test_withheld_messages_may_come_with_the_next_connection(emu, alice, bob):
 
 
 @pytest.mark.long
-def test_a_deaf_server_leaves_pings_unanswered(emu, standin, bob):
+def test_a_deaf_server_leaves_pings_unanswered(emu: Emulator, standin: Standin, bob: Party) -> None:
     since = standin.lines.mark()
     emu.deaf(bob.phone)
     standin.event("bob", "KeepAliveTimeout", since=since, timeout=PATIENCE)
@@ -167,7 +168,7 @@ def test_a_deaf_server_leaves_pings_unanswered(emu, standin, bob):
 
 
 @pytest.mark.parametrize("stage", list(Silence))
-def test_a_silent_server_answers_nobody_until_it_speaks_again(emu, tmp_path, stage):
+def test_a_silent_server_answers_nobody_until_it_speaks_again(emu: Emulator, tmp_path: Path, stage: Silence) -> None:
     phone = emu.add_phone(new_number(), "unheard")
     emu.silent(True, stage=stage)
     with Standin(emu.client_env(), tmp_path) as elsewhere:
@@ -179,7 +180,7 @@ def test_a_silent_server_answers_nobody_until_it_speaks_again(emu, tmp_path, sta
         assert emu.connected(heard.device)
 
 
-def test_others_stay_connected_when_one_goes(emu, standin, alice, bob):
+def test_others_stay_connected_when_one_goes(emu: Emulator, standin: Standin, alice: Party, bob: Party) -> None:
     since, logins = standin.lines.mark(), (alice.device.logins, bob.device.logins)
     carol = link(emu, standin, "carol")
     for i in range(20):
@@ -191,7 +192,7 @@ def test_others_stay_connected_when_one_goes(emu, standin, alice, bob):
     assert (alice.device.logins, bob.device.logins) == logins
 
 
-def test_garbage_on_the_sockets_harms_nobody(emu, alice, bob):
+def test_garbage_on_the_sockets_harms_nobody(emu: Emulator, alice: Party, bob: Party) -> None:
     proxy = emu.client_env()["HTTPS_PROXY"].removeprefix("http://")
     host, _, port = proxy.partition(":")
     trusted = ssl.create_default_context(cafile=emu.client_env()["SSL_CERT_FILE"])
@@ -240,7 +241,7 @@ def mask(frame: bytes) -> bytes:
     return frame[:1] + bytes([frame[1] | 0x80]) + b"\0\0\0\0" + frame[2:]
 
 
-def test_a_crowd_logs_in_at_once(emu, tmp_path):
+def test_a_crowd_logs_in_at_once(emu: Emulator, tmp_path: Path) -> None:
     places = folder(tmp_path, "first"), folder(tmp_path, "second")
     with Standin(emu.client_env(), places[0]) as first, Standin(emu.client_env(), places[1]) as second:
         crowds = [[link(emu, place, f"c{i}") for i in range(CROWD)] for place in (first, second)]
@@ -254,7 +255,7 @@ def test_a_crowd_logs_in_at_once(emu, tmp_path):
             receiver.gets(f"to {receiver.number}")
 
 
-def test_without_the_hook_a_client_refuses_the_emulator(emu, tmp_path):
+def test_without_the_hook_a_client_refuses_the_emulator(emu: Emulator, tmp_path: Path) -> None:
     environment = emu.client_env()
     environment.pop("WA_SESSIONS_EMULATOR_NOISE_ROOT")
     with Standin(environment, tmp_path) as elsewhere:
@@ -263,7 +264,7 @@ def test_without_the_hook_a_client_refuses_the_emulator(emu, tmp_path):
         assert "failed to verify intermediate cert signature" in line["error"]
 
 
-def test_a_hidden_sitecustomize_runs_too(emu, tmp_path):
+def test_a_hidden_sitecustomize_runs_too(emu: Emulator, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import builtins; builtins.ran = True")
     environment = emu.client_env()
     environment["PYTHONPATH"] += os.pathsep + str(tmp_path)
@@ -275,7 +276,7 @@ def test_a_hidden_sitecustomize_runs_too(emu, tmp_path):
     assert done.stderr == ""
 
 
-def test_an_emulator_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_an_emulator_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before = threading.active_count()
     with Emulator() as emulator:

@@ -24,7 +24,8 @@ from wa_sessions.health.classify import Cause, Encryption
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.process_identity import ProcessIdentity
 from wa_sessions.worker import fleet as shares
-from wa_sessions.worker import fleet_watch, policy
+from wa_sessions.worker import fleet_watch, log, policy
+from wa_sessions.worker.backoff import Backoff
 from wa_sessions.worker.fleet import Scope
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.ownership import Ownership
@@ -60,7 +61,7 @@ def test_a_second_worker_stands_by_and_takes_over_as_the_first_one_ends(
     fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(fleet_watch.log, "info", lambda message, **_: said.append(message))
+    monkeypatch.setattr(log, "info", lambda message, **_: said.append(message))
 
     async def scenario(fleet: WorkerFleet) -> None:
         async with fleet.running(SHARED) as [first]:
@@ -358,7 +359,7 @@ def test_a_phone_that_an_operator_had_released_is_taken_by_nobody_meanwhile(
 def test_a_faulted_phone_is_left_until_an_operator_says_so_or_a_worker_begins(
     fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(policy.Backoff, "next", lambda _self: 0.0)
+    monkeypatch.setattr(Backoff, "next", lambda _self: 0.0)
     phone, opened = fleet.phones[0], Opened(fleet.database, fleet.backend)
 
     async def fail(worker: RunningWorker) -> None:

@@ -27,6 +27,7 @@ from wa_sessions.errors import (
     TryAgain,
     UsageError,
 )
+from wa_sessions.health.reconnect import Status
 from wa_sessions.keys.phone_ref import PhoneRef
 
 PASSWORD = "geheim-genug"
@@ -113,7 +114,7 @@ def test_a_role_without_rights_is_told_which(database: Database, database_url: s
             found = backend.detect(conn)
             assert phones.find(conn, found, PhoneRef("77051234567")).organization_id == 1
         with pytest.raises(PermissionMissing, match="role reader lacks a right: permission denied for table"):
-            _with(reading, lambda conn: phones.set_status(conn, found, 1, "connected"))
+            _with(reading, lambda conn: phones.set_status(conn, found, 1, Status.CONNECTED))
         with pytest.raises(PermissionMissing, match="permission denied for schema wa_sessions"):
             _with(reading, lambda conn: health.load(conn, 1))
     with database.transaction() as conn:

@@ -115,7 +115,7 @@ def test_how_a_host_ends(how: str) -> None:
                 process.send(protocol.EndHost(1.0))
             case "lease":
                 process.send(protocol.ExtendLease(0.0))
-            case "signal":
+            case _:
                 os.kill(process.pid, signal.SIGINT)  # which it does not hear: it is the worker's
                 os.kill(process.pid, signal.SIGSEGV)
         ended = await told.next(HostExit)

@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,14 @@ def small_disk(server: EmbeddedServer, database: Database, open_folder: Path) ->
         subprocess.run(["umount", "-l", disk], check=True)
 
 
+def _taken_or_stuck(bench: InboxBench, so_far: int) -> bool:
+    return bench.worker.taken[1] > so_far or bool(bench.worker.stuck)
+
+
+def _mount_larger(disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+
+
 @pytest.mark.root
 def test_a_disk_that_is_full_loses_nothing(small_disk: Path, database: Database, spec: HandlerSpec) -> None:
     """What finds no room waits, sockets closed, until there is some; what had found it is handled meanwhile."""
@@ -209,7 +218,7 @@ def test_a_disk_that_is_full_loses_nothing(small_disk: Path, database: Database,
             for number, text in enumerate(texts):
                 bench.dispatcher.put(*big(bench, text, number))
                 if number % 20 == 0:
-                    await until(lambda so_far=number: bench.worker.taken[1] > so_far or bench.worker.stuck)
+                    await until(partial(_taken_or_stuck, bench, number))
             await until(lambda: bench.worker.stuck)
             assert 0 < len(bench.rows("SELECT id FROM wa_sessions.inbox")) < 300
             assert bench.worker.taken[1] < 300
@@ -217,7 +226,7 @@ def test_a_disk_that_is_full_loses_nothing(small_disk: Path, database: Database,
             touch("go")
             await bench.empty_of_what_was_there(written)
             assert handled(bench)[:written] == texts[:written]
-            await asyncio.to_thread(subprocess.run, ["mount", "-o", "remount,size=64m", small_disk], check=True)
+            await asyncio.to_thread(_mount_larger, small_disk)
             await bench.until_taken(300)
             await bench.empty()
             assert bench.worker.freed

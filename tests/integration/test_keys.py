@@ -263,12 +263,12 @@ def test_the_primary_key_finds_a_phones_keys(database: Database, shape: str) -> 
 @given(
     st.lists(
         st.one_of(
-            st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",))),
+            st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
             st.builds(
                 lambda start, between, rest: start + between + rest,
                 st.sampled_from(KEY_TYPES),
                 st.sampled_from(["", "-", "--", "_", "s-", "-memory-"]),
-                st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=5),
+                st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5),
             ),
         ),
         max_size=60,

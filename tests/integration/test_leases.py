@@ -158,14 +158,14 @@ def test_a_lock_that_leads_nowhere_is_ended_after_a_whole_lease(one: Worker, two
 
 def test_a_worker_that_was_silent_for_too_long_is_told(database: Database, one: Worker) -> None:
     one.take()
-    assert one.renew() == {PHONE}
+    assert one.renew() == frozenset({PHONE})
     one.fall_silent(0.7)
-    assert one.renew() == {PHONE}
+    assert one.renew() == frozenset({PHONE})
     one.fall_silent(0.81)
     assert one.renew() is None
     with database.transaction() as conn:
         workers.register(conn, one.id, ProcessIdentity("host.example", 111), "1.0", lease=30)
-    assert one.renew() == {PHONE}
+    assert one.renew() == frozenset({PHONE})
 
 
 def test_a_lease_of_an_earlier_version_ends_by_itself(database: Database, one: Worker, two: Worker) -> None:
@@ -214,7 +214,8 @@ def test_a_lease_does_not_change_hands_while_its_owner_writes(database: Database
 
 
 def test_of_two_takers_one_wins(database: Database, one: Worker, two: Worker) -> None:
-    start, results = threading.Barrier(2), []
+    start = threading.Barrier(2)
+    results: list[int | None] = []
 
     def take(worker: Worker) -> None:
         start.wait(PATIENCE)
@@ -237,7 +238,7 @@ def test_a_worker_outlives_its_own_lost_connection(database: Database, one: Work
     lingering, one.lock = one.lock, database.dedicated()
     with closing(lingering):
         assert one.take() == 2
-        assert one.renew() == {PHONE}
+        assert one.renew() == frozenset({PHONE})
 
 
 def test_a_lost_lock_connection_is_one_line(one: Worker) -> None:
@@ -250,7 +251,7 @@ def test_a_lost_lock_connection_is_one_line(one: Worker) -> None:
 def test_workers_come_and_go(database: Database, one: Worker, two: Worker) -> None:
     one.take()
     with database.transaction() as conn:
-        assert workers.renew(conn, one.id) == {PHONE}
+        assert workers.renew(conn, one.id) == frozenset({PHONE})
         assert workers.forget_stale(conn, 60) == 0
         ago = "UPDATE wa_sessions.worker SET heartbeat_at = now() - interval '2 minutes' WHERE id = %s"
         conn.execute(ago, (two.id,))
@@ -274,7 +275,7 @@ def test_a_lease_is_renewed_and_not_taken_while_its_owner_writes(database: Datab
     epoch = killed.take()
     with closing(killed.lock), database.transaction() as conn:
         leases.fence(conn, PHONE, killed.id, epoch)
-        assert killed.renew() == {PHONE}
+        assert killed.renew() == frozenset({PHONE})
         thread.start()
         thread.join(0.3)
         assert kept_off == []

@@ -113,8 +113,8 @@ def test_values_that_are_json_are_said_to_be(fleet: Fleet) -> None:
         ("reset-status", PAIRED, "pending", "--dry-run"),
     ):
         assert _is_one_line(fleet(*arguments), *said), arguments
-    for arguments in (("sessions",), ("stats", PAIRED), ("report",), ("metrics",)):
-        assert fleet(*arguments).code == 0, arguments
+    for words in (("sessions",), ("stats", PAIRED), ("report",), ("metrics",)):
+        assert fleet(*words).code == 0, words
     assert fleet("check", "--all").out.startswith("WA-SESSIONS CRITICAL")
     assert fleet.phones() == before
 

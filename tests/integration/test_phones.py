@@ -14,6 +14,8 @@ from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.settings import Target
 from wa_sessions.errors import AmbiguousPhone, Conflict, DatabaseError, ExitCode, PhoneNotFound, UsageError
+from wa_sessions.health.backend_words import ConnectionType
+from wa_sessions.health.reconnect import Status
 from wa_sessions.keys.phone_ref import PhoneRef, parse_phone
 
 OLDER_AUTH = (
@@ -111,8 +113,8 @@ def test_a_phone_is_read_as_it_stands(conn: Connection, found: Backend) -> None:
         phone_jid=f"{NUMBER}:27@s.whatsapp.net",
         device=27,
         display_name="Отдел",
-        status="connected",
-        connection_type="baileys",
+        status=Status.CONNECTED,
+        connection_type=ConnectionType.BAILEYS,
         last_connected_at=datetime(2026, 11, 11, 1, 15, 30, 123000, UTC),
         qr_code="2@secret",
         updated_at=datetime(2026, 11, 1, 10, 0, 0, 123000, UTC),
@@ -202,13 +204,13 @@ def test_a_column_that_we_do_not_know_can_refuse_a_phone(conn: Connection) -> No
 
 def test_a_phone_is_handed_over(conn: Connection, found: Backend) -> None:
     phone = phones.add(conn, found, NUMBER, 1, None)
-    phones.assign(conn, found, phone, "baileys")
+    phones.assign(conn, found, phone, ConnectionType.BAILEYS)
     assert phones.find(conn, found, PhoneRef(NUMBER)).connection_type == "baileys"
     with pytest.raises(UsageError, match="write neonize or baileys"):
-        phones.assign(conn, found, phone, "waba")
+        phones.assign(conn, found, phone, ConnectionType.WABA)
     _phone(conn, 1, "77009998877@s.whatsapp.net", connectionType="waba")
     with pytest.raises(UsageError, match="waba phone"):
-        phones.assign(conn, found, phones.find(conn, found, PhoneRef("77009998877")), "neonize")
+        phones.assign(conn, found, phones.find(conn, found, PhoneRef("77009998877")), ConnectionType.NEONIZE)
 
 
 def test_where_the_column_is_missing_the_assignment_is_ours(conn: Connection) -> None:
@@ -219,8 +221,8 @@ def test_where_the_column_is_missing_the_assignment_is_ours(conn: Connection) ->
     added = phones.add(conn, found, NUMBER, 1, None)
     kinds = {phone.number: phone.connection_type for phone in phones.list_phones(conn, found)}
     assert kinds == {"77009998877": "baileys", NUMBER: "neonize"}
-    phones.assign(conn, found, added, "baileys")
-    phones.assign(conn, found, added, "baileys")
+    phones.assign(conn, found, added, ConnectionType.BAILEYS)
+    phones.assign(conn, found, added, ConnectionType.BAILEYS)
     assert phones.find(conn, found, PhoneRef(NUMBER)).connection_type == "baileys"
 
 
@@ -233,13 +235,13 @@ def test_without_our_schema_such_phones_are_the_backends(conn: Connection) -> No
 
 def test_a_status_is_set_as_prisma_would(conn: Connection, found: Backend) -> None:
     phone = phones.add(conn, found, NUMBER, 1, None)
-    phones.set_status(conn, found, phone.id, "pending", qr_code="2@qr")
+    phones.set_status(conn, found, phone.id, Status.PENDING, qr_code="2@qr")
     pending = phones.find(conn, found, PhoneRef(NUMBER))
     assert (pending.status, pending.qr_code, pending.last_connected_at) == ("pending", "2@qr", None)
-    phones.set_status(conn, found, phone.id, "loading")
+    phones.set_status(conn, found, phone.id, Status.LOADING)
     assert phones.find(conn, found, PhoneRef(NUMBER)).qr_code == "2@qr"
     jid = f"{NUMBER}:4@s.whatsapp.net"
-    phones.set_status(conn, found, phone.id, "connected", qr_code=None, phone_jid=jid, connected_now=True)
+    phones.set_status(conn, found, phone.id, Status.CONNECTED, qr_code=None, phone_jid=jid, connected_now=True)
     connected = phones.find(conn, found, PhoneRef(NUMBER))
     assert (connected.status, connected.qr_code, connected.phone_jid, connected.device) == ("connected", None, jid, 4)
     assert _is_now(connected.last_connected_at)
@@ -255,7 +257,7 @@ def test_a_table_with_the_least_columns_is_enough(conn: Connection) -> None:
     )
     found = backend.detect(conn)
     phone = phones.add(conn, found, NUMBER, 1, "name")
-    phones.set_status(conn, found, phone.id, "connected", qr_code=None, connected_now=True)
+    phones.set_status(conn, found, phone.id, Status.CONNECTED, qr_code=None, connected_now=True)
     assert phones.find(conn, found, PhoneRef(NUMBER)).status == "connected"
 
 
@@ -263,15 +265,15 @@ def test_a_jid_of_another_phone_is_a_conflict(conn: Connection, found: Backend) 
     _phone(conn, 1, "77009998877:1@s.whatsapp.net")
     phone = phones.add(conn, found, NUMBER, 1, None)
     with pytest.raises(Conflict, match="stands already at another phone"):
-        phones.set_status(conn, found, phone.id, "connected", phone_jid="77009998877:1@s.whatsapp.net")
+        phones.set_status(conn, found, phone.id, Status.CONNECTED, phone_jid="77009998877:1@s.whatsapp.net")
     assert phones.find(conn, found, PhoneRef(NUMBER)).status == "disconnected"
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda conn, found, phone: phones.set_status(conn, found, phone.id, "connected"),
-        lambda conn, found, phone: phones.assign(conn, found, phone, "baileys"),
+        lambda conn, found, phone: phones.set_status(conn, found, phone.id, Status.CONNECTED),
+        lambda conn, found, phone: phones.assign(conn, found, phone, ConnectionType.BAILEYS),
     ],
 )
 def test_a_phone_that_is_gone_is_said(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from wa_sessions.cli.sessions import qr
 from wa_sessions.db import backend, health, phones, workers
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.health import HealthRow
+from wa_sessions.health.reconnect import State, Status
 from wa_sessions.process_identity import ProcessIdentity
 
 NUMBER = "77051234567"
@@ -34,7 +36,7 @@ def phone_id(database: Database, database_url: str, monkeypatch: pytest.MonkeyPa
     with database.transaction() as conn:
         found = backend.detect(conn)
         phone = phones.add(conn, found, NUMBER, 1, "Reception")
-        phones.set_status(conn, found, phone.id, "pending", qr_code=CODE)
+        phones.set_status(conn, found, phone.id, Status.PENDING, qr_code=CODE)
         return phone.id
 
 
@@ -168,7 +170,9 @@ def test_no_qr_at_a_phone_that_a_worker_runs(
         )
         now = conn.execute("SELECT clock_timestamp() AS now").fetchone()
         assert now
-        health.save(conn, HealthRow(phone_id, 1, 0, 0, (), None, None, 0, 0, state, None, now["now"], None, None))
+        health.save(
+            conn, HealthRow(phone_id, 1, 0, 0, (), None, None, 0, 0, State(state), None, now["now"], None, None)
+        )
     assert words in run(capsys, "qr", NUMBER, code=1)[1]
 
 
@@ -207,14 +211,14 @@ def test_watching_ends_when_it_is_connected(
     change(qrCode=None)
     steps: list[dict[str, Any]] = [{"qrCode": CODE}, {"qrCode": CODE + "x"}, {"qrCode": None, "status": "connected"}]
     seen: list[bytes] = []
-    real = qr.time.sleep
+    real = time.sleep
 
     def sleep(seconds: float) -> None:
         seen.append(file.read_bytes() if file.exists() else b"")
         change(**steps.pop(0))
         real(seconds)
 
-    monkeypatch.setattr(qr.time, "sleep", sleep)
+    monkeypatch.setattr(time, "sleep", sleep)
     out, err = run(capsys, "qr", NUMBER, "--watch", "--json", "--svg", str(file))
     lines = [json.loads(line) for line in out.splitlines()]
     assert [(line["qr"], line["status"]) for line in lines] == [

@@ -15,6 +15,7 @@ from wa_sessions.db.phones import Phone
 from wa_sessions.db.restoring import Restored
 from wa_sessions.errors import Conflict, WaSessionsError
 from wa_sessions.health.backend_words import ConnectionType
+from wa_sessions.health.reconnect import Status
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.whatsmeow_tables import TABLES
@@ -33,11 +34,11 @@ def phone(conn: Connection) -> Phone:
 def _phone(conn: Connection) -> Phone:
     found = backend.detect(conn)
     added = phones.add(conn, found, "77051234567", 1)
-    phones.set_status(conn, found, added.id, "connected", phone_jid=OURS)
+    phones.set_status(conn, found, added.id, Status.CONNECTED, phone_jid=OURS)
     return phones.find(conn, found, PhoneRef(phone_id=added.id))
 
 
-def _begin(conn: Connection, phone: Phone, status_after: str | None = None) -> Part:
+def _begin(conn: Connection, phone: Phone, status_after: Status | None = None) -> Part:
     found = backend.detect(conn)
     return quarantine.begin(
         conn, found, phone, action="close", reason="test", actor="me@here", status_after=status_after
@@ -57,7 +58,7 @@ def test_a_whole_device_comes_back_byte_for_byte(conn: Connection, phone: Phone)
     made = fill_device(conn, OURS)
     fill_device(conn, OTHERS)
     before = everything(conn)
-    operation = _begin(conn, phone, "logged_out")
+    operation = _begin(conn, phone, Status.LOGGED_OUT)
     assert _take_all(conn, operation, phone) == made
     assert operations.operation(conn, operation.operation_id).keys == made
     assert whatsmeow.device_of(conn, "77051234567") == []
@@ -65,7 +66,7 @@ def test_a_whole_device_comes_back_byte_for_byte(conn: Connection, phone: Phone)
     assert sum(counts(conn, OTHERS).values()) == made
 
     found = backend.detect(conn)
-    phones.set_status(conn, found, phone.id, "logged_out", phone_jid="77051234567@s.whatsapp.net")
+    phones.set_status(conn, found, phone.id, Status.LOGGED_OUT, phone_jid="77051234567@s.whatsapp.net")
     restored = _restore(conn, operation)
     assert everything(conn) == before
     assert restored.phone.id == phone.id
@@ -280,7 +281,7 @@ def test_baileys_keys_of_one_phone_come_back(conn: Connection, phone: Phone, old
             columns = ", ".join(f'"{name}"' for name in row)
             conn.execute(f"INSERT INTO {table} ({columns}) VALUES ({', '.join(['%s'] * len(row))})", [*row.values()])
     before = conn.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()
-    phones.assign(conn, found, phone, "baileys")
+    phones.assign(conn, found, phone, ConnectionType.BAILEYS)
     phone = replace(phone, connection_type=ConnectionType.BAILEYS)
     operation = _begin(conn, phone)
     assert _take_all(conn, operation, phone) == 3
@@ -291,7 +292,7 @@ def test_baileys_keys_of_one_phone_come_back(conn: Connection, phone: Phone, old
 
 
 def test_an_operation_remembers_the_phone(conn: Connection, phone: Phone) -> None:
-    operation = operations.operation(conn, _begin(conn, phone, "logged_out").operation_id)
+    operation = operations.operation(conn, _begin(conn, phone, Status.LOGGED_OUT).operation_id)
     assert re.fullmatch(r"op-\d{8}-[2-9a-z]{6}", operation.id)
     [part] = operation.phones
     assert part.number == "77051234567"

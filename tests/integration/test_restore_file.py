@@ -34,6 +34,7 @@ from wa_sessions.errors import (
     WaSessionsError,
 )
 from wa_sessions.health.backend_words import UnknownWord
+from wa_sessions.health.reconnect import Status
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.process_identity import ProcessIdentity
 
@@ -59,7 +60,7 @@ def fill(database: Database, shape: str = "baileys_auth") -> Opened:
     with database.transaction() as conn:
         found = corpus.load(conn, shape)
         added = phones.add(conn, found, NEONIZE, 1)
-        phones.set_status(conn, found, added.id, "disconnected", phone_jid=DEVICE)
+        phones.set_status(conn, found, added.id, Status.DISCONNECTED, phone_jid=DEVICE)
         fill_device(conn, DEVICE)
         fill_device(conn, STRANGER)
     return opened(database)

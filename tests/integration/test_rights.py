@@ -43,7 +43,7 @@ def opened(database: Database, role: str) -> Iterator[Opened]:
 def grant(database: Database, role: str, *statements: str) -> None:
     with database.transaction() as conn:
         for statement in ("SET LOCAL search_path = public", *statements):
-            conn.execute(SQL(statement).format(role=Identifier(role)))  # type: ignore[arg-type]
+            conn.execute(SQL(statement).format(role=Identifier(role)))
 
 
 def require(opened: Opened) -> None:

@@ -25,6 +25,7 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.watch.check import check
 from wa_sessions.actions.watch.stats import session_stats
 from wa_sessions.db import backend, commands, leases, phones
+from wa_sessions.db import health as health_rows
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.phones import Phone
@@ -37,7 +38,8 @@ from wa_sessions.health.model import Limits
 from wa_sessions.health.reconnect import State
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import Selection
-from wa_sessions.worker import command_queue, log, policy, repository, supervisor
+from wa_sessions.worker import command_queue, log, policy
+from wa_sessions.worker.backoff import Backoff
 from wa_sessions.worker.hosts import protocol
 from wa_sessions.worker.hosts.deadline import now
 from wa_sessions.worker.lease_times import LeaseTimes
@@ -72,7 +74,7 @@ class Rig:
 
     def rows(self, query: str, *values: object) -> list[dict[str, Any]]:
         with self.database.transaction() as conn:
-            cursor = conn.execute(query, values or None)  # type: ignore[arg-type]
+            cursor = conn.execute(query, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def kinds(self) -> list[str]:
@@ -131,7 +133,7 @@ def _give_keys(conn: Any, device: str) -> None:
     if "signed_pre_key_sig" in values:
         values["signed_pre_key_sig"] = b"\1" * 64
     names = SQL(", ").join(map(Identifier, values))
-    cells = SQL(", ").join(SQL("%({})s").format(SQL(name)) for name in values)  # type: ignore[arg-type]
+    cells = SQL(", ").join(SQL("%({})s").format(SQL(name)) for name in values)
     conn.execute(SQL("INSERT INTO whatsmeow.whatsmeow_device ({}) VALUES ({})").format(names, cells), values)
 
 
@@ -284,7 +286,7 @@ def test_a_look_that_keeps_failing_before_the_session_begins_is_tried_with_growi
     """As where a database has a connection for the guard, and none for this phone."""
     loads: list[int] = []
     paused: list[float] = []
-    loaded = repository.health_rows.load
+    loaded = health_rows.load
 
     def refused(conn: Any, phone_id: int) -> Any:
         loads.append(phone_id)
@@ -296,7 +298,7 @@ def test_a_look_that_keeps_failing_before_the_session_begins_is_tried_with_growi
         paused.append(seconds)
 
     async def scenario(rig: Rig) -> None:
-        monkeypatch.setattr(repository.health_rows, "load", refused)
+        monkeypatch.setattr(health_rows, "load", refused)
         monkeypatch.setattr(rig.worker._sessions, "_pause", pause)
         async with running(rig):
             assert rig.health()["state"] == "connected"
@@ -351,7 +353,7 @@ def test_a_database_that_hangs_is_said(
 def test_a_fault_whose_status_cannot_be_written_is_written_without_it(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(policy.Backoff, "next", lambda _self: 0.0)
+    monkeypatch.setattr(Backoff, "next", lambda _self: 0.0)
 
     async def scenario(rig: Rig) -> None:
         async with running(rig):
@@ -418,7 +420,7 @@ def test_a_fault_is_recorded_and_the_session_goes_on(rig: Rig) -> None:
 def test_a_phone_that_fails_again_and_again_is_set_down_with_its_reason(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(policy.Backoff, "next", lambda _self: 0.0)
+    monkeypatch.setattr(Backoff, "next", lambda _self: 0.0)
 
     async def scenario(rig: Rig) -> None:
         async with running(rig) as worker:
@@ -444,7 +446,7 @@ def test_a_worker_whose_last_phone_is_set_down_ends_as_failed_and_is_started_aga
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not with 5, another's phone: a service manager that knows our exit codes would leave it stopped."""
-    monkeypatch.setattr(policy.Backoff, "next", lambda _self: 0.0)
+    monkeypatch.setattr(Backoff, "next", lambda _self: 0.0)
 
     async def scenario(rig: Rig) -> None:
         worker = asyncio.create_task(rig.worker.run([rig.phone]))
@@ -653,7 +655,7 @@ def test_a_commit_that_went_through_though_its_answer_was_lost_counts_once(rig: 
     async def scenario(rig: Rig) -> None:
         async with running(rig):
             task = rig.worker._tasks[rig.phone.id]
-            begun, saved, saving = task.repository._database.transaction, repository.health_rows.save, []
+            begun, saved, saving = task.repository._database.transaction, health_rows.save, []
 
             def save(conn: Any, row: Any) -> None:
                 saved(conn, row)
@@ -670,7 +672,7 @@ def test_a_commit_that_went_through_though_its_answer_was_lost_counts_once(rig: 
                         conn.close()
 
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(repository.health_rows, "save", save)
+                patched.setattr(health_rows, "save", save)
                 patched.setattr(task.repository._database, "transaction", cut_off)
                 rig.unsynced()
                 await until(lambda: rig.opened == 2)
@@ -736,9 +738,8 @@ def test_a_refusal_that_fails_loses_no_command(
         async with running(rig):
             monkeypatch.setattr(commands, "finish", cut_off)
             with rig.database.transaction() as conn:
-                asked = (conn, 4711, rig.worker.worker_id, "restart", {}, "op@host")
-                nobodys = commands.ask(*asked)
-                restart = commands.ask(conn, rig.phone.id, *asked[2:])
+                nobodys = commands.ask(conn, 4711, rig.worker.worker_id, "restart", {}, "op@host")
+                restart = commands.ask(conn, rig.phone.id, rig.worker.worker_id, "restart", {}, "op@host")
             await until(lambda: rig.answered(nobodys) and rig.answered(restart))
             assert rig.opened == 2
 
@@ -764,7 +765,7 @@ def test_what_a_handler_left_of_a_phone_that_is_not_ours_any_more_is_said(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(supervisor.log, "warn", lambda message, **_: said.append(message))
+    monkeypatch.setattr(log, "warn", lambda message, **_: said.append(message))
 
     async def scenario(rig: Rig) -> None:
         async with running(rig):

@@ -33,7 +33,7 @@ def opened(database: Database) -> Opened:
 
 def change(opened: Opened, statement: str, *values: object) -> None:
     with opened.database.transaction() as conn:
-        conn.execute(statement, values)  # type: ignore[arg-type]
+        conn.execute(statement, values)
 
 
 def watched(opened: Opened, phone_id: int, **fields: Any) -> None:

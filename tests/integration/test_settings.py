@@ -140,7 +140,7 @@ def test_the_schema_of_a_prisma_url_is_searched(database_url: str, database: Dat
         for _ in range(2):
             with other.transaction() as conn:
                 found = backend.detect(conn)
-                assert (found.phone_schema, found.phone_columns) == ("Chat Backend", {"id"})
+                assert (found.phone_schema, found.phone_columns) == ("Chat Backend", frozenset({"id"}))
 
 
 def test_the_stores_url_by_socket(target: Target, server: EmbeddedServer) -> None:

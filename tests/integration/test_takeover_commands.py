@@ -84,7 +84,7 @@ def test_all_go_over_and_come_back(fleet: Fleet, shape: str) -> None:
 
 
 def _without_qr(row: dict[str, Any]) -> dict[str, Any]:
-    return row["row"] | {"qrCode": None}
+    return {**row["row"], "qrCode": None}
 
 
 def test_once_the_keys_were_used_only_return_leads_back(fleet: Fleet) -> None:
@@ -223,7 +223,7 @@ def test_a_device_that_is_there_and_keys_that_are_there_are_refused(fleet: Fleet
     _refused(fleet, 1, "the store has a device of it already", "adopt", PAIRED, *STOPPED)
 
 
-def test_a_map_of_lids(fleet: Fleet, tmp_path) -> None:
+def test_a_map_of_lids(fleet: Fleet, tmp_path: Path) -> None:
     file = tmp_path / "lids.csv"
     file.write_text("# LID, number\n99000000001,77019990053\n99000000002@lid\t77019990054@s.whatsapp.net\n")
     fleet.json("adopt", PAIRED, "--lid-map", str(file), *STOPPED)
@@ -233,7 +233,7 @@ def test_a_map_of_lids(fleet: Fleet, tmp_path) -> None:
     _refused(fleet, 2, "line 1: write a LID and a number", "adopt", BUFFERS, "--lid-map", str(file), *STOPPED)
 
 
-def test_the_node_process_is_stopped_and_started_around_it(fleet: Fleet, tmp_path) -> None:
+def test_the_node_process_is_stopped_and_started_around_it(fleet: Fleet, tmp_path: Path) -> None:
     log = tmp_path / "log"
     node = ("--stop-command", f"echo stop >> {log}", "--start-command", f"echo start >> {log}", "--yes")
     fleet.json("adopt", PAIRED, *node)

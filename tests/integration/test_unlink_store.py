@@ -24,6 +24,7 @@ from wa_sessions.db.phones import Phone
 from wa_sessions.db.settings import Target
 from wa_sessions.db.unlinking import KeptDevice
 from wa_sessions.errors import Conflict, DatabaseError, PermissionMissing, WaSessionsError
+from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.whatsmeow_tables import DEVICE, PRE_KEYS, TABLES
@@ -142,7 +143,7 @@ def test_baileys_keys_are_refused_or_left_out(opened: Opened) -> None:
     insert = SQL("INSERT INTO {} VALUES (1, %s, 'creds', '{{}}', 'creds')").format(opened.backend.auth.identifier)
     with opened.database.transaction() as conn:
         phone = phones.add(conn, opened.backend, BOB, 1)
-        phones.assign(conn, opened.backend, phone, "baileys")
+        phones.assign(conn, opened.backend, phone, ConnectionType.BAILEYS)
         phone = phones.list_phones(conn, opened.backend, 1)[0]
         conn.execute(insert, (BOB,))
         alone = _begin(conn, opened, phone, None)

@@ -302,7 +302,7 @@ def test_a_drain_that_takes_too_long(fleet: Fleet, make: Make, ids: list[int]) -
     assert states(fleet)["msg1/10"] == "draining"
 
 
-def while_draining(fleet: Fleet, then: Callable[[], None]) -> Answer:
+def while_draining(fleet: Fleet, then: Callable[[], object]) -> Answer:
     threading.Timer(0.5, then).start()
     return fleet("drain", "10", "--timeout", "30s")
 
@@ -314,9 +314,9 @@ def test_it_dies_ends_or_is_undone_meanwhile(fleet: Fleet, make: Make, ids: list
     assert (died.code, "died while it drained, 3 of 3 phones left" in died.err) == (1, True)
     one.silent(0)
     undo = "UPDATE wa_sessions.worker SET draining = false"
-    undone = while_draining(fleet, lambda: fleet.sql(undo) and None)
+    undone = while_draining(fleet, lambda: fleet.sql(undo))
     assert (undone.code, "has taken the drain of msg1/10 back" in undone.err) == (1, True)
-    ended = while_draining(fleet, lambda: fleet.sql("DELETE FROM wa_sessions.worker WHERE id = %s", one.id) and None)
+    ended = while_draining(fleet, lambda: fleet.sql("DELETE FROM wa_sessions.worker WHERE id = %s", one.id))
     assert (ended.code, ended.out) == (0, "msg1/10 has ended\n")
 
 

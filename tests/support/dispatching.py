@@ -7,6 +7,7 @@ import shlex
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -21,9 +22,12 @@ MESSAGE = IncomingMessage("ID", CHAT, "1@lid", None, False, False, 0, "conversat
 
 @dataclass
 class Heard:
-    """Everything that a dispatcher told: events with their phone's id, lines with their phone's number."""
+    """Everything that a dispatcher told: events with their phone's id, lines with their phone's number.
 
-    events: list[tuple[int, HandlerEvent]] = field(default_factory=list)
+    An event's fields are those of its kind, which each test knows.
+    """
+
+    events: list[tuple[int, Any]] = field(default_factory=list)
     lines: list[tuple[str, str]] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -50,7 +54,7 @@ class Heard:
     async def line(self, *wanted: str) -> None:
         await self.until(lambda: set(wanted) <= set(self.texts()))
 
-    async def event(self, kind: str) -> HandlerEvent:
+    async def event(self, kind: str) -> Any:
         await self.until(lambda: kind in self.kinds())
         return next(event for _, event in self.events if event.kind == kind)
 
@@ -58,7 +62,7 @@ class Heard:
 class Bench:
     """A dispatcher that runs, with phones numbered 1, 2, …"""
 
-    def __init__(self, spec: HandlerSpec, **settings: float) -> None:
+    def __init__(self, spec: HandlerSpec, **settings: Any) -> None:
         self.heard = Heard()
         self.dispatcher = Dispatcher(spec, tell=self.heard.tell, output=self.heard.output, **settings)
         self._count = 0
@@ -84,7 +88,7 @@ def is_handler(process: psutil.Process) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def running(spec: HandlerSpec, **settings: float) -> AsyncIterator[Bench]:
+async def running(spec: HandlerSpec, **settings: Any) -> AsyncIterator[Bench]:
     bench = Bench(spec, **settings)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(bench.dispatcher.run())

@@ -58,7 +58,7 @@ class RunningWorker:
             await self._thawed.wait()
             return await call(*work)
 
-        self.worker._guard.call = call_unless_frozen  # type: ignore[method-assign]
+        self.worker._guard.call = call_unless_frozen  # type: ignore[method-assign, assignment]
 
     def start(self, named: Sequence[Phone] = (), *, wait: bool = True) -> "RunningWorker":
         self.task = asyncio.create_task(self.worker.run(named, wait=wait))

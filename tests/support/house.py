@@ -158,7 +158,7 @@ class House:
 
     def sql(self, query: str, *values: object) -> list[dict[str, Any]]:
         with psycopg.connect(self.url, row_factory=dict_row, autocommit=True) as conn:
-            cursor = conn.execute(query, values or None)  # type: ignore[arg-type]
+            cursor = conn.execute(query, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def until(self, query: str, *values: object, timeout: float = PATIENCE) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from support.dispatching import CHAT, MESSAGE, Heard
@@ -61,7 +62,7 @@ class StandInWorker:
 class InboxBench:
     """Two phones of a database, their inbox and its dispatcher."""
 
-    def __init__(self, database: Database, spec: HandlerSpec, policy: RetryPolicy, **settings: float) -> None:
+    def __init__(self, database: Database, spec: HandlerSpec, policy: RetryPolicy, **settings: Any) -> None:
         self.database = database
         self.phones = phones_of(database)
         self.worker = StandInWorker()

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 PROGRAMS = Path("/usr/lib/postgresql")
 SETTINGS = {"listen_addresses": "''", "fsync": "off", "max_connections": "50", "jit": "off"}
@@ -24,7 +25,7 @@ def running(version: str, folder: Path) -> Iterator[str]:
     """A server of that version in a folder of its own; how to reach it."""
     programs, data, user = PROGRAMS / version / "bin", folder / f"postgres-{version}", _user()
     data.mkdir()
-    as_user = {}
+    as_user: dict[str, Any] = {}
     if os.geteuid() == 0 and user is not None:
         os.chown(data, user.pw_uid, user.pw_gid)
         as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}

@@ -88,7 +88,7 @@ def pair(folder: Path) -> Iterator[Pair]:
 def _follow(folder: Path, primary: str, standby: str) -> "subprocess.Popen[bytes]":
     user = server_user.server_user(folder / "postgres")
     programs, cluster = server_user.programs(user), folder / "standby"
-    copy = [programs / "pg_basebackup", "-h", primary, "-U", "postgres", "-D", cluster, "-R", "-c", "fast"]
+    copy = [str(programs / "pg_basebackup"), "-h", primary, "-U", "postgres", "-D", str(cluster), "-R", "-c", "fast"]
     subprocess.run(copy, check=True, capture_output=True, timeout=PATIENCE)
     user.take(cluster)
     settings = SETTINGS | {"listen_addresses": standby, "unix_socket_directories": ""}

@@ -55,7 +55,7 @@ class Terminal:
     def typing(self, line: str, *arguments: str) -> Ended:
         """Run a command at a terminal (its stdout is still ours) and type a line."""
         ours, theirs = pty.openpty()
-        process = warm.Popen(
+        process: warm.Popen[bytes] = warm.Popen(
             [*self._program, *arguments], env=self.environment, stdin=theirs, stdout=warm.PIPE, stderr=theirs
         )
         os.close(theirs)

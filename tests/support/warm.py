@@ -63,7 +63,7 @@ class Popen(subprocess.Popen[AnyStr]):
 
 
 def run(
-    arguments: Sequence[str | os.PathLike[str]],
+    arguments: Sequence[str | bytes | os.PathLike[str]],
     *,
     input: Any = None,  # noqa: A002  # as ``subprocess`` has it
     capture_output: bool = False,

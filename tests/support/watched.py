@@ -35,7 +35,7 @@ class Watched:
     story: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-_CLOSED = {
+_CLOSED: Mapping[str, Mapping[str, Any]] = {
     "message_pending": {"message_id": "3EB0F4A1", "cause": "bad_mac"},
     "session_closed": {"error_kind": "bad_mac", "count": 3, "limit": 3},
     "pairing_started": {},

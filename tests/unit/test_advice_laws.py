@@ -85,7 +85,7 @@ MAY_NOT_STAND_TOGETHER = (
 def _all() -> Iterator[tuple[SessionErrorStats, Watch]]:
     """Every phone that there can be, as the database would tell it."""
     for kind, status, state, owner in itertools.product(TYPES, STATUSES, STATES, OWNERS):
-        rows = [replace(ROW, state=state)] if state else [None]
+        rows: list[HealthRow | None] = [replace(ROW, state=state)] if state else [None]
         if state in ("connected", None):
             rows += [replace(ROW, state=State.CONNECTED, bad_mac_errors=a, bad_decrypt_errors=b) for a, b in COUNTERS]
         if state in ("banned", "crashed"):
@@ -109,7 +109,7 @@ def _all() -> Iterator[tuple[SessionErrorStats, Watch]]:
 
 @pytest.fixture(scope="module")
 def every() -> list[tuple[SessionErrorStats, Watch]]:
-    seen = {}
+    seen: dict[tuple[object, bool], tuple[SessionErrorStats, Watch]] = {}
     for stats, watch in _all():
         seen.setdefault((case_of(stats), stats.observed), (stats, watch))
     assert len(seen) > 1000
@@ -139,7 +139,7 @@ def test_how_a_phone_stands_is_one_word_in_every_command(every: list[tuple[Sessi
 
 
 def test_no_sentence_contradicts_another(every: list[tuple[SessionErrorStats, Watch]]) -> None:
-    wrong = {}
+    wrong: dict[tuple[str, str], str] = {}
     for stats, _ in every:
         text = _told(stats)
         for one, other in MAY_NOT_STAND_TOGETHER:
@@ -175,7 +175,7 @@ def test_a_phone_that_node_runs_is_sent_to_nothing_that_our_worker_alone_does(
 
 def test_every_command_parses_and_would_not_be_refused(every: list[tuple[SessionErrorStats, Watch]]) -> None:
     parsed = set()
-    refused = {}
+    refused: dict[tuple[str, str, str | None], SessionErrorStats] = {}
     for stats, watch in every:
         for words in COMMAND.findall(next_step(stats) or ""):
             if words not in parsed:

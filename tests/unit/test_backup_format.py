@@ -31,7 +31,8 @@ def written(saved: Sections) -> tuple[bytes, Totals, list[Item]]:
     """A file, what its last line says, and what is in it."""
     writer = Writer()
     header = Header(HEADER.made_at, HEADER.made_by, len(saved), "baileys_auth", False)
-    parts, items = [writer.header(header)], [header]
+    parts = [writer.header(header)]
+    items: list[Item] = [header]
     for phone, its_rows in saved:
         parts.append(writer.phone(phone))
         items.append(phone)

@@ -2,16 +2,16 @@
 
 import pytest
 
-from wa_sessions.actions.sessions import connections_needed
 from wa_sessions.actions.sessions.connections_needed import Need
 from wa_sessions.db.server import Limit
 from wa_sessions.errors import DatabaseError, ExitCode
+from wa_sessions.worker import log
 
 
 @pytest.fixture
 def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     said: list[str] = []
-    monkeypatch.setattr(connections_needed.log, "warn", lambda message, **_: said.append(message))
+    monkeypatch.setattr(log, "warn", lambda message, **_: said.append(message))
     return said
 
 

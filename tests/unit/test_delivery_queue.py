@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -53,7 +54,7 @@ class History:
                 self.came.append((phone, chat, message.id))
             case Finish(which) if self.hands:
                 self.queue.finish(self.hands.pop(which % len(self.hands)))
-            case "take":
+            case _:
                 self.take()
 
     def take(self) -> Queued | None:
@@ -66,7 +67,8 @@ class History:
 
     def finish_all(self) -> None:
         while self.hands or self.queue.waiting:
-            self.take() or self.queue.finish(self.hands.pop(0))
+            if not self.take():
+                self.queue.finish(self.hands.pop(0))
 
 
 @given(STEPS)
@@ -124,7 +126,7 @@ def test_phones_take_turns_whatever_waits() -> None:
 
 
 @pytest.mark.parametrize("other", [{"sender": "2@lid"}, {"chat": "1@g.us"}, {"id": "ID2"}])
-def test_a_message_that_comes_twice_is_known_by_chat_sender_and_id(other: dict[str, str]) -> None:
+def test_a_message_that_comes_twice_is_known_by_chat_sender_and_id(other: dict[str, Any]) -> None:
     queue = DeliveryQueue()
     assert queue.put(1, MESSAGE)
     assert not queue.put(1, replace(MESSAGE, text="again"))

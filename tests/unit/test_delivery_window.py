@@ -68,7 +68,7 @@ class World:
         for phone in (1, 2, 3):
             self.window.serve(phone)
 
-    def do(self, step: object) -> None:
+    def do(self, step: object) -> None:  # one case a step
         match step:
             case Arrive(phone, chat):
                 self.arrive(phone, chat)
@@ -88,6 +88,8 @@ class World:
                 self.end(self.hands.pop(which % len(self.hands)), how)
             case Owner(what, phone):
                 {"forget": self.window.forget, "serve": self.window.serve}[what](phone)
+            case _:
+                pass
         assert self.window.in_memory <= MOST + CHAT
         assert self.window.in_hand == len(self.hands)
 
@@ -128,6 +130,8 @@ class World:
                 self.table[row.id].dead = True
                 self.dead.append(row)
                 self.window.set_aside(row)
+            case _:
+                raise ValueError(how)
 
     def look(self) -> None:
         heads: dict[tuple[int, str], Row] = {}

@@ -2,6 +2,7 @@
 
 import zlib
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -28,33 +29,33 @@ stanzas = st.recursive(
 
 
 @given(stanzas)
-def test_a_stanza_is_read_as_it_was_written(node):
+def test_a_stanza_is_read_as_it_was_written(node: Node) -> None:
     assert CODEC.decode(CODEC.encode(node)) == node
 
 
 @given(stanzas)
-def test_a_compressed_stanza_is_read_too(node):
+def test_a_compressed_stanza_is_read_too(node: Node) -> None:
     assert CODEC.decode(b"\2" + zlib.compress(CODEC.encode(node)[1:])) == node
 
 
 @given(st.binary(max_size=200))
-def test_garbage_is_malformed_or_a_stanza(data):
+def test_garbage_is_malformed_or_a_stanza(data: bytes) -> None:
     with suppress(Malformed):
         CODEC.decode(data)
 
 
 @pytest.mark.parametrize("size", [255, 256, (1 << 20) - 1, 1 << 20])
-def test_lengths_around_the_limits(size):
+def test_lengths_around_the_limits(size: int) -> None:
     node = Node("blob", {}, bytes(size))
     assert CODEC.decode(CODEC.encode(node)) == node
 
 
-def test_a_long_list():
+def test_a_long_list() -> None:
     node = Node("list", {}, tuple(Node("item") for _ in range(300)))
     assert CODEC.decode(CODEC.encode(node)) == node
 
 
-def test_absent_attributes_are_not_sent_and_numbers_become_text():
+def test_absent_attributes_are_not_sent_and_numbers_become_text() -> None:
     sent = Node("ack", {"type": None, "id": "", "count": 0, "t": 7})
     assert CODEC.decode(CODEC.encode(sent)) == Node("ack", {"count": "0", "t": "7"})
 
@@ -63,26 +64,26 @@ def test_absent_attributes_are_not_sent_and_numbers_become_text():
     ("packed", "text"),
     [(b"\xff\x02\x12\x3a", "123-"), (b"\xff\x82\x12\x3f", "123"), (b"\xfb\x01\xaf", "AF"), (b"\xff\x01\xb0", ".0")],
 )
-def test_packed_strings(packed, text):
+def test_packed_strings(packed: bytes, text: str) -> None:
     assert CODEC.decode(b"\0\xf8\x01" + packed) == Node(text)
 
 
-def test_dictionary_words():
+def test_dictionary_words() -> None:
     assert CODEC.decode(b"\0\xf8\x02\x02\xf8\x01\xf8\x01\xec\x01") == Node("message", {}, (Node("two"),))
 
 
 @pytest.mark.parametrize("data", [b"\0\xf8\0", b"\0\xf8\x01\xec\x09", b"\0" + b"\xf8\x02\xfc\x01a\xf8\x01" * 40])
-def test_what_no_client_sends(data):
+def test_what_no_client_sends(data: bytes) -> None:
     with pytest.raises(Malformed):
         CODEC.decode(data)
 
 
-def test_a_bomb_does_not_explode():
+def test_a_bomb_does_not_explode() -> None:
     with pytest.raises(Malformed, match="too large"):
         CODEC.decode(b"\2" + zlib.compress(bytes(1 << 26)))
 
 
-def test_the_installed_library_holds_the_dictionaries():
+def test_the_installed_library_holds_the_dictionaries() -> None:
     tokens = load_tokens(library_path())
     assert tokens.single[1:3] == ("xmlstreamstart", "xmlstreamend")
     assert len(tokens.single) == 236
@@ -91,14 +92,14 @@ def test_the_installed_library_holds_the_dictionaries():
 
 
 @pytest.mark.parametrize("blob", [b"MZ not an ELF file", b"\x7fELF\x02\x01" + bytes(12) + b"\xf3\0" + bytes(100)])
-def test_other_libraries_are_refused_in_words(tmp_path, blob):
+def test_other_libraries_are_refused_in_words(tmp_path: Path, blob: bytes) -> None:
     library = tmp_path / "neonize-linux-riscv64.so"
     library.write_bytes(blob)
     with pytest.raises(UnsupportedPlatform, match=r"riscv64\.so: the emulator"):
         load_tokens(library)
 
 
-def test_a_stanza_is_asked_for_what_it_holds():
+def test_a_stanza_is_asked_for_what_it_holds() -> None:
     node = Node("iq", {"to": SERVER_JID, "id": "1", "count": 3}, [Node("a", {}, [Node("b", {}, b"data")])])
     assert node.child("a", "c", "d") is None
     assert (node.data("a", "b"), node.text("nothing"), node.number("count")) == (b"data", "", 3)

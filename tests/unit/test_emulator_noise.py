@@ -54,7 +54,7 @@ class Initiator:
         assert (leaf.key, leaf.issuerSerial, intermediate.issuerSerial) == (static, intermediate.serial, 0)
 
 
-def test_both_sides_end_with_the_same_keys():
+def test_both_sides_end_with_the_same_keys() -> None:
     identity = ServerIdentity()
     client, server = Initiator(identity.root.public), Responder(identity, HEADER)
     payload = wa6.ClientPayload(username=77051234567, device=3).SerializeToString()
@@ -70,13 +70,13 @@ def test_both_sides_end_with_the_same_keys():
         hello.incoming.open(write.encrypt(struct.pack(">8xI", 9), b"out of turn", None))
 
 
-def test_a_hello_that_is_none_is_malformed():
+def test_a_hello_that_is_none_is_malformed() -> None:
     for hello in (b"", b"garbage", wa6.HandshakeMessage().SerializeToString()):
         with pytest.raises(Malformed):
             Responder(ServerIdentity(), HEADER).answer(hello)
 
 
-def test_a_finish_of_another_handshake_is_malformed():
+def test_a_finish_of_another_handshake_is_malformed() -> None:
     identity = ServerIdentity()
     client, server, other = Initiator(identity.root.public), *(Responder(identity, HEADER) for _ in range(2))
     finish = client.finish(server.answer(client.hello()), b"")
@@ -86,8 +86,9 @@ def test_a_finish_of_another_handshake_is_malformed():
 
 
 @given(st.lists(st.binary(max_size=400), max_size=6), st.lists(st.integers(1, 50), min_size=1))
-def test_frames_come_whole_however_they_are_cut(sent, sizes):
-    stream, frames, received, at = HEADER + b"".join(map(frame, sent)), Frames(), [], 0
+def test_frames_come_whole_however_they_are_cut(sent: list[bytes], sizes: list[int]) -> None:
+    stream, frames, at = HEADER + b"".join(map(frame, sent)), Frames(), 0
+    received: list[bytes] = []
     for i in range(len(stream)):
         piece = stream[at : at + sizes[i % len(sizes)]]
         received += frames.feed(piece)
@@ -96,6 +97,6 @@ def test_frames_come_whole_however_they_are_cut(sent, sizes):
     assert received == sent
 
 
-def test_another_protocol_is_noticed_at_once():
+def test_another_protocol_is_noticed_at_once() -> None:
     with pytest.raises(Malformed):
         list(Frames().feed(b"GET /"))

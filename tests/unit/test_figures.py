@@ -1,6 +1,7 @@
 """Availability and the figures of a report: laws over generated histories."""
 
 import itertools
+from collections.abc import Hashable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -19,6 +20,7 @@ CHANGES = st.lists(
     ),
     max_size=20,
 )
+Signs = Mapping[Hashable, datetime]
 SIGNS = st.dictionaries(st.sampled_from("ab"), SECONDS.map(lambda seconds: at(seconds)))
 
 
@@ -27,12 +29,12 @@ def at(seconds: float) -> datetime:
 
 
 def history(*told: tuple[int, str, str, int]) -> list[Change]:
-    return [Change(at(seconds), kind, worker, down) for seconds, kind, worker, down in sorted(told)]
+    return [Change(at(seconds), EventKind(kind), worker, down) for seconds, kind, worker, down in sorted(told)]
 
 
 @given(CHANGES, SIGNS, st.lists(SECONDS, min_size=3, max_size=3))
 def test_time_up_is_a_part_of_time_observed_and_a_window_cut_in_two_adds_up(
-    told: list[tuple[int, str, str, int]], signs: dict[str, datetime], moments: list[int]
+    told: list[tuple[int, str, str, int]], signs: Signs, moments: list[int]
 ) -> None:
     found = list(spans(history(*told), signs))
     assert all(one.end <= other.start for one, other in itertools.pairwise(found))
@@ -45,7 +47,10 @@ def test_time_up_is_a_part_of_time_observed_and_a_window_cut_in_two_adds_up(
 
 @given(CHANGES, SIGNS, st.integers(60, 40 * 86_400), st.lists(st.tuples(st.sampled_from(COUNTED), st.integers(1, 9))))
 def test_the_steps_add_up_to_the_whole(
-    told: list[tuple[int, str, str, int]], signs: dict[str, datetime], length: int, counted: list[tuple[str, int]]
+    told: list[tuple[int, str, str, int]],
+    signs: Signs,
+    length: int,
+    counted: list[tuple[str, int]],
 ) -> None:
     since = at(1_234).astimezone(timezone(timedelta(hours=5)))
     over = window(since, since + timedelta(seconds=length))

@@ -154,6 +154,8 @@ def test_after_any_life_of_the_fleet_all_is_balanced_and_nothing_goes_to_and_fro
                 one.draining = True
             case "want":
                 fleet.phones[which % phones].wanted_by = one.id
+            case _:
+                pass
         fleet.settle(chance, chance.choice([0.1, 1.0, 2.0]))
     fleet.settle(chance)
     assert _is_balanced(fleet)

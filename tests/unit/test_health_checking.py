@@ -156,7 +156,7 @@ def test_figures_of_the_inbox() -> None:
     assert reason(critical).startswith("logged out; 1 message is set aside")
     both = fleet_line([phone_verdict(known, PLAIN) for known in (waits, later)], PLAIN)
     assert both.endswith(" inbox=9;;;0 inbox_dead=1;;;0 inbox_oldest=360s;300;1800;0")
-    unread = phone_verdict(replace(CONNECTED, **UNKNOWN, unknown_because="no_permission"), PLAIN)
+    unread = phone_verdict(replace(CONNECTED, severity=Severity.UNKNOWN, unknown_because=Because.NO_PERMISSION), PLAIN)
     assert phone_line(unread).endswith(" inbox=U;;;0 inbox_dead=U;;;0 inbox_oldest=U;300;1800;0")
     assert "inbox=U;;;0" in fleet_line([unread], PLAIN)
 
@@ -211,17 +211,17 @@ def test_warning_exactly_when_severity_is_warning(
 ) -> None:
     """The rules, once more in other words."""
     level = Severity.UNKNOWN if because else severity(bad_mac, bad_decrypt, Limits())
-    kind = because if because in ("waba", "baileys") else "neonize"
+    kind = ConnectionType(because) if because in ("waba", "baileys") else ConnectionType.NEONIZE
     known = replace(
         CONNECTED,
         connection_type=kind,
         bad_mac=bad_mac,
         bad_decrypt=bad_decrypt,
-        status=status,
+        status=Status(status),
         age=timedelta(seconds=age),
         keys=None if kind == "waba" else keys,
         severity=level,
-        unknown_because=because,
+        unknown_because=Because(because) if because else None,
     )
     verdict = phone_verdict(known, Thresholds(timedelta(minutes=5), few_keys=10)).verdict
     few = kind != "waba" and keys is not None and keys < 10

@@ -1,5 +1,7 @@
 """What a log line of whatsmeow says about a session's health."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -180,7 +182,7 @@ def test_a_message_that_is_asked_for_no_more() -> None:
         ("failed to unmarshal mutation #1: unexpected EOF", Cause.OTHER),
     ],
 )
-def test_a_collection_that_does_not_sync(said, why: str, cause: Cause) -> None:
+def test_a_collection_that_does_not_sync(said: Callable[[str, str], str], why: str, cause: Cause) -> None:
     assert read_line(said(why, "critical_unblock_low")) == UnsyncedCollection("critical_unblock_low", cause)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from strategies.health import DAY, GROUP, SECOND, START, Sent, Step, lived
@@ -49,7 +50,7 @@ def _after(*events: HealthEvent, limits: Limits = LIMITS) -> Step:
     return lived(events, limits)[-1]
 
 
-def _asked(steps: list[Step], kind: type) -> list[object]:
+def _asked(steps: list[Step], kind: type) -> list[Any]:
     return [action for step in steps for action in step.asked(kind)]
 
 
@@ -147,7 +148,9 @@ def test_a_message_that_never_failed_has_no_end(event: HealthEvent) -> None:
         ("c2", Encryption.UNKNOWN, 0),
     ],
 )
-def test_a_retried_copy_is_told_from_the_same_copy_delivered_again(connection, encryption, counted) -> None:
+def test_a_retried_copy_is_told_from_the_same_copy_delivered_again(
+    connection: str, encryption: Encryption, counted: int
+) -> None:
     again = DIRECT.fails(connection=connection, encryption=encryption)
     assert _errors(DIRECT.fails(connection="c1"), again) == (counted, 0)
 
@@ -224,6 +227,7 @@ def test_three_messages_lost_in_every_copy_close_once() -> None:
     steps = lived([event for number in range(5) for event in _lost(_from(number))], LIMITS)
     assert _asked(steps, CloseSession) == [CloseSession(ErrorKind.BAD_MAC)]
     (closing,) = [step for step in steps if step.asked(CloseSession)]
+    assert isinstance(closing.event, MessageGivenUp | MessageFailed)
     assert closing.event.message_id == _from(2).message_id
     assert closing.actions == (
         RecordError(ErrorKind.BAD_MAC, 3, 3, message_id=_from(2).message_id, sender=_from(2).sender),

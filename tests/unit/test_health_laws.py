@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies.health import COLLECTIONS, LIMITS, MESSAGES, START, histories, limits, lived
+from strategies.health import COLLECTIONS, LIMITS, MESSAGES, START, Sent, histories, limits, lived
 from strategies.ledger import Ledger, account, noted
 from support.examples import examples, shared
 
@@ -240,7 +240,9 @@ def test_what_is_not_damage_counts_nothing_however_often_it_comes(
 
 @a_law
 @given(lives, limits, st.sampled_from(NOT_COUNTED), st.sampled_from(MESSAGES), st.sampled_from(COLLECTIONS))
-def test_what_is_not_damage_leaves_counters_as_they_are(history, limits, cause, message, collection) -> None:
+def test_what_is_not_damage_leaves_counters_as_they_are(
+    history: list[HealthEvent], limits: Limits, cause: Cause, message: Sent, collection: str
+) -> None:
     for before in [step.after for step in lived(history, limits)]:
         at = START + NEVER
         for event in (message.fails(at, cause), CollectionFailed(at, collection, cause)):
@@ -316,7 +318,9 @@ def test_in_the_scope_of_senders_each_is_counted_once(history: list[HealthEvent]
 
 @a_law
 @given(lives, limits.map(lambda some: replace(some, scope="sender")), st.sampled_from(MESSAGES))
-def test_in_the_scope_of_senders_one_stranger_closes_nothing(history, limits, message) -> None:
+def test_in_the_scope_of_senders_one_stranger_closes_nothing(
+    history: list[HealthEvent], limits: Limits, message: Sent
+) -> None:
     limits = replace(limits, bad_mac=max(limits.bad_mac, 2))
     from_one = [
         replace(event, sender=message.sender) if isinstance(event, MessageFailed | MessageDecrypted) else event

@@ -230,7 +230,8 @@ def test_lines_are_found_however_they_are_cut(data: bytes, sizes: list[int]) -> 
 
 
 def test_a_line_that_is_too_long_is_dropped_and_the_next_is_read() -> None:
-    lines, dropped = [], []
+    lines: list[bytes] = []
+    dropped: list[int] = []
     reader = _Lines(10, lines.append, lambda: dropped.append(1))
     reader.data_received(b"x" * 1_000_000)
     reader.data_received(b"y\nnext\n")

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 
 import pytest
 from hypothesis import given
@@ -180,5 +180,12 @@ def said_of_phones(log: str) -> int:
     scanner.feed(f"{log}\n".encode())
     found = scanner.finish()
     found.finish()
-    rows = (found.counters, found.resets, found.closes, found.named, found.failures.ids, found.console.ids)
+    rows: tuple[Sized, ...] = (
+        found.counters,
+        found.resets,
+        found.closes,
+        found.named,
+        found.failures.ids,
+        found.console.ids,
+    )
     return sum(map(len, rows))

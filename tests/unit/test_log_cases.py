@@ -15,7 +15,7 @@ def test_each_log_gives_what_it_holds(case: str) -> None:
 
 LOCAL = datetime(2026, 11, 20, 18, 47, 1).astimezone()
 UTC = "2026-11-20T18:47:01.343Z"
-TIMES = {
+TIMES: dict[str, datetime | str | None] = {
     **dict.fromkeys(("pm2/bracket", "pm2/iso_z", "pm2/unix_ms", "prefix/rfc5424", "prefix/journald_json"), UTC),
     **dict.fromkeys(
         ("prefix/railway_json", "prefix/cri", "prefix/heroku", "prefix/cloudwatch_csv", "prefix/none"), UTC

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support import log_cases
 from support.examples import examples
 
+from wa_sessions.logs.found import Kind
 from wa_sessions.logs.scanner import Scanner
 
 MOMENT = datetime(2026, 11, 20, 18, 47, 1, 343_000, tzinfo=UTC)
@@ -186,11 +187,11 @@ def test_what_a_customer_quotes_is_text_where_the_prefix_of_the_log_is_known(quo
     prefix = "2026-11-20T18:47:01: "
     lines = [prefix + OWN, f"{prefix}{quoted}{OWN}", f"{prefix}{quoted}Session error:Error: Bad MAC Error: Bad MAC"]
     found = scanned(lines if first else lines[::-1]).found
-    assert (list(found.not_understood()), list(found.counters[(0, "77051234567")].numbers)) == ([], [2])
+    assert (list(found.not_understood()), list(found.counters[(Kind.BAD_MAC, "77051234567")].numbers)) == ([], [2])
     assert [rows.lines for _, rows in scanned(lines[1:]).found.not_understood()] == [1, 1]
 
 
-UNLISTED = {
+UNLISTED: dict[str, Callable[[list[str]], list[str]]] = {
     "logcli": prefixed('2026-11-20T18:47:01Z {app="wa",pod="wa-1"} '),
     "stern": prefixed("wa-6d5f7 app "),
     "concurrently": prefixed("[api] "),

@@ -5,6 +5,7 @@ import os
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,10 @@ from wa_sessions.logs import files
 from wa_sessions.logs.found import Found
 from wa_sessions.logs.messages import of_senders
 from wa_sessions.logs.report import LogReport, report
+from wa_sessions.logs.scanner import Scanner
+
+if TYPE_CHECKING:
+    from wa_sessions.logs.positions import Position
 
 LOG = backend_logs.content("out")[:30_000] + backend_logs.content("error")[:20_000]
 LOG = LOG[: LOG.index(b"\n", LOG.rindex(b" [as awaitable]")) + 1]
@@ -33,7 +38,7 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self.path, self.found, self.lost = path, Found(), 0
-        self.known = {}
+        self.known: dict[str, Position] = {}
 
     def look(self) -> None:
         name = str(self.path)
@@ -53,7 +58,7 @@ class Owner:
         self.file.write(content)
         self.file.flush()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.file = self.path.open("ab")
         return self
 
@@ -117,6 +122,8 @@ def _written_in_two(owner: Owner, reader: Reader, at: int, how: str) -> None:
         case "truncate":
             owner.file.truncate(0)
             reader.look()
+        case _:
+            pass
     owner.write(LOG[at:])
     for _ in range(2):
         reader.look()
@@ -146,6 +153,8 @@ def test_whatever_happens_to_it(tmp_path_factory: pytest.TempPathFactory, data: 
                 case "rename":
                     owner.rename()
                     owner.reopen()
+                case _:
+                    pass
             reader.look()
     assert total(reader.found) == WHOLE
     assert reader.lost == 0
@@ -196,7 +205,7 @@ def _with_more(path: Path, reader: Reader) -> None:
 def test_a_rotated_log_that_is_named_too_is_read_once(tmp_path: Path) -> None:
     """As by ``logs ~/.pm2/logs/*.log --record`` from cron."""
     path = tmp_path / "m-error.log"
-    known: dict = {}
+    known: dict[str, Position] = {}
     found = Found()
 
     def look() -> None:
@@ -304,7 +313,7 @@ def test_a_file_without_lines_is_read_in_time(tmp_path: Path) -> None:
 
 
 _WHOLE = Found()
-_scanner = files.Scanner()
+_scanner = Scanner()
 _scanner.feed(LOG)
 _WHOLE.extend(_scanner.finish())
 WHOLE = total(_WHOLE)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from strategies.world import (
@@ -140,13 +141,20 @@ def test_whatsapp_that_says_nothing_counts_as_unreachable_and_is_tried_again() -
     assert world.session.attempts == 1
 
 
+def _pause(world: World) -> timedelta:
+    assert world.session.retry_at
+    return world.session.retry_at - world.now
+
+
 def test_pauses_grow_until_a_connection_lasts() -> None:
-    world, pauses = World().start(), []
+    world = World().start()
+    pauses: list[float] = []
     for _ in range(8):
         world.client_says(partial(protocol.ConnectFailed, in_store=False, error="x"))
         world.hosts_end_clients()
-        pauses.append((world.session.retry_at - world.now).total_seconds())
-        world.wait(world.session.retry_at - world.now)
+        pause = _pause(world)
+        pauses.append(pause.total_seconds())
+        world.wait(pause)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
     world.client_says(CONNECTED)
     world.wait(60 * SECOND)
@@ -196,7 +204,9 @@ def test_pings_that_are_not_answered_end_in_another_login() -> None:
         (partial(protocol.Banned, seconds=0), State.BANNED, Status.DISCONNECTED),
     ],
 )
-def test_what_whatsapp_ends_stays_down_until_somebody_asks(end, state, status) -> None:
+def test_what_whatsapp_ends_stays_down_until_somebody_asks(
+    end: type[Any] | partial[Any], state: State, status: Status
+) -> None:
     world = connected()
     world.client_says(end)
     assert (world.session.state, world.store.status) == (state, status)
@@ -208,11 +218,11 @@ def test_what_whatsapp_ends_stays_down_until_somebody_asks(end, state, status) -
 
 
 @pytest.mark.parametrize("how", [{}, {"lease_ran_out": True}, {"set_aside": True}])
-def test_a_login_whose_host_is_gone_comes_back(how) -> None:
+def test_a_login_whose_host_is_gone_comes_back(how: dict[str, bool]) -> None:
     world = connected()
     world.host_loses_client(**how)
     assert world.session.state is (State.WAITING_FOR_STORE if "lease_ran_out" in how else State.CRASHED)
-    pause = world.session.retry_at - world.now
+    pause = _pause(world)
     assert pause == timedelta(minutes=30) if how.get("set_aside") else pause <= 2 * SECOND
     world.wait(pause)
     assert world.session.state is State.CONNECTING
@@ -461,7 +471,7 @@ def test_versions_are_looked_at_however_much_happens() -> None:
     unsynced(world)
     for number in range(8):
         world.wait(SECOND / 4)
-        world.client_says(lambda client, number=number: protocol.Decrypted(client, f"3EB0{number}", "a@lid", "a@lid"))
+        world.client_says(partial(protocol.Decrypted, message_id=f"3EB0{number}", sender="a@lid", chat="a@lid"))
     assert happened(world, LookAtVersions)
     assert world.session.health.bad_decrypt == 0
 

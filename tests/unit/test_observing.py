@@ -30,7 +30,11 @@ def kinds(*lines: CounterLine | BackendClose, before: Counters | None = None) ->
 def test_an_error_stands_before_its_close_and_that_before_the_reset(times: tuple[int, int, int]) -> None:
     """The backend's error log has milliseconds here and whole seconds there."""
     error, close, reset = map(at, times)
-    lines = [CounterLine(error, BAD_MAC, 3), BackendClose(close, "limit", BAD_MAC, 3), CounterLine(reset, BAD_MAC, 0)]
+    lines: list[CounterLine | BackendClose] = [
+        CounterLine(error, BAD_MAC, 3),
+        BackendClose(close, "limit", BAD_MAC, 3),
+        CounterLine(reset, BAD_MAC, 0),
+    ]
     assert kinds(*lines) == ["error_counted", "session_closed", "counter_reset"]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,8 +20,12 @@ START = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 HISTORIES = st.lists(st.tuples(st.sampled_from(sorted(EventKind)), st.integers(0, 5_000), st.booleans()), max_size=30)
 
 
-def after(seconds: float, kind: str, undo: str | None = None, **detail: object) -> TimelineEntry:
+def after(seconds: float, kind: str, undo: str | None = None, **detail: Any) -> TimelineEntry:
     return TimelineEntry(START + timedelta(seconds=seconds), read(kind, detail), undo)
+
+
+def _taken_from(worker: str, **how: object) -> dict[str, Any]:
+    return {"from": worker, **how}
 
 
 def texts(*entries: TimelineEntry) -> list[str]:
@@ -84,8 +89,8 @@ def test_runs_of_what_is_alike_are_one_line() -> None:
 def test_a_takeover_is_told_and_is_no_unsteady_connection() -> None:
     taken = [
         after(0, "taken", worker="msg1/1"),
-        after(2, "taken", worker="msg2/2", **{"from": "msg1/1", "killed": True}),
-        after(4, "taken", worker="msg1/3", **{"from": "msg2/2", "silent_seconds": 4.04}),
+        after(2, "taken", worker="msg2/2", **_taken_from("msg1/1", killed=True)),
+        after(4, "taken", worker="msg1/3", **_taken_from("msg2/2", silent_seconds=4.04)),
         after(6, "taken", worker="msg2/4", **{"from": "msg1/3"}),
     ]
     entries = [entry for one in taken for entry in (one, TimelineEntry(one.at + timedelta(seconds=1), Connected()))]

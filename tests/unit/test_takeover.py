@@ -88,7 +88,7 @@ def test_go_counts_the_next_message_and_node_the_last() -> None:
 def test_the_seed_of_a_message_passed_over_becomes_its_keys() -> None:
     seed = b"\x07" * 32
     chain = Chain(RECEIVING, 9, b"r" * 32, {8: seed, 3: seed})
-    receivers = _carried(state(1, chains=state(1).chains | {key(2): chain})).current.receivers
+    receivers = _carried(state(1, chains={**state(1).chains, key(2): chain})).current.receivers
     derived = _hkdf(seed, b"WhisperMessageKeys", 80)
     assert [(one.index, one.cipher_key + one.mac_key + one.iv) for one in receivers[0].message_keys] == [
         (3, derived),
@@ -345,7 +345,7 @@ def test_the_value_of_an_index_is_the_one_that_was_set_last() -> None:
 
 def test_keys_of_messages_passed_over_come_back_from_the_rows_before_and_are_named_without() -> None:
     chain = Chain(RECEIVING, 9, b"r" * 32, {3: b"a" * 32, 8: b"b" * 32})
-    source = with_records(phone(corpus.BUFFERS), session("7.0", state(1, chains=state(1).chains | {key(2): chain})))
+    source = with_records(phone(corpus.BUFFERS), session("7.0", state(1, chains={**state(1).chains, key(2): chain})))
     over = there(source).phone
     current = over.sessions[0].current
     used = replace(current.receivers[0], index=12, message_keys=current.receivers[0].message_keys[1:])
@@ -471,7 +471,7 @@ def _carried(*states: Any) -> Any:
     return there(with_records(phone(corpus.BUFFERS), session("7.0", *states))).phone.sessions[0]
 
 
-def _returned(*states: Any) -> Session:
+def _returned(*states: Any) -> Any:
     over = there(with_records(phone(corpus.BUFFERS), session("7.0", *states))).phone
     return _of(back(over).phone, Session)[0]
 

@@ -22,11 +22,11 @@ from wa_sessions.health.uncounted import NotCounted
 from wa_sessions.health.unknown import Because
 from wa_sessions.wording import numbers
 from wa_sessions.wording.english import ENGLISH
-from wa_sessions.wording.phrases import Language, Phrase, say
+from wa_sessions.wording.phrases import Language, Phrase, Template, say
 
 LANGUAGES = {"english": ENGLISH}
 STAYS_OR_COMES_BACK = ("replaced", "logged_out", "outdated", "login_refused", "banned", "unreachable", "crashed")
-BY_CASE = {
+BY_CASE: dict[str, set[str]] = {
     "advice": set(Remedy),
     "alerts": set(AlertCase),
     "reasons": set(Because) | set(NotCounted),
@@ -57,14 +57,16 @@ def _names() -> dict[str, set[str]]:
             (table for table in ENGLISH.tables if f'_TABLE = "{table}"' in ast.unparse(module).replace("'", '"')), ""
         )
         found[own] |= {text for text in _texts(module) if re.fullmatch(r"[a-z_]+\.[a-z_]+", text)}
-        for node in ast.walk(module):
-            match ast.unparse(node.func) if isinstance(node, ast.Call) else None:
+        for node in (node for node in ast.walk(module) if isinstance(node, ast.Call)):
+            match ast.unparse(node.func):
                 case "Phrase":
                     found[own] |= set(_texts(node.args[1]))
                 case "_say":
                     found[own] |= set(_texts(node.args[0]))
                 case called if called in PARTS:
                     found["parts"] |= set(_texts(*node.args))
+                case _:
+                    pass
     return {table: {name for name in names if not name.startswith(".")} for table, names in found.items() if table}
 
 
@@ -90,7 +92,7 @@ def gaps(template: str) -> set[str]:
 
 
 def test_what_fills_a_gap_is_no_template() -> None:
-    tables = {"one": {"said": "{who}: {how}", "how": ("{n} key", "{n} keys")}}
+    tables: dict[str, dict[str, Template]] = {"one": {"said": "{who}: {how}", "how": ("{n} key", "{n} keys")}}
     language = Language(tables, form=lambda number: 0 if number == 1 else 1)
     for number, words in ((1, "{n}: 1 key"), (2, "{n}: 2 keys"), (0, "{n}: 0 keys")):
         assert say(Phrase("one", "said", {"who": "{n}", "how": Phrase("one", "how", {"n": number})}), language) == words

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import product
+from typing import Any, Literal
 
 from hypothesis import strategies as st
 
@@ -104,7 +105,8 @@ def _given_up(message: Sent) -> HealthEvent:
 
 
 _copy = st.sampled_from(_copies())
-_turn = st.sampled_from((_another_decrypts, Sent.decrypts, _given_up))
+_TURNS: tuple[Callable[[Sent], HealthEvent], ...] = (_another_decrypts, Sent.decrypts, _given_up)
+_turn = st.sampled_from(_TURNS)
 _lives = st.builds(
     lambda message, befallings: [befalling(message) for befalling in befallings],
     st.sampled_from(MESSAGES),
@@ -116,7 +118,7 @@ _others = st.sampled_from(
         *[TimePassed(START)] * 3,
         Connected(START),
         Connected(START, for_repair=True),
-        *(turn(message) for message, turn in product(MESSAGES, (Sent.decrypts, _given_up))),
+        *(turn(message) for message, turn in product(MESSAGES, _TURNS[1:])),
         *(CollectionSynced(START, collection) for collection in COLLECTIONS),
         *(CollectionFailed(START, collection, cause) for collection, cause in product(COLLECTIONS, Cause)),
         *(CollectionFailed(START, collection, Cause.BAD_DECRYPT) for collection in COLLECTIONS * 6),
@@ -131,11 +133,10 @@ _damage = st.sampled_from(
 _happenings = st.one_of(_lives, _damage, _damage, _others.map(lambda event: [event]))
 _steps = st.tuples(_happenings, st.sampled_from(_PAUSES))
 
+_SCOPES: tuple[Literal["account", "sender"], ...] = ("account", "sender")
 LIMITS = [
     Limits(bad_mac, bad_decrypt, scope, age)
-    for age, scope, bad_mac, bad_decrypt in product(
-        (DAY, timedelta(hours=6)), ("account", "sender"), (3, 1, 2, 4), (5, 1, 2, 3)
-    )
+    for age, scope, bad_mac, bad_decrypt in product((DAY, timedelta(hours=6)), _SCOPES, (3, 1, 2, 4), (5, 1, 2, 3))
 ]
 limits = st.sampled_from(LIMITS)
 
@@ -162,7 +163,8 @@ class Step:
     after: Health
     actions: tuple[Action, ...]
 
-    def asked(self, kind: type[Action]) -> list[Action]:
+    def asked(self, kind: Any) -> list[Any]:
+        """The actions of a kind, or of a union of kinds."""
         return [action for action in self.actions if isinstance(action, kind)]
 
 

@@ -104,7 +104,8 @@ class Ledger:
                 return self._days_end(at)
             case Closed(at):
                 return self._close(at)
-        return []
+            case _:
+                return []
 
     def _copy(self, event: MessageFailed) -> list[Note]:
         message_id = event.message_id

@@ -96,14 +96,26 @@ def _unsynced(client: int) -> Event:
     return CollectionUnsynced(protocol.Unsynced(client, "regular", Cause.BAD_DECRYPT), {"regular": 1})
 
 
+def _says(said: Callable[[int], Event], world: World) -> None:
+    world.client_says(said)
+
+
+def _commands(verb: str, world: World) -> None:
+    world.command(verb)
+
+
+def _commits(fate: Fate, world: World) -> None:
+    world.fates.append(fate)
+
+
 CONNECT_MOVES = [
     *[Move("connects", _connects)] * 5,
     Move("a stranger scans", _stranger_scans),
     *[Move("MoveAsked", lambda world: world.client_says(MoveAsked))] * 2,
     Move("send", lambda world: world.command(Verb.SEND)),
 ]
-END_MOVES = [Move(_name(said), lambda world, said=said: world.client_says(said)) for said in _ENDS]
-CLIENT_MOVES = [Move(_name(said), lambda world, said=said: world.client_says(said)) for said in _SAID] + [
+END_MOVES = [Move(_name(said), partial(_says, said)) for said in _ENDS]
+CLIENT_MOVES = [Move(_name(said), partial(_says, said)) for said in _SAID] + [
     Move("unsynced", lambda world: world.client_says(_unsynced)),
     Move("a message fails twice", _fails_twice),
     Move("a message fails twice", _fails_twice),
@@ -127,7 +139,7 @@ TIME_MOVES = [
     Move("an hour", lambda world: world.wait(3600 * SECOND)),
 ]
 COMMAND_MOVES = [
-    Move(verb, lambda world, verb=verb: world.command(verb))
+    Move(verb, partial(_commands, verb))
     for verb in (*Verb, Verb.SEND, Verb.RESTART, Verb.FORCE_CLOSE, "dance")
     if verb != Verb.RELEASE
 ] + [
@@ -138,7 +150,7 @@ STORE_MOVES = [
     *[Move("store is lost", World.lose_store)] * 2,
     *[Move("store is back", World.find_store)] * 5,
     *[
-        Move(f"next commit {fate.name}", lambda world, fate=fate: world.fates.append(fate))
+        Move(f"next commit {fate.name}", partial(_commits, fate))
         for fate in (*Fate, Fate.SEEMS_TO_FAIL, Fate.SEEMS_TO_FAIL)
         if fate is not Fate.STANDS
     ],

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
+from typing import Any
 
 from wa_sessions.health.model import Health, Limits
 from wa_sessions.health.reconnect import State, Status
@@ -90,7 +91,7 @@ class Login:
 class Store:
     """The database: what a session writes into it, and what whatsmeow does."""
 
-    stored: tuple[object, ...] = (Health(), State.IDLE, None, None)
+    stored: tuple[Any, ...] = (Health(), State.IDLE, None, None)
     device: str | None = DEVICE
     wrong_devices: set[str] = field(default_factory=set)
     refuses_restores: bool = False
@@ -99,7 +100,7 @@ class Store:
     version: int = 0
     answers: Counter[int] = field(default_factory=Counter)
     writes: list[Event] = field(default_factory=list)
-    log: list[Record] = field(default_factory=list)
+    log: list[Any] = field(default_factory=list)
 
     def write(self, event: Event, after: Session, records: Iterable[Record]) -> list[Event]:
         """One transaction; what came of it."""
@@ -132,6 +133,8 @@ class Store:
                 self.answers[command_id] += 1
             case does.CheckRestore(command) | does.RestoreKeys(command):
                 return self._restored(command, dry_run=isinstance(record, does.CheckRestore))
+            case _:
+                pass
         return []
 
     def _restored(self, command: Command, *, dry_run: bool) -> list[Event]:
@@ -157,10 +160,12 @@ class Moment:
     open_before: tuple[int, ...]
     barred: str | None
 
-    def asked(self, kind: type[Call]) -> list[Call]:
+    def asked(self, kind: Any) -> list[Any]:
+        """The calls of a kind, or of a union of kinds."""
         return [call for call in self.effects.calls if isinstance(call, kind)]
 
-    def recorded(self, kind: type[Record]) -> list[Record]:
+    def recorded(self, kind: Any) -> list[Any]:
+        """The records of a kind, or of a union of kinds."""
         return [record for record in self.effects.records if isinstance(record, kind)]
 
 
@@ -351,6 +356,8 @@ class World:
             case does.ReleaseLease(command):
                 self._answer(command.id)
                 self._take(Released())
+            case _:
+                pass
 
     # ----------------------------------------------------------------------------------------- everybody else
 
@@ -409,6 +416,8 @@ class World:
                 self._paired(jid)
             case protocol.LoggedOut():
                 self._logged_out(login)
+            case _:
+                pass
         if login.client == self.session.client:
             self._told(event)
         self.take(event)
@@ -506,6 +515,8 @@ class World:
             case protocol.Banned(seconds=seconds):
                 self.barred = "Banned"
                 self.barred_until = self.now + timedelta(seconds=min(seconds, LONGEST_BAN)) if seconds else None
+            case _:
+                pass
 
     def _bar(self) -> str | None:
         if self.barred_until is not None and self.now >= self.barred_until:
@@ -520,6 +531,8 @@ class World:
                     self.barred = self.barred_until = None
                 case does.RestoreKeys() if self.barred_until is None:
                     self.barred = None
+                case _:
+                    pass
 
     def _bar_if_closed(self, before: Session, after: Session) -> None:
         if after.state is State.FORCE_CLOSED and before.state is not State.FORCE_CLOSED:
