@@ -21,7 +21,7 @@ from support.waiting import PATIENCE
 from wa_sessions import cli
 from wa_sessions.actions.move.backup import Destination, backup
 from wa_sessions.actions.move.backup_contents import contents
-from wa_sessions.actions.move.sealed import identities, recipients
+from wa_sessions.actions.move.encryption import identities, recipients
 from wa_sessions.db import backend, phones
 from wa_sessions.db.gateway import Database
 from wa_sessions.db.settings import Target

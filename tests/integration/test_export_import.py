@@ -18,8 +18,8 @@ from tenacity import Retrying, stop_after_delay, wait_fixed
 from wa_sessions.actions.engine.carry_out import make
 from wa_sessions.actions.engine.plan import Scope
 from wa_sessions.actions.move.backup import Destination
+from wa_sessions.actions.move.encryption import recipients
 from wa_sessions.actions.move.export_phone import Export
-from wa_sessions.actions.move.sealed import recipients
 from wa_sessions.db import backend, phones, takeover
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database

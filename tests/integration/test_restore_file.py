@@ -18,8 +18,8 @@ from wa_sessions.actions.engine.carry_out import carry_out, plan
 from wa_sessions.actions.engine.plan import Scope
 from wa_sessions.actions.move.backup import Destination, backup
 from wa_sessions.actions.move.backup_contents import Contents, contents
+from wa_sessions.actions.move.encryption import recipients
 from wa_sessions.actions.move.restore_file import FilePlan, FileRestored, RestoreFile
-from wa_sessions.actions.move.sealed import recipients
 from wa_sessions.actions.node_process import NodeProcess
 from wa_sessions.actions.repair.restore import restore
 from wa_sessions.db import health, operations, phones, workers

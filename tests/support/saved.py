@@ -12,7 +12,7 @@ from support.store import everything
 
 from wa_sessions import cli
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.move.sealed import identities, make_key
+from wa_sessions.actions.move.encryption import identities, make_key
 from wa_sessions.db import backend
 from wa_sessions.db.gateway import Connection, Database
 from wa_sessions.keys.whatsmeow_tables import TABLES

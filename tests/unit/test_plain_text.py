@@ -84,7 +84,7 @@ def test_what_reaches_stdout_and_stderr(text: str) -> None:
             patch.setattr(f"sys.{name}", _Screen(written))
         terminal.write(text)
         terminal.say(text)
-        terminal.narrate(text)
+        terminal.print_line(text)
         terminal.write(terminal.colour(text, "31"))
     shown = "".join(written)
     assert shown.count("\x1b[31m") == shown.count("\x1b[0m") == 1

@@ -86,10 +86,10 @@ def alone(opened: Opened, phone_id: int) -> Iterator[tuple[Connection, Phone]]:
     Raises OwnedByAnother, PhoneNotFound.
     """
     with opened.database.transaction() as conn:
-        yield conn, keep_workers_off(conn, opened, phone_id)
+        yield conn, fence_out_workers(conn, opened, phone_id)
 
 
-def keep_workers_off(conn: Connection, opened: Opened, phone_id: int) -> Phone:
+def fence_out_workers(conn: Connection, opened: Opened, phone_id: int) -> Phone:
     """Let no worker own the phone until the transaction ends; the phone as it is now. Raises OwnedByAnother."""
     nobody = leases.hold(conn, phone_id)
     phone = phones.find(conn, opened.backend, PhoneRef(phone_id=phone_id))

@@ -121,12 +121,12 @@ GROUPS: dict[str, dict[str, tuple[str, str | None, str]]] = {
     },
     "Move": {
         "adopt": (
-            "move.takeover.adopt",
+            "move.adopting.adopt",
             "wa-sessions adopt 77051234567 --process-stopped",
             "Take a phone over from the Node backend.",
         ),
         "return": (
-            "move.takeover.give_back",
+            "move.adopting.return_phone",
             "wa-sessions return 77051234567",
             "Give a phone back to the Node backend.",
         ),

@@ -96,7 +96,7 @@ def say_password_is_shown(option: str, instead: str) -> None:
     say(f"everybody on this machine can read the password in {option} (ps): {instead}")
 
 
-def narrate(text: str) -> None:
+def print_line(text: str) -> None:
     """Lines of a story on stderr."""
     sys.stderr.write(f"{clean(text)}\n")
     sys.stderr.flush()

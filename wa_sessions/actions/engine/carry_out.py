@@ -21,7 +21,7 @@ from wa_sessions.actions.engine.plan import (
     differences,
 )
 from wa_sessions.actions.node_process import NodeProcess, refuse_running, running_in_node
-from wa_sessions.actions.ownership import ask, keep_workers_off, live_owner, live_owners
+from wa_sessions.actions.ownership import ask, fence_out_workers, live_owner, live_owners
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
@@ -126,7 +126,7 @@ def fenced(conn: Connection, opened: Opened, item: PlanItem[Any, Any], *, stoppe
     not ``stopped``; Conflict where it is not what was planned.
     """
     try:
-        phone = item.phone if item.owner else keep_workers_off(conn, opened, item.phone.id)
+        phone = item.phone if item.owner else fence_out_workers(conn, opened, item.phone.id)
     except PhoneNotFound:
         raise outdated(differences([item.target], [])) from None
     if differing := differences([item.target], [Target.of(phone)]):

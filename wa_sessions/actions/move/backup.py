@@ -9,8 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wa_sessions.actions import atomic_file
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.move import sealed, whole_file
+from wa_sessions.actions.move import encryption
 from wa_sessions.db import backup as saving
 from wa_sessions.db import phones
 from wa_sessions.db.backend import Backend
@@ -21,7 +22,7 @@ from wa_sessions.keys.backup_format import BadBackup, Header, Reader, Totals, Wr
 from wa_sessions.keys.phone_ref import PhoneRef
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.move.sealed import Recipient
+    from wa_sessions.actions.move.encryption import Recipient
 
 NOT_MADE = "no backup was made"
 Progress = Callable[[int, int], None]
@@ -93,17 +94,17 @@ def written(
         raise UsageError("a backup is either encrypted to recipients or, explicitly, plain text")
     target = place_of(to)
     witness = _Witness(plain=to.plain)
-    with whole_file.part_of(target, NOT_MADE) as (path, out):
+    with atomic_file.part_of(target, NOT_MADE) as (path, out):
         with opened.database.snapshot() as conn:
             chosen = _chosen(conn, opened.backend, phone, organization_id)
             source = saving.source(conn, opened.backend, chosen)
             missed = 0 if phone else _without_phone(conn, opened, organization_id)
             lines = _Lines(conn, opened.backend, source, to.progress)
-            with whole_file.file_errors(to.file, NOT_MADE):
-                sealed.write(lines.made(), out, witness.joined(to.recipients))
-                whole_file.to_disk(out)
+            with atomic_file.file_errors(to.file, NOT_MADE):
+                encryption.write(lines.made(), out, witness.joined(to.recipients))
+                atomic_file.to_disk(out)
         size = path.stat().st_size
-        with whole_file.file_errors(to.file, NOT_MADE):
+        with atomic_file.file_errors(to.file, NOT_MADE):
             witness.verify(path, lines.totals, to.progress)
         done = lines.totals
         yield BackedUp(
@@ -118,8 +119,8 @@ def written(
             True,
             missed,
         )
-        with whole_file.file_errors(to.file, NOT_MADE):
-            whole_file.publish(path, target, force=to.force)
+        with atomic_file.file_errors(to.file, NOT_MADE):
+            atomic_file.publish(path, target, force=to.force)
     to.whole = True
 
 
@@ -127,7 +128,7 @@ def place_of(to: Destination) -> Path:
     """Where a backup will stand; raises UsageError or WaSessionsError before anything is done."""
     if str(to.file) == "-":
         raise UsageError("a backup is read back after it is written, which stdout cannot be: name a file")
-    return whole_file.target(to.file, force=to.force)
+    return atomic_file.target(to.file, force=to.force)
 
 
 class _Lines:
@@ -186,9 +187,9 @@ class _Witness:
         try:
             with path.open("rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-                sealed.read(file, [self._identity] if self._identity else [], take)
+                encryption.read(file, [self._identity] if self._identity else [], take)
             same = reader.finish() == written
-        except (BadBackup, sealed.Unreadable):
+        except (BadBackup, encryption.Unreadable):
             same = False
         if not same:
             raise WaSessionsError("what the disk has of the backup is not what was written: look at that disk")

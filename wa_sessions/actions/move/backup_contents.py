@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from wa_sessions.actions.move import sealed
+from wa_sessions.actions.move import encryption
 from wa_sessions.db.restoring_file import AUTH_TABLES
 from wa_sessions.errors import WaSessionsError
 from wa_sessions.input_files import open_file
@@ -16,7 +16,7 @@ from wa_sessions.keys.phone_ref import number_of
 from wa_sessions.keys.whatsmeow_tables import DEVICE, TABLES
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.move.sealed import Identity
+    from wa_sessions.actions.move.encryption import Identity
 
 _OWNERS: Final = {table.name: table.owner for table in TABLES}
 
@@ -85,13 +85,13 @@ class _Sections:
 
         try:
             with open_file(file) as stream:
-                sealed.read(stream, identities, take)
+                encryption.read(stream, identities, take)
             totals = reader.finish()
             for saved in self.found:
                 if saved.owners - saved.devices.keys():
                     raise BadBackup(f"is damaged: it has keys of {saved.phone.number} without their device")
             return totals
-        except (BadBackup, sealed.Unreadable) as error:
+        except (BadBackup, encryption.Unreadable) as error:
             raise WaSessionsError(f"{file} {error}; nothing was changed") from None
         except OSError as error:
             raise WaSessionsError(f"cannot read {file}: {error.strerror or error}") from None

@@ -17,7 +17,7 @@ from wa_sessions.actions.move.backup_contents import Contents, Saved, contents, 
 from wa_sessions.actions.move.moving import STORES, Arriving, MovedPhone, Refused, let_go, settle
 from wa_sessions.actions.move.store import make_store, require_store
 from wa_sessions.actions.operator import operator
-from wa_sessions.actions.ownership import keep_workers_off
+from wa_sessions.actions.ownership import fence_out_workers
 from wa_sessions.db import health, phones, quarantine, restoring_file, rights, takeover
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
@@ -47,7 +47,7 @@ from wa_sessions.keys.takeover.to_whatsmeow import to_whatsmeow
 from wa_sessions.keys.whatsmeow.rows import LID_MAP, WhatsmeowPhone
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.move.sealed import Identity
+    from wa_sessions.actions.move.encryption import Identity
 
 Format = Literal["neonize", "baileys"]
 Major = Literal[6, 7]
@@ -251,7 +251,7 @@ class Import(Change[Target, Arriving, MovedPhone]):
                 raise outdated([f"{saved.number} was added"]) from None
             raise
         health.record_event(conn, phone.id, phone.organization_id, events.Added(operator()))
-        return keep_workers_off(conn, opened, phone.id)
+        return fence_out_workers(conn, opened, phone.id)
 
     def _refuse(self, conn: Connection, opened: Opened, phone: Phone) -> None:
         """Raise Conflict where a pairing stands here, the phone went on after the file was made, or came with it."""

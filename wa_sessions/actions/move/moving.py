@@ -153,7 +153,7 @@ def unmake(conn: Connection, opened: Opened, done: Operation, phone: Phone) -> P
     broken.
     """
     noted = takeover.noted(conn, done.id, phone.id)
-    made, before = sides(conn, done, phone)
+    made, before = owner_before_and_after(conn, done, phone)
     if phone.connection_type != made:
         raise Conflict(f"{phone.number} is a {phone.connection_type} phone by now: {done.id} has nothing to undo")
     if takeover.mark(conn, opened.backend, phone) != noted.get("mark"):
@@ -179,7 +179,7 @@ def refuse_exported(done: Operation) -> None:
         )
 
 
-def sides(conn: Connection, done: Operation, phone: Phone) -> tuple[str, str]:
+def owner_before_and_after(conn: Connection, done: Operation, phone: Phone) -> tuple[str, str]:
     """Whose a phone was after a move, and before: ``neonize`` or ``baileys``."""
     noted = takeover.noted(conn, done.id, phone.id)
     return _SIDES.get(done.action) or (str(noted.get("connection_type")), str(noted.get("connection_type_before")))

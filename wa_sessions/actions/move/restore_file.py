@@ -25,7 +25,7 @@ from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
 
 if TYPE_CHECKING:
-    from wa_sessions.actions.move.sealed import Identity
+    from wa_sessions.actions.move.encryption import Identity
 
 _INSIST = "--overwrite puts what is there into quarantine and restores all the same"
 

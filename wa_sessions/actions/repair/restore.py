@@ -10,7 +10,7 @@ from uuid import UUID
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.engine.carry_out import carry_out, fenced, plan
 from wa_sessions.actions.engine.plan import Change, Changed, Failed, Plan, PlanItem, Scope, Target
-from wa_sessions.actions.move.moving import refuse_exported, sides, unmake
+from wa_sessions.actions.move.moving import owner_before_and_after, refuse_exported, unmake
 from wa_sessions.actions.node_process import NodeProcess
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import ask
@@ -315,5 +315,5 @@ def _write_down(conn: Connection, done: Operation, back: restoring.Restored) -> 
 
 def _in_node(conn: Connection, done: Operation, phone: Phone) -> bool:
     if done.action in MOVES:
-        return "baileys" in sides(conn, done, phone)
+        return "baileys" in owner_before_and_after(conn, done, phone)
     return phone.connection_type == ConnectionType.BAILEYS

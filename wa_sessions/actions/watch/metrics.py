@@ -20,8 +20,8 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from wa_sessions.actions import atomic_file
 from wa_sessions.actions.connection import Opened
-from wa_sessions.actions.move import whole_file
 from wa_sessions.actions.watch.sessions import Session, fleet
 from wa_sessions.db import monitoring
 from wa_sessions.db.monitoring import Total
@@ -94,7 +94,7 @@ def text(found: Snapshot) -> str:
 def write(found: Snapshot, path: str) -> None:
     """Replace a file for node_exporter's textfile collector, which is another user, in one step."""
     content = generate_latest(registry(found))
-    whole_file.write(Path(path), content, force=True, otherwise="no metrics were written", mode=0o666)
+    atomic_file.write(Path(path), content, force=True, otherwise="no metrics were written", mode=0o666)
 
 
 class Exposition:

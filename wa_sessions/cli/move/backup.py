@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from wa_sessions.actions.engine.plan import Changed
     from wa_sessions.actions.move.backup import BackedUp
     from wa_sessions.actions.move.backup_contents import Contents
+    from wa_sessions.actions.move.encryption import Identity, Recipient
     from wa_sessions.actions.move.restore_file import FilePlan, FileRestored, ReturnedPhone
-    from wa_sessions.actions.move.sealed import Identity, Recipient
 
 RecipientKeys = Annotated[
     list[str] | None,
@@ -124,7 +124,7 @@ def backup_key(
     Exit: 0, 1 (the file exists or cannot be written), 2.
     """
     output = result.chosen
-    from wa_sessions.actions.move.sealed import make_key
+    from wa_sessions.actions.move.encryption import make_key
 
     recipient = make_key(file)
     lines = [
@@ -197,7 +197,7 @@ def identities_of(files: list[str]) -> "list[Identity]":
     named = files or ([configured] if configured else [])
     if not named:
         return []
-    from wa_sessions.actions.move.sealed import identities
+    from wa_sessions.actions.move.encryption import identities
 
     return [identity for name in named for identity in identities(Path(name))]
 
@@ -271,7 +271,7 @@ def readers(texts: list[str], file: Path | None, *, plain: bool) -> "list[Recipi
             "to whom is it encrypted? Make a key with wa-sessions backup-key FILE, then name its public half: "
             f"--recipient age1… or {BACKUP_RECIPIENT.variable}; --no-encryption writes plain text"
         )
-    from wa_sessions.actions.move.sealed import recipients
+    from wa_sessions.actions.move.encryption import recipients
 
     found = recipients(texts, file)
     if not found:

@@ -12,6 +12,7 @@ import typer
 
 from wa_sessions.cli import terminal
 from wa_sessions.cli.changing import How, because, perform
+from wa_sessions.cli.move.adopting import Baileys, MovedView, baileys_version
 from wa_sessions.cli.move.backup import (
     Force,
     IdentityFiles,
@@ -23,7 +24,6 @@ from wa_sessions.cli.move.backup import (
     identities_of,
     readers,
 )
-from wa_sessions.cli.move.takeover import Baileys, MovedView, baileys_version
 from wa_sessions.cli.options import (
     ChangeOptions,
     DatabaseUrl,

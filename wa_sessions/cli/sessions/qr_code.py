@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import segno
 
-from wa_sessions.actions.move import whole_file
+from wa_sessions.actions import atomic_file
 
 BORDER, NARROW_BORDER = 2, 1
 BESIDE = 2
@@ -70,4 +70,4 @@ class Picture:
         """Make it of a QR's text; the file is there whole, or as it was before. Raises WaSessionsError."""
         picture = io.BytesIO()
         segno.make_qr(text).save(picture, kind=self.kind, scale=PICTURE_SCALE, border=PICTURE_BORDER)
-        whole_file.write(self.file, picture.getvalue(), force=True, otherwise="no picture was made")
+        atomic_file.write(self.file, picture.getvalue(), force=True, otherwise="no picture was made")

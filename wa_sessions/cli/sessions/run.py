@@ -149,6 +149,6 @@ def _draw(number: str, code: str) -> None:
 
     room = terminal.room(sys.stderr)
     head = f"{number}: scan this with WhatsApp on the phone, under Linked devices (it is renewed by itself)"
-    terminal.narrate(f"{head}\n{terminal.ours(drawn(code, terminal=sys.stderr.isatty(), room=room))}")
+    terminal.print_line(f"{head}\n{terminal.ours(drawn(code, terminal=sys.stderr.isatty(), room=room))}")
     if words := too_large(code, room):
         terminal.say(words.replace("PHONE", number))

@@ -265,7 +265,7 @@ def _intention(planned: "DrainPlan") -> str:
 
 def _follow(left: int, of: int) -> None:
     if terminal.at_terminal():
-        terminal.narrate(f"{left} of {counted(of, 'phone')} left")
+        terminal.print_line(f"{left} of {counted(of, 'phone')} left")
 
 
 def _drained(done: "Drained") -> dict[str, Any]:

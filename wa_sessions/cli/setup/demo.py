@@ -48,14 +48,14 @@ def demo(*, result: ResultOptions) -> None:
 
 
 def _scene(name: str) -> None:
-    terminal.narrate(f"\n{name}")
+    terminal.print_line(f"\n{name}")
 
 
 def _moment(moment: "Moment") -> None:
     if moment.event not in _TOLD_ELSEWHERE:
         head = f"  {moment.seconds:5.1f} s  {_NAMES.get(moment.phone or '', ''):<5}  "
         first, *more = textwrap.wrap(moment.text, terminal.width() - len(head), break_on_hyphens=False) or [""]
-        terminal.narrate("\n".join([head + first, *(" " * len(head) + line for line in more)]))
+        terminal.print_line("\n".join([head + first, *(" " * len(head) + line for line in more)]))
 
 
 def _table(steps: "list[Step]") -> list[str]:

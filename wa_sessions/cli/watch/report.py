@@ -76,13 +76,13 @@ def report(
     Exit: 0, 1 (no schema, or the file cannot be written), 2, 3, 4.
     """
     output, ref, oldest = result.chosen, parse_phone(phone) if phone else None, long_ago(since)
-    from wa_sessions.actions.move import whole_file
+    from wa_sessions.actions import atomic_file
     from wa_sessions.actions.watch import report as action
 
     if html:
         if str(html) == "-":
             raise UsageError("a page is written whole, which stdout cannot be: name a file")
-        whole_file.target(html, force=force)
+        atomic_file.target(html, force=force)
     now = datetime.now(UTC)
     with terminal.opened(where.database_url) as opened:
         found = action.report(opened, ref, where.org, since=oldest.astimezone(UTC), until=now)
@@ -90,7 +90,7 @@ def report(
         from wa_sessions.cli.watch.report_page import page
 
         content = page(found, since).encode(errors="replace")
-        whole_file.write(html, content, force=force, otherwise="no report was made")
+        atomic_file.write(html, content, force=force, otherwise="no report was made")
     match output:
         case Output.JSON:
             terminal.write(terminal.as_json(_data(found, html)))

@@ -14,7 +14,7 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.repair.repairs import RepairPlan
 from wa_sessions.actions.watch import top as action
 from wa_sessions.actions.watch.top import Row
-from wa_sessions.cli.watch.top import deeds
+from wa_sessions.cli.watch.top import actions
 from wa_sessions.cli.watch.top.background import Background
 from wa_sessions.cli.watch.top.dialogs import Confirm, Help
 from wa_sessions.cli.watch.top.fleet_screen import FleetScreen
@@ -96,7 +96,7 @@ class TopApp(App[None]):
         if row := self._free_to_order():
             stats = row.stats
             asked = f"Show a QR for {stats.phone} (organization {stats.organization_id}), to link it again?"
-            order = partial(deeds.relink, self._opened, stats.phone_id)
+            order = partial(actions.relink, self._opened, stats.phone_id)
             self._confirm(asked, f"relink of {stats.phone}", order)
 
     def action_close(self) -> None:
@@ -105,7 +105,7 @@ class TopApp(App[None]):
             phone = row.stats.phone
             self._say(f"looking at {phone} …")
             self._background.start(
-                partial(deeds.plan_close, self._opened, row.stats.phone_id),
+                partial(actions.plan_close, self._opened, row.stats.phone_id),
                 partial(self._ask_to_close, phone),
                 self._refused,
             )
@@ -113,7 +113,7 @@ class TopApp(App[None]):
     def _ask_to_close(self, phone: str, planned: RepairPlan) -> None:
         self._say("")
         self._confirm(
-            deeds.CLOSING.question(planned), f"force-close of {phone}", partial(deeds.close, self._opened, planned)
+            actions.CLOSING.question(planned), f"force-close of {phone}", partial(actions.close, self._opened, planned)
         )
 
     def _confirm(self, asked: str, name: str, order: "partial[str]") -> None:

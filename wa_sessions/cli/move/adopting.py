@@ -133,7 +133,7 @@ def adopt(
         perform(opened, adoption, scope, how, view, then=partial(_say_next, opened))
 
 
-def give_back(
+def return_phone(
     phone: PhoneOrNone = None,
     *,
     all_: All = False,
