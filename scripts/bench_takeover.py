@@ -23,9 +23,9 @@ from stage import machine
 from support import corpus
 
 from wa_sessions.keys.baileys.rows import BaileysPhone, Row
-from wa_sessions.keys.takeover.refusals import refusals, refusals_to_return
-from wa_sessions.keys.takeover.to_baileys import to_baileys
-from wa_sessions.keys.takeover.to_whatsmeow import to_whatsmeow
+from wa_sessions.keys.conversion.refusals import refusals, refusals_to_return
+from wa_sessions.keys.conversion.to_baileys import to_baileys
+from wa_sessions.keys.conversion.to_whatsmeow import to_whatsmeow
 from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
 
 STEPS = (

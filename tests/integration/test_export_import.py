@@ -20,16 +20,16 @@ from wa_sessions.actions.engine.plan import Scope
 from wa_sessions.actions.move.backup import Destination
 from wa_sessions.actions.move.encryption import recipients
 from wa_sessions.actions.move.export_phone import Export
-from wa_sessions.db import backend, phones, takeover
+from wa_sessions.db import backend, key_transfer, phones
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import Conflict
 from wa_sessions.keys.backup_format import Header, Reader, SavedPhone, SavedRow, Writer
 from wa_sessions.keys.baileys.rows import BaileysPhone, Record, Row
 from wa_sessions.keys.baileys.session import Session
+from wa_sessions.keys.conversion.to_baileys import to_baileys
 from wa_sessions.keys.key_types import key_type
 from wa_sessions.keys.phone_ref import PhoneRef
-from wa_sessions.keys.takeover.to_baileys import to_baileys
 from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
 
 SEVENTH = corpus.SEVENTH_PAIRED
@@ -60,7 +60,7 @@ def store(fleet: Fleet) -> dict[str, Any]:
     """All rows of neonize's store, without the pre-key that a takeover makes at random."""
     with fleet.database.transaction() as conn:
         rows: dict[str, Any] = everything(conn)
-        rows["lid_map"] = sorted(takeover.lid_map(conn))
+        rows["lid_map"] = sorted(key_transfer.lid_map(conn))
     rows["whatsmeow_pre_keys"] = [row for row in rows["whatsmeow_pre_keys"] if row[-1]]
     return rows
 
@@ -135,7 +135,7 @@ def test_our_phone_becomes_nodes_on_the_way(fleet: Fleet, away: Fleet, file: str
     fleet.json("adopt", SEVENTH, "--process-stopped", "--yes")
     fleet.json("export", SEVENTH, file, "--keep")
     with fleet.database.transaction() as conn:
-        device = WhatsmeowPhone.of_rows(takeover.device_rows(conn, f"{SEVENTH}:61@s.whatsapp.net"))
+        device = WhatsmeowPhone.of_rows(key_transfer.device_rows(conn, f"{SEVENTH}:61@s.whatsapp.net"))
     came = away.json("import", file, "--as", "baileys", "--baileys", "7", "--yes")
     made = BaileysPhone.of_rows(Row(key, value, type_) for _, key, value, type_ in auth(away, SEVENTH))
     now = max(state.used for one in made.records if isinstance(one, Session) for state in one.states)

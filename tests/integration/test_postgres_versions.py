@@ -84,8 +84,8 @@ WRAPPED = {
     "quarantine.phone_row": f"SELECT FROM {PHONE} AS doomed WHERE {{}}",
     "quarantine.using_kept": f"DELETE FROM {SESSIONS} AS doomed {{}} WHERE TRUE",
     "quarantine.overwritten": f"SELECT FROM {SESSIONS} doomed, wa_sessions.quarantine q, {SESSIONS} r WHERE {{}}",
-    "takeover.of_device": f"SELECT FROM {SESSIONS} WHERE {{}}",
-    "takeover.of_number": f"SELECT FROM {AUTH} WHERE {{}}",
+    "key_transfer.of_device": f"SELECT FROM {SESSIONS} WHERE {{}}",
+    "key_transfer.of_number": f"SELECT FROM {AUTH} WHERE {{}}",
 }
 """What is no statement, in the place that it is made for."""
 

@@ -10,7 +10,7 @@ from support.store import RECORDS, counts, everything, fill_device, put_lid, put
 
 from wa_sessions.db import backend, operations, phones, quarantine, restoring, whatsmeow
 from wa_sessions.db.gateway import Connection, Database
-from wa_sessions.db.operations import Part
+from wa_sessions.db.operations import OperationPart
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.restoring import Restored
 from wa_sessions.errors import Conflict, WaSessionsError
@@ -38,18 +38,18 @@ def _phone(conn: Connection) -> Phone:
     return phones.find(conn, found, PhoneRef(phone_id=added.id))
 
 
-def _begin(conn: Connection, phone: Phone, status_after: Status | None = None) -> Part:
+def _begin(conn: Connection, phone: Phone, status_after: Status | None = None) -> OperationPart:
     found = backend.detect(conn)
     return quarantine.begin(
         conn, found, phone, action="close", reason="test", actor="me@here", status_after=status_after
     )
 
 
-def _take_all(conn: Connection, part: Part, phone: Phone) -> int:
+def _take_all(conn: Connection, part: OperationPart, phone: Phone) -> int:
     return quarantine.take(conn, backend.detect(conn), part, phone, EVERYTHING).quarantined
 
 
-def _restore(conn: Connection, part: Part, actor: str = "me@here") -> Restored:
+def _restore(conn: Connection, part: OperationPart, actor: str = "me@here") -> Restored:
     done = operations.operation(conn, part.operation_id)
     return restoring.restore(conn, backend.detect(conn), done, part.phone_id, actor=actor)
 
@@ -228,7 +228,7 @@ def test_two_quarantines_at_once_count_each_key_once(database: Database) -> None
         parts = [_begin(conn, phone) for _ in range(2)]
     start, counted = threading.Barrier(2), {}
 
-    def take(operation: Part) -> None:
+    def take(operation: OperationPart) -> None:
         with database.transaction() as conn:
             start.wait()
             counted[operation.operation_id] = _take_all(conn, operation, phone)

@@ -23,7 +23,7 @@ from wa_sessions.actions.move import adopt_and_run
 from wa_sessions.actions.move.adopt import Adopt, AdoptItem
 from wa_sessions.actions.move.adopt_and_run import Trial
 from wa_sessions.actions.move.return_phone import Return
-from wa_sessions.db import backend, commands, phones, takeover
+from wa_sessions.db import backend, commands, key_transfer, phones
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import Conflict, DatabaseAway, OwnedByAnother
@@ -414,7 +414,7 @@ def test_keys_that_stand_there_already_are_not_passed_over(fleet: Fleet) -> None
         fleet.database.transaction() as conn,
         pytest.raises(Conflict, match="keys were written by somebody else meanwhile \\(1\\)"),
     ):
-        takeover.put_auth_keys(conn, backend.detect(conn), phone, [Row("creds", "e30=", "base64_json")])
+        key_transfer.put_auth_keys(conn, backend.detect(conn), phone, [Row("creds", "e30=", "base64_json")])
 
 
 @pytest.mark.parametrize("node_runs", [False, True])

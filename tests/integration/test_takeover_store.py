@@ -7,7 +7,7 @@ from psycopg.sql import SQL, Identifier
 from support import corpus, store
 from support.records import back, there
 
-from wa_sessions.db import backend, phones, takeover, whatsmeow
+from wa_sessions.db import backend, key_transfer, phones, whatsmeow
 from wa_sessions.db.gateway import Database
 from wa_sessions.errors import Conflict
 from wa_sessions.keys.baileys.rows import BaileysPhone, Row
@@ -49,34 +49,34 @@ def test_the_store_takes_what_was_converted_and_gives_it_back(
 def test_rows_of_every_table_stand_byte_for_byte_as_they_stood_in_another_store(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(takeover, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(key_transfer, "ROWS_AT_ONCE", 3)
     jid = "77051234567:2@s.whatsapp.net"
     with database.transaction() as conn:
         store.fill_device(conn, jid, rows=7)
         conn.execute("UPDATE whatsmeow.whatsmeow_device SET push_name = %s, facebook_uuid = %s", (ODD, UUID(int=5)))
-        before, kept = store.everything(conn), takeover.device_rows(conn, jid)
+        before, kept = store.everything(conn), key_transfer.device_rows(conn, jid)
         whatsmeow.forget_device(conn, jid)
-        takeover.put_device(conn, dict(reversed(kept.items())))
+        key_transfer.put_device(conn, dict(reversed(kept.items())))
         assert store.everything(conn) == before
         with pytest.raises(Conflict, match=r"by somebody else meanwhile \(7\)"):
-            takeover.put_device(conn, {"whatsmeow_pre_keys": kept["whatsmeow_pre_keys"]})
+            key_transfer.put_device(conn, {"whatsmeow_pre_keys": kept["whatsmeow_pre_keys"]})
 
 
 @pytest.mark.parametrize("shape", corpus.SHAPES)
 def test_auth_keys_stand_as_they_stood_in_each_shape_of_the_table(
     database: Database, monkeypatch: pytest.MonkeyPatch, shape: str
 ) -> None:
-    monkeypatch.setattr(takeover, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(key_transfer, "ROWS_AT_ONCE", 3)
     with database.transaction() as conn:
         corpus.load(conn, shape)
         tables = backend.detect(conn)
         phone = phones.list_phones(conn, tables)[0]
-        rows = [*takeover.auth_rows(conn, tables, phone), Row("made-up", ODD, "base64_json")]
+        rows = [*key_transfer.auth_rows(conn, tables, phone), Row("made-up", ODD, "base64_json")]
         assert tables.auth
         statement = SQL('DELETE FROM {} WHERE "organizationId" = %s AND "phoneJid" = %s')
         conn.execute(statement.format(tables.auth.identifier), (str(phone.organization_id), phone.number))
-        takeover.put_auth_keys(conn, tables, phone, rows)
-        found = {row.key: row for row in takeover.auth_rows(conn, tables, phone)}
+        key_transfer.put_auth_keys(conn, tables, phone, rows)
+        found = {row.key: row for row in key_transfer.auth_rows(conn, tables, phone)}
         assert {key: _text(row) for key, row in found.items()} == {row.key: _text(row) for row in rows}
 
 

@@ -19,7 +19,7 @@ from wa_sessions.actions.repair.unlink import Unlink, UnlinkedDevice, UnlinkPlan
 from wa_sessions.cli import terminal
 from wa_sessions.db import backend, operations, phones, quarantine, unlinking
 from wa_sessions.db.gateway import Connection, Database
-from wa_sessions.db.operations import Part
+from wa_sessions.db.operations import OperationPart
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.settings import Target
 from wa_sessions.db.unlinking import KeptDevice
@@ -57,7 +57,7 @@ def closed(opened: Opened, *devices: str) -> str:
     return operation
 
 
-def _begin(conn: Connection, opened: Opened, phone: Phone, operation: str | None) -> Part:
+def _begin(conn: Connection, opened: Opened, phone: Phone, operation: str | None) -> OperationPart:
     return quarantine.begin(
         conn, opened.backend, phone, action="close", reason="test", actor="me@here", operation_id=operation
     )
@@ -105,7 +105,7 @@ def test_an_operation_of_many_phones_has_many_devices(
     assert header.split("\t")[:4] == ["operation", "phone_id", "phone", "device"]
     assert [row.split("\t")[3] for row in rows] == [OURS, OTHERS]
     with opened.database.transaction() as conn:
-        operations.mark_restored(conn, Part(operation, devices_of(opened, operation)[0].phone_id), "me@here")
+        operations.mark_restored(conn, OperationPart(operation, devices_of(opened, operation)[0].phone_id), "me@here")
     assert [device.jid for device in devices_of(opened, operation)] == [OTHERS]
 
 
@@ -119,7 +119,7 @@ def test_what_is_refused(opened: Opened) -> None:
     with pytest.raises(Conflict, match=f"{OURS} of {operation} is in use"):
         unlink(opened, operation)
     with opened.database.transaction() as conn:
-        operations.mark_restored(conn, Part(operation, device.phone_id), "me@here")
+        operations.mark_restored(conn, OperationPart(operation, device.phone_id), "me@here")
     with pytest.raises(Conflict, match="was restored"):
         unlink(opened, operation)
 
@@ -177,7 +177,7 @@ def test_a_device_that_is_restored_before_the_answer_leaves_the_others_alone_too
 def test_two_operators_at_once_wait_for_each_other(opened: Opened, other: str) -> None:
     operation = closed(opened, OURS)
     (device,) = devices_of(opened, operation)
-    part = Part(operation, device.phone_id)
+    part = OperationPart(operation, device.phone_id)
     with futures.ThreadPoolExecutor() as threads, opened.database.transaction() as conn:
         operations.lock_phone(conn, part)
         theirs = threads.submit(unlink if other == "unlink" else restore, opened, operation)

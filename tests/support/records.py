@@ -11,10 +11,10 @@ from support import corpus
 
 from wa_sessions.keys.baileys.rows import BUFFER, BaileysPhone, Row
 from wa_sessions.keys.baileys.session import RECEIVING, SENDING, Chain, Session, SessionState
+from wa_sessions.keys.conversion.remarks import Converted
+from wa_sessions.keys.conversion.to_baileys import to_baileys
+from wa_sessions.keys.conversion.to_whatsmeow import to_whatsmeow
 from wa_sessions.keys.device_address import Address
-from wa_sessions.keys.takeover.remarks import Converted
-from wa_sessions.keys.takeover.to_baileys import to_baileys
-from wa_sessions.keys.takeover.to_whatsmeow import to_whatsmeow
 from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
 
 FRESH = b"\x11" * 32

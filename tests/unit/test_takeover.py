@@ -18,12 +18,12 @@ from wa_sessions.keys.baileys.peers import DeviceList, IdentityKey, LidMapping, 
 from wa_sessions.keys.baileys.rows import JSON, BaileysPhone, OtherKey, Row
 from wa_sessions.keys.baileys.sender_key import MessageSeed, SenderKey, SenderKeyState
 from wa_sessions.keys.baileys.session import RECEIVING, SENDING, Chain, PendingPreKey, Session
+from wa_sessions.keys.conversion import app_state
+from wa_sessions.keys.conversion.refusals import refusals, refusals_to_return
 from wa_sessions.keys.device_address import Address
 from wa_sessions.keys.fields import BadKey
 from wa_sessions.keys.key_types import key_type
 from wa_sessions.keys.phone_ref import number_of
-from wa_sessions.keys.takeover import app_state
-from wa_sessions.keys.takeover.refusals import refusals, refusals_to_return
 from wa_sessions.keys.whatsmeow.plain import AppStateKey, LidPair
 from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
 

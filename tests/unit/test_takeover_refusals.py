@@ -14,8 +14,8 @@ from support.records import phone, there, with_records
 from wa_sessions.keys.baileys.creds import Creds, KeyPair
 from wa_sessions.keys.baileys.peers import PreKey
 from wa_sessions.keys.baileys.rows import BaileysPhone
-from wa_sessions.keys.takeover.crypto import is_signed
-from wa_sessions.keys.takeover.refusals import refusals, refusals_to_return
+from wa_sessions.keys.conversion.crypto import is_signed
+from wa_sessions.keys.conversion.refusals import refusals, refusals_to_return
 
 PAIRED = [number for (_, number) in corpus.rows() if number != corpus.PENDING]
 

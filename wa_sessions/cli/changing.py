@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wa_sessions.actions.engine.plan import Change, Changed, Failed, Plan, Scope
     from wa_sessions.actions.node_process import NodeProcess
     from wa_sessions.actions.repair.repairs import ChangedPhone, Repair, Repaired, RepairPlan
-    from wa_sessions.db.quarantine import Taken
+    from wa_sessions.db.quarantine import QuarantineResult
 
 _COLUMNS = (
     Column("PHONE"),
@@ -270,7 +270,7 @@ def _new_qr(part: "ChangedPhone") -> Iterator[str]:
         yield f"or, with a new QR: wa-sessions {'relink' if part.worker_id else 'run'} {part.phone.number}"
 
 
-def _taken(change: "Repair", taken: "Taken", *, dry: bool) -> str:
+def _taken(change: "Repair", taken: "QuarantineResult", *, dry: bool) -> str:
     if change.selection is None:
         return "keys kept"
     if not taken.matched:
@@ -281,7 +281,7 @@ def _taken(change: "Repair", taken: "Taken", *, dry: bool) -> str:
     )
 
 
-def _counts(taken: "Taken") -> tuple[int, int, int]:
+def _counts(taken: "QuarantineResult") -> tuple[int, int, int]:
     return taken.matched, taken.quarantined, taken.left
 
 

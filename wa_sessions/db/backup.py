@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from wa_sessions.db import takeover, whatsmeow
+from wa_sessions.db import key_transfer, whatsmeow
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
@@ -47,7 +47,9 @@ def source(conn: Connection, backend: Backend, phones: Sequence[Phone]) -> Sourc
 def saved(conn: Connection, found: Source, phone: Phone) -> SavedPhone:
     """A phone for the file."""
     pairs = {
-        (row["lid"], row["pn"]) for jid in found.devices.get(phone.number, []) for row in takeover.lid_map_of(conn, jid)
+        (row["lid"], row["pn"])
+        for jid in found.devices.get(phone.number, [])
+        for row in key_transfer.lid_map_of(conn, jid)
     }
     return SavedPhone(
         phone.organization_id,

@@ -33,7 +33,7 @@ MOVING: Final = frozenset({*MOVES, *UNDONE, EXPORT})
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class OperationPart:
     """One phone's part in an operation that is under way."""
 
     operation_id: str
@@ -123,14 +123,14 @@ def begin(
     operation_id: str | None = None,
     status_after: BackendStatus | None = None,
     pairing: str | None = None,
-) -> Part:
+) -> OperationPart:
     """Make a phone part of a new operation, or of ``operation_id``, remembering its status and JID."""
     values = _values(phone, status_after, pairing) | {"action": action, "reason": reason, "actor": actor}
     while True:
         named = {"operation": operation_id or _new_id(), "goes_on": operation_id is not None}
         row = conn.execute(_SQL.begin, values | named).fetchone()
         if row:
-            return Part(row["operation_id"], phone.id)
+            return OperationPart(row["operation_id"], phone.id)
 
 
 def add_phone(
@@ -140,10 +140,10 @@ def add_phone(
     *,
     status_after: BackendStatus | None = None,
     pairing: str | None = None,
-) -> Part:
+) -> OperationPart:
     """Make a phone part of an operation that is there, remembering its status and JID."""
     conn.execute(_SQL.add_phone, _values(phone, status_after, pairing) | {"operation": operation_id})
-    return Part(operation_id, phone.id)
+    return OperationPart(operation_id, phone.id)
 
 
 def _values(phone: Phone, status_after: BackendStatus | None, pairing: str | None) -> dict[str, object]:
@@ -164,13 +164,13 @@ def undoable(conn: Connection, phone_id: int, operation_ids: Collection[str]) ->
     return {row["operation_id"] for row in rows}
 
 
-def discard(conn: Connection, part: Part) -> None:
+def discard(conn: Connection, part: OperationPart) -> None:
     """Forget a phone's part that changed nothing, and the operation if nothing is left of it."""
     conn.execute(_SQL.discard_phone, {"operation": part.operation_id, "phone_id": part.phone_id})
     discard_empty(conn, part.operation_id)
 
 
-def forget_phone(conn: Connection, part: Part) -> None:
+def forget_phone(conn: Connection, part: OperationPart) -> None:
     """Forget a phone's part that took no keys, whatever else it was to note."""
     conn.execute(_SQL.forget_phone, {"operation": part.operation_id, "phone_id": part.phone_id})
 
@@ -180,7 +180,7 @@ def discard_empty(conn: Connection, operation_id: str) -> None:
     conn.execute(_SQL.discard, {"id": operation_id})
 
 
-def lock_phone(conn: Connection, part: Part) -> OperationPhone:
+def lock_phone(conn: Connection, part: OperationPart) -> OperationPhone:
     """A phone's part, kept from changing until this transaction ends."""
     row = conn.execute(_SQL.lock_phone, {"operation": part.operation_id, "phone_id": part.phone_id}).fetchone()
     if row is None:
@@ -188,17 +188,17 @@ def lock_phone(conn: Connection, part: Part) -> OperationPhone:
     return _phone(row)
 
 
-def mark_restored(conn: Connection, part: Part, actor: str) -> None:
+def mark_restored(conn: Connection, part: OperationPart, actor: str) -> None:
     """Note that a phone's part was undone."""
     conn.execute(_SQL.restored, {"operation": part.operation_id, "phone_id": part.phone_id, "actor": actor})
 
 
-def mark_unlinked(conn: Connection, part: Part, actor: str) -> None:
+def mark_unlinked(conn: Connection, part: OperationPart, actor: str) -> None:
     """Note that the device whose keys were taken from a phone was logged out at WhatsApp."""
     conn.execute(_SQL.unlinked, {"operation": part.operation_id, "phone_id": part.phone_id, "actor": actor})
 
 
-def mark_gone(conn: Connection, part: Part, actor: str) -> None:
+def mark_gone(conn: Connection, part: OperationPart, actor: str) -> None:
     """Note that what an operation took from a phone is nowhere any more."""
     conn.execute(_SQL.gone, {"operation": part.operation_id, "phone_id": part.phone_id, "actor": actor})
 
@@ -246,7 +246,7 @@ def closes(conn: Connection, phone_id: int | None = None) -> dict[int, str]:
     return {row["phone_id"]: row["operation_id"] for row in conn.execute(_SQL.closes, {"phone_id": phone_id})}
 
 
-def went_on(conn: Connection, done: Operation, number: str, pairings: Iterable[str]) -> Later | None:
+def later_operation(conn: Connection, done: Operation, number: str, pairings: Iterable[str]) -> Later | None:
     """The last operation after ``done``, and not undone, that met or made one of these pairings of a number.
 
     One that moved it before any other; what undid a move met keys that nobody had used, and does not count.
@@ -258,11 +258,11 @@ def went_on(conn: Connection, done: Operation, number: str, pairings: Iterable[s
         "pairings": list(pairings),
         "moving": sorted(MOVING),
     }
-    row = conn.execute(_SQL.went_on, values).fetchone()
+    row = conn.execute(_SQL.later_operation, values).fetchone()
     return Later(row["id"], row["action"]) if row else None
 
 
-def way_on(action: str, number: str) -> str:
+def alternative_for(action: str, number: str) -> str:
     """What to do instead of bringing keys back that were used since an operation that moved them."""
     match action:
         case "import":

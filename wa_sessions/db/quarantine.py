@@ -14,7 +14,7 @@ from psycopg.sql import Literal as Constant
 from wa_sessions.db import operations, peers, whatsmeow
 from wa_sessions.db.backend import PHONES, Backend
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.operations import Part
+from wa_sessions.db.operations import OperationPart
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.sql import queries
 from wa_sessions.health.backend_words import BackendStatus, ConnectionType
@@ -39,7 +39,7 @@ Mark = str | None | Literal[AnyMark.ANY]
 
 
 @dataclass(frozen=True)
-class Taken:
+class QuarantineResult:
     """What a selection met in one phone's key store: rows before, rows taken by key type, rows that are left."""
 
     matched: int = 0
@@ -74,7 +74,7 @@ def begin(
     actor: str,
     status_after: BackendStatus | None = None,
     operation_id: str | None = None,
-) -> Part:
+) -> OperationPart:
     """Make a phone part of a new operation, or of ``operation_id``."""
     return operations.begin(
         conn,
@@ -109,7 +109,9 @@ def count(conn: Connection, backend: Backend, phone: Phone, selection: Selection
     return dict(counted)
 
 
-def take(conn: Connection, backend: Backend, part: Part, phone: Phone, selection: Selection) -> Taken:
+def take(
+    conn: Connection, backend: Backend, part: OperationPart, phone: Phone, selection: Selection
+) -> QuarantineResult:
     """Take a phone's selected keys out of its own key store."""
     if selection is EVERYTHING or selection.types is None:
         lock_devices(conn, phone)
@@ -119,7 +121,7 @@ def take(conn: Connection, backend: Backend, part: Part, phone: Phone, selection
         matched += met
         by_type.update(taken)
     left = count(conn, backend, phone, selection)
-    return Taken(matched, dict(by_type), sum(left.values()))
+    return QuarantineResult(matched, dict(by_type), sum(left.values()))
 
 
 def lock_devices(conn: Connection, phone: Phone) -> None:
@@ -134,7 +136,7 @@ def lock_devices(conn: Connection, phone: Phone) -> None:
             conn.execute(_SQL.lock_rows.format(**names), {"device": jid})
 
 
-def session(conn: Connection, part: Part, device_jid: str, sender: str, *, only_mark: Mark) -> int:
+def session(conn: Connection, part: OperationPart, device_jid: str, sender: str, *, only_mark: Mark) -> int:
     """Take a sender's session if it still is the one with that mark (None: one that cannot be read)."""
     found = whatsmeow.find_session(conn, device_jid, sender, lock=True)
     if found is None or only_mark not in (ANY_MARK, found.session_mark):
@@ -142,7 +144,9 @@ def session(conn: Connection, part: Part, device_jid: str, sender: str, *, only_
     return _take_exactly(conn, part, SESSIONS, {"our_jid": device_jid, "their_id": found.address})
 
 
-def sender_key(conn: Connection, part: Part, device_jid: str, chat: str, sender: str, *, only_mark: Mark) -> int:
+def sender_key(
+    conn: Connection, part: OperationPart, device_jid: str, chat: str, sender: str, *, only_mark: Mark
+) -> int:
     """Take a sender's key in a group if it still is the one with that mark (None: one that cannot be read)."""
     found = whatsmeow.find_sender_key(conn, device_jid, chat, sender, lock=True)
     if found is None or only_mark not in (ANY_MARK, found.sender_key_mark):
@@ -151,7 +155,7 @@ def sender_key(conn: Connection, part: Part, device_jid: str, chat: str, sender:
     return _take_exactly(conn, part, SENDER_KEYS, row)
 
 
-def app_state_version(conn: Connection, part: Part, device_jid: str, name: str) -> int:
+def app_state_version(conn: Connection, part: OperationPart, device_jid: str, name: str) -> int:
     """Take a collection's version, its mutation MACs before it, so that the cascade finds none; keys stay."""
     if not whatsmeow.existing_tables(conn):
         return 0
@@ -160,7 +164,7 @@ def app_state_version(conn: Connection, part: Part, device_jid: str, name: str) 
     return sum(_take_exactly(conn, part, table, row) for table in (MUTATION_MACS, VERSIONS))
 
 
-def under_devices(conn: Connection, part: Part, jids: Collection[str]) -> dict[str, int]:
+def under_devices(conn: Connection, part: OperationPart, jids: Collection[str]) -> dict[str, int]:
     """Take what stands under devices, their own row there or not, by kind: not every table of whatsmeow cascades."""
     taken: Counter[str] = Counter()
     for table in whatsmeow.existing_tables(conn) if jids else ():
@@ -177,17 +181,17 @@ def by_kind(rows: Mapping[str, int]) -> dict[str, int]:
     return {kinds[name]: count for name, count in rows.items() if count and name in kinds}
 
 
-def together(parts: Iterable[Taken]) -> Taken:
+def together(parts: Iterable[QuarantineResult]) -> QuarantineResult:
     """What was taken in several stores, as one."""
     matched = left = 0
     by_type: Counter[str] = Counter()
     for part in parts:
         matched, left = matched + part.matched, left + part.left
         by_type.update(part.by_type)
-    return Taken(matched, dict(by_type), left)
+    return QuarantineResult(matched, dict(by_type), left)
 
 
-def phone_row(conn: Connection, backend: Backend, part: Part) -> int:
+def phone_row(conn: Connection, backend: Backend, part: OperationPart) -> int:
     """Take the phone's own row."""
     values = {"phone_id": part.phone_id}
     rows = _Rows(backend.phones, "backend", PHONES, Constant("phone"), _SQL.phone_row, values)
@@ -195,7 +199,13 @@ def phone_row(conn: Connection, backend: Backend, part: Part) -> int:
 
 
 def overwritten(
-    conn: Connection, part: Part, table: Composable, store: str, key: tuple[str, ...], kept_as: str, source: Part
+    conn: Connection,
+    part: OperationPart,
+    table: Composable,
+    store: str,
+    key: tuple[str, ...],
+    kept_as: str,
+    source: OperationPart,
 ) -> int:
     """Take the rows that stand where those of ``source`` are to go, unless they are the same."""
     present = SQL(", ").join(SQL("doomed.{}").format(Identifier(column)) for column in key)
@@ -239,7 +249,7 @@ def _of_device(table: StoreTable, jid: str, names: list[str] | None) -> _Rows:
     return _Rows(whatsmeow.qualified(table), "whatsmeow", table.name, Constant(table.kind), where, values)
 
 
-def _take_exactly(conn: Connection, part: Part, table: StoreTable, row: dict[str, Any]) -> int:
+def _take_exactly(conn: Connection, part: OperationPart, table: StoreTable, row: dict[str, Any]) -> int:
     """Take the rows of a whatsmeow table whose columns have these values."""
     where = SQL(" AND ").join(
         SQL("doomed.{} = {}").format(Identifier(column), Placeholder(f"c{n}")) for n, column in enumerate(row)
@@ -249,18 +259,18 @@ def _take_exactly(conn: Connection, part: Part, table: StoreTable, row: dict[str
     return sum(_take(conn, part, rows).values())
 
 
-def _take(conn: Connection, part: Part, rows: _Rows, using: Composable = _NO_USING) -> dict[str, int]:
+def _take(conn: Connection, part: OperationPart, rows: _Rows, using: Composable = _NO_USING) -> dict[str, int]:
     """Take rows; how many by kind."""
     return _taken(_execute(conn, part, rows, using, met=_SQL.not_counted.format()))
 
 
-def _take_all(conn: Connection, part: Part, rows: _Rows) -> tuple[int, dict[str, int]]:
+def _take_all(conn: Connection, part: OperationPart, rows: _Rows) -> tuple[int, dict[str, int]]:
     """Take rows; how many there were as it began, and how many were taken, by kind."""
     found = _execute(conn, part, rows, _NO_USING, met=_SQL.met.format(table=rows.table, condition=rows.where))
     return found[0]["met"], _taken(found)
 
 
-def _execute(conn: Connection, part: Part, rows: _Rows, using: Composable, met: Composable) -> list[DictRow]:
+def _execute(conn: Connection, part: OperationPart, rows: _Rows, using: Composable, met: Composable) -> list[DictRow]:
     statement = _SQL.take.format(table=rows.table, condition=rows.where, kind=rows.kind, using=using, met=met)
     values = {"operation": part.operation_id, "phone_id": part.phone_id, "store": rows.store, "table": rows.name}
     return conn.execute(statement, rows.values | values).fetchall()

@@ -10,7 +10,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from wa_sessions.db import operations, phones, quarantine, whatsmeow
 from wa_sessions.db.backend import PHONES, AuthTable, Backend
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.operations import EXPORT, MOVES, MOVING, Operation, OperationPhone, Part, way_on
+from wa_sessions.db.operations import EXPORT, MOVES, MOVING, Operation, OperationPart, OperationPhone, alternative_for
 from wa_sessions.db.phones import KEEP, Phone
 from wa_sessions.db.sql import queries
 from wa_sessions.errors import Conflict, PhoneNotFound
@@ -48,7 +48,7 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _QuarantinedTable:
     """The rows of one table in quarantine, and where they go."""
 
     store: str
@@ -68,11 +68,11 @@ def restore(
     Raises Conflict where something newer stands there. ``overwrite`` names the open operation that then takes it.
     """
     with conn.transaction():
-        return _restore(conn, backend, done, Part(done.id, phone_id), actor, overwrite)
+        return _restore(conn, backend, done, OperationPart(done.id, phone_id), actor, overwrite)
 
 
 def _restore(
-    conn: Connection, backend: Backend, done: Operation, part: Part, actor: str, overwrite: str | None
+    conn: Connection, backend: Backend, done: Operation, part: OperationPart, actor: str, overwrite: str | None
 ) -> Restored:
     before = operations.lock_phone(conn, part)
     _refuse_ended(done, before)
@@ -133,17 +133,21 @@ def _refuse_gone_on(conn: Connection, done: Operation, before: OperationPhone, *
 
     ``insisted`` passes over all but what moved it.
     """
-    later = operations.went_on(conn, done, before.number, (before.pairing or "").split(",")) if before.pairing else None
+    later = (
+        operations.later_operation(conn, done, before.number, (before.pairing or "").split(","))
+        if before.pairing
+        else None
+    )
     if later is None:
         return
     stale = f"the session of {before.number} went on since {done.id}, in {later.id} ({later.action}), and its old keys"
     if later.action in MOVING:
-        raise Conflict(f"{stale} would break it: {way_on(later.action, before.number)}")
+        raise Conflict(f"{stale} would break it: {alternative_for(later.action, before.number)}")
     if not insisted:
         raise Conflict(f"{stale} would break it: wa-sessions restore {later.id}; {_INSIST}")
 
 
-def _phone(conn: Connection, backend: Backend, part: Part) -> Phone:
+def _phone(conn: Connection, backend: Backend, part: OperationPart) -> Phone:
     """The phone, its own row brought back if that is what the operation took."""
     try:
         return phones.find(conn, backend, PhoneRef(phone_id=part.phone_id))
@@ -155,7 +159,7 @@ def _phone(conn: Connection, backend: Backend, part: Part) -> Phone:
         return phones.find(conn, backend, PhoneRef(phone_id=part.phone_id))
 
 
-def _put_phone_back(conn: Connection, part: Part, row: _Kept) -> None:
+def _put_phone_back(conn: Connection, part: OperationPart, row: _QuarantinedTable) -> None:
     try:
         with conn.transaction():
             _put_back(conn, part, row)
@@ -180,7 +184,7 @@ def _status(phone: Phone, before: OperationPhone) -> BackendStatus | None:
     return before.status_before
 
 
-def _kept(conn: Connection, backend: Backend, part: Part) -> list[_Kept]:
+def _kept(conn: Connection, backend: Backend, part: OperationPart) -> list[_QuarantinedTable]:
     """The tables from which rows were taken, parents first."""
     values = {"operation": part.operation_id, "phone_id": part.phone_id}
     found = {row["table_name"]: row for row in conn.execute(_SQL.kept_tables, values)}
@@ -196,16 +200,18 @@ def _kept(conn: Connection, backend: Backend, part: Part) -> list[_Kept]:
     return kept
 
 
-def _checked(conn: Connection, row: "dict[str, object]", target: Identifier, title: str, key: tuple[str, ...]) -> _Kept:
+def _checked(
+    conn: Connection, row: "dict[str, object]", target: Identifier, title: str, key: tuple[str, ...]
+) -> _QuarantinedTable:
     wanted = {str(column) for column in _list(row["columns"])}
     present = {column["name"] for column in conn.execute(_SQL.columns, {"table": target.as_string()})}
     if missing := wanted - present:
         raise Conflict(f"{title} has changed since: it has no column {', '.join(sorted(missing))}")
     kept_as, rows = str(row["table_name"]), int(str(row["rows"]))
-    return _Kept(str(row["store"]), kept_as, rows, tuple(sorted(wanted)), target, title, key)
+    return _QuarantinedTable(str(row["store"]), kept_as, rows, tuple(sorted(wanted)), target, title, key)
 
 
-def _is_whole(conn: Connection, part: Part, kept: list[_Kept]) -> bool:
+def _is_whole(conn: Connection, part: OperationPart, kept: list[_QuarantinedTable]) -> bool:
     """Whether the operation took a whole pairing."""
     if any(table.kept_as == DEVICE.name for table in kept):
         return True
@@ -218,8 +224,8 @@ def _refuse_newer_pairing(
     backend: Backend,
     phone: Phone,
     before: OperationPhone,
-    part: Part,
-    kept: list[_Kept],
+    part: OperationPart,
+    kept: list[_QuarantinedTable],
     *,
     whole: bool,
 ) -> None:
@@ -238,7 +244,7 @@ def _refuse_newer_pairing(
         raise Conflict(f"the pairing of {part.operation_id} is gone: restore the operation that took it first")
 
 
-def _refuse_newer_device(conn: Connection, phone: Phone, part: Part, kept: list[_Kept]) -> None:
+def _refuse_newer_device(conn: Connection, phone: Phone, part: OperationPart, kept: list[_QuarantinedTable]) -> None:
     returning = _devices(conn, part, DEVICE)
     present = set(whatsmeow.device_of(conn, phone.number))
     if returning and (newer := present - returning):
@@ -253,7 +259,7 @@ def _refuse_newer_device(conn: Connection, phone: Phone, part: Part, kept: list[
             raise Conflict(f"the device {jid} of {part.operation_id} is gone: restore the operation that took it first")
 
 
-def _devices(conn: Connection, part: Part, table: StoreTable) -> set[str]:
+def _devices(conn: Connection, part: OperationPart, table: StoreTable) -> set[str]:
     statement = _SQL.kept_devices.format(owner=Literal(table.owner))
     values = {"operation": part.operation_id, "phone_id": part.phone_id, "table": table.name}
     return {row["jid"] for row in conn.execute(statement, values)}
@@ -263,8 +269,8 @@ def _make_room(
     conn: Connection,
     backend: Backend,
     phone: Phone,
-    part: Part,
-    kept: list[_Kept],
+    part: OperationPart,
+    kept: list[_QuarantinedTable],
     *,
     whole: bool,
     operation_id: str,
@@ -286,7 +292,7 @@ def _make_room(
     return taken
 
 
-def _put_back(conn: Connection, part: Part, kept: _Kept) -> int:
+def _put_back(conn: Connection, part: OperationPart, kept: _QuarantinedTable) -> int:
     columns = SQL(", ").join(map(Identifier, kept.columns))
     key = SQL(", ").join(map(Identifier, kept.key))
     values = {"operation": part.operation_id, "phone_id": part.phone_id, "kept_as": kept.kept_as}
@@ -300,7 +306,7 @@ def _put_back(conn: Connection, part: Part, kept: _Kept) -> int:
     return kept.rows
 
 
-def _auth_table(backend: Backend, part: Part) -> AuthTable:
+def _auth_table(backend: Backend, part: OperationPart) -> AuthTable:
     if backend.auth is None:
         raise Conflict(f"the backend's table of auth keys, from which {part.operation_id} took rows, is gone")
     return backend.auth

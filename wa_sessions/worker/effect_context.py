@@ -9,7 +9,7 @@ from wa_sessions.db import alerts, phones, quarantine
 from wa_sessions.db import health as health_rows
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.operations import Part
+from wa_sessions.db.operations import OperationPart
 from wa_sessions.db.phones import Phone
 from wa_sessions.db.settings import Target
 from wa_sessions.health.alerting import after_event
@@ -65,7 +65,7 @@ class EffectContext:
         *,
         status_after: Status | None = None,
         operation_id: str | None = None,
-    ) -> Part:
+    ) -> OperationPart:
         """Open an operation, or go on with one; quarantined keys belong to it."""
         return quarantine.begin(
             conn,

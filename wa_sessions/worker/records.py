@@ -6,7 +6,7 @@ from typing import Any, assert_never
 
 from wa_sessions.db import commands, operations, phones, quarantine, restoring, whatsmeow
 from wa_sessions.db.gateway import Connection, errors_of
-from wa_sessions.db.operations import Part
+from wa_sessions.db.operations import OperationPart
 from wa_sessions.db.phones import KEEP
 from wa_sessions.errors import StoreAway, TryAgain, WaSessionsError
 from wa_sessions.health.events import operators as events
@@ -169,7 +169,7 @@ def _done(conn: Connection, context: EffectContext, record: Asked, command: Comm
 
 def _force_close(conn: Connection, context: EffectContext, command: Command) -> Mapping[str, Any]:
     reason, logout = command.arguments["reason"], command.arguments["logout"]
-    operation, taken = None, quarantine.Taken()
+    operation, taken = None, quarantine.QuarantineResult()
     if logout:
         part = context.operation(
             *(conn, "force_close", reason, command.actor),
@@ -299,7 +299,9 @@ def _in_words(detail: RepairDetail) -> str:
     return detail.kind.replace("_", " ")
 
 
-def _quarantine(conn: Connection, context: EffectContext, repair: Repair, device: str) -> tuple[Part, RepairDetail]:
+def _quarantine(
+    conn: Connection, context: EffectContext, repair: Repair, device: str
+) -> tuple[OperationPart, RepairDetail]:
     match repair:
         case QuarantineSession(sender, mark):
             part = context.operation(conn, "repair_session", f"Bad MAC from {sender}")

@@ -11,7 +11,7 @@ from wa_sessions.db import quarantine
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import Phone
-from wa_sessions.db.quarantine import Taken
+from wa_sessions.db.quarantine import QuarantineResult
 from wa_sessions.errors import OwnedByAnother, WaSessionsError
 from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.phone_ref import PhoneRef
@@ -80,7 +80,7 @@ class Done(Protocol):
     """What became of a target: at least which keys were taken."""
 
     @property
-    def taken(self) -> Taken: ...
+    def taken(self) -> QuarantineResult: ...
 
 
 D = TypeVar("D", bound=Done)
@@ -135,7 +135,7 @@ class Changed(Generic[D]):
     down: WaSessionsError | None = None
 
     @cached_property
-    def taken(self) -> Taken:
+    def taken(self) -> QuarantineResult:
         """What was taken at all phones together."""
         return quarantine.together([done.taken for done in self.phones])
 

@@ -14,7 +14,7 @@ from wa_sessions.actions.engine.plan import Change, Plan, PlanItem, Scope, Targe
 from wa_sessions.actions.move.moving import Arriving, MovedPhone, Refused, let_go, settle
 from wa_sessions.actions.move.store import make_store, require_store
 from wa_sessions.actions.operator import operator
-from wa_sessions.db import leases, phones, quarantine, rights, takeover, whatsmeow
+from wa_sessions.db import key_transfer, leases, phones, quarantine, rights, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.operations import ADOPT
@@ -23,10 +23,10 @@ from wa_sessions.errors import Conflict, OwnedByAnother, UsageError
 from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.events import operators as events
 from wa_sessions.keys.baileys.rows import BaileysPhone, Row
+from wa_sessions.keys.conversion.refusals import refusals
+from wa_sessions.keys.conversion.remarks import Remark
+from wa_sessions.keys.conversion.to_whatsmeow import to_whatsmeow
 from wa_sessions.keys.key_types import key_type
-from wa_sessions.keys.takeover.refusals import refusals
-from wa_sessions.keys.takeover.remarks import Remark
-from wa_sessions.keys.takeover.to_whatsmeow import to_whatsmeow
 from wa_sessions.keys.whatsmeow.rows import LID_MAP
 
 Pairs = tuple[tuple[str, str], ...]
@@ -84,7 +84,7 @@ class Adopt(Change[AdoptTarget, Adoption, MovedPhone]):
         if not found:
             raise UsageError("there is no baileys phone to take over: wa-sessions sessions lists all")
         rights.require(conn, opened.backend, {"baileys"}, keys=("SELECT", "DELETE"), phones=("UPDATE",))
-        stored = dict(takeover.lid_map(conn)) if require_store(conn, opened) else None
+        stored = dict(key_transfer.lid_map(conn)) if require_store(conn, opened) else None
         told: dict[str, str] = {}
         return [replace(AdoptTarget.of(phone), stored=stored, told=told) for phone in found]
 
@@ -92,7 +92,7 @@ class Adopt(Change[AdoptTarget, Adoption, MovedPhone]):
         """Read, judge and convert its keys. Raises Refused, BadKey, OwnedByAnother."""
         assert target.phone
         phones.require_alone(conn, opened.backend, target.phone)
-        found = self._judged(conn, target, target.phone, takeover.auth_rows(conn, opened.backend, target.phone))
+        found = self._judged(conn, target, target.phone, key_transfer.auth_rows(conn, opened.backend, target.phone))
         return PlanItem(target, found, sum(found.keys_before.values()))
 
     def prepare(self, opened: Opened, items: Sequence[AdoptItem]) -> None:
@@ -107,7 +107,7 @@ class Adopt(Change[AdoptTarget, Adoption, MovedPhone]):
         phone = fenced(conn, opened, item, stopped=stopped)
         phones.require_alone(conn, opened.backend, phone)
         leaving = let_go(conn, opened, phone, action=ADOPT, reason=self.reason, operation=operation)
-        found = self._unused(conn, item, phone, takeover.kept_rows(conn, leaving.part.operation_id, phone))
+        found = self._unused(conn, item, phone, key_transfer.kept_rows(conn, leaving.part.operation_id, phone))
         _refuse_device(conn, phone)
         arriving, keys = found.arriving, leaving.taken.quarantined
         ours = settle(
@@ -155,8 +155,8 @@ class Adopt(Change[AdoptTarget, Adoption, MovedPhone]):
 
 
 def _put(conn: Connection, _phone: Phone, *, tables: Tables) -> None:
-    if takeover.store_version(conn) is not None:  # a dry run makes none
-        takeover.put_device(conn, tables)
+    if key_transfer.store_version(conn) is not None:  # a dry run makes none
+        key_transfer.put_device(conn, tables)
 
 
 def _digest(rows: Sequence[Row]) -> bytes:

@@ -9,12 +9,12 @@ from wa_sessions.actions.engine.plan import Change, Plan, PlanItem, Scope, Targe
 from wa_sessions.actions.move.backup import BackedUp, Destination, place_of, written
 from wa_sessions.actions.move.moving import STORES, let_go
 from wa_sessions.actions.operator import operator
-from wa_sessions.db import health, leases, phones, quarantine, rights, takeover, whatsmeow
+from wa_sessions.db import health, key_transfer, leases, phones, quarantine, rights, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.operations import EXPORT
 from wa_sessions.db.phones import Phone
-from wa_sessions.db.quarantine import Taken
+from wa_sessions.db.quarantine import QuarantineResult
 from wa_sessions.errors import Conflict, OwnedByAnother, WaSessionsError
 from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.events import operators as events
@@ -28,7 +28,7 @@ class ExportedPhone:
     """A phone that left, or with a dry run would. ``saved`` is its file, None for a dry run."""
 
     phone: Phone
-    taken: Taken
+    taken: QuarantineResult
     saved: BackedUp | None
 
 
@@ -81,7 +81,7 @@ class Export(Change[Target, None, ExportedPhone]):
         phones.require_alone(conn, opened.backend, phone)
         devices = {
             *whatsmeow.device_of(conn, phone.number),
-            *takeover.devices_in_node(conn, opened.backend, phone.number),
+            *key_transfer.devices_in_node(conn, opened.backend, phone.number),
         }
         leaving = let_go(conn, opened, phone, action=EXPORT, reason=self.reason, operation=operation, stores=STORES)
         phones.set_status(conn, opened.backend, phone.id, Status.DISCONNECTED, qr_code=None)
@@ -101,7 +101,7 @@ class Export(Change[Target, None, ExportedPhone]):
         """Its worker ends its session and lets it go first."""
         return after_release(opened, self, item, operation, reason=self.reason, stopped=True)
 
-    def _saved(self, opened: Opened, phone: Phone, taken: Taken) -> BackedUp | None:
+    def _saved(self, opened: Opened, phone: Phone, taken: QuarantineResult) -> BackedUp | None:
         """The phone's file, whole; what it holds is what was taken here. Raises Conflict where it is not."""
         if self.to is None:
             return None

@@ -18,7 +18,7 @@ from wa_sessions.actions.move.moving import STORES, Arriving, MovedPhone, Refuse
 from wa_sessions.actions.move.store import make_store, require_store
 from wa_sessions.actions.operator import operator
 from wa_sessions.actions.ownership import fence_out_workers
-from wa_sessions.db import health, phones, quarantine, restoring_file, rights, takeover
+from wa_sessions.db import health, key_transfer, phones, quarantine, restoring_file, rights
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
@@ -36,14 +36,14 @@ from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.events import operators as events
 from wa_sessions.keys.backup_format import SavedRow
 from wa_sessions.keys.baileys.rows import BaileysPhone, Row
+from wa_sessions.keys.conversion.refusals import refusals, refusals_to_return
+from wa_sessions.keys.conversion.remarks import Remark
+from wa_sessions.keys.conversion.to_baileys import to_baileys
+from wa_sessions.keys.conversion.to_whatsmeow import to_whatsmeow
 from wa_sessions.keys.fields import Json
 from wa_sessions.keys.key_types import key_type
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.saved_rows import auth_row, of_organization, store_row
-from wa_sessions.keys.takeover.refusals import refusals, refusals_to_return
-from wa_sessions.keys.takeover.remarks import Remark
-from wa_sessions.keys.takeover.to_baileys import to_baileys
-from wa_sessions.keys.takeover.to_whatsmeow import to_whatsmeow
 from wa_sessions.keys.whatsmeow.rows import LID_MAP, WhatsmeowPhone
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class Import(Change[Target, Arriving, MovedPhone]):
         """Let neonize make its tables where it has not."""
         if self.connection_type == "neonize":
             with opened.database.transaction() as conn:
-                made = takeover.store_version(conn) is not None
+                made = key_transfer.store_version(conn) is not None
             if not made:
                 make_store(opened, self.store_url)
 
@@ -270,7 +270,7 @@ class Import(Change[Target, Arriving, MovedPhone]):
             raise Conflict(
                 f"{made}, and {phone.number} connected here at {phone.last_connected_at:%Y-%m-%d %H:%M:%S} UTC: {old}"
             )
-        if later := takeover.moved_after(conn, phone.id, made_at):
+        if later := key_transfer.moved_after(conn, phone.id, made_at):
             raise Conflict(f"{made}, and {phone.number} was {later.kind} here since, as {later.operation}: {old}")
 
     def _converted(self, conn: Connection, opened: Opened, phone: Phone) -> Arriving:
@@ -292,7 +292,7 @@ def _as_it_is(opened: Opened, read: PhoneInFile, phone: Phone) -> Arriving:
 def _put_rows(
     conn: Connection, _phone: Phone, *, backend: Backend, read: PhoneInFile, rows: tuple[SavedRow, ...]
 ) -> None:
-    if read.format == "neonize" and takeover.store_version(conn) is None:
+    if read.format == "neonize" and key_transfer.store_version(conn) is None:
         return  # a dry run makes no tables
 
     def feed(take: Callable[[SavedRow], None]) -> None:
@@ -301,20 +301,20 @@ def _put_rows(
 
     restoring_file.put_back(conn, backend, feed, binary=read.contents.header.auth_binary)
     if read.format == "neonize":
-        takeover.put_lid_map(conn, read.saved.phone.lid_map)
+        key_transfer.put_lid_map(conn, read.saved.phone.lid_map)
 
 
 def _as_device(conn: Connection, read: PhoneInFile, phone: Phone) -> Arriving:
     before = BaileysPhone.of_rows(read.auth())
     if reasons := refusals(before, phone.number):
         raise Refused(phone, reasons)
-    known = takeover.lid_map(conn) if takeover.store_version(conn) is not None else []
+    known = key_transfer.lid_map(conn) if key_transfer.store_version(conn) is not None else []
     converted = to_whatsmeow(before, fresh_pre_key=secrets.token_bytes(32), lid_map=known)
     tables = converted.phone.rows()
 
     def put(conn: Connection, _phone: Phone) -> None:
-        if takeover.store_version(conn) is not None:  # a dry run makes no tables
-            takeover.put_device(conn, tables)
+        if key_transfer.store_version(conn) is not None:  # a dry run makes no tables
+            key_transfer.put_device(conn, tables)
 
     keys = quarantine.by_kind({name: len(rows) for name, rows in tables.items()})
     return Arriving(converted.phone.device.jid, keys, put, converted.left_out, converted.notices)
@@ -324,7 +324,7 @@ def _as_auth_keys(conn: Connection, opened: Opened, read: PhoneInFile, phone: Ph
     before = WhatsmeowPhone.of_rows(read.store())
     if reasons := refusals_to_return(before):
         raise Refused(phone, reasons)
-    seven = takeover.uses_seven(conn, opened.backend, phone.organization_id)
+    seven = key_transfer.uses_seven(conn, opened.backend, phone.organization_id)
     converted = to_baileys(
         before,
         major=major or (7 if seven else 6),
@@ -335,7 +335,7 @@ def _as_auth_keys(conn: Connection, opened: Opened, read: PhoneInFile, phone: Ph
     rows = converted.phone.rows()
 
     def put(conn: Connection, phone: Phone) -> None:
-        takeover.put_auth_keys(conn, opened.backend, phone, rows)
+        key_transfer.put_auth_keys(conn, opened.backend, phone, rows)
 
     keys = dict(Counter(key_type(row.key) for row in rows))
     return Arriving(before.device.jid, keys, put, converted.left_out, converted.notices)

@@ -6,18 +6,18 @@ from typing import Any, Final, Self
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.operator import operator
-from wa_sessions.db import health, phones, quarantine, takeover
+from wa_sessions.db import health, key_transfer, phones, quarantine
 from wa_sessions.db.gateway import Connection
-from wa_sessions.db.operations import ADOPT, EXPORT, RETURN, Operation, Part, way_on
+from wa_sessions.db.operations import ADOPT, EXPORT, RETURN, Operation, OperationPart, alternative_for
 from wa_sessions.db.phones import KEEP, Phone
-from wa_sessions.db.quarantine import Taken
+from wa_sessions.db.quarantine import QuarantineResult
 from wa_sessions.errors import Conflict, WaSessionsError
 from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.events.detail import EventDetail
 from wa_sessions.health.reconnect import State, Status
+from wa_sessions.keys.conversion.remarks import Remark
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.keys.selection import EVERYTHING
-from wa_sessions.keys.takeover.remarks import Remark
 
 STORES: Final = (ConnectionType.BAILEYS, ConnectionType.NEONIZE)
 _SIDES: Final = {ADOPT: ("neonize", "baileys"), RETURN: ("baileys", "neonize")}
@@ -43,8 +43,8 @@ class Leaving:
     """A phone whose keys are in quarantine, as a part of an operation, and what has gone."""
 
     phone: Phone
-    part: Part
-    taken: Taken
+    part: OperationPart
+    taken: QuarantineResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class MovedPhone:
     keys_after: dict[str, int]
     left_out: tuple[Remark, ...]
     notices: tuple[Remark, ...]
-    taken: Taken
+    taken: QuarantineResult
 
     @classmethod
     def of(cls, phone: Phone, leaving: Leaving, arriving: Arriving) -> Self:
@@ -140,7 +140,9 @@ def settle(
     health.clear_counters(conn, phone, State.IDLE, said)
     ours = phones.find(conn, opened.backend, PhoneRef(phone_id=phone.id))
     arriving.put(conn, ours)
-    told = detail(quarantine.pairing_of(conn, opened.backend, ours), takeover.mark(conn, opened.backend, ours))
+    told = detail(
+        quarantine.pairing_of(conn, opened.backend, ours), key_transfer.fingerprint(conn, opened.backend, ours)
+    )
     operation = leaving.part.operation_id
     health.record_event(conn, phone.id, phone.organization_id, told, operation_id=operation)
     return ours
@@ -152,14 +154,14 @@ def unmake(conn: Connection, opened: Opened, done: Operation, phone: Phone) -> P
     Raises Conflict where the phone has moved on or its keys were used since: with the old keys the session would be
     broken.
     """
-    noted = takeover.noted(conn, done.id, phone.id)
+    noted = key_transfer.move_record(conn, done.id, phone.id)
     made, before = owner_before_and_after(conn, done, phone)
     if phone.connection_type != made:
         raise Conflict(f"{phone.number} is a {phone.connection_type} phone by now: {done.id} has nothing to undo")
-    if takeover.mark(conn, opened.backend, phone) != noted.get("mark"):
+    if key_transfer.fingerprint(conn, opened.backend, phone) != noted.get("mark"):
         raise Conflict(
             f"the session of {phone.number} went on since {done.id}, and its old keys would break it: "
-            f"{way_on(done.action, phone.number)}"
+            f"{alternative_for(done.action, phone.number)}"
         )
     reason = f"made way for {done.id}"
     part = quarantine.begin(conn, opened.backend, phone, action=f"undo_{done.action}", reason=reason, actor=operator())
@@ -181,7 +183,7 @@ def refuse_exported(done: Operation) -> None:
 
 def owner_before_and_after(conn: Connection, done: Operation, phone: Phone) -> tuple[str, str]:
     """Whose a phone was after a move, and before: ``neonize`` or ``baileys``."""
-    noted = takeover.noted(conn, done.id, phone.id)
+    noted = key_transfer.move_record(conn, done.id, phone.id)
     return _SIDES.get(done.action) or (str(noted.get("connection_type")), str(noted.get("connection_type_before")))
 
 

@@ -11,11 +11,11 @@ from wa_sessions.actions.engine.carry_out import fenced
 from wa_sessions.actions.engine.plan import Change, Changed, Plan, PlanItem, Scope, Target
 from wa_sessions.actions.move.backup_contents import Contents, Saved, read_again
 from wa_sessions.actions.operator import operator
-from wa_sessions.db import health, operations, phones, quarantine, restoring, restoring_file, rights, takeover
+from wa_sessions.db import health, key_transfer, operations, phones, quarantine, restoring, restoring_file, rights
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import KEEP, Phone
-from wa_sessions.db.quarantine import Taken
+from wa_sessions.db.quarantine import QuarantineResult
 from wa_sessions.errors import AmbiguousPhone, Conflict, OwnedByAnother, PhoneNotFound, WaSessionsError
 from wa_sessions.health.backend_words import BackendStatus, ConnectionType
 from wa_sessions.health.events.operators import RestoredFromFile
@@ -49,7 +49,7 @@ class ReturnedPhone:
 
     phone: Phone
     restored: int
-    taken: Taken
+    taken: QuarantineResult
     status: BackendStatus
 
 
@@ -182,7 +182,7 @@ class RestoreFile(Change[FileTarget, None, ReturnedPhone]):
             for store in item.target.stores
         ]
         orphans = quarantine.under_devices(conn, part, item.target.saved.devices)
-        together = quarantine.together([*taken, Taken(sum(orphans.values()), orphans)])
+        together = quarantine.together([*taken, QuarantineResult(sum(orphans.values()), orphans)])
         kept = part.operation_id if together.quarantined or status is not None else None
         if kept is None:
             operations.discard(conn, part)
@@ -239,7 +239,7 @@ class RestoreFile(Change[FileTarget, None, ReturnedPhone]):
         self, conn: Connection, opened: Opened, saved: Saved, returned: ReturnedPhone, operation: str | None
     ) -> None:
         """The phone's row, the LIDs of those that it talks to, and its history."""
-        takeover.put_lid_map(conn, saved.phone.lid_map)
+        key_transfer.put_lid_map(conn, saved.phone.lid_map)
         phone, jid = returned.phone, saved.phone.phone_jid
         changed = returned.status != phone.status
         if changed or jid != phone.phone_jid:

@@ -13,7 +13,7 @@ from wa_sessions.actions.engine.carry_out import after_release, fenced
 from wa_sessions.actions.engine.plan import Change, Plan, PlanItem, Scope, Target
 from wa_sessions.actions.move.moving import Arriving, MovedPhone, Refused, let_go, settle
 from wa_sessions.actions.operator import operator
-from wa_sessions.db import auth_keys, phones, quarantine, rights, takeover, whatsmeow
+from wa_sessions.db import auth_keys, key_transfer, phones, quarantine, rights, whatsmeow
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
@@ -23,9 +23,9 @@ from wa_sessions.errors import Conflict, OwnedByAnother, UsageError
 from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.events import operators as events
 from wa_sessions.keys.baileys.rows import BaileysPhone, Row
+from wa_sessions.keys.conversion.refusals import refusals_to_return
+from wa_sessions.keys.conversion.to_baileys import to_baileys
 from wa_sessions.keys.key_types import key_type
-from wa_sessions.keys.takeover.refusals import refusals_to_return
-from wa_sessions.keys.takeover.to_baileys import to_baileys
 from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
 
 Major = Literal[6, 7]
@@ -70,9 +70,9 @@ class Return(Change[Target, Returning, MovedPhone]):
         if scope.phone is not None:
             found = [phones.find(conn, opened.backend, scope.phone, scope.organization_id)]
             _require_neonize(found[0])
-            takeover.require_store(conn)
+            key_transfer.require_store(conn)
         else:
-            takeover.require_store(conn)
+            key_transfer.require_store(conn)
             listed = phones.list_phones(conn, opened.backend, scope.organization_id)
             ours = [phone for phone in listed if phone.connection_type == ConnectionType.NEONIZE]
             found = [phone for phone in ours if whatsmeow.device_of(conn, phone.number)]
@@ -133,7 +133,7 @@ class Return(Change[Target, Returning, MovedPhone]):
             return self._judged(conn, opened, phone, live=True)
         phones.require_alone(conn, opened.backend, phone)
         _refuse_auth_keys(conn, opened, phone)
-        if takeover.mark(conn, opened.backend, phone) != item.found.mark:
+        if key_transfer.fingerprint(conn, opened.backend, phone) != item.found.mark:
             raise Conflict(
                 f"keys of {phone.number} were used since they were looked at; nothing was changed: look again"
             )
@@ -146,11 +146,11 @@ class Return(Change[Target, Returning, MovedPhone]):
         if len(devices) != 1:
             raise Conflict(f"{phone.number} has {len(devices)} devices in the store: there must be one to give back")
         _refuse_auth_keys(conn, opened, phone)
-        mark = takeover.mark(conn, opened.backend, phone)
-        ours = WhatsmeowPhone.of_rows(takeover.device_rows(conn, devices[0]))
+        mark = key_transfer.fingerprint(conn, opened.backend, phone)
+        ours = WhatsmeowPhone.of_rows(key_transfer.device_rows(conn, devices[0]))
         if reasons := refusals_to_return(ours):
             raise Refused(phone, reasons)
-        kept = takeover.kept_auth_rows(conn, phone)
+        kept = key_transfer.kept_auth_rows(conn, phone)
         before = BaileysPhone.of_rows(kept) if kept else None
         converted = to_baileys(
             ours,
@@ -167,7 +167,7 @@ class Return(Change[Target, Returning, MovedPhone]):
 
 
 def _put(conn: Connection, phone: Phone, *, backend: Backend, rows: list[Row]) -> None:
-    takeover.put_auth_keys(conn, backend, phone, rows)
+    key_transfer.put_auth_keys(conn, backend, phone, rows)
 
 
 def _refuse_auth_keys(conn: Connection, opened: Opened, phone: Phone) -> None:
@@ -180,7 +180,7 @@ def _refuse_auth_keys(conn: Connection, opened: Opened, phone: Phone) -> None:
 def _major(conn: Connection, opened: Opened, phone: Phone, before: BaileysPhone | None) -> Major:
     if before is not None:
         return before.major
-    return 7 if takeover.uses_seven(conn, opened.backend, phone.organization_id) else 6
+    return 7 if key_transfer.uses_seven(conn, opened.backend, phone.organization_id) else 6
 
 
 def _require_neonize(phone: Phone) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.db import rights, settings, takeover, whatsmeow
+from wa_sessions.db import key_transfer, rights, settings, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.worker.hosts.store import prepare_store
 
@@ -13,7 +13,7 @@ def require_store(conn: Connection, opened: Opened) -> bool:
 
     Raises DatabaseError, PermissionMissing.
     """
-    if not takeover.has_store(conn):
+    if not key_transfer.has_store(conn):
         return False
     rights.require(conn, opened.backend, {"neonize"}, keys=("SELECT", "INSERT"))
     return True
@@ -26,4 +26,4 @@ def make_store(opened: Opened, store_url: str | None) -> None:
         url = settings.store_url(conn, opened.database.target, store_url)
     asyncio.run(prepare_store(url))
     with opened.database.transaction() as conn:
-        takeover.require_store(conn)
+        key_transfer.require_store(conn)

@@ -12,7 +12,7 @@ from wa_sessions.actions.operator import operator
 from wa_sessions.db import operations, rights
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
-from wa_sessions.db.quarantine import Taken
+from wa_sessions.db.quarantine import QuarantineResult
 
 _KEYS = "number of keys"
 
@@ -25,9 +25,9 @@ class PurgedOperation:
     purged: int
 
     @property
-    def taken(self) -> Taken:
+    def taken(self) -> QuarantineResult:
         """Nothing goes to quarantine."""
-        return Taken(self.purged)
+        return QuarantineResult(self.purged)
 
 
 PurgeItem = PlanItem[Target, None]

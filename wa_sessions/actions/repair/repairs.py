@@ -15,7 +15,7 @@ from wa_sessions.db import health, operations, phones, quarantine, rights
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
 from wa_sessions.db.phones import KEEP, Phone
-from wa_sessions.db.quarantine import Taken
+from wa_sessions.db.quarantine import QuarantineResult
 from wa_sessions.errors import OwnedByAnother, PhoneNotFound, UsageError
 from wa_sessions.health.backend_words import BackendStatus, ConnectionType, UnknownWord
 from wa_sessions.health.events.detail import EventDetail, from_json
@@ -53,7 +53,7 @@ class ChangedPhone:
     """What was done at one phone; ``status`` is its status now, ``worker_id`` who did it (None: we)."""
 
     phone: Phone
-    taken: Taken
+    taken: QuarantineResult
     status: BackendStatus
     worker_id: UUID | None
 
@@ -130,7 +130,7 @@ class Repair(Change[Target, dict[str, int], ChangedPhone]):
         """Change one phone in the database, and write down that it was done."""
         phone = fenced(conn, opened, item, stopped=stopped or not self.beside_node(item))
         self._refuse_foreign(conn, opened, phone, None)
-        part, taken = None, Taken()
+        part, taken = None, QuarantineResult()
         if self._undoable:
             part = quarantine.begin(
                 conn,
@@ -169,7 +169,7 @@ class Repair(Change[Target, dict[str, int], ChangedPhone]):
         arguments = {"reason": self.reason, "operation": operation, **self.arguments}
         answer = ask(opened, item.phone, item.owner, self.verb, **arguments)
         status = self.status or item.phone.status
-        done = ChangedPhone(item.phone, Taken(**answer["taken"]), status, item.owner.worker_id)
+        done = ChangedPhone(item.phone, QuarantineResult(**answer["taken"]), status, item.owner.worker_id)
         return operation or answer["operation"], done
 
     @property
@@ -177,7 +177,9 @@ class Repair(Change[Target, dict[str, int], ChangedPhone]):
         """Whether the history keeps it as an operation."""
         return self.selection is not None or self.action == "reset_status"
 
-    def _record(self, conn: Connection, phone: Phone, taken: Taken, operation: str | None, *, stopped: bool) -> None:
+    def _record(
+        self, conn: Connection, phone: Phone, taken: QuarantineResult, operation: str | None, *, stopped: bool
+    ) -> None:
         told = {"actor": operator(), "reason": self.reason, "keys": taken.quarantined, **self.arguments}
         if self.status:
             runs = not stopped and bool(running_in_node(conn, [phone]))

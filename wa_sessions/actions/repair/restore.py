@@ -17,9 +17,9 @@ from wa_sessions.actions.ownership import ask
 from wa_sessions.db import health, operations, phones, restoring, rights
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
-from wa_sessions.db.operations import MOVES, UNDONE, Operation, OperationPhone, way_on
+from wa_sessions.db.operations import MOVES, UNDONE, Operation, OperationPhone, alternative_for
 from wa_sessions.db.phones import Phone
-from wa_sessions.db.quarantine import Taken
+from wa_sessions.db.quarantine import QuarantineResult
 from wa_sessions.db.restoring import AlreadyRestored
 from wa_sessions.errors import Conflict, OwnedByAnother, PhoneNotFound, UsageError, WaSessionsError
 from wa_sessions.health.backend_words import BackendStatus, ConnectionType, PhoneType, status_of
@@ -41,9 +41,9 @@ class RestoredPhone:
     worker_id: UUID | None
 
     @property
-    def taken(self) -> Taken:
+    def taken(self) -> QuarantineResult:
         """The newer rows that went into quarantine."""
-        return Taken(self.overwritten, {"overwritten": self.overwritten} if self.overwritten else {})
+        return QuarantineResult(self.overwritten, {"overwritten": self.overwritten} if self.overwritten else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Restore(Change[PartTarget, bool, RestoredPhone]):
         if done.action in MOVES and owner:
             raise OwnedByAnother(
                 f"{owner.name} runs {phone.number}: its session goes on, so its old keys would break it; "
-                f"{way_on(done.action, phone.number)}"
+                f"{alternative_for(done.action, phone.number)}"
             )
         return replace(item, found=target.changes_keys and _in_node(conn, done, phone))
 

@@ -8,11 +8,11 @@ from typing import ClassVar
 from wa_sessions.actions.connection import Opened
 from wa_sessions.actions.engine.plan import Change, Plan, PlanItem, Scope, Target
 from wa_sessions.actions.operator import operator
-from wa_sessions.db import health, operations, rights, settings, takeover, unlinking, whatsmeow
+from wa_sessions.db import health, key_transfer, operations, rights, settings, unlinking, whatsmeow
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.leases import WorkerInfo
-from wa_sessions.db.operations import MOVING, Operation, OperationPhone, Part
-from wa_sessions.db.quarantine import Taken
+from wa_sessions.db.operations import MOVING, Operation, OperationPart, OperationPhone
+from wa_sessions.db.quarantine import QuarantineResult
 from wa_sessions.db.unlinking import KeptDevice
 from wa_sessions.errors import Conflict, DatabaseError, StoreAway, TryAgain, WaSessionsError
 from wa_sessions.health.events import operators as events
@@ -39,9 +39,9 @@ class UnlinkedPhone:
     devices: tuple[UnlinkedDevice, ...]
 
     @property
-    def taken(self) -> Taken:
+    def taken(self) -> QuarantineResult:
         """No key is deleted."""
-        return Taken()
+        return QuarantineResult()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,7 @@ class Unlink(Change[DeviceTarget, None, UnlinkedPhone]):
     ) -> tuple[str | None, UnlinkedPhone]:
         """Unlink the devices of one phone, whose part of the operation nobody else changes meanwhile."""
         planned = item.target.devices
-        part = Part(item.target.operation, planned[0].phone_id)
+        part = OperationPart(item.target.operation, planned[0].phone_id)
         if not self.connects:
             return operation, UnlinkedPhone(part.operation_id, tuple(map(UnlinkedDevice, planned)))
         unlinking.stay_open(conn)
@@ -130,7 +130,7 @@ class Unlink(Change[DeviceTarget, None, UnlinkedPhone]):
         return operation, UnlinkedPhone(part.operation_id, ends)
 
     def _unlink(
-        self, opened: Opened, conn: Connection, part: Part, device: KeptDevice, store_url: str
+        self, opened: Opened, conn: Connection, part: OperationPart, device: KeptDevice, store_url: str
     ) -> UnlinkedDevice:
         with unlinking.scratch_store(opened.database, part.operation_id, device) as schema:
             try:
@@ -179,8 +179,8 @@ def _unlinkable(conn: Connection, opened: Opened, done: Operation, meant: list[O
 def _refuse_in_use(conn: Connection, opened: Opened, done: Operation, device: KeptDevice) -> None:
     if device.jid in whatsmeow.device_of(conn, device.number):
         raise Conflict(f"the device {device.jid} of {done.id} is in use: it stands in the key store")
-    later = operations.went_on(conn, done, device.number, [device.jid])
+    later = operations.later_operation(conn, done, device.number, [device.jid])
     if later and later.action in MOVING:
         raise Conflict(f"{later.id} ({later.action}) moved the device {device.jid}, which is in use where it is now")
-    if device.jid in takeover.devices_in_node(conn, opened.backend, device.number):
+    if device.jid in key_transfer.devices_in_node(conn, opened.backend, device.number):
         raise Conflict(f"the device {device.jid} of {done.id} is in use: it stands in the Node backend's table")

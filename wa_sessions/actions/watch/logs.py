@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from wa_sessions.actions.connection import Opened
-from wa_sessions.db import holders, phones
+from wa_sessions.db import key_owners, phones
 from wa_sessions.db.backend import Backend
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.phones import Phone
@@ -165,7 +165,7 @@ def holders_of(
     """The numbers of the phones that a sender may have written to, by the rows that they hold."""
     names = {sender: key_names(sender.decode("utf-8", "replace")) for sender in senders}
     wanted = {name for one in names.values() for name in one.all}
-    rows = holders.of_keys(conn, backend, wanted, organization_id)
+    rows = key_owners.of_keys(conn, backend, wanted, organization_id)
     listed = phones.list_phones(conn, backend, organization_id) if rows and backend.has_phones else []
     known = {phone.number for phone in listed}
     held = {name: {registered(number, known) for number in numbers} for name, numbers in rows.items()}

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from wa_sessions.actions.engine.plan import Changed, Plan
     from wa_sessions.actions.move.moving import MovedPhone
     from wa_sessions.actions.move.return_phone import Major
+    from wa_sessions.keys.conversion.remarks import Remark
     from wa_sessions.keys.phone_ref import PhoneRef
-    from wa_sessions.keys.takeover.remarks import Remark
 
 PhoneOrNone = Annotated[
     str | None, typer.Argument(metavar="[PHONE|all]", help="A number, a JID, '#ID' (in quotes), or all.")

@@ -52,7 +52,7 @@ WHERE (%(phone_id)s::int IS NULL AND %(organization_id)s::int IS NULL
   AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)
 ORDER BY at DESC, id LIMIT %(limit)s;
 
--- name: went_on
+-- name: later_operation
 SELECT operation.id, operation.action
 FROM wa_sessions.operation_phone AS part JOIN wa_sessions.operation ON operation.id = part.operation_id
 WHERE part.number = %(number)s AND part.restored_at IS NULL

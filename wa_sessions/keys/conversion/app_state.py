@@ -4,8 +4,8 @@ import struct
 from collections.abc import Iterable
 
 from wa_sessions.keys.baileys.app_state import Fingerprint
+from wa_sessions.keys.conversion.crypto import hkdf
 from wa_sessions.keys.fields import U32
-from wa_sessions.keys.takeover.crypto import hkdf
 
 _WORDS = struct.Struct("<64H")
 _VARINT, _LENGTH = 0, 2

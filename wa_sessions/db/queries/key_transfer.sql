@@ -69,6 +69,6 @@ WHERE event.phone_id = %(phone_id)s AND part.restored_at IS NULL
   END
 ORDER BY event.id DESC LIMIT 1;
 
--- name: noted
+-- name: move_record
 SELECT detail FROM wa_sessions.event
 WHERE operation_id = %(operation)s AND phone_id = %(phone_id)s AND detail ? 'mark' ORDER BY id DESC LIMIT 1;

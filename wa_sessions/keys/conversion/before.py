@@ -18,10 +18,10 @@ from wa_sessions.keys.baileys.peers import (
 from wa_sessions.keys.baileys.rows import BaileysPhone, OtherKey, Record
 from wa_sessions.keys.baileys.sender_key import SenderKey
 from wa_sessions.keys.baileys.session import Session
+from wa_sessions.keys.conversion.people import People
+from wa_sessions.keys.conversion.remarks import Remarks
+from wa_sessions.keys.conversion.sessions import BeforeState
 from wa_sessions.keys.device_address import Address
-from wa_sessions.keys.takeover.people import People
-from wa_sessions.keys.takeover.remarks import Remarks
-from wa_sessions.keys.takeover.sessions import BeforeState
 from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from wa_sessions.keys.baileys.peers import LidMapping, SenderKeyMemory
 from wa_sessions.keys.baileys.rows import BaileysPhone
 from wa_sessions.keys.baileys.session import Session
+from wa_sessions.keys.conversion.remarks import Remarks
 from wa_sessions.keys.device_address import HOSTED, HOSTED_LID, LID, LONGEST_NUMBER, PN, Address, is_user
 from wa_sessions.keys.phone_ref import number_of
-from wa_sessions.keys.takeover.remarks import Remarks
 
 
 class People:

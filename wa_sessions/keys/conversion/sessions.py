@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from wa_sessions.keys.baileys import session as node
+from wa_sessions.keys.conversion.crypto import hkdf, marked
+from wa_sessions.keys.conversion.remarks import Remarks
 from wa_sessions.keys.device_address import Address
 from wa_sessions.keys.fields import U32
-from wa_sessions.keys.takeover.crypto import hkdf, marked
-from wa_sessions.keys.takeover.remarks import Remarks
 from wa_sessions.keys.whatsmeow import session as go
 
 NEWEST_CHAINS, MOST_PREVIOUS = 5, 40

@@ -26,7 +26,7 @@ from wa_sessions.keys.whatsmeow.rows import LID_MAP, WHATSMEOW_SCHEMA_VERSION
 ROWS_AT_ONCE = 1_000
 """How many rows are written by one statement, so that none of them is too long for Postgres."""
 
-_SQL = queries("takeover")
+_SQL = queries("key_transfer")
 
 
 def store_version(conn: Connection) -> int | None:
@@ -146,7 +146,7 @@ def put_auth_keys(conn: Connection, backend: Backend, phone: Phone, rows: Iterab
     _require_all(_insert(conn, table.identifier, given), given)
 
 
-def mark(conn: Connection, backend: Backend, phone: Phone) -> str:
+def fingerprint(conn: Connection, backend: Backend, phone: Phone) -> str:
     """A digest of all keys in the phone's own store: the same while nobody has used them."""
     if phone.connection_type == ConnectionType.NEONIZE:
         tables = whatsmeow.existing_tables(conn)
@@ -159,9 +159,9 @@ def mark(conn: Connection, backend: Backend, phone: Phone) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def noted(conn: Connection, operation_id: str, phone_id: int) -> dict[str, Any]:
+def move_record(conn: Connection, operation_id: str, phone_id: int) -> dict[str, Any]:
     """What the history has of an operation that moved a phone, its ``mark`` with it; empty where it has nothing."""
-    row = conn.execute(_SQL.noted, {"operation": operation_id, "phone_id": phone_id}).fetchone()
+    row = conn.execute(_SQL.move_record, {"operation": operation_id, "phone_id": phone_id}).fetchone()
     return dict(row["detail"]) if row else {}
 
 

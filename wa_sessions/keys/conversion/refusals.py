@@ -6,9 +6,9 @@ from typing import Final
 from wa_sessions.keys.baileys.creds import Account, Creds, KeyPair
 from wa_sessions.keys.baileys.peers import PreKey
 from wa_sessions.keys.baileys.rows import BaileysPhone
+from wa_sessions.keys.conversion.crypto import DJB_TYPE, bare, is_signed, public_half
+from wa_sessions.keys.conversion.remarks import Remark
 from wa_sessions.keys.phone_ref import number_of, same_account
-from wa_sessions.keys.takeover.crypto import DJB_TYPE, bare, is_signed, public_half
-from wa_sessions.keys.takeover.remarks import Remark
 from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
 
 _LINKED: Final = re.compile(r"[1-9][0-9]{4,19}:[1-9][0-9]{0,4}@s\.whatsapp\.net")

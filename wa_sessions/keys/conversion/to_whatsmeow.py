@@ -10,14 +10,14 @@ from wa_sessions.keys.baileys.peers import DeviceList, IdentityKey, PreKey, Send
 from wa_sessions.keys.baileys.rows import BaileysPhone, OtherKey
 from wa_sessions.keys.baileys.sender_key import SenderKey
 from wa_sessions.keys.baileys.session import Session
+from wa_sessions.keys.conversion import app_state, sender_keys, sessions
+from wa_sessions.keys.conversion.crypto import bare
+from wa_sessions.keys.conversion.people import People
+from wa_sessions.keys.conversion.remarks import Converted, Remarks
 from wa_sessions.keys.device_address import PN, Address
 from wa_sessions.keys.fields import BadKey
 from wa_sessions.keys.key_types import key_type
 from wa_sessions.keys.phone_ref import device_of, number_of
-from wa_sessions.keys.takeover import app_state, sender_keys, sessions
-from wa_sessions.keys.takeover.crypto import bare
-from wa_sessions.keys.takeover.people import People
-from wa_sessions.keys.takeover.remarks import Converted, Remarks
 from wa_sessions.keys.whatsmeow import plain
 from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
 from wa_sessions.keys.whatsmeow.sender_key import SenderKey as GoSenderKey

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from wa_sessions.keys.baileys import sender_key as node
+from wa_sessions.keys.conversion.crypto import hkdf, marked
+from wa_sessions.keys.conversion.remarks import Remarks
 from wa_sessions.keys.device_address import Address
-from wa_sessions.keys.takeover.crypto import hkdf, marked
-from wa_sessions.keys.takeover.remarks import Remarks
 from wa_sessions.keys.whatsmeow import sender_key as go
 
 MOST_STATES = 5

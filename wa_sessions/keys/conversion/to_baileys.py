@@ -6,13 +6,13 @@ from wa_sessions.keys.baileys.app_state import AppStateKey, AppStateVersion, Fin
 from wa_sessions.keys.baileys.creds import Account, Creds, KeyPair, Me, buffer
 from wa_sessions.keys.baileys.peers import IdentityKey, LidMapping, PreKey, Token, TokenIndex
 from wa_sessions.keys.baileys.rows import BaileysPhone, Record
+from wa_sessions.keys.conversion import app_state, sender_keys, sessions
+from wa_sessions.keys.conversion.before import Before
+from wa_sessions.keys.conversion.crypto import marked, public_half
+from wa_sessions.keys.conversion.remarks import Converted, Remarks
 from wa_sessions.keys.device_address import LID, PN, Address
 from wa_sessions.keys.fields import base64_text
 from wa_sessions.keys.phone_ref import number_of
-from wa_sessions.keys.takeover import app_state, sender_keys, sessions
-from wa_sessions.keys.takeover.before import Before
-from wa_sessions.keys.takeover.crypto import marked, public_half
-from wa_sessions.keys.takeover.remarks import Converted, Remarks
 from wa_sessions.keys.whatsmeow.plain import Device
 from wa_sessions.keys.whatsmeow.rows import WhatsmeowPhone
 

@@ -6,7 +6,7 @@ from wa_sessions.db.backend import Backend, as_stored
 from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 
-_SQL = queries("holders")
+_SQL = queries("key_owners")
 _AT_ONCE = 10_000
 
 
