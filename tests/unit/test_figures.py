@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wa_sessions.health.availability import Change, Seen, Span, seen, spans
 from wa_sessions.health.event_kinds import DOWN, ENDS, UNSEEN, UP, EventKind
-from wa_sessions.health.figures import COUNTED, Figures, figures, total, window
+from wa_sessions.health.statistics import COUNTED, Figures, figures, total, window
 
 START = datetime(2026, 1, 15, tzinfo=UTC)
 SECONDS = st.integers(0, 200_000)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wa_sessions.health.backend_counters import BackendClose, CounterLine, Counters, observe
 from wa_sessions.health.events.keys import SessionClosed
 from wa_sessions.health.limits import ErrorKind, Limits
-from wa_sessions.health.observing import BackendClose, CounterLine, Counters, observe
 from wa_sessions.wording.sentences import sentence
 
 SECOND = datetime(2026, 1, 15, 18, 47, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ from wa_sessions.db.gateway import Connection
 from wa_sessions.db.sql import queries
 from wa_sessions.health.availability import Change
 from wa_sessions.health.event_kinds import DOWN, UNSEEN, UP, EventKind
-from wa_sessions.health.figures import COUNTED, NODE_QR, Window
+from wa_sessions.health.statistics import COUNTED, NODE_QR, Window
 
 _SQL = queries("reporting")
 _CHANGES = [str(kind) for kind in (*UP, *DOWN, *UNSEEN)]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from wa_sessions.health.backend_counters import BackendClose, CounterLine, FailedCopy
 from wa_sessions.health.limits import ErrorKind
-from wa_sessions.health.observing import BackendClose, CounterLine, FailedCopy
 from wa_sessions.health.uncounted import Copy, NotCounted
 from wa_sessions.logs.counters import AT_A_LIMIT, in_order
 from wa_sessions.logs.found import Failures, Found, Kind, Stacks

@@ -21,10 +21,10 @@ from wa_sessions.db.log_reading import LogWatch, ReadLog
 from wa_sessions.db.phones import Phone
 from wa_sessions.errors import UsageError
 from wa_sessions.health.alerting import after_event, node_logged_out, standing_at
+from wa_sessions.health.backend_counters import Counters, FailedCopy, LogEvent, Observed, observe
 from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.health.event_kinds import EventKind
 from wa_sessions.health.limits import ErrorKind, Limits
-from wa_sessions.health.observing import Counters, FailedCopy, LogEvent, Observed, observe
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.health.uncounted import STANDS, Copy, failing
 from wa_sessions.logs import facts, files

@@ -7,7 +7,7 @@ from wa_sessions.actions.connection import Opened
 from wa_sessions.db import migrate, phones, reporting
 from wa_sessions.db.phones import Phone
 from wa_sessions.health.availability import spans
-from wa_sessions.health.figures import Figures, Window, figures, total, window
+from wa_sessions.health.statistics import Figures, Window, figures, total, window
 from wa_sessions.keys.phone_ref import PhoneRef
 
 

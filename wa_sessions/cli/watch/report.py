@@ -23,7 +23,7 @@ from wa_sessions.wording import counted
 
 if TYPE_CHECKING:
     from wa_sessions.actions.watch.report import PhoneReport, Report
-    from wa_sessions.health.figures import Figures
+    from wa_sessions.health.statistics import Figures
 
 _COLUMNS = (
     Column("PHONE"),

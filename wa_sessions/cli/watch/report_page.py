@@ -12,7 +12,7 @@ from wa_sessions.cli.times import day
 
 if TYPE_CHECKING:
     from wa_sessions.actions.watch.report import PhoneReport, Report
-    from wa_sessions.health.figures import Figures
+    from wa_sessions.health.statistics import Figures
 
 GAP = 1.0  # between two bars, of 10
 _COLUMNS = ("Up", "Seen", "Bad MAC", "Bad Decrypt", "Repairs", "Closes", "QR", "Recovered", "Lost", "Ended")
