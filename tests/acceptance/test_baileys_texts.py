@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from support import baileys
 
-from wa_sessions.logs.found import Found, Kind
+from wa_sessions.logs.scan_result import Kind, ScanResult
 from wa_sessions.logs.scanner import Scanner
 
 MODULES = baileys.FOLDER / "node_modules"
@@ -85,7 +85,7 @@ def texts(pattern: re.Pattern[str], source: str) -> Iterator[str]:
         yield EXPRESSION.sub("1", next(group for group in match.groups()[-3:] if group is not None))
 
 
-def said(line: dict[str, object]) -> Found:
+def said(line: dict[str, object]) -> ScanResult:
     scanner = Scanner()
     scanner.feed(json.dumps(line, separators=(",", ":")).encode() + b"\n")
     found = scanner.finish()

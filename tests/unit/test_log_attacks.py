@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
 
-from wa_sessions.logs.found import MOST_PREFIXES, Found, keep_latest
 from wa_sessions.logs.lines import LONGEST_PREFIX, Clock, now_in_ms
+from wa_sessions.logs.scan_result import MOST_PREFIXES, ScanResult, keep_latest
 from wa_sessions.logs.scanner import Scanner
 from wa_sessions.logs.words import WORDS
 
@@ -120,11 +120,11 @@ def test_no_prefix_takes_long(prefix: str) -> None:
 
 def test_shapes_of_prefixes_do_not_fill_the_memory() -> None:
     """As with ``--follow``, for weeks, behind names that change."""
-    clock, whole = Clock(0, now_in_ms()), Found()
+    clock, whole = Clock(0, now_in_ms()), ScanResult()
     for number in range(20 * MOST_PREFIXES):
         name = "".join(chr(ord("a") + int(digit)) for digit in str(number))
         clock.read(f"{name}-api  | ".encode())
-        part = Found(prefixes={f"{name}  |".encode(): None})
+        part = ScanResult(prefixes={f"{name}  |".encode(): None})
         whole.extend(part)
     for _ in range(5_000):
         clock.read(f"pod-{_}  | ".encode())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support import log_cases
 from support.examples import examples
 
-from wa_sessions.logs.found import Kind
+from wa_sessions.logs.scan_result import Kind
 from wa_sessions.logs.scanner import Scanner
 
 MOMENT = datetime(2026, 11, 20, 18, 47, 1, 343_000, tzinfo=UTC)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wa_sessions.logs.found import MOST_NAMES, Found
 from wa_sessions.logs.naming import CERTAIN
+from wa_sessions.logs.scan_result import MOST_NAMES, ScanResult
 from wa_sessions.logs.scanner import Scanner
 
 NUMBER, OTHER, PEER = "77051234567", "77017654321", "77019990053"
@@ -17,7 +17,7 @@ AT = 1_795_744_710_355
 MINUTE = AT // 60_000
 
 
-def read(*lines: str, size: int = 2**20) -> Found:
+def read(*lines: str, size: int = 2**20) -> ScanResult:
     scanner = Scanner(naming=True)
     text = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
     for begin in range(0, len(text), size):
@@ -162,7 +162,7 @@ def test_wherever_it_is_cut(size: int) -> None:
 
 def test_parts_are_put_together() -> None:
     first, second = read(OWN, pino(session=OTHER, msg="x")), read(OWN)
-    whole = Found()
+    whole = ScanResult()
     whole.extend(first)
     whole.extend(second)
     assert {by: {whose: list(rows) for whose, rows in names.items()} for by, names in whole.named.items()} == {
@@ -172,7 +172,7 @@ def test_parts_are_put_together() -> None:
 
 
 def test_customers_numbers_do_not_fill_the_memory() -> None:
-    found = Found()
+    found = ScanResult()
     for number in range(MOST_NAMES + 100):
         found.name("phone", str(77_000_000_000 + number), AT)
     found.name("session", NUMBER, AT)

@@ -14,9 +14,9 @@ from support import backend_logs
 
 from wa_sessions.errors import UsageError
 from wa_sessions.logs import files
-from wa_sessions.logs.found import Found
 from wa_sessions.logs.messages import of_senders
 from wa_sessions.logs.report import LogReport, report
+from wa_sessions.logs.scan_result import ScanResult
 from wa_sessions.logs.scanner import Scanner
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ LOG = backend_logs.content("out")[:30_000] + backend_logs.content("error")[:20_0
 LOG = LOG[: LOG.index(b"\n", LOG.rindex(b" [as awaitable]")) + 1]
 
 
-def total(found: Found) -> LogReport:
-    whole = Found()
+def total(found: ScanResult) -> LogReport:
+    whole = ScanResult()
     whole.extend(found)
     whole.finish()
     return report([whole], of_senders([whole]), {}, {})
@@ -37,7 +37,7 @@ class Reader:
     """Reads one log again and again."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.found, self.lost = path, Found(), 0
+        self.path, self.found, self.lost = path, ScanResult(), 0
         self.known: dict[str, Position] = {}
 
     def look(self) -> None:
@@ -206,7 +206,7 @@ def test_a_rotated_log_that_is_named_too_is_read_once(tmp_path: Path) -> None:
     """As by ``logs ~/.pm2/logs/*.log --record`` from cron."""
     path = tmp_path / "m-error.log"
     known: dict[str, Position] = {}
-    found = Found()
+    found = ScanResult()
 
     def look() -> None:
         names = [str(name) for name in sorted(tmp_path.glob("*.log"))]
@@ -312,7 +312,7 @@ def test_a_file_without_lines_is_read_in_time(tmp_path: Path) -> None:
     assert step.position.read_to == path.stat().st_size
 
 
-_WHOLE = Found()
+_WHOLE = ScanResult()
 _scanner = Scanner()
 _scanner.feed(LOG)
 _WHOLE.extend(_scanner.finish())

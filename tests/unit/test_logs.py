@@ -15,9 +15,9 @@ from support.examples import examples
 
 from wa_sessions import cli
 from wa_sessions.logs import files
-from wa_sessions.logs.found import Found
 from wa_sessions.logs.messages import of_senders
 from wa_sessions.logs.report import report
+from wa_sessions.logs.scan_result import ScanResult
 from wa_sessions.logs.scanner import Scanner
 
 Capture = pytest.CaptureFixture[str]
@@ -48,7 +48,7 @@ def compact(line: str) -> str:
     return json.dumps(json.loads(line), ensure_ascii=False, separators=(",", ":"))
 
 
-def scanned(*logs: str | bytes) -> list[Found]:
+def scanned(*logs: str | bytes) -> list[ScanResult]:
     found = []
     for log in logs:
         scanner = Scanner()
@@ -218,7 +218,7 @@ def test_in_parts_on_several_processors_the_totals_are_the_same(
     path.write_bytes(PIECE)
     for size in (len(PIECE) // 2 - 40, 7000, 701):
         monkeypatch.setattr(files, "PART", 10**9)
-        whole = Found()
+        whole = ScanResult()
         for begin in range(0, len(PIECE), size):
             whole.extend(files._read_part(files.Part(str(path), 0, begin, min(begin + size, len(PIECE)))))
         whole.finish()

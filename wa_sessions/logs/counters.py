@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from wa_sessions.logs.found import Counted, Found
+from wa_sessions.logs.scan_result import Counted, ScanResult
 from wa_sessions.logs.times import NO_TIME
 
 MOST_AT_ONCE = 40
@@ -66,7 +66,7 @@ def in_order(counters: Sequence[Counted | None], resets: Sequence[Counted | None
     return every
 
 
-def phones_of_resets(files: Sequence[Found]) -> dict[int, str]:
+def phones_of_resets(files: Sequence[ScanResult]) -> dict[int, str]:
     """Which number a phone id is, from the close at a limit that stands right before its reset, where all agree."""
     seen: dict[int, set[str]] = {}
     for found in files:
@@ -86,7 +86,7 @@ def phones_of_resets(files: Sequence[Found]) -> dict[int, str]:
     return {phone_id: number for phone_id, number in sure.items() if list(sure.values()).count(number) == 1}
 
 
-def retried(found: Found) -> dict[int, tuple[int, int]]:
+def retried(found: ScanResult) -> dict[int, tuple[int, int]]:
     """Time and message of failures of messages that failed more than once, by place."""
     rows = found.failures
     often = {message for message, count in Counter(rows.ids).items() if count > 1}

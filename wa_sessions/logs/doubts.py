@@ -8,8 +8,8 @@ from datetime import timedelta
 from pathlib import PurePath
 
 from wa_sessions.health.uncounted import STANDS as STANDS_FOR
-from wa_sessions.logs.found import Found, Kind
 from wa_sessions.logs.messages import Open, left_open
+from wa_sessions.logs.scan_result import Kind, ScanResult
 from wa_sessions.logs.times import NO_TIME
 from wa_sessions.wording.numbers import aged
 
@@ -36,7 +36,7 @@ class Doubts:
     everybody: Doubt | None = None
 
 
-def doubts(files: Sequence[Found], whose: Mapping[bytes, frozenset[str]], otherwise: int) -> Doubts:
+def doubts(files: Sequence[ScanResult], whose: Mapping[bytes, frozenset[str]], otherwise: int) -> Doubts:
     """What failed and is not in any phone's counters. ``otherwise``: the time of lines that have none, in ms."""
     phones: dict[str, Doubt] = {}
     everybody = list[Doubt]()

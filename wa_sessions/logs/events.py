@@ -1,9 +1,9 @@
-"""What lines of any form say, put into ``Found``."""
+"""What lines of any form say, put into ``ScanResult``."""
 
 import re
 
-from wa_sessions.logs.found import Counted, Found, Kind, Stacks
 from wa_sessions.logs.reasons import of_message
+from wa_sessions.logs.scan_result import Counted, Kind, ScanResult, SignalTrace
 
 OWN_BEGINS = re.compile("⚠|🔄|🚪".encode())
 _OWN = re.compile(
@@ -18,7 +18,7 @@ _OWN = re.compile(
 class Events:
     """Takes down what is read, line by line."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: ScanResult) -> None:
         self.found = found
 
     @property
@@ -29,16 +29,16 @@ class Events:
     def message(self, time: int) -> None:
         """libsignal could not decrypt a message; errors with their stacks follow."""
         self.found.close_message()
-        self.found.open = Stacks(self._place(), time)
+        self.found.open = SignalTrace(self._place(), time)
 
     def error(self, time: int, kind: Kind, sender: bytes) -> None:
         """One session state did not fit. Without a line of ``message`` before it, another sender is another message."""
         stacks = self.found.open or self.found.head
         if stacks is None:
-            stacks = self.found.head = Stacks(self._place(), time)
+            stacks = self.found.head = SignalTrace(self._place(), time)
         elif stacks.differs(sender):
             self.found.close_message()
-            stacks = self.found.open = Stacks(self._place(), time)
+            stacks = self.found.open = SignalTrace(self._place(), time)
         stacks.add(kind, sender)
 
     def failure(self, time: int, sender: bytes, message: bytes, why: bytes) -> None:

@@ -10,8 +10,8 @@ from wa_sessions.health.backend_counters import BackendClose, CounterLine, Faile
 from wa_sessions.health.limits import ErrorKind
 from wa_sessions.health.uncounted import Copy, NotCounted
 from wa_sessions.logs.counters import AT_A_LIMIT, in_order
-from wa_sessions.logs.found import Failures, Found, Kind, Stacks
-from wa_sessions.logs.messages import TOGETHER, told_failures
+from wa_sessions.logs.messages import TOGETHER, classified_failures
+from wa_sessions.logs.scan_result import Failures, Kind, ScanResult, SignalTrace
 from wa_sessions.logs.times import NO_TIME
 
 LONGEST_WAIT = 60_000
@@ -31,7 +31,11 @@ _KINDS = {ErrorKind.BAD_MAC: Kind.BAD_MAC, ErrorKind.BAD_DECRYPT: Kind.BAD_DECRY
 
 
 def lines_of(
-    files: Sequence[Found], number: str, phone_id: int, standing: dict[ErrorKind, int], otherwise: Sequence[datetime]
+    files: Sequence[ScanResult],
+    number: str,
+    phone_id: int,
+    standing: dict[ErrorKind, int],
+    otherwise: Sequence[datetime],
 ) -> list[CounterLine | BackendClose]:
     """The backend's own lines about a phone, each kind's in order.
 
@@ -51,7 +55,7 @@ def lines_of(
     return lines
 
 
-def failed_copies(files: Sequence[Found], now: datetime) -> dict[bytes, list[FailedCopy]]:
+def failed_copies(files: Sequence[ScanResult], now: datetime) -> dict[bytes, list[FailedCopy]]:
     """Copies of messages that are Bad MAC and have an id, by sender."""
     return {
         sender: [
@@ -59,11 +63,11 @@ def failed_copies(files: Sequence[Found], now: datetime) -> dict[bytes, list[Fai
             for time, message, kind in rows
             if kind == Kind.BAD_MAC and message
         ]
-        for sender, rows in told_failures(files).items()
+        for sender, rows in classified_failures(files).items()
     }
 
 
-def copies(files: Sequence[Found], now: datetime) -> dict[bytes, list[Copy]]:
+def copies(files: Sequence[ScanResult], now: datetime) -> dict[bytes, list[Copy]]:
     """Copies of messages that did not decrypt and have an id, by sender, counted or not."""
     return {
         sender: [
@@ -71,11 +75,11 @@ def copies(files: Sequence[Found], now: datetime) -> dict[bytes, list[Copy]]:
             for time, message, kind in rows
             if message and (kind == Kind.BAD_MAC or kind in _NOT_COUNTED)
         ]
-        for sender, rows in told_failures(files).items()
+        for sender, rows in classified_failures(files).items()
     }
 
 
-def settled(files: Sequence[Found], now: datetime) -> list[Found]:
+def split_unsettled(files: Sequence[ScanResult], now: datetime) -> list[ScanResult]:
     """Take out of each file, and return, what may have its other half in a line that is not there yet.
 
     That is the last message of libsignal, whose stacks may go on, and what a sender's last messages have in two logs.
@@ -85,7 +89,7 @@ def settled(files: Sequence[Found], now: datetime) -> list[Found]:
     begins = _unsettled(files, horizon, at - LONGEST_WAIT)
     waiting = []
     for found in files:
-        rest = Found()
+        rest = ScanResult()
         if found.open is not None and found.open.time > horizon:
             rest.open, found.open = found.open, None
         found.finish()
@@ -96,7 +100,7 @@ def settled(files: Sequence[Found], now: datetime) -> list[Found]:
     return waiting
 
 
-def _keep_untimed(files: Sequence[Found], waiting: Sequence[Found], at: int) -> None:
+def _keep_untimed(files: Sequence[ScanResult], waiting: Sequence[ScanResult], at: int) -> None:
     """Of console lines without a time as many stay as there are failures that they may explain, in order.
 
     The others wait, for a minute, as the failures that they are about may wait or not be written yet. A row that waits
@@ -120,7 +124,7 @@ def _keep_untimed(files: Sequence[Found], waiting: Sequence[Found], at: int) -> 
         found.console = stays
 
 
-def as_json(waiting: Found) -> dict[str, Any]:
+def as_json(waiting: ScanResult) -> dict[str, Any]:
     """What waits for its other half, to be kept until the log is read on."""
     stacks = waiting.open
     return {
@@ -130,19 +134,19 @@ def as_json(waiting: Found) -> dict[str, Any]:
     }
 
 
-def from_json(data: dict[str, Any]) -> Found:
+def from_json(data: dict[str, Any]) -> ScanResult:
     """The same again."""
-    found = Found()
+    found = ScanResult()
     for name, rows in (("failures", found.failures), ("console", found.console)):
         for sender, place, time, message, kind in data.get(name) or []:
             rows.add(_bytes(sender), place, time, message, kind)
     if stacks := data.get("open"):
         time, bad_mac, duplicate, sender, *other = stacks
-        found.open = Stacks(0, time, bad_mac, duplicate, any(other), _bytes(sender))
+        found.open = SignalTrace(0, time, bad_mac, duplicate, any(other), _bytes(sender))
     return found
 
 
-def _unsettled(files: Sequence[Found], horizon: int, longest: int) -> dict[bytes, int]:
+def _unsettled(files: Sequence[ScanResult], horizon: int, longest: int) -> dict[bytes, int]:
     """From which time on the lines of a sender wait; senders of whom none do are left out."""
     times: dict[bytes, list[int]] = {}
     for rows in [rows for found in files for rows in (found.failures, found.console)]:

@@ -19,9 +19,9 @@ from wa_sessions.config.table import PM2_HOME
 from wa_sessions.errors import UsageError
 from wa_sessions.input_files import open_file_or_pipe, refuse_device
 from wa_sessions.logs.encodings import utf8, wide
-from wa_sessions.logs.found import Found
 from wa_sessions.logs.lines import zone_of
 from wa_sessions.logs.positions import GZIP, Piece, Position, Unread, at_end, unpacked, unread
+from wa_sessions.logs.scan_result import ScanResult
 from wa_sessions.logs.scanner import BEHIND, Scanner
 from wa_sessions.logs.stacks import FARTHEST_FRAME
 
@@ -52,18 +52,18 @@ class Step:
     ``gone``: there is no such file, and none in its folder that its owner may go on writing.
     """
 
-    found: Found
+    found: ScanResult
     position: Position
     lost: bool = False
     gone: bool = False
 
 
-def read(names: Sequence[str]) -> list[Found]:
+def read(names: Sequence[str]) -> list[ScanResult]:
     """What each file says. Raises OSError, and UsageError for a gzipped file that is damaged."""
     regular = [name for name in names if name != STDIN and not _is_stream(name)]
     zone = _zone(regular)
     parts = [part for name in regular for part in _parts(name, zone)]
-    found: dict[str, Found] = {}
+    found: dict[str, ScanResult] = {}
     for part, piece in zip(parts, _read_all(parts), strict=True):
         if part.name in found:
             found[part.name].extend(piece)
@@ -105,9 +105,11 @@ def read_on(names: Sequence[str], known: Mapping[str, Position], *, naming: bool
         steps[name] = Step(found_in_it, replace(what.position, zone=told), what.lost, what.gone)
     for name in names:
         if name not in steps:
-            steps[name] = Step(Found(), replace(at_end(rotated.pop(str(Path(name).absolute()))), zone=told))
+            steps[name] = Step(ScanResult(), replace(at_end(rotated.pop(str(Path(name).absolute()))), zone=told))
     return steps | {
-        name: Step(Found(), replace(at_end(piece), zone=told)) for name, piece in rotated.items() if name not in steps
+        name: Step(ScanResult(), replace(at_end(piece), zone=told))
+        for name, piece in rotated.items()
+        if name not in steps
     }
 
 
@@ -124,8 +126,8 @@ def of_pm2(name: str) -> list[str]:
     return found
 
 
-def _read_unread(what: Unread, zone: int, *, naming: bool) -> Found:
-    found = Found()
+def _read_unread(what: Unread, zone: int, *, naming: bool) -> ScanResult:
+    found = ScanResult()
     for piece in what.rotated:
         found.extend(_read_piece(piece, zone, naming=naming))
     if what.piece:
@@ -133,10 +135,10 @@ def _read_unread(what: Unread, zone: int, *, naming: bool) -> Found:
     return found
 
 
-def _read_piece(piece: Piece, zone: int, begun: bytes = b"", *, naming: bool) -> Found:
+def _read_piece(piece: Piece, zone: int, begun: bytes = b"", *, naming: bool) -> ScanResult:
     encoding = None if piece.packed else _encoding(piece.name)
     if not piece.packed and not begun and not encoding and piece.end - piece.begin > PART:
-        whole = Found()
+        whole = ScanResult()
         parts = _split(piece.name, zone, piece.begin, piece.end)
         for part in _read_all([replace(part, naming=naming) for part in parts]):
             whole.extend(part)
@@ -165,7 +167,7 @@ def _encoding(name: str) -> str | None:
         return wide(file.read(2))
 
 
-def _read_all(parts: list[Part]) -> Iterator[Found]:
+def _read_all(parts: list[Part]) -> Iterator[ScanResult]:
     workers = min(os.cpu_count() or 1, len(parts))
     if workers < 2 or sum((part.end or PART) - part.begin for part in parts) <= PART:
         yield from map(_read_part, parts)
@@ -194,7 +196,7 @@ def _split(name: str, zone: int, begin: int, end: int) -> list[Part]:
     return [Part(name, zone, start, min(start + step, end)) for start in range(begin, end, step)]
 
 
-def _read_part(part: Part) -> Found:
+def _read_part(part: Part) -> ScanResult:
     if part.end is None:
         return _read_whole(part)
     with Path(part.name).open("rb", buffering=0) as file:
@@ -221,7 +223,7 @@ def _line_at(file: BinaryIO, offset: int) -> int:
     return at
 
 
-def _read_whole(part: Part) -> Found:
+def _read_whole(part: Part) -> ScanResult:
     scanner = Scanner(part.zone)
     with _whole_gzip(part.name), Path(part.name).open("rb") as file:
         packed = file.read(2) == GZIP
@@ -244,14 +246,14 @@ def _whole_gzip(name: str) -> Iterator[None]:
         raise UsageError(f"{name} is no whole gzip file ({error}): unpack what there is with gzip -dc") from None
 
 
-def _read_stream(file: BinaryIO) -> Found:
+def _read_stream(file: BinaryIO) -> ScanResult:
     scanner: Scanner | None = None
     for block in utf8(_blocks(file)):
         if scanner is None:
             told = zone_of(block)
             scanner = Scanner(_local_zone() if told is None else told)
         scanner.feed(block)
-    return scanner.finish() if scanner else Found()
+    return scanner.finish() if scanner else ScanResult()
 
 
 def _zone(names: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import watchfiles
 
 from wa_sessions.logs.files import read_on
-from wa_sessions.logs.found import Found
+from wa_sessions.logs.scan_result import ScanResult
 
 if TYPE_CHECKING:
     from wa_sessions.logs.positions import Position
@@ -20,10 +20,10 @@ _POLL = 1000  # ms after which sizes are looked at where the file system tells o
 _GATHER = 500  # ms for which changes are gathered, so that a storm is read in large pieces
 
 
-def follow(names: Sequence[str]) -> Iterator[list[Found]]:
+def follow(names: Sequence[str]) -> Iterator[list[ScanResult]]:
     """All that the logs have said: at once, and again whenever they say more. Raises OSError, UsageError."""
     known: dict[str, Position] = {}
-    whole = [Found() for _ in names]
+    whole = [ScanResult() for _ in names]
     told: list[tuple[int, int]] = []
     for _ in growth(names):
         steps = read_on(names, known)
@@ -36,7 +36,7 @@ def follow(names: Sequence[str]) -> Iterator[list[Found]]:
             yield [finished(found) for found in whole]
 
 
-def follow_news(names: Sequence[str]) -> Iterator[list[Found]]:
+def follow_news(names: Sequence[str]) -> Iterator[list[ScanResult]]:
     """What is new in the logs: all of it at once, then what they say more. Raises OSError, UsageError."""
     known: dict[str, Position] = {}
     for _ in growth(names):
@@ -71,9 +71,9 @@ def _marks(names: Sequence[str]) -> list[tuple[int, ...] | None]:
     return marks
 
 
-def finished(found: Found) -> Found:
+def finished(found: ScanResult) -> ScanResult:
     """The same as it would be if no more came."""
-    copy = Found()
+    copy = ScanResult()
     copy.extend(found)
     copy.finish()
     return copy

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 
-from wa_sessions.logs.found import keep_latest
+from wa_sessions.logs.scan_result import keep_latest
 from wa_sessions.logs.times import NO_TIME, PARTS, STAMP, Calendar, day_order, iso, sane, written_time
 
 NO_PREFIX = -2

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from wa_sessions.logs.found import Failures, Found, Kind
+from wa_sessions.logs.scan_result import Failures, Kind, ScanResult
 from wa_sessions.logs.times import NO_TIME
 
 TOGETHER = 5_000
@@ -35,7 +35,7 @@ class Rows:
     kinds: list[int] = field(default_factory=list)
 
 
-def of_senders(files: Sequence[Found], since: int = NO_TIME) -> dict[bytes, Messages]:
+def of_senders(files: Sequence[ScanResult], since: int = NO_TIME) -> dict[bytes, Messages]:
     """The messages of every sender, by the name under which libsignal files it. ``since``: failed no earlier, in ms."""
     failures = _by_sender([found.failures for found in files])
     console = _by_sender([found.console for found in files])
@@ -46,7 +46,7 @@ def of_senders(files: Sequence[Found], since: int = NO_TIME) -> dict[bytes, Mess
     }
 
 
-def told_failures(files: Sequence[Found]) -> dict[bytes, list[tuple[int, int, int]]]:
+def classified_failures(files: Sequence[ScanResult]) -> dict[bytes, list[tuple[int, int, int]]]:
     """Each failure of every sender, told why by the console: its time, the message, its kind."""
     console, none = _by_sender([found.console for found in files]), Rows()
     told = {}
@@ -76,7 +76,7 @@ class Open:
         return self.undetermined + self.console + self.other + self.nameless + self.counted
 
 
-def left_open(files: Sequence[Found]) -> dict[bytes, Open]:
+def left_open(files: Sequence[ScanResult]) -> dict[bytes, Open]:
     """What is left open of every sender."""
     failures = _by_sender([found.failures for found in files])
     console = _by_sender([found.console for found in files])
@@ -105,7 +105,7 @@ def _left_open(failed: Rows, console: Rows) -> Open:
     return rows
 
 
-def told_of_console_alone(files: Sequence[Found]) -> dict[bytes, list[tuple[int, int]]]:
+def told_of_console_alone(files: Sequence[ScanResult]) -> dict[bytes, list[tuple[int, int]]]:
     """Time and kind of what the console alone tells of, by sender."""
     failures, none = _by_sender([found.failures for found in files]), Rows()
     told = {}

@@ -10,9 +10,9 @@ from typing import Any
 
 import ahocorasick_rs
 
-from wa_sessions.logs.found import Found
 from wa_sessions.logs.lines import NO_PREFIX, Clock
 from wa_sessions.logs.recognized import unwrapped
+from wa_sessions.logs.scan_result import ScanResult
 from wa_sessions.logs.times import NO_TIME, written_time
 
 Name = tuple[str, str]
@@ -88,7 +88,7 @@ _SEARCH = ahocorasick_rs.BytesAhoCorasick(
 class Naming:
     """Takes down which phones lines name, by the minute."""
 
-    def __init__(self, found: Found, clock: Clock) -> None:
+    def __init__(self, found: ScanResult, clock: Clock) -> None:
         self._found, self._clock = found, clock
         self._latest: dict[tuple[Name, ...], bytes] = {}
 

@@ -4,12 +4,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
 from wa_sessions.keys.phone_ref import spellings
-from wa_sessions.logs.found import Counted, Found, Kind
+from wa_sessions.logs.scan_result import Counted, Kind, ScanResult
 
 _Key = TypeVar("_Key")
 
 
-def as_registered(files: Sequence[Found], known: Collection[str]) -> None:
+def as_registered(files: Sequence[ScanResult], known: Collection[str]) -> None:
     """Put what is said of a number that no phone has under the one phone that has its other spelling."""
 
     def counted(key: tuple[Kind, str]) -> tuple[Kind, str]:

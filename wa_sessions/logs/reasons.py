@@ -6,7 +6,7 @@ Read in the sources of Baileys 6.7.21, 6.7.24 and 7.0.0-rc14 and of libsignal 6.
 
 import re
 
-from wa_sessions.logs.found import Kind
+from wa_sessions.logs.scan_result import Kind
 
 FAILED_MESSAGE = (b"failed to decrypt message", b"failure in decrypting message")
 """What Baileys writes of a message; the second one until version 5."""

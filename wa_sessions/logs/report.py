@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from wa_sessions.logs.counters import counted_messages, last_counter, phones_of_resets, retried
-from wa_sessions.logs.found import Counted, Form, Found, Kind, keep_latest
 from wa_sessions.logs.messages import Messages
+from wa_sessions.logs.scan_result import Counted, Form, Kind, ScanResult, keep_latest
 from wa_sessions.logs.times import NO_TIME
 
 LIBRARY = (
@@ -113,7 +113,7 @@ class LogReport:
 
 
 def report(
-    files: Sequence[Found],
+    files: Sequence[ScanResult],
     senders: Mapping[bytes, Messages],
     numbers: Mapping[int, str],
     holders: Mapping[bytes, frozenset[str]],
@@ -168,12 +168,12 @@ def report(
 class _Logs:
     """All files, and ``young``: what of them is to be told."""
 
-    young: Sequence[Found]
-    whole: Sequence[Found]
+    young: Sequence[ScanResult]
+    whole: Sequence[ScanResult]
     repeated: Sequence[Retried]
     numbers: Mapping[int, str]
 
-    def resets(self, files: Sequence[Found], number: str) -> list[Counted | None]:
+    def resets(self, files: Sequence[ScanResult], number: str) -> list[Counted | None]:
         """The resets of a phone in each of some files."""
         ids = [phone_id for phone_id, owner in self.numbers.items() if owner == number]
         return [_joined([rows for phone_id in ids if (rows := found.resets.get(phone_id))]) for found in files]
@@ -230,11 +230,11 @@ def _joined(rows: list[Counted]) -> Counted | None:
     return both
 
 
-def after(found: Found, since: int) -> Found:
+def after(found: ScanResult, since: int) -> ScanResult:
     """What of a file was written since a time (ms); all of it for NO_TIME."""
     if since == NO_TIME:
         return found
-    young = Found(collected=found.collected.since(since))
+    young = ScanResult(collected=found.collected.since(since))
     young.counters = _since(found.counters, since)
     young.resets = _since(found.resets, since)
     young.closes = _since(found.closes, since)
@@ -245,9 +245,9 @@ def _since(rows: Mapping[_Key, Counted], since: int) -> dict[_Key, Counted]:
     return {name: young for name, one in rows.items() if (young := one.since(since)).places}
 
 
-def unread(files: Sequence[Found]) -> list[tuple[str, int, str]]:
+def unread(files: Sequence[ScanResult]) -> list[tuple[str, int, str]]:
     """What could not be read of all files: forms, how many lines, and one of them; the most frequent first."""
-    whole = Found()
+    whole = ScanResult()
     for found in files:
         keep_latest(whole.prefixes, found.prefixes)
         for key, rows in found.unread.items():
@@ -258,11 +258,11 @@ def unread(files: Sequence[Found]) -> list[tuple[str, int, str]]:
     return sorted(((form, rows.lines, rows.example) for form, rows in every.items()), key=lambda row: (-row[1], row[0]))
 
 
-def _collections(files: Sequence[Found]) -> Counter[Kind]:
+def _collections(files: Sequence[ScanResult]) -> Counter[Kind]:
     return sum((found.collections for found in files), Counter[Kind]())
 
 
-def _unknown_resets(files: Sequence[Found], numbers: Mapping[int, str]) -> dict[int, int]:
+def _unknown_resets(files: Sequence[ScanResult], numbers: Mapping[int, str]) -> dict[int, int]:
     counts: Counter[int] = Counter()
     for found in files:
         counts.update(

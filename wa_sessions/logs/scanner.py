@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from wa_sessions.logs import senders
 from wa_sessions.logs.events import Events
-from wa_sessions.logs.found import DUMP, Found
 from wa_sessions.logs.lines import NO_PREFIX, Clock, now_in_ms
 from wa_sessions.logs.pieces import Pieces
 from wa_sessions.logs.reasons import of_collection, of_session
 from wa_sessions.logs.recognized import newest
+from wa_sessions.logs.scan_result import DUMP, ScanResult
 from wa_sessions.logs.stacks import FARTHEST_FRAME, plain_stack
 from wa_sessions.logs.times import written_time
 from wa_sessions.logs.words import HEAD, MEANINGS, SEARCH, SESSION_ERROR
@@ -52,7 +52,7 @@ class Scanner:
 
         ``naming``: whether to look which phones lines name.
         """
-        self.found = Found()
+        self.found = ScanResult()
         self._events, self._clock = Events(self.found), Clock(zone, now_in_ms())
         self._dressed: Dressed | None = None
         self._naming: Naming | None = _naming(self.found, self._clock) if naming else None
@@ -76,7 +76,7 @@ class Scanner:
             lines = self._pieces.joined(block[:end])
             self._waiting = self._scan(self._waiting + lines if self._waiting else lines)
 
-    def finish(self, ahead: bytes = b"") -> Found:
+    def finish(self, ahead: bytes = b"") -> ScanResult:
         """No more comes; ``ahead``: what stands behind this part, to find the end of its last stack."""
         self._scan(self._waiting + self._unfinished, ahead, last=True)
         self._waiting = self._unfinished = b""
@@ -203,7 +203,7 @@ class Scanner:
         return time != NO_PREFIX and self._events.own(time, lines[begins:end])
 
 
-def _naming(found: Found, clock: Clock) -> "Naming":
+def _naming(found: ScanResult, clock: Clock) -> "Naming":
     """What looks for names, which only recording does."""
     from wa_sessions.logs.naming import Naming
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from wa_sessions.actions.watch.log_evidence import moment
 from wa_sessions.logs.files import STDIN
-from wa_sessions.logs.found import Found
+from wa_sessions.logs.scan_result import ScanResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class LastLine:
         return {"file": self.log} | {name: at and at.isoformat() for name, at in times.items()}
 
 
-def last_lines(names: Sequence[str], found: Sequence[Found]) -> list[LastLine]:
+def last_lines(names: Sequence[str], found: Sequence[ScanResult]) -> list[LastLine]:
     """Of each log."""
     return [LastLine(name, moment(one.seen), _written_at(name)) for name, one in zip(names, found, strict=True)]
 

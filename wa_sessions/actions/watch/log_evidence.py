@@ -7,8 +7,8 @@ from typing import Self
 
 from wa_sessions.db.log_reading import LogWatch
 from wa_sessions.logs.doubts import Doubt, Doubts, doubts, not_read, silence, standing
-from wa_sessions.logs.found import Found
 from wa_sessions.logs.report import unread as not_understood
+from wa_sessions.logs.scan_result import ScanResult
 from wa_sessions.logs.times import NO_TIME
 
 
@@ -28,7 +28,7 @@ class Evidence:
     @classmethod
     def of(
         cls,
-        found: Sequence[Found],
+        found: Sequence[ScanResult],
         whose: Mapping[bytes, frozenset[str]],
         untimed: Sequence[datetime],
         now: datetime,

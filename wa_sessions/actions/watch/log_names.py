@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from wa_sessions.db.phones import Phone
-from wa_sessions.logs.found import Found
 from wa_sessions.logs.naming import CERTAIN, SENT
 from wa_sessions.logs.numbers import registered
+from wa_sessions.logs.scan_result import ScanResult
 from wa_sessions.logs.times import NO_TIME
 
 MOST_STRANGERS = 100
@@ -40,7 +40,7 @@ class Names:
 
 
 def names_in(
-    files: Sequence[Found],
+    files: Sequence[ScanResult],
     untimed: Sequence[datetime],
     listed: Sequence[Phone],
     everybody: Sequence[Phone],
@@ -96,7 +96,7 @@ def _is_known(name: str, ids: Collection[int], known: Collection[str]) -> bool:
     return int(name[1:]) in ids if name.startswith("#") else registered(name, known) in known
 
 
-def _trouble(found: Found) -> Iterator[tuple[str, Iterable[int]]]:
+def _trouble(found: ScanResult) -> Iterator[tuple[str, Iterable[int]]]:
     """The backend's own lines of counters, closes and resets, by whom they name."""
     yield from ((number, rows.times) for (_, number), rows in found.counters.items())
     yield from ((number, rows.times) for (number, _), rows in found.closes.items())

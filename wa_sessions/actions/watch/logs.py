@@ -15,11 +15,11 @@ from wa_sessions.errors import UsageError
 from wa_sessions.health.backend_words import ConnectionType
 from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.logs import files, following
-from wa_sessions.logs.found import Found
-from wa_sessions.logs.happenings import Happening, happenings
 from wa_sessions.logs.messages import of_senders
 from wa_sessions.logs.numbers import as_registered, registered
+from wa_sessions.logs.occurrences import Happening, happenings
 from wa_sessions.logs.report import LogReport, report
+from wa_sessions.logs.scan_result import ScanResult
 from wa_sessions.logs.senders import AGENTS
 from wa_sessions.logs.times import NO_TIME
 
@@ -48,17 +48,17 @@ class Line:
     names: tuple[str | None, ...]
 
 
-def read_logs(names: Sequence[str]) -> list[Found]:
+def read_logs(names: Sequence[str]) -> list[ScanResult]:
     """Read log files (``-``: stdin). Raises OSError, UsageError."""
     return files.read(names)
 
 
-def follow_news(names: Sequence[str]) -> Iterator[list[Found]]:
+def follow_news(names: Sequence[str]) -> Iterator[list[ScanResult]]:
     """What is new in the logs: all of it at once, then what they say more, for ever. Raises OSError, UsageError."""
     return following.follow_news(names)
 
 
-def follow(names: Sequence[str]) -> Iterator[list[Found]]:
+def follow(names: Sequence[str]) -> Iterator[list[ScanResult]]:
     """What the logs have said so far: at once, and whenever more is there, for ever. Raises OSError, UsageError."""
     return following.follow(names)
 
@@ -85,7 +85,7 @@ class Scope:
 EVERYTHING = Scope()
 
 
-def told(found: Sequence[Found], opened: Opened | None = None, scope: Scope = EVERYTHING) -> LogReport:
+def told(found: Sequence[ScanResult], opened: Opened | None = None, scope: Scope = EVERYTHING) -> LogReport:
     """Put together what logs say; with a database the library's lines are attributed to phones. SELECT is enough.
 
     Raises PhoneNotFound, AmbiguousPhone, PermissionMissing, DatabaseError; UsageError for a phone's id without a
@@ -106,7 +106,7 @@ def told(found: Sequence[Found], opened: Opened | None = None, scope: Scope = EV
     )
 
 
-def happened(found: Sequence[Found], opened: Opened | None = None, scope: Scope = EVERYTHING) -> list[Line]:
+def happened(found: Sequence[ScanResult], opened: Opened | None = None, scope: Scope = EVERYTHING) -> list[Line]:
     """The same events one by one, those of phones that are asked for. Raises what ``told`` raises."""
     if opened is None:
         numbers, names, whose = dict[int, str](), dict[str, str | None](), dict[bytes, frozenset[str]]()

@@ -30,10 +30,10 @@ from wa_sessions.health.uncounted import STANDS, Copy, failing
 from wa_sessions.logs import facts, files
 from wa_sessions.logs.doubts import Doubt, not_there
 from wa_sessions.logs.following import finished, growth
-from wa_sessions.logs.found import Found
 from wa_sessions.logs.messages import left_open
 from wa_sessions.logs.numbers import as_registered
 from wa_sessions.logs.positions import Position, holds
+from wa_sessions.logs.scan_result import ScanResult
 from wa_sessions.wording.reasons import uncounted_reason
 
 NEWS = timedelta(hours=1)
@@ -72,7 +72,7 @@ def record(
     now = datetime.now(UTC)
     with opened.database.transaction() as conn:
         whole = [_with_waiting(step.found, known.get(path)) for path, step in steps.items()]
-        waiting = facts.settled(whole, now)
+        waiting = facts.split_unsettled(whole, now)
         for (path, step), rest in zip(steps.items(), waiting, strict=True):
             log_reading.advance(conn, _read(path, scope, step.position, known.get(path), rest))
         everybody = phones.list_phones(conn, opened.backend)
@@ -139,7 +139,7 @@ class _Run:
         conn: Connection,
         opened: Opened,
         organization_id: int | None,
-        found: list[Found],
+        found: list[ScanResult],
         untimed: list[datetime],
         now: datetime,
         missing: Doubt | None,
@@ -251,8 +251,8 @@ class _Run:
                 alerts.leave(self._conn, phone, alert)
 
 
-def _with_waiting(found: Found, known: ReadLog | None) -> Found:
-    whole = facts.from_json(dict(known.waiting)) if known else Found()
+def _with_waiting(found: ScanResult, known: ReadLog | None) -> ScanResult:
+    whole = facts.from_json(dict(known.waiting)) if known else ScanResult()
     whole.extend(found)
     return whole
 
@@ -261,7 +261,7 @@ def _position(log: ReadLog) -> Position:
     return Position(log.device, log.inode, log.read_to, log.tail, log.zone)
 
 
-def _read(path: str, scope: int, position: Position, known: ReadLog | None, waiting: Found) -> ReadLog:
+def _read(path: str, scope: int, position: Position, known: ReadLog | None, waiting: ScanResult) -> ReadLog:
     log = ReadLog(
         path=path,
         scope=scope,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wa_sessions.logs.found import Found
+from wa_sessions.logs.scan_result import ScanResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Recorded:
     may not have been read. ``strangers``: numbers (and phone ids, with ``#``) that lines name and no row has.
     """
 
-    found: list[Found]
+    found: list[ScanResult]
     observed: int
     entries: dict[str, int]
     lost: list[str]

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from wa_sessions.actions.connection import Opened
     from wa_sessions.actions.watch.logs import Scope
-    from wa_sessions.logs.found import Found
     from wa_sessions.logs.report import LogReport
+    from wa_sessions.logs.scan_result import ScanResult
 
 _Told = TypeVar("_Told")
 
@@ -240,7 +240,7 @@ def _record(
             sys.stdout.flush()
 
 
-def _told(found: "list[Found]", scope: "Scope", database_url: str | None, *, quietly: bool = False) -> "LogReport":
+def _told(found: "list[ScanResult]", scope: "Scope", database_url: str | None, *, quietly: bool = False) -> "LogReport":
     from wa_sessions.actions.watch import logs as action
 
     return _looked_up(database_url, scope, partial(action.told, found, scope=scope), quietly=quietly)

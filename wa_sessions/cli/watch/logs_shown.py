@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from wa_sessions.actions.watch.last_lines import LastLine
     from wa_sessions.actions.watch.logs import Line, Scope
     from wa_sessions.actions.watch.recorded import Recorded
-    from wa_sessions.logs.found import Found
     from wa_sessions.logs.report import Errors, LogReport, PhoneLog
+    from wa_sessions.logs.scan_result import ScanResult
 
 _ERRORS = ("counter_lines", "max_counter", "last_counter", "messages", "first_at", "last_at")
 _MEANINGS = {
@@ -99,7 +99,7 @@ def event_line(line: "Line", now: datetime) -> str:
     return terminal.plain("  ".join([f"{at:%H:%M:%S}", who, event.text, *([name] if name else [])]))
 
 
-def show_secrets(names: list[str], found: "list[Found]", output: Output) -> None:
+def show_secrets(names: list[str], found: "list[ScanResult]", output: Output) -> None:
     """How often private keys stand in each file."""
     from wa_sessions.logs.report import unread
 

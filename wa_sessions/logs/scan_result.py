@@ -101,7 +101,7 @@ class Failures:
 
 
 @dataclass(slots=True)
-class Stacks:
+class SignalTrace:
     """What libsignal prints for one message: an error and a stack for each session state that it tried."""
 
     place: int
@@ -164,7 +164,7 @@ class Keys:
 
 
 @dataclass(slots=True)
-class Found:
+class ScanResult:
     """All of a file, or of a part of it that begins and ends between lines.
 
     ``counters`` are by kind and number, ``resets`` by phone id, ``closes`` by number and reason. ``console`` has what
@@ -189,8 +189,8 @@ class Found:
     prefixes: dict[bytes, None] = field(default_factory=dict)
     named: "dict[str, dict[str, array[int]]]" = field(default_factory=dict)
     seen: int = -1
-    head: Stacks | None = None
-    open: Stacks | None = None
+    head: SignalTrace | None = None
+    open: SignalTrace | None = None
 
     @property
     def collections(self) -> Counter[Kind]:
@@ -233,7 +233,7 @@ class Found:
             if not any(shape != prefix and shape.startswith(prefix) for prefix in self.prefixes):
                 yield form, rows
 
-    def extend(self, later: "Found") -> None:
+    def extend(self, later: "ScanResult") -> None:
         """Add the next part of the same file."""
         shift = self.events
         self._join(later, shift)
@@ -260,12 +260,12 @@ class Found:
             self.secrets, self.keys.stray = self.secrets + 1, -1
         head, self.head = self.head, None
         if head is not None:
-            first = Found(open=head)
+            first = ScanResult(open=head)
             first.close_message()
             first.console.extend(self.console, 0)
             self.console = first.console
 
-    def _join(self, later: "Found", shift: int) -> None:
+    def _join(self, later: "ScanResult", shift: int) -> None:
         """Put the stacks on both sides of a seam together."""
         for stacks in (later.head, later.open):
             if stacks is not None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from wa_sessions.logs.found import Counted, Found, Kind
-from wa_sessions.logs.messages import told_failures, told_of_console_alone
+from wa_sessions.logs.messages import classified_failures, told_of_console_alone
+from wa_sessions.logs.scan_result import Counted, Kind, ScanResult
 
 WORDS = {
     Kind.BAD_MAC: "a message with Bad MAC",
@@ -29,13 +29,13 @@ class Happening:
 
 
 def happenings(
-    files: Sequence[Found], numbers: Mapping[int, str], holders: Mapping[bytes, frozenset[str]]
+    files: Sequence[ScanResult], numbers: Mapping[int, str], holders: Mapping[bytes, frozenset[str]]
 ) -> list[Happening]:
     """All events in order of time. What libsignal and Baileys say of one message is one."""
     events = [event for found in files for event in _own(found, numbers)]
     counting = {phone for event in events for phone in event.phones if "#" in event.text}
     alone = told_of_console_alone(files)
-    for sender, rows in told_failures(files).items():
+    for sender, rows in classified_failures(files).items():
         events += _failures([(time, kind) for time, _, kind in rows] + alone.pop(sender, []), sender, holders, counting)
     for sender, left in alone.items():
         events += _failures(left, sender, holders, counting)
@@ -45,7 +45,7 @@ def happenings(
     return sorted(events, key=lambda event: event.time)
 
 
-def _own(found: Found, numbers: Mapping[int, str]) -> Iterator[Happening]:
+def _own(found: ScanResult, numbers: Mapping[int, str]) -> Iterator[Happening]:
     for (kind, number), rows in found.counters.items():
         name = "Bad MAC" if kind is Kind.BAD_MAC else "Bad Decrypt"
         yield from (Happening(time, (number,), f"{name} #{count}") for time, count in _lines(rows))
