@@ -19,9 +19,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from bench_support import machine
 from many_keys import PHONES, ROWS, database
 from psycopg.rows import dict_row
-from stage import machine
 
 from wa_sessions.db.sql import queries
 

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 import arrivals
 import psutil
 import psycopg
+from bench_support import MB, Peer, Peers, Process, Program, Role, Stage, look, look_at_children, machine
 from fleet_tables import Figures, resources, speeds
-from stage import MB, Peer, Peers, Process, Program, Role, Stage, look, look_at_children, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

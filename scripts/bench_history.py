@@ -17,8 +17,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import psycopg
+from bench_support import machine
 from many_keys import database
-from stage import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,8 +23,8 @@ from uuid import UUID, uuid4
 
 import psutil
 import psycopg
+from bench_support import machine
 from many_keys import USUAL_SETTINGS
-from stage import machine
 
 from wa_sessions.actions.connection import Opened, open_target
 from wa_sessions.actions.sessions.add import add_phone

@@ -21,7 +21,7 @@ from statistics import median
 
 import log_generator
 import psutil
-from stage import machine
+from bench_support import machine
 
 from wa_sessions.logs.scanner import Scanner
 

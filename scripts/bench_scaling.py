@@ -31,9 +31,9 @@ from uuid import uuid4
 
 import psutil
 import psycopg
+from bench_support import Stage, machine
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
-from stage import Stage, machine
 
 from wa_sessions.actions.sessions.restart import restart
 from wa_sessions.db import fleet, phones

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from stage import Stage, machine
+from bench_support import Stage, machine
 
 NUMBER = "77051000001"
 PROGRAM = Path(sys.executable).with_name("wa-sessions")

@@ -19,7 +19,7 @@ from statistics import median
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
-from stage import machine
+from bench_support import machine
 from support import corpus
 
 from wa_sessions.keys.baileys.rows import BaileysPhone, Row

@@ -23,10 +23,10 @@ from statistics import median
 from typing import TYPE_CHECKING, Self
 
 import psycopg
+from bench_support import Stage, Worker, machine
 from cables import Cables
 from chaos_computer import Computer
 from machines import Kernel, Machine, kernel
-from stage import Stage, Worker, machine
 
 from wa_sessions.emulator import overlapping
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 import sys
 
+from bench_support import machine
 from chaos_engine import Chaos
 from chaos_scene import Plan
 from machines import kernel
-from stage import machine
 
 
 def main() -> int:

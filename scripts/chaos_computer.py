@@ -15,8 +15,8 @@ from machines import only_child
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bench_support import Worker
     from machines import Machine
-    from stage import Worker
 
 END = 25.0  # seconds for a worker to end after SIGTERM: it promises ten, on a machine that is not busy
 

@@ -22,8 +22,8 @@ from wa_sessions.errors import WaSessionsError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bench_support import Peer
     from machines import Kernel
-    from stage import Peer
 
 
 class Chaos:

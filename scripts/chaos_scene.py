@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import host_hook
 import psycopg
+from bench_support import WORKER, Worker
 from cables import Cables
 from chaos_computer import END, Computer
 from chaos_handler import NOTES, SECONDS
@@ -18,7 +19,6 @@ from chaos_laws import Came
 from chaos_story import Story
 from machines import Machine
 from psycopg.rows import dict_row
-from stage import WORKER, Worker
 from stage_of_two import StageOfTwo
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from stage import Peer, Peers, Stage, Worker
+from bench_support import Peer, Peers, Stage, Worker
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from wa_sessions.actions.engine.carry_out import make

@@ -29,7 +29,7 @@ from statistics import fmean, linear_regression, median
 from typing import TYPE_CHECKING, Any
 
 import host_hook
-from stage import MB, Line, Peer, Peers, Process, Role, Stage, Worker, look, look_at_children, machine
+from bench_support import MB, Line, Peer, Peers, Process, Role, Stage, Worker, look, look_at_children, machine
 
 from wa_sessions.actions.engine.carry_out import make
 from wa_sessions.actions.engine.plan import Scope

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from stage import Stage
+from bench_support import Stage
 from two_servers import SETTINGS, TwoServers, why_not
 
 from wa_sessions.actions.connection import open_target

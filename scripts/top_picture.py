@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
-from support import watched
+from support import sample_fleet
 
 from wa_sessions.actions.connection import Opened
 from wa_sessions.cli.watch.top.app import TopApp
@@ -37,7 +37,7 @@ def main() -> int:
                 with database.transaction() as conn:
                     backend.create_tables(conn)
                     migrate.upgrade(conn)
-                    watched.make(conn)
+                    sample_fleet.make(conn)
                     opened = Opened(database, backend.detect(conn))
                 file.write_text(asyncio.run(picture(opened)), encoding="utf-8")
         finally:

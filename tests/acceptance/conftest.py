@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from support import baileys
 from support.baileys import Baileys
+from support.client_process import ClientProcess
 from support.clusters import copy_of_made
 from support.databases import EMPTY
-from support.house import House
-from support.standin import Standin
+from support.installation import Installation
 
 from wa_sessions.db.embedded import EmbeddedServer
 from wa_sessions.emulator import Emulator
@@ -23,16 +23,16 @@ def emu() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def house(emu: Emulator, database_url: str) -> Iterator[House]:
-    house = House(emu, database_url)
+def house(emu: Emulator, database_url: str) -> Iterator[Installation]:
+    house = Installation(emu, database_url)
     yield house
     house.close()
 
 
 @pytest.fixture
-def peers(emu: Emulator, tmp_path: Path) -> Iterator[Standin]:
+def peers(emu: Emulator, tmp_path: Path) -> Iterator[ClientProcess]:
     """A process with clients that write to our phones."""
-    with Standin(emu.client_env(), tmp_path) as standin:
+    with ClientProcess(emu.client_env(), tmp_path) as standin:
         yield standin
 
 

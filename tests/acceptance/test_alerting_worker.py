@@ -4,15 +4,15 @@ import threading
 from typing import Any
 
 from support import receivers
-from support.house import House
+from support.client_process import ClientProcess
+from support.installation import Installation
 from support.pairing import link
-from support.standin import Standin
 from support.waiting import PATIENCE
 
 ALICE, ERIN = "77051234567", "77057654321"
 
 
-def test_a_close_while_the_webhook_hangs_holds_nothing_up(house: House, peers: Standin) -> None:
+def test_a_close_while_the_webhook_hangs_holds_nothing_up(house: Installation, peers: ClientProcess) -> None:
     with receivers.http() as hook:
         hook.hang = threading.Event()
         house.add(ALICE, ERIN)

@@ -2,9 +2,9 @@
 
 import pytest
 from support.baileys import Baileys, answer, node_phone, reconnect
-from support.house import House
+from support.client_process import ClientProcess
+from support.installation import Installation
 from support.pairing import link
-from support.standin import Standin
 
 ALICE = "77051234567"
 GROUP = "120363000000000001"
@@ -12,7 +12,7 @@ GROUP = "120363000000000001"
 pytestmark = [pytest.mark.program("node"), pytest.mark.program("npm")]
 
 
-def test_it_talks_and_goes_on_from_its_rows(house: House, node: Baileys, peers: Standin) -> None:
+def test_it_talks_and_goes_on_from_its_rows(house: Installation, node: Baileys, peers: ClientProcess) -> None:
     alice = node_phone(house, node, ALICE)
     bob, carol = link(house.emu, peers, "bob"), link(house.emu, node, "carol")
     assert (house.row(ALICE)["status"], house.row(ALICE)["phoneJid"]) == ("connected", f"{ALICE}:1@s.whatsapp.net")
@@ -50,7 +50,7 @@ def test_it_talks_and_goes_on_from_its_rows(house: House, node: Baileys, peers: 
         assert house.emu.retry_receipts(party.device) == []
 
 
-def test_app_state_goes_both_ways(house: House, node: Baileys) -> None:
+def test_app_state_goes_both_ways(house: Installation, node: Baileys) -> None:
     alice, name = node_phone(house, node, ALICE), "regular_high"
     house.emu.share_app_state_key(alice.device)
     house.until("SELECT key FROM public.baileys_auth WHERE key LIKE 'app-state-sync-key-%'")
@@ -71,7 +71,7 @@ def test_app_state_goes_both_ways(house: House, node: Baileys) -> None:
     assert node.event(ALICE, "Chat", since=since)["id"] == "77050000004@s.whatsapp.net"
 
 
-def test_messages_that_overtake_others_arrive_all(house: House, node: Baileys, peers: Standin) -> None:
+def test_messages_that_overtake_others_arrive_all(house: Installation, node: Baileys, peers: ClientProcess) -> None:
     alice, bob = node_phone(house, node, ALICE), link(house.emu, peers, "bob")
     bob.send(alice, "first")
     alice.gets("first")

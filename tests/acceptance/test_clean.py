@@ -1,13 +1,15 @@
 """Keys of a live session are cleaned by its worker, and the session works on."""
 
-from support.house import House
+from support.client_process import ClientProcess
+from support.installation import Installation
 from support.pairing import link
-from support.standin import Standin
 
 ALICE = "77051234567"
 
 
-def test_the_session_with_one_peer_is_cleaned_while_the_others_write_on(house: House, peers: Standin) -> None:
+def test_the_session_with_one_peer_is_cleaned_while_the_others_write_on(
+    house: Installation, peers: ClientProcess
+) -> None:
     worker = house.paired(ALICE)
     bob, carol = link(house.emu, peers, "bob"), link(house.emu, peers, "carol")
     for peer in (bob, carol):
@@ -45,7 +47,7 @@ def test_the_session_with_one_peer_is_cleaned_while_the_others_write_on(house: H
     worker.received(ALICE, "with the newer session", since=since)
 
 
-def test_app_state_versions_are_cleaned_and_sync_anew(house: House) -> None:
+def test_app_state_versions_are_cleaned_and_sync_anew(house: Installation) -> None:
     worker = house.paired(ALICE)
     device, emu = house.devices[ALICE], house.emu
     emu.share_app_state_key(device)
@@ -70,7 +72,7 @@ def test_app_state_versions_are_cleaned_and_sync_anew(house: House) -> None:
     assert "runs" in house.cli("remove", ALICE, "--yes", code=5).stderr
 
 
-def test_a_clean_that_fails_leaves_the_session_connected(house: House, peers: Standin) -> None:
+def test_a_clean_that_fails_leaves_the_session_connected(house: Installation, peers: ClientProcess) -> None:
     worker = house.paired(ALICE)
     bob = link(house.emu, peers, "bob")
     bob.send_to(ALICE, "before")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support import warm
-from support.house import House
+from support.installation import Installation
 from support.stand_in_workers import FleetWorker, obeying
 from support.terminal import PROGRAM, Terminal
 from support.waiting import PATIENCE
@@ -122,7 +122,7 @@ def test_ctrl_c_ends_the_waiting(
     assert _wanted(database) == 0
 
 
-def test_a_worker_that_runs_and_one_that_was_killed(house: House) -> None:
+def test_a_worker_that_runs_and_one_that_was_killed(house: Installation) -> None:
     worker = house.paired(ALICE)
     (one,) = house.json("workers")["workers"]
     assert (one["pid"], one["state"], one["phones"], one["connected"]) == (worker.process.pid, "serving", 1, 1)

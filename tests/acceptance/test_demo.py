@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.house import PROGRAM
+from support.installation import PROGRAM
 from support.waiting import PATIENCE
 
 from wa_sessions import cli

@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
-from support.house import House
+from support.backup_fixtures import new_key
+from support.client_process import ClientProcess
+from support.installation import Installation
 from support.pairing import link
-from support.saved import new_key
-from support.standin import Standin
 
 ALICE = "77051234567"
 
 
-def test_a_worker_lets_the_phone_go_and_it_goes_on_elsewhere(house: House, peers: Standin, tmp_path: Path) -> None:
+def test_a_worker_lets_the_phone_go_and_it_goes_on_elsewhere(
+    house: Installation, peers: ClientProcess, tmp_path: Path
+) -> None:
     worker = house.paired(ALICE)
     bob = link(house.emu, peers, "bob")
     bob.send_to(ALICE, "before the move")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support.house import House
+from support.client_process import ClientProcess
+from support.installation import Installation
 from support.pairing import link
 from support.replica import Pair, pair
-from support.standin import Standin
 
 from wa_sessions.db import backend, migrate
 from wa_sessions.db.gateway import Database
@@ -28,13 +28,13 @@ def both(open_folder: Path) -> Iterator[Pair]:
 
 
 @pytest.fixture
-def house(emu: Emulator, both: Pair) -> Iterator[House]:
-    house = House(emu, both.url)
+def house(emu: Emulator, both: Pair) -> Iterator[Installation]:
+    house = Installation(emu, both.url)
     yield house
     house.close()
 
 
-def test_sessions_are_back_after_a_failover(house: House, both: Pair, peers: Standin) -> None:
+def test_sessions_are_back_after_a_failover(house: Installation, both: Pair, peers: ClientProcess) -> None:
     worker = house.paired(ALICE)
     bob = link(house.emu, peers, "bob")
     bob.send_to(ALICE, "before")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import host_hook
 import pytest
-from stage import Line, Peer, Peers, Process, Role, Stage, Worker, look_at_children
+from bench_support import Line, Peer, Peers, Process, Role, Stage, Worker, look_at_children
 from support import warm
 
 from wa_sessions.db.leases import announce

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 from support.black_hole import black_hole
+from support.client_process import ClientProcess
 from support.hosts import Hosts, environment_of, paired, store_of, use_environment
 from support.pairing import Party, link
 from support.relay import Relay
-from support.standin import Standin
 from support.waiting import PATIENCE
 
 from wa_sessions.db.embedded import EmbeddedServer
@@ -81,7 +81,7 @@ def _customize(monkeypatch: pytest.MonkeyPatch, folder: Path, program: str) -> N
 
 
 def test_25_sessions_share_a_process_and_get_their_own_messages(
-    emu: Emulator, store: str, hosts: Hosts, peers: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emu: Emulator, store: str, hosts: Hosts, peers: ClientProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host, "EMPTY_TIMEOUT", 1.0)
     ours = paired(emu, store, 25, tmp_path)
@@ -101,7 +101,7 @@ def test_25_sessions_share_a_process_and_get_their_own_messages(
 
 
 def test_a_failed_message_is_told_by_the_session_that_it_was_for(
-    emu: Emulator, store: str, hosts: Hosts, peers: Standin, tmp_path: Path
+    emu: Emulator, store: str, hosts: Hosts, peers: ClientProcess, tmp_path: Path
 ) -> None:
     ours = paired(emu, store, 6, tmp_path)
     clients = hosts.start(*ours)
@@ -127,7 +127,7 @@ def test_a_failed_message_is_told_by_the_session_that_it_was_for(
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_host_that_ends_or_hangs_loses_its_own_clients_alone(
-    how: signal.Signals, emu: Emulator, store: str, pairs_of_hosts: Hosts, peers: Standin, tmp_path: Path
+    how: signal.Signals, emu: Emulator, store: str, pairs_of_hosts: Hosts, peers: ClientProcess, tmp_path: Path
 ) -> None:
     hosts, ours = pairs_of_hosts, paired(emu, store, 4, tmp_path)
     clients = hosts.start(*ours)
@@ -253,7 +253,7 @@ def _all_texts(hosts: Hosts) -> list[str]:
 
 @pytest.mark.parametrize("rounds", [10, pytest.param(40, marks=pytest.mark.long)])
 def test_a_stop_after_silence_loses_no_message_that_is_being_decrypted(
-    rounds: int, emu: Emulator, store: str, hosts: Hosts, peers: Standin, tmp_path: Path
+    rounds: int, emu: Emulator, store: str, hosts: Hosts, peers: ClientProcess, tmp_path: Path
 ) -> None:
     (party,) = paired(emu, store, 1, tmp_path)
     peer = link(emu, peers, "peer")
@@ -263,7 +263,7 @@ def test_a_stop_after_silence_loses_no_message_that_is_being_decrypted(
 
 
 def test_a_connect_that_hangs_is_ended_and_its_neighbour_stays(
-    emu: Emulator, store: str, hosts: Hosts, peers: Standin, tmp_path: Path
+    emu: Emulator, store: str, hosts: Hosts, peers: ClientProcess, tmp_path: Path
 ) -> None:
     ours = paired(emu, store, 2, tmp_path)
     (client,) = hosts.start(ours[0])
@@ -361,7 +361,7 @@ def test_a_drop_in_the_midst_of_a_hung_start_does_not_wait_for_it(
 
 
 def test_the_end_of_all_hosts_tells_everything(
-    emu: Emulator, store: str, pairs_of_hosts: Hosts, peers: Standin, tmp_path: Path
+    emu: Emulator, store: str, pairs_of_hosts: Hosts, peers: ClientProcess, tmp_path: Path
 ) -> None:
     hosts, ours = pairs_of_hosts, paired(emu, store, 3, tmp_path)
     clients = hosts.start(*ours)
@@ -412,7 +412,7 @@ def test_a_pairing_that_nobody_scans_is_ended_with_its_host(hosts: Hosts) -> Non
 
 
 def test_requests_are_answered_before_the_end(
-    emu: Emulator, store: str, hosts: Hosts, peers: Standin, tmp_path: Path
+    emu: Emulator, store: str, hosts: Hosts, peers: ClientProcess, tmp_path: Path
 ) -> None:
     (party,) = paired(emu, store, 1, tmp_path)
     (client,) = hosts.start(party)
@@ -429,7 +429,7 @@ def test_requests_are_answered_before_the_end(
 
 
 def test_a_worn_out_host_is_emptied_one_session_at_a_time(
-    emu: Emulator, store: str, hosts: Hosts, peers: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emu: Emulator, store: str, hosts: Hosts, peers: ClientProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "REVIEW_INTERVAL", 0.5)
     ours = paired(emu, store, 2, tmp_path)
@@ -552,7 +552,9 @@ def _template(emu: Emulator, party: Party, sender: Party) -> Node:
     )
 
 
-def test_a_message_id_steers_nothing(emu: Emulator, store: str, hosts: Hosts, peers: Standin, tmp_path: Path) -> None:
+def test_a_message_id_steers_nothing(
+    emu: Emulator, store: str, hosts: Hosts, peers: ClientProcess, tmp_path: Path
+) -> None:
     (party,) = paired(emu, store, 1, tmp_path)
     (client,) = hosts.start(party)
     bob, carol = link(emu, peers, "bob"), link(emu, peers, "carol")

@@ -10,9 +10,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from support.house import House, Worker
+from support.client_process import ClientProcess
+from support.installation import Installation, Worker
 from support.pairing import Party, link
-from support.standin import Standin
 from support.waiting import PATIENCE
 
 from wa_sessions.db.embedded import EmbeddedServer
@@ -34,7 +34,7 @@ def note(message):
 class Noted:
     """A handler that takes a while and notes what it has handled, in a file that outlives every process."""
 
-    def __init__(self, house: House, folder: Path, sleep: float) -> None:
+    def __init__(self, house: Installation, folder: Path, sleep: float) -> None:
         (folder / "noting.py").write_text(NOTING)
         self.path = folder / "notes"
         self.path.touch()
@@ -63,13 +63,13 @@ class Noted:
 
 
 @pytest.fixture
-def own_house(emu: Emulator, own_server_url: str) -> Iterator[House]:
-    house = House(emu, own_server_url)
+def own_house(emu: Emulator, own_server_url: str) -> Iterator[Installation]:
+    house = Installation(emu, own_server_url)
     yield house
     house.close()
 
 
-def settled(house: House, sent: list[str], noted: Noted, twice: int) -> None:
+def settled(house: Installation, sent: list[str], noted: Noted, twice: int) -> None:
     """Each handled at least once, few twice, in order, and the inbox empty."""
     done = noted.until(lambda done: set(sent) <= set(done))
     house.until("SELECT 1 WHERE NOT EXISTS (SELECT FROM wa_sessions.inbox)")
@@ -79,7 +79,7 @@ def settled(house: House, sent: list[str], noted: Noted, twice: int) -> None:
     assert all(int(one[1:]) < int(other[1:]) for one, other in pairwise(first)), first
 
 
-def stood(house: House, noted: Noted, count: int) -> None:
+def stood(house: Installation, noted: Noted, count: int) -> None:
     """Until so many messages are in the inbox or handled."""
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -100,7 +100,7 @@ def kill_handlers(worker: Worker) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def begun(house: House, peers: Standin, noted: Noted, *arguments: str) -> tuple[Worker, Party]:
+def begun(house: Installation, peers: ClientProcess, noted: Noted, *arguments: str) -> tuple[Worker, Party]:
     house.add(ALICE)
     worker = noted.run(*arguments)
     house.scan(worker, ALICE)
@@ -114,7 +114,7 @@ def begun(house: House, peers: Standin, noted: Noted, *arguments: str) -> tuple[
 FAULTS = ("host", "handler", "worker", "sigterm", "restart", "clean-app-state", "postgres")
 
 
-def go_wrong(what: str, house: House, noted: Noted, worker: Worker, server: EmbeddedServer) -> Worker:
+def go_wrong(what: str, house: Installation, noted: Noted, worker: Worker, server: EmbeddedServer) -> Worker:
     """Let it happen; the worker that goes on."""
     since = worker.mark()
     match what:
@@ -151,7 +151,7 @@ def go_wrong(what: str, house: House, noted: Noted, worker: Worker, server: Embe
 @pytest.mark.parametrize("sleep", [0.0, 0.2])
 @pytest.mark.parametrize("what", FAULTS)
 def test_what_stands_in_the_inbox_is_handled(
-    what: str, sleep: float, own_house: House, own_server: EmbeddedServer, peers: Standin, tmp_path: Path
+    what: str, sleep: float, own_house: Installation, own_server: EmbeddedServer, peers: ClientProcess, tmp_path: Path
 ) -> None:
     noted = Noted(own_house, tmp_path, sleep)
     worker, bob = begun(own_house, peers, noted)
@@ -166,7 +166,9 @@ def test_what_stands_in_the_inbox_is_handled(
     assert not own_house.sql("SELECT 1 FROM wa_sessions.event WHERE kind = 'handler_unfinished'")
 
 
-def test_a_shutdown_waits_for_no_slow_handler_and_loses_nothing(house: House, peers: Standin, tmp_path: Path) -> None:
+def test_a_shutdown_waits_for_no_slow_handler_and_loses_nothing(
+    house: Installation, peers: ClientProcess, tmp_path: Path
+) -> None:
     """Nor does a close, a repair, or a restart: they are about the socket alone."""
     noted = Noted(house, tmp_path, HOUR)
     house.add(ALICE)
@@ -185,7 +187,9 @@ def test_a_shutdown_waits_for_no_slow_handler_and_loses_nothing(house: House, pe
     assert house.stats(ALICE)["inbox_waiting"] == 4
 
 
-def test_with_the_inbox_in_memory_what_is_left_is_told(house: House, peers: Standin, tmp_path: Path) -> None:
+def test_with_the_inbox_in_memory_what_is_left_is_told(
+    house: Installation, peers: ClientProcess, tmp_path: Path
+) -> None:
     noted = Noted(house, tmp_path, 30)
     house.add(ALICE)
     worker = noted.run("--handlers", "1", "--inbox", "memory")
@@ -218,7 +222,7 @@ FULL = """
     ids=["gone", "disk full"],
 )
 def test_where_the_inbox_alone_cannot_be_written_the_socket_closes_until_it_can(
-    wrong: str, mended: str, house: House, peers: Standin, tmp_path: Path
+    wrong: str, mended: str, house: Installation, peers: ClientProcess, tmp_path: Path
 ) -> None:
     noted = Noted(house, tmp_path, 0)
     worker, bob = begun(house, peers, noted)
@@ -242,7 +246,7 @@ RUNS = 300
 
 
 def chaos(
-    house: House, server: EmbeddedServer, peers: Standin, noted: Noted, seed: int, *, careful: bool
+    house: Installation, server: EmbeddedServer, peers: ClientProcess, noted: Noted, seed: int, *, careful: bool
 ) -> tuple[list[str], int]:
     """Send while things go wrong; what was sent, and how many processes with messages in them were killed.
 
@@ -268,7 +272,9 @@ def chaos(
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("sleep", [0.0, 0.05, 0.2])
-def test_300_of_300(sleep: float, own_house: House, own_server: EmbeddedServer, peers: Standin, tmp_path: Path) -> None:
+def test_300_of_300(
+    sleep: float, own_house: Installation, own_server: EmbeddedServer, peers: ClientProcess, tmp_path: Path
+) -> None:
     noted = Noted(own_house, tmp_path, sleep)
     sent, _ = chaos(own_house, own_server, peers, noted, 7, careful=True)
     noted.until(lambda done: set(sent) <= set(done), 180)
@@ -279,7 +285,7 @@ def test_300_of_300(sleep: float, own_house: House, own_server: EmbeddedServer, 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_what_is_lost_between_the_acknowledgement_and_the_inbox(
-    seed: int, own_house: House, own_server: EmbeddedServer, peers: Standin, tmp_path: Path
+    seed: int, own_house: Installation, own_server: EmbeddedServer, peers: ClientProcess, tmp_path: Path
 ) -> None:
     """Killed at any moment: docs/explanation/delivery.md says how much."""
     noted = Noted(own_house, tmp_path, 0.05)

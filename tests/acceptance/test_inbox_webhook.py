@@ -7,10 +7,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from support.house import House
+from support.client_process import ClientProcess
+from support.installation import Installation
 from support.pairing import link
 from support.receivers import Receiver, Request, http
-from support.standin import Standin
 from support.waiting import PATIENCE
 
 ALICE = "77051234567"
@@ -51,7 +51,7 @@ class Webhook:
 
 @pytest.mark.timeout(180)
 def test_300_of_300_through_a_webhook_that_is_down_slow_and_broken(
-    house: House, peers: Standin, tmp_path: Path
+    house: Installation, peers: ClientProcess, tmp_path: Path
 ) -> None:
     webhook = Webhook(Random(7))
     try:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from support import warm
+from support.backup_fixtures import new_key
 from support.corpus import BUFFERS, PAIRED, SEVENTH
 from support.fleet import Fleet
-from support.saved import new_key
 from support.terminal import PROGRAM
 from tenacity import Retrying, stop_after_delay, wait_fixed
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 from support import corpus
+from support.client_process import ClientProcess
 from support.history import write_event
-from support.house import HANDLER, House
+from support.installation import HANDLER, Installation
 from support.pages import ROOT, Page, Running, blocks
 from support.pairing import Party, link
 from support.pooler import TransactionPooler
 from support.stand_in_workers import LONG, FleetWorker, obeying
-from support.standin import Standin
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from wa_sessions.db import backend, health, phones
@@ -50,7 +50,7 @@ def test_a_translated_page_shows_what_another_shows() -> None:
     assert [block.text for block in blocks(ROOT / TRANSLATED) if block.text not in shown] == []
 
 
-def test_the_tutorial(emu: Emulator, peers: Standin, open_folder: Path, tmp_path: Path) -> None:
+def test_the_tutorial(emu: Emulator, peers: ClientProcess, open_folder: Path, tmp_path: Path) -> None:
     data = open_folder / "tutorial"
     settings = {"HOME": str(tmp_path), "WA_SESSIONS_DATA_DIR": str(data)}
     page = Page("docs/tutorial.md", {**os.environ, **emu.client_env(), **settings}, tmp_path)
@@ -63,7 +63,7 @@ def test_the_tutorial(emu: Emulator, peers: Standin, open_folder: Path, tmp_path
     page.end()
 
 
-def _tutorial(page: Page, emu: Emulator, peers: Standin) -> None:
+def _tutorial(page: Page, emu: Emulator, peers: ClientProcess) -> None:
     page.untold = "wa-sessions: the database is the embedded one in "
     page.leave_out("python3.11 -m venv", "it installs the program, which these tests run installed")
     page.run("wa-sessions add")
@@ -162,7 +162,7 @@ def test_several_machines(database: Database, database_url: str, tmp_path: Path)
     page.end()
 
 
-def test_pgbouncer(house: House, tmp_path: Path) -> None:
+def test_pgbouncer(house: Installation, tmp_path: Path) -> None:
     page = Page("docs/how-to/pgbouncer.md", house.environment(), tmp_path)
     house.add(ALICE)
     with TransactionPooler(house.url) as pooler:
@@ -205,7 +205,7 @@ def test_monitoring(database: Database, database_url: str, tmp_path: Path) -> No
     page.end()
 
 
-def test_the_how_to(house: House, database: Database, peers: Standin, tmp_path: Path) -> None:
+def test_the_how_to(house: Installation, database: Database, peers: ClientProcess, tmp_path: Path) -> None:
     page = Page("docs/how-to.md", {**house.environment(), "HOME": str(tmp_path)}, tmp_path)
     page.leave_out("as user 60911", "it is told to root alone, whose home may be open: test_embedded")
     page.leave_out("<Tab>", "a shell draws it: test_completion")
@@ -231,7 +231,7 @@ def _without_a_database(page: Page) -> None:
     page.environment["WA_SESSIONS_DATABASE_URL"] = url
 
 
-def _node_phones(page: Page, house: House) -> None:
+def _node_phones(page: Page, house: Installation) -> None:
     """Of the Node backend, whose process is a stand-in."""
     versions = [f"app-state-sync-version-{name}" for name in COLLECTIONS]
     _baileys(house, "77478889900", 7, "disconnected", versions)
@@ -251,7 +251,7 @@ def _node_phones(page: Page, house: House) -> None:
     page.run("clean-app-state all --org 7")
 
 
-def _baileys(house: House, number: str, organization: int, status: str, keys: Sequence[str]) -> None:
+def _baileys(house: Installation, number: str, organization: int, status: str, keys: Sequence[str]) -> None:
     """One more phone; its keys have the values of another's."""
     house.sql(
         """INSERT INTO public."OrganizationPhone" ("organizationId", "phoneJid", "status", "updatedAt")
@@ -266,7 +266,7 @@ def _baileys(house: House, number: str, organization: int, status: str, keys: Se
         )
 
 
-def _a_handler_that_fails(page: Page, house: House, peers: Standin) -> Party:
+def _a_handler_that_fails(page: Page, house: Installation, peers: ClientProcess) -> Party:
     (page.folder / "broken.py").write_text("def take(message):\n    raise ValueError(message.text)\n")
     house.add(ALICE)
     page.shown(f"wa-sessions rename {ALICE} Reception")
@@ -281,11 +281,11 @@ def _a_handler_that_fails(page: Page, house: House, peers: Standin) -> Party:
     return bob
 
 
-def _scan(house: House, number: str) -> None:
+def _scan(house: Installation, number: str) -> None:
     house.devices[ALICE] = house.emu.scan(house.row(ALICE)["qrCode"], house.phones[number])
 
 
-def _a_session(page: Page, house: House, bob: Party, running: Running) -> None:
+def _a_session(page: Page, house: Installation, bob: Party, running: Running) -> None:
     """What is done with one that runs, and what happens to it."""
     running.says("connected as")
     page.run("--logout --dry-run")
@@ -307,7 +307,7 @@ def _a_session(page: Page, house: House, bob: Party, running: Running) -> None:
     page.log("banned by WhatsApp until", running)
 
 
-def _app_state(page: Page, house: House, bob: Party, running: Running) -> None:
+def _app_state(page: Page, house: Installation, bob: Party, running: Running) -> None:
     emu, phone, device = house.emu, house.phones[ALICE], house.devices[ALICE]
     synced = "SELECT 1 FROM whatsmeow.whatsmeow_app_state_version WHERE name = 'regular_high'"
     emu.share_app_state_key(device)
@@ -332,7 +332,7 @@ def _app_state(page: Page, house: House, bob: Party, running: Running) -> None:
     page.log("Bad Decrypt error #1", running)
 
 
-def _at_the_limit(page: Page, house: House, bob: Party, running: Running) -> None:
+def _at_the_limit(page: Page, house: Installation, bob: Party, running: Running) -> None:
     fault = house.emu.damage_messages(to=house.phones[ALICE], sender=bob.phone, count=None)
     for number in (1, 2):
         bob.send_to(ALICE, "lost")
@@ -345,7 +345,7 @@ def _at_the_limit(page: Page, house: House, bob: Party, running: Running) -> Non
     running.says("connected as")
 
 
-def _paired_anew(page: Page, house: House, running: Running) -> None:
+def _paired_anew(page: Page, house: Installation, running: Running) -> None:
     closed = page.shown(f"wa-sessions force-close {ALICE} --logout --yes --json", terminal=False)
     operation = json.loads(closed)["operation"]
     page.run("has no QR")

@@ -4,13 +4,13 @@ import json
 import signal
 
 from support import warm
-from support.house import PROGRAM, House
+from support.installation import PROGRAM, Installation
 from support.waiting import PATIENCE
 
 ALICE = "77051234567"
 
 
-def test_the_qr_that_is_watched_links_the_phone(house: House) -> None:
+def test_the_qr_that_is_watched_links_the_phone(house: Installation) -> None:
     house.add(ALICE)
     worker = house.run(ALICE)
     worker.expect("qr", ALICE)
@@ -26,7 +26,7 @@ def test_the_qr_that_is_watched_links_the_phone(house: House) -> None:
     assert (last["qr"], last["status"]) == (None, "connected")
 
 
-def test_ctrl_c_ends_watching(house: House) -> None:
+def test_ctrl_c_ends_watching(house: Installation) -> None:
     house.add(ALICE)
     watching = warm.Popen([PROGRAM, "qr", ALICE, "--watch"], env=house.environment(), stderr=warm.PIPE, text=True)
     assert watching.stderr

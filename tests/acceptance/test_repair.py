@@ -1,9 +1,9 @@
 """Bad MAC and Bad Decrypt, from the damaged byte on the wire to what an operator sees."""
 
 import pytest
-from support.house import House, Worker
+from support.client_process import ClientProcess
+from support.installation import Installation, Worker
 from support.pairing import Party, link
-from support.standin import Standin
 from tenacity import Retrying, stop_after_delay
 
 from wa_sessions.emulator import AppStateDamage
@@ -16,7 +16,7 @@ KEYS = """
 """
 
 
-def acquainted(house: House, worker: Worker, peer: Party) -> Party:
+def acquainted(house: Installation, worker: Worker, peer: Party) -> Party:
     """Both sides have written, so that what follows is `msg`, not `pkmsg`."""
     peer.send_to(ALICE, "first")
     worker.received(ALICE, "first")
@@ -27,7 +27,7 @@ def acquainted(house: House, worker: Worker, peer: Party) -> Party:
     return peer
 
 
-def test_damaged_messages_that_heal_cost_nothing(house: House, peers: Standin) -> None:
+def test_damaged_messages_that_heal_cost_nothing(house: Installation, peers: ClientProcess) -> None:
     worker = house.paired(ALICE)
     bob = acquainted(house, worker, link(house.emu, peers, "bob"))
     before, since = house.sql(KEYS), worker.mark()
@@ -46,14 +46,14 @@ def test_damaged_messages_that_heal_cost_nothing(house: House, peers: Standin) -
 
 
 def test_senders_who_go_offline_count_nothing(
-    house: House, peers: Standin, tmp_path_factory: pytest.TempPathFactory
+    house: Installation, peers: ClientProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     worker = house.paired(ALICE)
     fault = house.emu.damage_messages(to=house.phones[ALICE], sender=None, count=3)
     senders = []
     for name in ("bob", "carol", "dave"):
         folder = tmp_path_factory.mktemp(name)
-        with Standin(house.emu.client_env(), folder) as standin:
+        with ClientProcess(house.emu.client_env(), folder) as standin:
             peer = link(house.emu, standin, name)
             house.emu.forget_sender(peer.device)
             peer.send_to(ALICE, f"from {name}")
@@ -65,7 +65,9 @@ def test_senders_who_go_offline_count_nothing(
     assert (stats["status"], stats["severity"]) == ("connected", "ok")
 
 
-def test_three_lost_messages_close_the_session_and_restore_brings_it_back(house: House, peers: Standin) -> None:
+def test_three_lost_messages_close_the_session_and_restore_brings_it_back(
+    house: Installation, peers: ClientProcess
+) -> None:
     worker = house.paired(ALICE)
     pid = worker.process.pid
     bob, carol = (acquainted(house, worker, link(house.emu, peers, name)) for name in ("bob", "carol"))
@@ -102,7 +104,7 @@ def test_three_lost_messages_close_the_session_and_restore_brings_it_back(house:
     worker.received(ALICE, "after the restore", since=since)
 
 
-def test_close_and_restore_without_a_worker_are_byte_for_byte(house: House, peers: Standin) -> None:
+def test_close_and_restore_without_a_worker_are_byte_for_byte(house: Installation, peers: ClientProcess) -> None:
     worker = house.paired(ALICE)
     acquainted(house, worker, link(house.emu, peers, "bob"))
     assert worker.stop() == 0
@@ -114,7 +116,9 @@ def test_close_and_restore_without_a_worker_are_byte_for_byte(house: House, peer
     assert _store(house) == before
 
 
-def test_the_failing_session_is_quarantined_only_while_it_is_the_one_that_failed(house: House, peers: Standin) -> None:
+def test_the_failing_session_is_quarantined_only_while_it_is_the_one_that_failed(
+    house: Installation, peers: ClientProcess
+) -> None:
     worker = house.paired(ALICE)
     bob = acquainted(house, worker, link(house.emu, peers, "bob"))
     carol = acquainted(house, worker, link(house.emu, peers, "carol"))
@@ -133,7 +137,7 @@ def test_the_failing_session_is_quarantined_only_while_it_is_the_one_that_failed
     assert (stats["messages_lost"], stats["bad_mac_errors"], stats["status"]) == (1, 0, "connected")
 
 
-def test_in_a_group_the_sender_key_is_quarantined(house: House, peers: Standin) -> None:
+def test_in_a_group_the_sender_key_is_quarantined(house: Installation, peers: ClientProcess) -> None:
     worker = house.paired(ALICE)
     bob = acquainted(house, worker, link(house.emu, peers, "bob"))
     group = "120363000000000001"
@@ -151,7 +155,7 @@ def test_in_a_group_the_sender_key_is_quarantined(house: House, peers: Standin) 
     assert "session_quarantined" not in worker.events(ALICE, since=since)
 
 
-def test_app_state_is_repaired_and_at_the_limit_the_session_closes(house: House) -> None:
+def test_app_state_is_repaired_and_at_the_limit_the_session_closes(house: Installation) -> None:
     worker = house.paired(ALICE)
     emu, alice, device = house.emu, house.phones[ALICE], house.devices[ALICE]
     emu.share_app_state_key(device)
@@ -185,7 +189,7 @@ def test_app_state_is_repaired_and_at_the_limit_the_session_closes(house: House)
     assert worker.expect("session_closed", ALICE, since=since)["error_kind"] == "bad_decrypt"
 
 
-def test_faults_on_one_of_four_phones_touch_no_other(house: House, peers: Standin) -> None:
+def test_faults_on_one_of_four_phones_touch_no_other(house: Installation, peers: ClientProcess) -> None:
     others = ["77051000001", "77051000002", "77051000003"]
     worker = house.paired(ALICE, *others)
     bob = acquainted(house, worker, link(house.emu, peers, "bob"))
@@ -203,7 +207,7 @@ def test_faults_on_one_of_four_phones_touch_no_other(house: House, peers: Standi
         assert (stats["status"], *errors) == ("connected", 0, 0, 0)
 
 
-def _store(house: House) -> dict[str, list[str]]:
+def _store(house: Installation) -> dict[str, list[str]]:
     """Every row of every table of the store that belongs to Alice, as text."""
     from wa_sessions.keys.whatsmeow_tables import TABLES
 
@@ -218,7 +222,7 @@ def _store(house: House) -> dict[str, list[str]]:
     }
 
 
-def _statuses(house: House, since: int, worker: Worker) -> list[str]:
+def _statuses(house: Installation, since: int, worker: Worker) -> list[str]:
     """In which order the statuses were reached after a close."""
     kinds = {"session_closed": "logged_out", "pairing_started": "pending"}
     return [kinds[event] for event in worker.events(ALICE, since=since) if event in kinds]

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import host_hook
-from support.house import House
+from support.installation import Installation
 from support.waiting import PATIENCE
 
 NUMBER = "77051234567"
@@ -16,7 +16,7 @@ if "wa_sessions.worker.hosts.main" in sys.orig_argv:
 """Longer than a lease: what was told of it meanwhile is over when it is read."""
 
 
-def test_a_host_lives_by_the_lease_as_it_is_once_it_has_begun(house: House, tmp_path: Path) -> None:
+def test_a_host_lives_by_the_lease_as_it_is_once_it_has_begun(house: Installation, tmp_path: Path) -> None:
     """It read of one lease after the other that were over by then, and ended itself before it had done anything."""
     path = house.environment()["PYTHONPATH"]
     slow = host_hook.install(tmp_path / "slow", SLOW)

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from support.house import House
+from support.client_process import ClientProcess
+from support.installation import Installation
 from support.pairing import link
-from support.standin import Standin
 from support.waiting import PATIENCE
 
 ALICE = "77051234567"
@@ -20,7 +20,9 @@ WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND app
 
 
 @pytest.mark.parametrize("end", ["SIGTERM", "restart"])
-def test_what_is_being_decrypted_as_a_session_is_closed_is_heard_out(house: House, peers: Standin, end: str) -> None:
+def test_what_is_being_decrypted_as_a_session_is_closed_is_heard_out(
+    house: Installation, peers: ClientProcess, end: str
+) -> None:
     worker = house.paired(ALICE)
     bob = link(house.emu, peers, "bob")
     bob.send_to(ALICE, "first")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from support.house import House
+from support.installation import Installation
 from support.pooler import SessionPooler, TransactionPooler
 
 from wa_sessions.db.embedded import EmbeddedServer
@@ -12,7 +12,7 @@ from wa_sessions.emulator import Emulator
 ALICE = "77051234567"
 
 
-def test_a_worker_does_not_begin_behind_a_transaction_pooler(house: House) -> None:
+def test_a_worker_does_not_begin_behind_a_transaction_pooler(house: Installation) -> None:
     house.add(ALICE)
     with TransactionPooler(house.url) as pooler:
         worker = house.run(ALICE, WA_SESSIONS_DATABASE_URL=f"{pooler.url}?sslmode=disable")
@@ -23,7 +23,7 @@ def test_a_worker_does_not_begin_behind_a_transaction_pooler(house: House) -> No
     assert house.sql("SELECT 1 FROM wa_sessions.lease UNION ALL SELECT 1 FROM wa_sessions.worker") == []
 
 
-def test_a_worker_works_behind_a_session_pooler(house: House) -> None:
+def test_a_worker_works_behind_a_session_pooler(house: Installation) -> None:
     house.add(ALICE)
     with SessionPooler(house.url, 20) as pooler:
         worker = house.run(
@@ -37,17 +37,17 @@ def test_a_worker_works_behind_a_session_pooler(house: House) -> None:
 
 
 @pytest.fixture
-def small(emu: Emulator, own_server: EmbeddedServer, own_server_url: str) -> Iterator[House]:
+def small(emu: Emulator, own_server: EmbeddedServer, own_server_url: str) -> Iterator[Installation]:
     """An installation whose server has few connections."""
     own_server.stop()
     few = EmbeddedServer(own_server.data_dir, settings={"fsync": "off", "max_connections": "12"})
     few.ensure_running()
-    house = House(emu, own_server_url)
+    house = Installation(emu, own_server_url)
     yield house
     house.close()
 
 
-def test_more_sessions_than_the_server_has_connections_for_are_refused(small: House) -> None:
+def test_more_sessions_than_the_server_has_connections_for_are_refused(small: Installation) -> None:
     numbers = [f"7705123450{digit}" for digit in range(9)]
     small.add(*numbers)
     worker = small.run(*numbers)

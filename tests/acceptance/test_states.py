@@ -3,8 +3,8 @@
 import threading
 
 import pytest
-from support.house import House, Worker
-from support.standin import Standin
+from support.client_process import ClientProcess
+from support.installation import Installation, Worker
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from wa_sessions.emulator import LoginFailure
@@ -12,18 +12,18 @@ from wa_sessions.emulator import LoginFailure
 ALICE = "77051234567"
 
 
-def _settled(house: House, worker: Worker, state: str, status: str) -> dict[str, object]:
+def _settled(house: Installation, worker: Worker, state: str, status: str) -> dict[str, object]:
     stats = house.stats(ALICE)
     assert (stats["state"], stats["status"]) == (state, status)
     worker.until_hosts(0)
     return stats
 
 
-def _logins(house: House) -> int:
+def _logins(house: Installation) -> int:
     return house.devices[ALICE].logins
 
 
-def test_replaced_stays_down_until_restart(house: House) -> None:
+def test_replaced_stays_down_until_restart(house: Installation) -> None:
     worker = house.paired(ALICE)
     house.emu.replace(house.devices[ALICE])
     worker.expect("replaced", ALICE)
@@ -34,7 +34,7 @@ def test_replaced_stays_down_until_restart(house: House) -> None:
     assert _logins(house) == logins + 1
 
 
-def test_logged_out_by_whatsapp_needs_a_relink(house: House) -> None:
+def test_logged_out_by_whatsapp_needs_a_relink(house: Installation) -> None:
     worker = house.paired(ALICE)
     house.emu.remove_device(house.devices[ALICE])
     worker.expect("logged_out", ALICE)
@@ -50,7 +50,7 @@ def test_logged_out_by_whatsapp_needs_a_relink(house: House) -> None:
     ("failure", "state"),
     [(LoginFailure.BAD_REQUEST, "login_refused"), (LoginFailure.OUTDATED, "outdated")],
 )
-def test_a_refused_login_stays_down(house: House, failure: LoginFailure, state: str) -> None:
+def test_a_refused_login_stays_down(house: Installation, failure: LoginFailure, state: str) -> None:
     worker = house.paired(ALICE)
     house.emu.refuse_login(house.phones[ALICE], failure)
     house.emu.drop(house.devices[ALICE])
@@ -58,7 +58,7 @@ def test_a_refused_login_stays_down(house: House, failure: LoginFailure, state: 
     _settled(house, worker, state, "disconnected")
 
 
-def test_a_ban_is_waited_out_even_by_another_worker(house: House) -> None:
+def test_a_ban_is_waited_out_even_by_another_worker(house: Installation) -> None:
     worker = house.paired(ALICE)
     house.emu.refuse_login(house.phones[ALICE], LoginFailure.TEMPORARY_BAN, expire_seconds=15)
     house.emu.drop(house.devices[ALICE])
@@ -75,7 +75,7 @@ def test_a_ban_is_waited_out_even_by_another_worker(house: House) -> None:
     second.expect("connected", ALICE)
 
 
-def test_whatsapp_that_never_answers_is_unreachable(house: House) -> None:
+def test_whatsapp_that_never_answers_is_unreachable(house: Installation) -> None:
     house.add(ALICE)
     house.emu.silent(True)
     worker = house.run(ALICE, "--answer-timeout", "2", "--pairing-window", "15s")
@@ -98,7 +98,7 @@ def test_whatsapp_that_never_answers_is_unreachable(house: House) -> None:
     worker.until_hosts(1)
 
 
-def test_an_expired_qr_is_taken_away(house: House) -> None:
+def test_an_expired_qr_is_taken_away(house: Installation) -> None:
     house.add(ALICE)
     worker = house.run(ALICE, "--pairing-window", "12s")
     worker.expect("qr", ALICE)
@@ -108,7 +108,7 @@ def test_an_expired_qr_is_taken_away(house: House) -> None:
     assert house.row(ALICE)["qrCode"] is None
 
 
-def test_a_failed_pairing_shows_a_new_qr(house: House) -> None:
+def test_a_failed_pairing_shows_a_new_qr(house: Installation) -> None:
     house.add(ALICE)
     worker = house.run(ALICE)
     worker.expect("qr", ALICE)
@@ -120,7 +120,7 @@ def test_a_failed_pairing_shows_a_new_qr(house: House) -> None:
     worker.until_hosts(1)
 
 
-def test_a_qr_scanned_by_another_number_leaves_nothing_behind(house: House) -> None:
+def test_a_qr_scanned_by_another_number_leaves_nothing_behind(house: Installation) -> None:
     house.add(ALICE)
     mallory = house.emu.add_phone("77059999999", "Mallory")
     worker = house.run(ALICE)
@@ -142,7 +142,7 @@ def test_a_qr_scanned_by_another_number_leaves_nothing_behind(house: House) -> N
     worker.expect("connected", ALICE)
 
 
-def test_an_account_that_is_written_the_short_way_is_the_same(house: House) -> None:
+def test_an_account_that_is_written_the_short_way_is_the_same(house: Installation) -> None:
     """Brazil's accounts of before the ninth digit have none at WhatsApp."""
     number, account = "5511987654321", "551187654321"
     house.add(number)
@@ -168,7 +168,7 @@ def test_an_account_that_is_written_the_short_way_is_the_same(house: House) -> N
     house.run(account).expect("connected", account)
 
 
-def test_dropped_connections_come_back_without_a_new_process(house: House, peers: Standin) -> None:
+def test_dropped_connections_come_back_without_a_new_process(house: Installation, peers: ClientProcess) -> None:
     worker = house.paired(ALICE)
     hosts, device = worker.hosts(), house.devices[ALICE]
     for cut in (house.emu.drop, house.emu.unavailable, house.emu.close):
@@ -180,7 +180,7 @@ def test_dropped_connections_come_back_without_a_new_process(house: House, peers
     assert threads < 50
 
 
-def test_many_restarts_leave_no_process_or_thread(house: House) -> None:
+def test_many_restarts_leave_no_process_or_thread(house: Installation) -> None:
     worker = house.paired(ALICE)
     counts = []
     for _ in range(6):
@@ -193,7 +193,7 @@ def test_many_restarts_leave_no_process_or_thread(house: House) -> None:
 
 
 @pytest.mark.long
-def test_at_rest_sessions_hold_no_connection(house: House) -> None:
+def test_at_rest_sessions_hold_no_connection(house: Installation) -> None:
     """whatsmeow never closes the connections of a login that ended: the server does, after a minute."""
     worker = house.paired(ALICE)
     for _ in range(6):
@@ -208,7 +208,7 @@ def test_at_rest_sessions_hold_no_connection(house: House) -> None:
     worker.received(ALICE, "after the rest")
 
 
-def _connections(house: House) -> int:
+def _connections(house: Installation) -> int:
     [row] = house.sql(
         "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )

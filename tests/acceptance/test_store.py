@@ -10,9 +10,9 @@ import psutil
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
-from support.house import House
+from support.client_process import ClientProcess
+from support.installation import Installation
 from support.pairing import link
-from support.standin import Standin
 from support.waiting import PATIENCE
 
 from wa_sessions.db.embedded import EmbeddedServer
@@ -22,9 +22,9 @@ ALICE = "77051234567"
 
 
 def test_no_message_is_lost_while_postgres_is_away(
-    emu: Emulator, own_server: EmbeddedServer, own_server_url: str, peers: Standin
+    emu: Emulator, own_server: EmbeddedServer, own_server_url: str, peers: ClientProcess
 ) -> None:
-    house = House(emu, own_server_url)
+    house = Installation(emu, own_server_url)
     try:
         worker = house.paired(ALICE, arguments=("--lease", "15s"))  # a busy machine ends no host by its deadline
         bob = link(emu, peers, "bob")
@@ -59,7 +59,7 @@ def test_no_message_is_lost_while_postgres_is_away(
 
 
 @contextmanager
-def _held(house: House, query: str) -> Iterator[None]:
+def _held(house: Installation, query: str) -> Iterator[None]:
     """Another connection that holds locks, so that a change stops in its middle."""
     with psycopg.connect(house.url) as conn:
         conn.execute(query.encode())
@@ -72,7 +72,7 @@ WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND que
 
 @pytest.mark.parametrize("table", ["whatsmeow_pre_keys", "whatsmeow_device"])
 def test_a_worker_killed_in_the_middle_of_a_close_leaves_nothing_half_done(
-    house: House, peers: Standin, table: str
+    house: Installation, peers: ClientProcess, table: str
 ) -> None:
     worker = house.paired(ALICE)
     bob = link(house.emu, peers, "bob")
@@ -101,7 +101,9 @@ def test_a_worker_killed_in_the_middle_of_a_close_leaves_nothing_half_done(
     assert operation[0]["keys"] == kept[0]["n"] > 0
 
 
-def test_a_worker_killed_in_the_middle_of_a_repair_leaves_nothing_half_done(house: House, peers: Standin) -> None:
+def test_a_worker_killed_in_the_middle_of_a_repair_leaves_nothing_half_done(
+    house: Installation, peers: ClientProcess
+) -> None:
     worker = house.paired(ALICE)
     bob = link(house.emu, peers, "bob")
     bob.send_to(ALICE, "hello")
@@ -123,14 +125,14 @@ def test_a_worker_killed_in_the_middle_of_a_repair_leaves_nothing_half_done(hous
     again.received(ALICE, "still here")
 
 
-def test_killed_workers_never_block_the_next(house: House) -> None:
+def test_killed_workers_never_block_the_next(house: Installation) -> None:
     house.paired(ALICE).kill()
     again = house.run(ALICE)
     again.expect("connected", ALICE)
     assert house.stats(ALICE)["worker"]["pid"] == again.process.pid
 
 
-def test_a_store_url_that_leads_into_another_schema_is_refused(house: House) -> None:
+def test_a_store_url_that_leads_into_another_schema_is_refused(house: Installation) -> None:
     house.add(ALICE)
     worker = house.run(ALICE, WA_SESSIONS_STORE_URL=house.url)
     assert worker.wait() == 4
@@ -138,7 +140,7 @@ def test_a_store_url_that_leads_into_another_schema_is_refused(house: House) -> 
     assert not house.sql("SELECT 1 FROM pg_tables WHERE schemaname = 'public' AND tablename LIKE 'whatsmeow%'")
 
 
-def test_sessions_work_through_a_transaction_pooler(house: House, peers: Standin, tmp_path: Path) -> None:
+def test_sessions_work_through_a_transaction_pooler(house: Installation, peers: ClientProcess, tmp_path: Path) -> None:
     from support.pooler import TransactionPooler
 
     house.sql("CREATE SCHEMA IF NOT EXISTS whatsmeow")
@@ -159,7 +161,7 @@ def test_sessions_work_through_a_transaction_pooler(house: House, peers: Standin
 
 
 @pytest.mark.parametrize("table", ["lease", "health", "event"])
-def test_a_lock_that_is_never_given_does_not_keep_a_worker(house: House, table: str) -> None:
+def test_a_lock_that_is_never_given_does_not_keep_a_worker(house: Installation, table: str) -> None:
     """As by a migration that somebody left open: what cannot be written is said, and the leases end by themselves."""
     house.add(ALICE)
     worker = house.run(ALICE)
@@ -172,7 +174,7 @@ def test_a_lock_that_is_never_given_does_not_keep_a_worker(house: House, table: 
 def test_a_database_server_that_is_stopped_does_not_keep_a_worker(
     emu: Emulator, own_server: EmbeddedServer, own_server_url: str
 ) -> None:
-    house = House(emu, own_server_url)
+    house = Installation(emu, own_server_url)
     house.add(ALICE)
     worker = house.run(ALICE)
     worker.expect("qr", ALICE)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from support.baileys import Baileys, answer, node_phone, reconnect
-from support.house import House, Worker
+from support.client_process import ClientProcess
+from support.installation import Installation, Worker
 from support.pairing import Party, link
-from support.standin import Standin
 
 from wa_sessions.emulator import LoginFailure
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.program("node"), pytest.mark.program("npm")]
 class Story:
     """Alice, who moves, a neonize peer, a Baileys peer, and a group of all three."""
 
-    def __init__(self, house: House, node: Baileys, peers: Standin) -> None:
+    def __init__(self, house: Installation, node: Baileys, peers: ClientProcess) -> None:
         self.house, self.node = house, node
         self.alice = node_phone(house, node, ALICE)
         self.bob, self.carol = link(house.emu, peers, "bob"), link(house.emu, node, "carol")
@@ -97,7 +97,7 @@ class Story:
         self.house.cli("send", ALICE, to, text)
 
 
-def test_there_and_back(house: House, node: Baileys, peers: Standin) -> None:
+def test_there_and_back(house: Installation, node: Baileys, peers: ClientProcess) -> None:
     story = Story(house, node, peers)
     story.talk()
     kept, before = story.keep_back(), story.retries()
@@ -156,7 +156,7 @@ def _talk_on(story: Story, worker: Worker) -> None:
         worker.received(ALICE, f"{peer.name} answers all")
 
 
-def test_adopt_and_run_until_it_is_proven(house: House, node7: Baileys, peers: Standin) -> None:
+def test_adopt_and_run_until_it_is_proven(house: Installation, node7: Baileys, peers: ClientProcess) -> None:
     story = Story(house, node7, peers)
     story.talk()
     story.end_node()
@@ -168,7 +168,9 @@ def test_adopt_and_run_until_it_is_proven(house: House, node7: Baileys, peers: S
     assert house.row(ALICE)["connectionType"] == "neonize"
 
 
-def test_what_does_not_connect_goes_back_with_its_old_keys(house: House, node7: Baileys, peers: Standin) -> None:
+def test_what_does_not_connect_goes_back_with_its_old_keys(
+    house: Installation, node7: Baileys, peers: ClientProcess
+) -> None:
     story = Story(house, node7, peers)
     story.talk()
     story.end_node()
@@ -182,7 +184,7 @@ def test_what_does_not_connect_goes_back_with_its_old_keys(house: House, node7: 
     _baileys_goes_on(story)
 
 
-def test_what_has_not_connected_in_time_goes_back(house: House, node7: Baileys, peers: Standin) -> None:
+def test_what_has_not_connected_in_time_goes_back(house: Installation, node7: Baileys, peers: ClientProcess) -> None:
     story = Story(house, node7, peers)
     story.talk()
     story.end_node()
@@ -194,7 +196,7 @@ def test_what_has_not_connected_in_time_goes_back(house: House, node7: Baileys, 
     _baileys_goes_on(story)
 
 
-def test_what_does_not_decrypt_goes_back_converted(house: House, node7: Baileys, peers: Standin) -> None:
+def test_what_does_not_decrypt_goes_back_converted(house: Installation, node7: Baileys, peers: ClientProcess) -> None:
     story = Story(house, node7, peers)
     story.talk()
     story.end_node()
@@ -207,7 +209,7 @@ def test_what_does_not_decrypt_goes_back_converted(house: House, node7: Baileys,
     _baileys_goes_on(story)
 
 
-def _adopt_and_run(house: House, *more: str) -> Worker:
+def _adopt_and_run(house: Installation, *more: str) -> Worker:
     return house.run(ALICE, "--run", "--yes", "--process-stopped", *more, command="adopt")
 
 
@@ -230,7 +232,9 @@ def _baileys_goes_on(story: Story) -> None:
     story.alice.gets("after all", since=since)
 
 
-def test_killed_at_any_moment_it_is_wholly_on_one_side(house: House, node7: Baileys, peers: Standin) -> None:
+def test_killed_at_any_moment_it_is_wholly_on_one_side(
+    house: Installation, node7: Baileys, peers: ClientProcess
+) -> None:
     story, moments = Story(house, node7, peers), random.Random(7)
     story.talk()
     story.end_node()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from support.baileys import Baileys, node_phone
-from support.crowd import SHAPES, Crowd
-from support.house import House, Worker
+from support.installation import Installation, Worker
+from support.peers import SHAPES, Crowd
 from support.waiting import PATIENCE
 
 from wa_sessions.actions.connection import Opened
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.program("node"), pytest.mark.program("npm")]
 
 @pytest.mark.parametrize("size", [len(SHAPES), pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
 def test_sessions_of_every_shape(
-    house: House, database: Database, node: Baileys, node7: Baileys, size: int, tmp_path: Path
+    house: Installation, database: Database, node: Baileys, node7: Baileys, size: int, tmp_path: Path
 ) -> None:
     """Prints the table of docs/explanation/takeover.md: ``pytest -m long -s -k every_shape``.
 

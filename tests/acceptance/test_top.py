@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from psycopg.conninfo import make_conninfo
-from support import watched
+from support import sample_fleet
 from support.databases import EMPTY
 from support.screen import Screen
 from support.terminal import PROGRAM, Terminal
@@ -52,7 +52,7 @@ Enter history s sort / filter u unhealthy r relink c close ? help q quit"""
 @pytest.fixture
 def environment(database: Database, database_url: str) -> dict[str, str]:
     with database.transaction() as conn:
-        watched.make(conn)
+        sample_fleet.make(conn)
     return _environment(database_url)
 
 
@@ -122,7 +122,7 @@ def test_it_ends_while_the_database_is_silent(
 def test_a_database_that_goes_away_and_comes_back(own_server: EmbeddedServer, own_server_url: str) -> None:
     target = Target(make_conninfo(own_server.conninfo(), dbname=EMPTY.name), None, "test")
     with Database.open(target) as database, database.transaction() as conn:
-        watched.make(conn)
+        sample_fleet.make(conn)
     with Screen([PROGRAM, "top"], _environment(own_server_url)) as screen:
         screen.wait("worker msg1/4711")
         own_server.stop()

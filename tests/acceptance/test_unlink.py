@@ -6,9 +6,9 @@ import signal
 
 import pytest
 from support import warm
-from support.house import PROGRAM, House
+from support.client_process import ClientProcess
+from support.installation import PROGRAM, Installation
 from support.pairing import link
-from support.standin import Standin
 
 from wa_sessions.actions.connection import open_database
 from wa_sessions.actions.engine.carry_out import make
@@ -28,7 +28,7 @@ CONNECTING = """
 """
 
 
-def test_the_old_device_goes_and_the_new_session_goes_on(house: House, peers: Standin) -> None:
+def test_the_old_device_goes_and_the_new_session_goes_on(house: Installation, peers: ClientProcess) -> None:
     worker = house.paired(ALICE)
     bob, old = link(house.emu, peers, "bob"), house.devices[ALICE]
     bob.send_to(ALICE, "first")
@@ -65,7 +65,9 @@ def test_the_old_device_goes_and_the_new_session_goes_on(house: House, peers: St
     assert "was unlinked at WhatsApp" in house.cli("restore", closed["operation"], code=1).stderr
 
 
-def test_what_goes_wrong_changes_nothing_and_can_be_done_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_goes_wrong_changes_nothing_and_can_be_done_again(
+    house: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     operation = _closed(house, ALICE, CAROL)
     devices, store = [str(house.devices[number].jid) for number in (ALICE, CAROL)], _store(house)
     for name, value in house.environment().items():
@@ -100,7 +102,7 @@ def test_what_goes_wrong_changes_nothing_and_can_be_done_again(house: House, mon
         ends()
 
 
-def test_killed_at_any_moment_it_can_be_done_again(house: House) -> None:
+def test_killed_at_any_moment_it_can_be_done_again(house: Installation) -> None:
     operation, old = _closed(house, ALICE), house.devices[ALICE]
     store = _store(house)
     house.emu.silent(True)
@@ -125,7 +127,7 @@ def test_killed_at_any_moment_it_can_be_done_again(house: House) -> None:
     assert (_store(house), house.sql(SCHEMAS)) == (store, [])
 
 
-def _closed(house: House, *numbers: str) -> str:
+def _closed(house: Installation, *numbers: str) -> str:
     """The operation that closed these phones for good; no worker runs any more."""
     worker = house.paired(*numbers)
     assert worker.stop() == 0
@@ -133,11 +135,11 @@ def _closed(house: House, *numbers: str) -> str:
     return str(house.json("force-close", "all", "--logout", "--yes")["operation"])
 
 
-def _started(house: House, operation: str) -> warm.Popen[bytes]:
+def _started(house: Installation, operation: str) -> warm.Popen[bytes]:
     return warm.Popen([PROGRAM, "unlink", operation, "--yes"], env=house.environment())
 
 
-def _store(house: House) -> dict[str, list[str]]:
+def _store(house: Installation) -> dict[str, list[str]]:
     """The live store, every row of every table as text."""
     return {
         table.name: sorted(row["row"] for row in house.sql(f"SELECT t::text AS row FROM whatsmeow.{table.name} AS t"))

@@ -2,15 +2,15 @@
 
 import urllib.request
 
-from support.house import House
+from support.client_process import ClientProcess
+from support.installation import Installation
 from support.pairing import link
-from support.standin import Standin
 from support.waiting import PATIENCE
 
 ALICE = "77051234567"
 
 
-def _check(house: House, code: int) -> str:
+def _check(house: Installation, code: int) -> str:
     done = house.cli("check", ALICE, code=code)
     assert done.stderr == ""
     line, _, figures = done.stdout.rstrip("\n").partition(" | ")
@@ -23,7 +23,7 @@ def _scrape(port: int) -> str:
         return str(answer.read().decode())
 
 
-def test_each_state_has_its_line(house: House, peers: Standin) -> None:
+def test_each_state_has_its_line(house: Installation, peers: ClientProcess) -> None:
     worker = house.paired(ALICE, arguments=("--metrics-listen", "127.0.0.1:0"))
     port = worker.expect("metrics")["port"]
     head = f"WA-SESSIONS {{}} - {ALICE}: "

@@ -8,15 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
-from support.house import PROGRAM, House, Worker
+from support.client_process import ClientProcess
+from support.installation import PROGRAM, Installation, Worker
 from support.pairing import Party, link
-from support.standin import Standin
 from support.waiting import PATIENCE
 
 ALICE, BOB = "77051234567", "77057654321"
 
 
-def test_from_nothing_to_connected_and_a_graceful_end(house: House) -> None:
+def test_from_nothing_to_connected_and_a_graceful_end(house: Installation) -> None:
     house.add(ALICE)
     worker = house.run(ALICE)
     worker.expect("qr", ALICE)
@@ -40,7 +40,7 @@ def test_from_nothing_to_connected_and_a_graceful_end(house: House) -> None:
     assert "qr" not in again.events(ALICE)
 
 
-def test_sigterm_while_a_qr_is_shown(house: House) -> None:
+def test_sigterm_while_a_qr_is_shown(house: Installation) -> None:
     house.add(ALICE)
     worker = house.run(ALICE)
     worker.expect("qr", ALICE)
@@ -49,7 +49,7 @@ def test_sigterm_while_a_qr_is_shown(house: House) -> None:
     assert (row["status"], row["qrCode"]) == ("disconnected", None)
 
 
-def test_stdout_stays_clean_and_no_secret_is_logged(house: House, peers: Standin) -> None:
+def test_stdout_stays_clean_and_no_secret_is_logged(house: Installation, peers: ClientProcess) -> None:
     worker = house.paired(ALICE)
     house.emu.share_app_state_key(house.devices[ALICE])
     bob = link(house.emu, peers, "bob")
@@ -69,7 +69,7 @@ def test_stdout_stays_clean_and_no_secret_is_logged(house: House, peers: Standin
     assert "a very private text" not in log
 
 
-def _secrets(house: House) -> list[str]:
+def _secrets(house: Installation) -> list[str]:
     device = house.sql(
         "SELECT encode(noise_key, 'base64') AS a, encode(adv_key, 'hex') AS b FROM whatsmeow.whatsmeow_device"
     )
@@ -79,7 +79,7 @@ def _secrets(house: House) -> list[str]:
     return [str(value) for row in device + keys for value in row.values()]
 
 
-def test_a_second_worker_is_refused(house: House) -> None:
+def test_a_second_worker_is_refused(house: Installation) -> None:
     worker = house.paired(ALICE)
     second = house.run(ALICE, "--no-wait")
     assert second.wait() == 5
@@ -87,7 +87,7 @@ def test_a_second_worker_is_refused(house: House) -> None:
     assert house.emu.connected(house.devices[ALICE])
 
 
-def test_phones_of_the_node_backend_are_refused(house: House) -> None:
+def test_phones_of_the_node_backend_are_refused(house: Installation) -> None:
     house.add(ALICE)
     house.cli("assign", ALICE, "baileys")
     assert house.run(ALICE).wait() == 5
@@ -96,7 +96,7 @@ def test_phones_of_the_node_backend_are_refused(house: House) -> None:
     worker.expect("qr", ALICE)
 
 
-def test_send_and_its_failures(house: House, peers: Standin) -> None:
+def test_send_and_its_failures(house: Installation, peers: ClientProcess) -> None:
     house.add(ALICE, BOB)
     assert "run" in house.cli("send", ALICE, BOB, "hi", code=1).stderr
     worker = house.run(ALICE)
@@ -108,7 +108,7 @@ def test_send_and_its_failures(house: House, peers: Standin) -> None:
     assert sent["message_id"]
 
 
-def test_force_close_keeps_the_keys_and_stays_down(house: House) -> None:
+def test_force_close_keeps_the_keys_and_stays_down(house: Installation) -> None:
     worker = house.paired(ALICE)
     closed = house.json("force-close", ALICE, "--reason", "maintenance", "--yes")
     assert closed["operation"] is None
@@ -123,7 +123,7 @@ def test_force_close_keeps_the_keys_and_stays_down(house: House) -> None:
     worker.expect("connected", ALICE, since=since)
 
 
-def test_force_close_with_logout_and_back(house: House) -> None:
+def test_force_close_with_logout_and_back(house: Installation) -> None:
     worker = house.paired(ALICE)
     planned = house.json("force-close", ALICE, "--logout", "--dry-run")
     assert house.emu.connected(house.devices[ALICE])
@@ -142,12 +142,12 @@ def test_force_close_with_logout_and_back(house: House) -> None:
     assert house.devices[ALICE].logins == logins
 
 
-def test_relink_is_refused_while_there_are_keys(house: House) -> None:
+def test_relink_is_refused_while_there_are_keys(house: Installation) -> None:
     house.paired(ALICE)
     assert "restart" in house.cli("relink", ALICE, code=2).stderr
 
 
-def test_a_handler_that_fails_or_is_slow_harms_no_session(house: House, peers: Standin) -> None:
+def test_a_handler_that_fails_or_is_slow_harms_no_session(house: Installation, peers: ClientProcess) -> None:
     house.add(ALICE)
     once = ("--handler-attempts", "1")
     worker = house.run(ALICE, "--on-message", "support.handlers:difficult", *once, handler=False)
@@ -165,7 +165,9 @@ def test_a_handler_that_fails_or_is_slow_harms_no_session(house: House, peers: S
     assert {"handler_failed", "handler_slow"} <= kinds
 
 
-def test_a_command_gets_one_json_object_for_each_message(house: House, peers: Standin, tmp_path: Path) -> None:
+def test_a_command_gets_one_json_object_for_each_message(
+    house: Installation, peers: ClientProcess, tmp_path: Path
+) -> None:
     heard = tmp_path / "heard"
     house.add(ALICE)
     worker = house.run(ALICE, "--on-message-exec", f"sh -c 'cat >> {heard}; echo done >&2'", handler=False)
@@ -179,7 +181,7 @@ def test_a_command_gets_one_json_object_for_each_message(house: House, peers: St
     assert abs(message["timestamp"] - time.time()) < 60
 
 
-def _with_slow_handler(house: House, peers: Standin, *handler: str) -> tuple[Worker, Party]:
+def _with_slow_handler(house: Installation, peers: ClientProcess, *handler: str) -> tuple[Worker, Party]:
     house.add(ALICE)
     worker = house.run(ALICE, *handler, handler=False)
     house.scan(worker, ALICE)
@@ -187,13 +189,15 @@ def _with_slow_handler(house: House, peers: Standin, *handler: str) -> tuple[Wor
     return worker, link(house.emu, peers, "bob")
 
 
-def _arrived(house: House, bob: Party, texts: list[str]) -> None:
+def _arrived(house: Installation, bob: Party, texts: list[str]) -> None:
     for text in texts:
         bob.send_to(ALICE, text)
     house.emu.wait_delivered(house.devices[ALICE])
 
 
-def test_a_command_that_hangs_delays_neither_a_force_close_nor_the_end(house: House, peers: Standin) -> None:
+def test_a_command_that_hangs_delays_neither_a_force_close_nor_the_end(
+    house: Installation, peers: ClientProcess
+) -> None:
     """Nor does an orphan of it that keeps its standard error open."""
     worker, bob = _with_slow_handler(house, peers, "--on-message-exec", "sh -c '(sleep 50 &) ; sleep 50'")
     _arrived(house, bob, ["one", "two"])
@@ -205,7 +209,7 @@ def test_a_command_that_hangs_delays_neither_a_force_close_nor_the_end(house: Ho
     assert [row["text"] for row in house.sql("SELECT text FROM wa_sessions.inbox ORDER BY id")] == ["one", "two"]
 
 
-def test_a_restart_loses_nothing_that_waits_for_the_handler(house: House, peers: Standin) -> None:
+def test_a_restart_loses_nothing_that_waits_for_the_handler(house: Installation, peers: ClientProcess) -> None:
     worker, bob = _with_slow_handler(house, peers, "--on-message", "support.handlers:slow")
     texts = [f"text {number}" for number in range(12)]
     _arrived(house, bob, texts)
@@ -216,7 +220,9 @@ def test_a_restart_loses_nothing_that_waits_for_the_handler(house: House, peers:
     assert worker.texts(ALICE) == texts
 
 
-def test_what_the_handler_has_not_taken_at_the_end_waits_for_the_next_worker(house: House, peers: Standin) -> None:
+def test_what_the_handler_has_not_taken_at_the_end_waits_for_the_next_worker(
+    house: Installation, peers: ClientProcess
+) -> None:
     worker, bob = _with_slow_handler(house, peers, "--on-message", "support.handlers:slow")
     texts = [f"text {number}" for number in range(60)]
     _arrived(house, bob, texts)
@@ -228,7 +234,7 @@ def test_what_the_handler_has_not_taken_at_the_end_waits_for_the_next_worker(hou
     assert not house.sql("SELECT 1 FROM wa_sessions.event WHERE kind = 'handler_unfinished'")
 
 
-def test_a_handler_that_ends_is_started_again(house: House, peers: Standin) -> None:
+def test_a_handler_that_ends_is_started_again(house: Installation, peers: ClientProcess) -> None:
     once = ("--handler-attempts", "1")
     worker, bob = _with_slow_handler(house, peers, "--on-message", "support.handlers:difficult", *once)
     bob.send_to(ALICE, "exit")
@@ -240,7 +246,7 @@ def test_a_handler_that_ends_is_started_again(house: House, peers: Standin) -> N
 
 
 def test_a_command_that_may_not_be_run_any_more_is_an_alert_of_the_phone_that_waits(
-    house: House, peers: Standin, tmp_path: Path
+    house: Installation, peers: ClientProcess, tmp_path: Path
 ) -> None:
     program = tmp_path / "take.sh"
     program.write_text("#!/bin/sh\ncat >/dev/null; echo received: it >&2\n")
@@ -254,7 +260,7 @@ def test_a_command_that_may_not_be_run_any_more_is_an_alert_of_the_phone_that_wa
     worker.received(ALICE, "it")
 
 
-def test_without_a_handler_it_says_so(house: House) -> None:
+def test_without_a_handler_it_says_so(house: Installation) -> None:
     house.add(ALICE)
     worker = house.run(ALICE, handler=False)
     line = worker.lines.wait(lambda line: "only observed" in line["message"])
@@ -262,12 +268,12 @@ def test_without_a_handler_it_says_so(house: House) -> None:
 
 
 @pytest.mark.parametrize("handler", ["nonsense", "no.such.module:f", "json:nothing", "json:__doc__"])
-def test_a_handler_that_is_not_there_is_a_usage_error(house: House, handler: str) -> None:
+def test_a_handler_that_is_not_there_is_a_usage_error(house: Installation, handler: str) -> None:
     house.add(ALICE)
     assert house.run(ALICE, "--on-message", handler, handler=False).wait() == 2
 
 
-def test_a_crash_in_the_session_process_is_survived(house: House, peers: Standin) -> None:
+def test_a_crash_in_the_session_process_is_survived(house: Installation, peers: ClientProcess) -> None:
     worker = house.paired(ALICE, BOB)
     by_phone = worker.hosts()
     assert len(by_phone) == 2
@@ -279,7 +285,7 @@ def test_a_crash_in_the_session_process_is_survived(house: House, peers: Standin
     assert "connected" not in worker.events(other, since=since)
 
 
-def test_a_reader_of_the_log_that_has_stopped_keeps_no_session_and_no_end(house: House) -> None:
+def test_a_reader_of_the_log_that_has_stopped_keeps_no_session_and_no_end(house: Installation) -> None:
     house.add(ALICE)
     reads, writes = os.pipe()
     os.set_blocking(writes, False)

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.backup_fixtures import Key, new_key
+from support.client_process import ClientProcess
 from support.pairing import Party, link
-from support.saved import Key, new_key
-from support.standin import Standin
 
 from wa_sessions.emulator import Emulator
 
@@ -34,16 +34,16 @@ def healed(emu: Emulator) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def standin(emu: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standin]:
-    with Standin(emu.client_env(), tmp_path_factory.mktemp("clients")) as process:
+def standin(emu: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClientProcess]:
+    with ClientProcess(emu.client_env(), tmp_path_factory.mktemp("clients")) as process:
         yield process
 
 
 @pytest.fixture(scope="module")
-def alice(emu: Emulator, standin: Standin) -> Party:
+def alice(emu: Emulator, standin: ClientProcess) -> Party:
     return link(emu, standin, "alice")
 
 
 @pytest.fixture(scope="module")
-def bob(emu: Emulator, standin: Standin) -> Party:
+def bob(emu: Emulator, standin: ClientProcess) -> Party:
     return link(emu, standin, "bob")

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from psycopg.conninfo import make_conninfo
 from support import corpus, warm
-from support.saved import Called, Key, caller, new_key, opened
+from support.backup_fixtures import Called, Key, caller, new_key, opened
 from support.store import fill_device
 from support.terminal import PROGRAM
 from support.waiting import PATIENCE

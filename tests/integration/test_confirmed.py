@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.backup_fixtures import Key
 from support.corpus import SEVENTH, SEVENTH_PAIRED
 from support.fleet import Answer, Fleet
-from support.saved import Key
 from support.stand_in_workers import FleetWorker
 from support.store import fill_device
 

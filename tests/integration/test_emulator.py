@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from support.client_process import ClientProcess
 from support.pairing import Party, folder, link, new_number
-from support.standin import Standin
 
 from wa_sessions.emulator import Course, Emulator, EmulatorError, NotWaiting, PairingRefused
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("healed")
 GROUP = "120363000000000001"
 
 
-def test_pairing_and_a_first_message(emu: Emulator, standin: Standin, bob: Party) -> None:
+def test_pairing_and_a_first_message(emu: Emulator, standin: ClientProcess, bob: Party) -> None:
     carol = link(emu, standin, "carol")
     carol.send(bob, "first")
     bob.gets("first")
@@ -34,7 +34,7 @@ def test_messages_go_both_ways_and_are_acknowledged(emu: Emulator, alice: Party,
     assert sent <= receipts
 
 
-def test_pairing_by_code(emu: Emulator, standin: Standin) -> None:
+def test_pairing_by_code(emu: Emulator, standin: ClientProcess) -> None:
     phone = emu.add_phone(new_number(), "code")
     standin.add("code")
     standin.event("code", "QR")
@@ -44,7 +44,7 @@ def test_pairing_by_code(emu: Emulator, standin: Standin) -> None:
     assert emu.connected(device)
 
 
-def test_a_wrong_code_links_nothing(emu: Emulator, standin: Standin) -> None:
+def test_a_wrong_code_links_nothing(emu: Emulator, standin: ClientProcess) -> None:
     phone = emu.add_phone(new_number(), "typo")
     standin.add("typo")
     standin.event("typo", "QR")
@@ -56,7 +56,9 @@ def test_a_wrong_code_links_nothing(emu: Emulator, standin: Standin) -> None:
 
 
 @pytest.mark.parametrize("fault", ["hmac", "signature"])
-def test_a_client_refuses_an_identity_that_is_not_signed_well(emu: Emulator, standin: Standin, fault: str) -> None:
+def test_a_client_refuses_an_identity_that_is_not_signed_well(
+    emu: Emulator, standin: ClientProcess, fault: str
+) -> None:
     phone, name = emu.add_phone(new_number(), fault), f"refuses-{fault}"
     standin.add(name)
     device = emu.scan(standin.event(name, "QR")["code"], phone, fault=fault)
@@ -65,7 +67,7 @@ def test_a_client_refuses_an_identity_that_is_not_signed_well(emu: Emulator, sta
     assert emu.device(phone) is None
 
 
-def test_a_qr_code_is_good_for_one_scan(emu: Emulator, standin: Standin) -> None:
+def test_a_qr_code_is_good_for_one_scan(emu: Emulator, standin: ClientProcess) -> None:
     phone = emu.add_phone(new_number(), "twice")
     standin.add("twice")
     code = standin.event("twice", "QR")["code"]
@@ -81,7 +83,7 @@ def test_a_number_has_one_phone(emu: Emulator, alice: Party) -> None:
         emu.add_phone(alice.number, "again")
 
 
-def test_200_messages_damaged_once_all_heal(emu: Emulator, standin: Standin, alice: Party, bob: Party) -> None:
+def test_200_messages_damaged_once_all_heal(emu: Emulator, standin: ClientProcess, alice: Party, bob: Party) -> None:
     since = standin.lines.mark()
     fault = emu.damage_messages(bob.phone, sender=alice.phone, count=200, first_copies=True)
     wanted = [f"heals {i}" for i in range(200)]
@@ -94,7 +96,7 @@ def test_200_messages_damaged_once_all_heal(emu: Emulator, standin: Standin, ali
 
 
 def test_a_message_whose_every_copy_is_damaged_fails_five_times(
-    emu: Emulator, standin: Standin, alice: Party, bob: Party
+    emu: Emulator, standin: ClientProcess, alice: Party, bob: Party
 ) -> None:
     since = standin.lines.mark()
     fault = emu.damage_messages(bob.phone, sender=alice.phone)
@@ -109,7 +111,7 @@ def test_a_message_whose_every_copy_is_damaged_fails_five_times(
     assert "never" not in standin.texts("bob", since=since)
 
 
-def test_damage_strikes_only_the_named_sender(emu: Emulator, standin: Standin, alice: Party, bob: Party) -> None:
+def test_damage_strikes_only_the_named_sender(emu: Emulator, standin: ClientProcess, alice: Party, bob: Party) -> None:
     dave = link(emu, standin, "dave")
     fault = emu.damage_messages(bob.phone, sender=dave.phone)
     alice.send(bob, "not meant")
@@ -118,7 +120,7 @@ def test_damage_strikes_only_the_named_sender(emu: Emulator, standin: Standin, a
 
 
 def test_a_sender_that_hears_of_no_failure_sends_again_once_it_does(
-    emu: Emulator, standin: Standin, alice: Party, bob: Party
+    emu: Emulator, standin: ClientProcess, alice: Party, bob: Party
 ) -> None:
     since = standin.lines.mark()
     emu.forget_sender(alice.device)
@@ -132,10 +134,10 @@ def test_a_sender_that_hears_of_no_failure_sends_again_once_it_does(
 
 
 def test_retry_receipts_wait_for_a_sender_that_went_offline(
-    emu: Emulator, standin: Standin, bob: Party, tmp_path: Path
+    emu: Emulator, standin: ClientProcess, bob: Party, tmp_path: Path
 ) -> None:
     since = standin.lines.mark()
-    with Standin(emu.client_env(), tmp_path) as elsewhere:
+    with ClientProcess(emu.client_env(), tmp_path) as elsewhere:
         erin = link(emu, elsewhere, "erin")
         emu.withhold(bob.phone)
         emu.damage_messages(bob.phone, sender=erin.phone, count=1)
@@ -148,7 +150,7 @@ def test_retry_receipts_wait_for_a_sender_that_went_offline(
     assert emu.queued(erin.device, "receipt") == 1
 
 
-def test_a_damaged_group_message_heals(emu: Emulator, standin: Standin, alice: Party, bob: Party) -> None:
+def test_a_damaged_group_message_heals(emu: Emulator, standin: ClientProcess, alice: Party, bob: Party) -> None:
     emu.group(GROUP, [alice.phone, bob.phone])
     since = standin.lines.mark()
     standin.send("alice", GROUP, "to all", server="g.us")
@@ -160,7 +162,7 @@ def test_a_damaged_group_message_heals(emu: Emulator, standin: Standin, alice: P
     assert fault.hits == 1
 
 
-def test_the_phone_writes_to_its_companion(emu: Emulator, standin: Standin, bob: Party) -> None:
+def test_the_phone_writes_to_its_companion(emu: Emulator, standin: ClientProcess, bob: Party) -> None:
     since = standin.lines.mark()
     emu.damage_messages(bob.phone)
     emu.phone_message(bob.device, "note to self")
@@ -170,7 +172,7 @@ def test_the_phone_writes_to_its_companion(emu: Emulator, standin: Standin, bob:
     emu.wait_until(lambda: (damaged, 1) in bob.device.retry_receipts, 5)
 
 
-def test_prekeys_are_filled_up_before_they_run_out(emu: Emulator, standin: Standin) -> None:
+def test_prekeys_are_filled_up_before_they_run_out(emu: Emulator, standin: ClientProcess) -> None:
     busy = link(emu, standin, "busy")
     for i in range(60):
         emu.phone_message(busy.device, f"busy {i}")
@@ -178,11 +180,13 @@ def test_prekeys_are_filled_up_before_they_run_out(emu: Emulator, standin: Stand
     emu.wait_until(lambda: len(busy.device.prekeys) >= 40, 10)
 
 
-def test_a_new_device_gets_what_peers_write_next(emu: Emulator, standin: Standin, alice: Party, tmp_path: Path) -> None:
+def test_a_new_device_gets_what_peers_write_next(
+    emu: Emulator, standin: ClientProcess, alice: Party, tmp_path: Path
+) -> None:
     frank = link(emu, standin, "frank")
     alice.send(frank, "to the first device")
     frank.gets("to the first device")
-    with Standin(emu.client_env(), folder(tmp_path, "second")) as elsewhere:
+    with ClientProcess(emu.client_env(), folder(tmp_path, "second")) as elsewhere:
         second = link(emu, elsewhere, "frank", frank.phone)
         assert second.device.id == 2
         assert emu.device(frank.phone) is second.device
@@ -193,7 +197,7 @@ def test_a_new_device_gets_what_peers_write_next(emu: Emulator, standin: Standin
 
 def test_messages_wait_for_an_offline_client_in_order(emu: Emulator, alice: Party, tmp_path: Path) -> None:
     place = folder(tmp_path, "offline")
-    with Standin(emu.client_env(), place) as first:
+    with ClientProcess(emu.client_env(), place) as first:
         gina = link(emu, first, "gina")
         alice.send(gina, "while online")
         gina.gets("while online")
@@ -203,14 +207,16 @@ def test_messages_wait_for_an_offline_client_in_order(emu: Emulator, alice: Part
     for text in texts:
         alice.send(gina, text)
     assert emu.queued(gina.device) == 40
-    with Standin(emu.client_env(), place) as second:
+    with ClientProcess(emu.client_env(), place) as second:
         gina.restart(second)
         second.event("gina", "Message", count=40)
         assert second.texts("gina") == texts
         emu.wait_delivered(gina.device)
 
 
-def test_late_messages_are_overtaken_and_arrive(emu: Emulator, standin: Standin, alice: Party, bob: Party) -> None:
+def test_late_messages_are_overtaken_and_arrive(
+    emu: Emulator, standin: ClientProcess, alice: Party, bob: Party
+) -> None:
     alice.send(bob, "before the late ones")
     bob.gets("before the late ones")
     since, delay = standin.lines.mark(), emu.delay_messages(bob.phone, sender=alice.phone, count=2)
@@ -226,7 +232,7 @@ def test_late_messages_are_overtaken_and_arrive(emu: Emulator, standin: Standin,
     assert not ids & {asked for asked, _ in emu.retry_receipts(bob.device)}
 
 
-def test_a_client_that_logs_out_is_unlinked(emu: Emulator, standin: Standin, alice: Party) -> None:
+def test_a_client_that_logs_out_is_unlinked(emu: Emulator, standin: ClientProcess, alice: Party) -> None:
     gone = link(emu, standin, "gone")
     standin.do("logout", "gone")
     emu.wait_until(lambda: gone.device.removed, 5)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
+from support.client_process import ClientProcess
 from support.pairing import Party, link
-from support.standin import Standin
 
 from wa_sessions.emulator import AppStateDamage, Emulator
 
@@ -25,13 +25,13 @@ SNAPSHOT_DAMAGE = {
 
 
 @pytest.fixture(scope="module")
-def standin(emu: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standin]:
-    with Standin(emu.client_env(), tmp_path_factory.mktemp("clients"), debug=True) as process:
+def standin(emu: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClientProcess]:
+    with ClientProcess(emu.client_env(), tmp_path_factory.mktemp("clients"), debug=True) as process:
         yield process
 
 
 @pytest.fixture(scope="module")
-def alice(emu: Emulator, standin: Standin) -> Party:
+def alice(emu: Emulator, standin: ClientProcess) -> Party:
     """A client that has the key and is up to date."""
     alice = link(emu, standin, "alice")
     emu.mute(alice.phone, "77059990000")
@@ -40,7 +40,7 @@ def alice(emu: Emulator, standin: Standin) -> Party:
     return alice
 
 
-def test_a_patch_is_synced_when_the_client_is_told(emu: Emulator, standin: Standin, alice: Party) -> None:
+def test_a_patch_is_synced_when_the_client_is_told(emu: Emulator, standin: ClientProcess, alice: Party) -> None:
     since, before = standin.lines.mark(), alice.phone.app_state.version(NAME)
     version = emu.mute(alice.phone, "77059990001")
     assert version == before + 1
@@ -50,7 +50,7 @@ def test_a_patch_is_synced_when_the_client_is_told(emu: Emulator, standin: Stand
 
 @pytest.mark.parametrize("damage", PATCH_DAMAGE)
 def test_a_damaged_patch_fails_until_it_is_healed(
-    emu: Emulator, standin: Standin, alice: Party, damage: AppStateDamage
+    emu: Emulator, standin: ClientProcess, alice: Party, damage: AppStateDamage
 ) -> None:
     since = standin.lines.mark()
     fault = emu.damage_app_state(alice.phone, NAME, damage)
@@ -65,7 +65,7 @@ def test_a_damaged_patch_fails_until_it_is_healed(
     standin.log(f"to {version}", since=since)
 
 
-def test_damage_may_strike_only_so_often(emu: Emulator, standin: Standin, alice: Party) -> None:
+def test_damage_may_strike_only_so_often(emu: Emulator, standin: ClientProcess, alice: Party) -> None:
     since = standin.lines.mark()
     emu.damage_app_state(alice.phone, NAME, AppStateDamage.LTHASH, count=1)
     version = emu.mute(alice.phone, "77059990003")
@@ -76,7 +76,9 @@ def test_damage_may_strike_only_so_often(emu: Emulator, standin: Standin, alice:
 
 
 @pytest.mark.parametrize("damage", SNAPSHOT_DAMAGE)
-def test_a_damaged_snapshot_fails_at_the_first_sync(emu: Emulator, standin: Standin, damage: AppStateDamage) -> None:
+def test_a_damaged_snapshot_fails_at_the_first_sync(
+    emu: Emulator, standin: ClientProcess, damage: AppStateDamage
+) -> None:
     party = link(emu, standin, str(damage))
     emu.mute(party.phone, "77059990000")
     emu.damage_app_state(party.phone, NAME, damage)
@@ -87,7 +89,7 @@ def test_a_damaged_snapshot_fails_at_the_first_sync(emu: Emulator, standin: Stan
     emu.heal()
 
 
-def test_a_whole_snapshot_is_taken(emu: Emulator, standin: Standin) -> None:
+def test_a_whole_snapshot_is_taken(emu: Emulator, standin: ClientProcess) -> None:
     party = link(emu, standin, "snapshot")
     for i in range(5):
         emu.mute(party.phone, f"7705999{i:04}")

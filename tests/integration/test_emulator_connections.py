@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from support.client_process import ClientProcess
 from support.pairing import Party, folder, link, new_number
-from support.standin import Standin
 from support.waiting import PATIENCE
 
 from wa_sessions.emulator import Emulator, Login, LoginFailure, NotConnected, Silence, overlapping
@@ -22,7 +22,9 @@ CROWD = 20
 
 
 @pytest.mark.parametrize("end", ["drop", "close", "unavailable", "unknown_stream_error"])
-def test_a_client_comes_back_by_itself(emu: Emulator, standin: Standin, alice: Party, bob: Party, end: str) -> None:
+def test_a_client_comes_back_by_itself(
+    emu: Emulator, standin: ClientProcess, alice: Party, bob: Party, end: str
+) -> None:
     since, logins = standin.lines.mark(), alice.device.logins
     getattr(emu, end)(alice.device)
     emu.wait_connected(alice.device)
@@ -33,7 +35,7 @@ def test_a_client_comes_back_by_itself(emu: Emulator, standin: Standin, alice: P
 
 
 def test_a_message_in_flight_comes_again_after_a_drop(emu: Emulator, alice: Party, tmp_path: Path) -> None:
-    with Standin(emu.client_env(), tmp_path) as elsewhere:
+    with ClientProcess(emu.client_env(), tmp_path) as elsewhere:
         frozen = link(emu, elsewhere, "frozen")
         alice.send(frozen, "before")
         frozen.gets("before")
@@ -50,7 +52,7 @@ def test_a_message_in_flight_comes_again_after_a_drop(emu: Emulator, alice: Part
         assert elsewhere.texts("frozen") == ["before", *(f"in flight {i}" for i in range(5))]
 
 
-def test_a_replaced_client_stays_away(emu: Emulator, standin: Standin) -> None:
+def test_a_replaced_client_stays_away(emu: Emulator, standin: ClientProcess) -> None:
     party = link(emu, standin, "replaced")
     emu.replace(party.device)
     standin.event("replaced", "StreamReplaced")
@@ -60,12 +62,12 @@ def test_a_replaced_client_stays_away(emu: Emulator, standin: Standin) -> None:
     assert emu.device(party.phone) is party.device
 
 
-def test_a_second_login_replaces_the_first(emu: Emulator, standin: Standin, alice: Party, tmp_path: Path) -> None:
+def test_a_second_login_replaces_the_first(emu: Emulator, standin: ClientProcess, alice: Party, tmp_path: Path) -> None:
     party = link(emu, standin, "double")
     copy = folder(tmp_path, "copy")
     for file in standin.folder.glob("double.db*"):
         (copy / file.name).write_bytes(file.read_bytes())
-    with Standin(emu.client_env(), copy) as elsewhere:
+    with ClientProcess(emu.client_env(), copy) as elsewhere:
         second = party.restart(elsewhere)
         standin.event("double", "StreamReplaced")
         assert emu.connected(party.device)
@@ -91,7 +93,7 @@ def _logins(emu: Emulator, party: Party) -> list[Login]:
     return [login for login in emu.logins if login.device == str(party.device.jid)]
 
 
-def test_a_removed_device_is_told(emu: Emulator, standin: Standin) -> None:
+def test_a_removed_device_is_told(emu: Emulator, standin: ClientProcess) -> None:
     party = link(emu, standin, "removed")
     emu.remove_device(party.device)
     standin.event("removed", "LoggedOut")
@@ -99,11 +101,11 @@ def test_a_removed_device_is_told(emu: Emulator, standin: Standin) -> None:
 
 
 def test_a_device_removed_while_offline_learns_of_it_at_its_login(emu: Emulator, tmp_path: Path) -> None:
-    with Standin(emu.client_env(), tmp_path) as first:
+    with ClientProcess(emu.client_env(), tmp_path) as first:
         party = link(emu, first, "absent")
     emu.wait_disconnected(party.device)
     emu.remove_device(party.device)
-    with Standin(emu.client_env(), tmp_path) as second:
+    with ClientProcess(emu.client_env(), tmp_path) as second:
         second.add("absent", number=party.number, device=1)
         second.event("absent", "LoggedOut")
 
@@ -118,7 +120,9 @@ def test_a_device_removed_while_offline_learns_of_it_at_its_login(emu: Emulator,
         (LoginFailure.OUTDATED, "ClientOutdated"),
     ],
 )
-def test_a_refused_login_ends_the_client(emu: Emulator, standin: Standin, failure: LoginFailure, event: str) -> None:
+def test_a_refused_login_ends_the_client(
+    emu: Emulator, standin: ClientProcess, failure: LoginFailure, event: str
+) -> None:
     party = link(emu, standin, failure.name)
     emu.refuse_login(party.phone, failure, expire_seconds=3600)
     emu.drop(party.device)
@@ -128,7 +132,7 @@ def test_a_refused_login_ends_the_client(emu: Emulator, standin: Standin, failur
         assert "Expire: 3600" in line["about"]
 
 
-def test_an_unavailable_server_is_tried_again(emu: Emulator, standin: Standin) -> None:
+def test_an_unavailable_server_is_tried_again(emu: Emulator, standin: ClientProcess) -> None:
     party = link(emu, standin, "patient")
     since = standin.lines.mark()
     emu.refuse_login(party.phone, LoginFailure.UNAVAILABLE)
@@ -138,7 +142,7 @@ def test_an_unavailable_server_is_tried_again(emu: Emulator, standin: Standin) -
     emu.wait_connected(party.device)
 
 
-def test_withheld_messages_come_when_they_may(emu: Emulator, standin: Standin, alice: Party, bob: Party) -> None:
+def test_withheld_messages_come_when_they_may(emu: Emulator, standin: ClientProcess, alice: Party, bob: Party) -> None:
     since = standin.lines.mark()
     emu.withhold(bob.phone)
     for i in range(3):
@@ -159,7 +163,7 @@ def test_withheld_messages_may_come_with_the_next_connection(emu: Emulator, alic
 
 
 @pytest.mark.long
-def test_a_deaf_server_leaves_pings_unanswered(emu: Emulator, standin: Standin, bob: Party) -> None:
+def test_a_deaf_server_leaves_pings_unanswered(emu: Emulator, standin: ClientProcess, bob: Party) -> None:
     since = standin.lines.mark()
     emu.deaf(bob.phone)
     standin.event("bob", "KeepAliveTimeout", since=since, timeout=PATIENCE)
@@ -171,7 +175,7 @@ def test_a_deaf_server_leaves_pings_unanswered(emu: Emulator, standin: Standin, 
 def test_a_silent_server_answers_nobody_until_it_speaks_again(emu: Emulator, tmp_path: Path, stage: Silence) -> None:
     phone = emu.add_phone(new_number(), "unheard")
     emu.silent(True, stage=stage)
-    with Standin(emu.client_env(), tmp_path) as elsewhere:
+    with ClientProcess(emu.client_env(), tmp_path) as elsewhere:
         elsewhere.add("unheard")
         with pytest.raises(TimeoutError):
             elsewhere.event("unheard", "QR", timeout=0.5)
@@ -180,7 +184,7 @@ def test_a_silent_server_answers_nobody_until_it_speaks_again(emu: Emulator, tmp
         assert emu.connected(heard.device)
 
 
-def test_others_stay_connected_when_one_goes(emu: Emulator, standin: Standin, alice: Party, bob: Party) -> None:
+def test_others_stay_connected_when_one_goes(emu: Emulator, standin: ClientProcess, alice: Party, bob: Party) -> None:
     since, logins = standin.lines.mark(), (alice.device.logins, bob.device.logins)
     carol = link(emu, standin, "carol")
     for i in range(20):
@@ -243,7 +247,7 @@ def mask(frame: bytes) -> bytes:
 
 def test_a_crowd_logs_in_at_once(emu: Emulator, tmp_path: Path) -> None:
     places = folder(tmp_path, "first"), folder(tmp_path, "second")
-    with Standin(emu.client_env(), places[0]) as first, Standin(emu.client_env(), places[1]) as second:
+    with ClientProcess(emu.client_env(), places[0]) as first, ClientProcess(emu.client_env(), places[1]) as second:
         crowds = [[link(emu, place, f"c{i}") for i in range(CROWD)] for place in (first, second)]
         everyone = [party for crowd in crowds for party in crowd]
         for party in everyone:
@@ -258,7 +262,7 @@ def test_a_crowd_logs_in_at_once(emu: Emulator, tmp_path: Path) -> None:
 def test_without_the_hook_a_client_refuses_the_emulator(emu: Emulator, tmp_path: Path) -> None:
     environment = emu.client_env()
     environment.pop("WA_SESSIONS_EMULATOR_NOISE_ROOT")
-    with Standin(environment, tmp_path) as elsewhere:
+    with ClientProcess(environment, tmp_path) as elsewhere:
         elsewhere.begin("add", "distrustful", store=str(tmp_path / "store.db"))
         line = elsewhere.event("distrustful", "connect-raised")
         assert "failed to verify intermediate cert signature" in line["error"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from support import corpus
+from support.backup_fixtures import Key, new_key, opened
 from support.databases import EMPTY, Databases, url_of
 from support.fleet import Fleet
-from support.saved import Key, new_key, opened
 from support.store import everything
 from tenacity import Retrying, stop_after_delay, wait_fixed
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from support import corpus, warm
+from support.backup_fixtures import Key
 from support.fleet import Fleet
-from support.saved import Key
 from support.waiting import PATIENCE
 
 MOST_MEMORY = 1 << 30

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from support import corpus
+from support.backup_fixtures import Key
 from support.fleet import Fleet
-from support.saved import Key
 
 from wa_sessions import cli
 from wa_sessions.cli.app import root

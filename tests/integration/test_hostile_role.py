@@ -7,8 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
+from support.backup_fixtures import Key
 from support.fleet import Fleet
-from support.saved import Key
 
 from wa_sessions.db import gateway
 from wa_sessions.db.dedicated import pinned

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from psycopg.conninfo import make_conninfo
 from support import corpus
-from support.saved import Key, all_keys, auth_keys, lose_keys, new_key, opened, phone_rows
+from support.backup_fixtures import Key, all_keys, auth_keys, lose_keys, new_key, opened, phone_rows
 from support.store import fill_device
 
 from wa_sessions.actions.connection import Opened

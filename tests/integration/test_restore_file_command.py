@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support import corpus
-from support.saved import Called, Key, all_keys, caller, lose_keys
+from support.backup_fixtures import Called, Key, all_keys, caller, lose_keys
 
 from wa_sessions.db.gateway import Database
 

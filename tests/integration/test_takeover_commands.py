@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 
 import pytest
 from support import corpus
+from support.backup_fixtures import Key, opened
 from support.corpus import BUFFERS, LOGGED_OUT, PAIRED, PENDING, SEVENTH, SEVENTH_PAIRED, SHAPES, WABA
 from support.fleet import Fleet
-from support.saved import Key, opened
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from wa_sessions.actions.connection import Opened

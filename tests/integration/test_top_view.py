@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from support import watched
+from support import sample_fleet
 from support.history import write_event
 from support.waiting import PATIENCE
 from textual.pilot import Pilot
@@ -57,7 +57,7 @@ class Viewer:
 @pytest.fixture
 def opened(database: Database) -> Opened:
     with database.transaction() as conn:
-        watched.make(conn)
+        sample_fleet.make(conn)
         return Opened(database, backend.detect(conn))
 
 
@@ -201,7 +201,7 @@ def test_an_error_that_nobody_foresaw_ends_it_with_that_error(opened: Opened) ->
 
 def test_without_our_schema(database: Database) -> None:
     with database.transaction() as conn:
-        watched.make(conn)
+        sample_fleet.make(conn)
         conn.execute("DROP SCHEMA wa_sessions CASCADE")
         opened = Opened(database, backend.detect(conn))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from support.clients import Clients
-from support.house import House
+from support.installation import Installation
 from support.pairing import Party, link
 
 FOLDER = Path(__file__).parents[1] / "node"
@@ -59,7 +59,7 @@ class Baileys(Clients):
         self.do("renew", client, jid=str(party.device.lid))
 
 
-def node_phone(house: House, baileys: Baileys, number: str) -> Party:
+def node_phone(house: Installation, baileys: Baileys, number: str) -> Party:
     """A phone of the Node backend, linked by its QR code, whose keys are in the backend's table."""
     house.add(number)
     house.cli("assign", number, "baileys")

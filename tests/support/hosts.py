@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import pytest
 from support import warm
+from support.client_process import PROGRAM
 from support.clients import Clients
 from support.pairing import Party, link
-from support.standin import PROGRAM
 from support.waiting import PATIENCE, Record
 
 from wa_sessions.db import whatsmeow

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.client_process import ClientProcess
 from support.clients import Clients
-from support.standin import Standin
 from support.waiting import PATIENCE
 
 from wa_sessions.emulator import Device, Emulator, Phone
@@ -38,7 +38,7 @@ class Party:
     def gets(self, text: str, *, since: int = 0, timeout: float = PATIENCE) -> None:
         self.clients.message(self.name, text, since=since, timeout=timeout)
 
-    def restart(self, standin: Standin) -> "Party":
+    def restart(self, standin: ClientProcess) -> "Party":
         """The same client again, in this process."""
         standin.add(self.name, number=self.number, device=self.device.id)
         standin.event(self.name, "Connected")

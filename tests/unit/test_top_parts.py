@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from support.watched import WORKER
+from support.sample_fleet import WORKER
 
 from wa_sessions.actions.watch.advice import next_step
 from wa_sessions.actions.watch.sessions import Session

@@ -9,7 +9,7 @@ from support.clients import Clients
 PROGRAM = Path(__file__).parents[1] / "standin.py"
 
 
-class Standin(Clients):
+class ClientProcess(Clients):
     """Clients whose stores are files in ``folder``."""
 
     def __init__(self, environment: dict[str, str], folder: Path, *, debug: bool = False) -> None:

@@ -120,7 +120,7 @@ def _command_line(pid: int) -> bytes:
         return b""
 
 
-class House:
+class Installation:
     """Where operators, workers and phones meet."""
 
     def __init__(self, emu: Emulator, url: str) -> None:
