@@ -1,4 +1,4 @@
-"""A house for each test: the installed program, real neonize clients as peers, faults on the wire."""
+"""An installation for each test: the installed program, real neonize clients as peers, faults on the wire."""
 
 import secrets
 from collections.abc import Iterator
@@ -23,17 +23,17 @@ def emu() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def house(emu: Emulator, database_url: str) -> Iterator[Installation]:
-    house = Installation(emu, database_url)
-    yield house
-    house.close()
+def installation(emu: Emulator, database_url: str) -> Iterator[Installation]:
+    installation = Installation(emu, database_url)
+    yield installation
+    installation.close()
 
 
 @pytest.fixture
 def peers(emu: Emulator, tmp_path: Path) -> Iterator[ClientProcess]:
     """A process with clients that write to our phones."""
-    with ClientProcess(emu.client_env(), tmp_path) as standin:
-        yield standin
+    with ClientProcess(emu.client_env(), tmp_path) as client_process:
+        yield client_process
 
 
 @pytest.fixture

@@ -12,17 +12,17 @@ from support.waiting import PATIENCE
 ALICE, ERIN = "77051234567", "77057654321"
 
 
-def test_a_close_while_the_webhook_hangs_holds_nothing_up(house: Installation, peers: ClientProcess) -> None:
+def test_a_close_while_the_webhook_hangs_holds_nothing_up(installation: Installation, peers: ClientProcess) -> None:
     with receivers.http() as hook:
         hook.hang = threading.Event()
-        house.add(ALICE, ERIN)
+        installation.add(ALICE, ERIN)
         settings: dict[str, Any] = {"WA_SESSIONS_ALERT_WEBHOOK_URL": hook.url, "WA_SESSIONS_ALERT_INTERVAL": "0.2"}
-        worker = house.run(ALICE, ERIN, **settings, no_proxy="127.0.0.1")  # the proxy is the emulator's
+        worker = installation.run(ALICE, ERIN, **settings, no_proxy="127.0.0.1")  # the proxy is the emulator's
         for number in (ALICE, ERIN):
-            house.scan(worker, number)
+            installation.scan(worker, number)
             worker.expect("connected", number)
-        bob = link(house.emu, peers, "bob")
-        fault = house.emu.damage_messages(to=house.phones[ALICE], sender=bob.phone, count=None)
+        bob = link(installation.emu, peers, "bob")
+        fault = installation.emu.damage_messages(to=installation.phones[ALICE], sender=bob.phone, count=None)
         for count in (1, 2):
             bob.send_to(ALICE, f"lost {count - 1}")
             worker.expect("error_counted", ALICE, containing=f"#{count} ")
@@ -33,7 +33,7 @@ def test_a_close_while_the_webhook_hangs_holds_nothing_up(house: Installation, p
         bob.send_to(ERIN, "how are you")
         worker.received(ERIN, "how are you", since=since)
         fault.heal()
-        house.scan(worker, ALICE, since=since)
+        installation.scan(worker, ALICE, since=since)
         worker.expect("connected", ALICE, since=since)
         assert hook.taken() == []
         hook.hang.set()
@@ -47,5 +47,5 @@ def test_a_close_while_the_webhook_hangs_holds_nothing_up(house: Installation, p
             ("all_clear", None, "ok"),
         ]
         assert {alert["phone"] for alert in told} == {ALICE}
-        (operation,) = house.sql("SELECT id FROM wa_sessions.operation WHERE action = 'close'")
+        (operation,) = installation.sql("SELECT id FROM wa_sessions.operation WHERE action = 'close'")
         assert told[1]["operation"] == operation["id"]

@@ -12,11 +12,14 @@ GROUP = "120363000000000001"
 pytestmark = [pytest.mark.program("node"), pytest.mark.program("npm")]
 
 
-def test_it_talks_and_goes_on_from_its_rows(house: Installation, node: Baileys, peers: ClientProcess) -> None:
-    alice = node_phone(house, node, ALICE)
-    bob, carol = link(house.emu, peers, "bob"), link(house.emu, node, "carol")
-    assert (house.row(ALICE)["status"], house.row(ALICE)["phoneJid"]) == ("connected", f"{ALICE}:1@s.whatsapp.net")
-    house.emu.group(GROUP, [alice.phone, bob.phone, carol.phone])
+def test_it_talks_and_goes_on_from_its_rows(installation: Installation, node: Baileys, peers: ClientProcess) -> None:
+    alice = node_phone(installation, node, ALICE)
+    bob, carol = link(installation.emu, peers, "bob"), link(installation.emu, node, "carol")
+    assert (installation.row(ALICE)["status"], installation.row(ALICE)["phoneJid"]) == (
+        "connected",
+        f"{ALICE}:1@s.whatsapp.net",
+    )
+    installation.emu.group(GROUP, [alice.phone, bob.phone, carol.phone])
     for peer in (bob, carol):
         peer.send(alice, f"from {peer.name}")
         alice.gets(f"from {peer.name}")
@@ -30,13 +33,13 @@ def test_it_talks_and_goes_on_from_its_rows(house: Installation, node: Baileys, 
     carol.gets("from bob to all")
 
     node.end(ALICE)
-    house.emu.wait_disconnected(alice.device)
-    assert house.row(ALICE)["status"] == "disconnected"
+    installation.emu.wait_disconnected(alice.device)
+    assert installation.row(ALICE)["status"] == "disconnected"
     bob.send(alice, "while away")
     bob.send_to(GROUP, "to all while away", server="g.us")
     carol.send(alice, "carol while away")
-    keys = house.json("keys", f"#{house.row(ALICE)['id']}")
-    (rows,) = house.sql('SELECT count(*) AS n FROM public.baileys_auth WHERE "phoneJid" = %s', ALICE)
+    keys = installation.json("keys", f"#{installation.row(ALICE)['id']}")
+    (rows,) = installation.sql('SELECT count(*) AS n FROM public.baileys_auth WHERE "phoneJid" = %s', ALICE)
     assert (keys["store"], keys["total"], keys["by_type"]["creds"]) == ("baileys", rows["n"], 1)
     assert {"pre-key", "session", "sender-key"} < keys["by_type"].keys()
 
@@ -47,16 +50,16 @@ def test_it_talks_and_goes_on_from_its_rows(house: Installation, node: Baileys, 
     answer(alice, bob, "back again")
     bob.gets("back again")
     for party in (alice, bob, carol):
-        assert house.emu.retry_receipts(party.device) == []
+        assert installation.emu.retry_receipts(party.device) == []
 
 
-def test_app_state_goes_both_ways(house: Installation, node: Baileys) -> None:
-    alice, name = node_phone(house, node, ALICE), "regular_high"
-    house.emu.share_app_state_key(alice.device)
-    house.until("SELECT key FROM public.baileys_auth WHERE key LIKE 'app-state-sync-key-%'")
+def test_app_state_goes_both_ways(installation: Installation, node: Baileys) -> None:
+    alice, name = node_phone(installation, node, ALICE), "regular_high"
+    installation.emu.share_app_state_key(alice.device)
+    installation.until("SELECT key FROM public.baileys_auth WHERE key LIKE 'app-state-sync-key-%'")
     since = node.lines.mark()
-    house.emu.mute(alice.phone, "77050000001")
-    house.emu.notify_app_state(alice.device, name)
+    installation.emu.mute(alice.phone, "77050000001")
+    installation.emu.notify_app_state(alice.device, name)
     assert node.event(ALICE, "Chat", since=since)["id"] == "77050000001@s.whatsapp.net"
     node.modify(ALICE, "77050000002@s.whatsapp.net", {"mute": 4102444800000})
     node.name_contact(ALICE, "77050000003@s.whatsapp.net", "Dana")
@@ -64,26 +67,28 @@ def test_app_state_goes_both_ways(house: Installation, node: Baileys) -> None:
     assert (alice.phone.app_state.version(name), alice.phone.app_state.version("critical_unblock_low")) == (2, 2)
 
     node.end(ALICE)
-    house.emu.mute(alice.phone, "77050000004")
+    installation.emu.mute(alice.phone, "77050000004")
     reconnect(alice)
     since = node.lines.mark()
-    house.emu.notify_app_state(alice.device, name)
+    installation.emu.notify_app_state(alice.device, name)
     assert node.event(ALICE, "Chat", since=since)["id"] == "77050000004@s.whatsapp.net"
 
 
-def test_messages_that_overtake_others_arrive_all(house: Installation, node: Baileys, peers: ClientProcess) -> None:
-    alice, bob = node_phone(house, node, ALICE), link(house.emu, peers, "bob")
+def test_messages_that_overtake_others_arrive_all(
+    installation: Installation, node: Baileys, peers: ClientProcess
+) -> None:
+    alice, bob = node_phone(installation, node, ALICE), link(installation.emu, peers, "bob")
     bob.send(alice, "first")
     alice.gets("first")
     answer(alice, bob, "reply")
     bob.gets("reply")
-    delay = house.emu.delay_messages(alice.phone, sender=bob.phone, count=2)
+    delay = installation.emu.delay_messages(alice.phone, sender=bob.phone, count=2)
     for text in ("late 1", "late 2", "in time"):
         bob.send(alice, text)
     alice.gets("in time")
     assert delay.hits == 2
     assert "late 1" not in node.texts(ALICE)
-    house.emu.release(delay)
+    installation.emu.release(delay)
     alice.gets("late 1")
     alice.gets("late 2")
-    assert house.emu.retry_receipts(alice.device) == []
+    assert installation.emu.retry_receipts(alice.device) == []

@@ -122,19 +122,19 @@ def test_ctrl_c_ends_the_waiting(
     assert _wanted(database) == 0
 
 
-def test_a_worker_that_runs_and_one_that_was_killed(house: Installation) -> None:
-    worker = house.paired(ALICE)
-    (one,) = house.json("workers")["workers"]
+def test_a_worker_that_runs_and_one_that_was_killed(installation: Installation) -> None:
+    worker = installation.paired(ALICE)
+    (one,) = installation.json("workers")["workers"]
     assert (one["pid"], one["state"], one["phones"], one["connected"]) == (worker.process.pid, "serving", 1, 1)
     assert (one["scope"], one["lease_seconds"], one["silent_seconds"] < 2) == (None, 5.0, True)
-    shown = house.cli("workers").stdout
+    shown = installation.cli("workers").stdout
     assert re.search(rf"/{worker.process.pid}  1 named +1/1  serving ", shown)
     assert all(len(line) <= 80 for line in shown.splitlines())
     worker.kill()
-    (one,) = house.json("workers")["workers"]
+    (one,) = installation.json("workers")["workers"]
     assert (one["state"], one["phones"]) == ("gone", 0)
-    assert f"1 phone has no worker ({ALICE}): wa-sessions run" in house.cli("workers").stdout
-    assert "gone: it has no phones to give away" in house.cli("drain", str(worker.process.pid), code=1).stderr
+    assert f"1 phone has no worker ({ALICE}): wa-sessions run" in installation.cli("workers").stdout
+    assert "gone: it has no phones to give away" in installation.cli("drain", str(worker.process.pid), code=1).stderr
 
 
 def _started(terminal: Terminal, *arguments: str) -> warm.Popen[str]:

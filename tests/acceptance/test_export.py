@@ -11,23 +11,23 @@ ALICE = "77051234567"
 
 
 def test_a_worker_lets_the_phone_go_and_it_goes_on_elsewhere(
-    house: Installation, peers: ClientProcess, tmp_path: Path
+    installation: Installation, peers: ClientProcess, tmp_path: Path
 ) -> None:
-    worker = house.paired(ALICE)
-    bob = link(house.emu, peers, "bob")
+    worker = installation.paired(ALICE)
+    bob = link(installation.emu, peers, "bob")
     bob.send_to(ALICE, "before the move")
     worker.received(ALICE, "before the move")
     key, file = new_key(tmp_path), str(tmp_path / "phone.age")
-    left = house.json("export", ALICE, file, "--recipient", key.recipient, "--yes")
+    left = installation.json("export", ALICE, file, "--recipient", key.recipient, "--yes")
     worker.expect("released", ALICE)
     worker.expect("standing_by")
     assert worker.stop() == 0
-    assert (left["left"], house.row(ALICE)["status"]) == (0, "disconnected")
-    assert not house.emu.connected(house.devices[ALICE])
+    assert (left["left"], installation.row(ALICE)["status"]) == (0, "disconnected")
+    assert not installation.emu.connected(installation.devices[ALICE])
     bob.send_to(ALICE, "on the way")
-    house.json("import", file, "--identity", str(key.file), "--yes")
-    again = house.run(ALICE)
+    installation.json("import", file, "--identity", str(key.file), "--yes")
+    again = installation.run(ALICE)
     again.expect("connected", ALICE)
     again.received(ALICE, "on the way")
     assert "qr" not in again.events(ALICE)
-    assert house.json("stats", ALICE)["bad_mac_errors"] == 0
+    assert installation.json("stats", ALICE)["bad_mac_errors"] == 0

@@ -28,15 +28,15 @@ def both(open_folder: Path) -> Iterator[Pair]:
 
 
 @pytest.fixture
-def house(emu: Emulator, both: Pair) -> Iterator[Installation]:
-    house = Installation(emu, both.url)
-    yield house
-    house.close()
+def installation(emu: Emulator, both: Pair) -> Iterator[Installation]:
+    installation = Installation(emu, both.url)
+    yield installation
+    installation.close()
 
 
-def test_sessions_are_back_after_a_failover(house: Installation, both: Pair, peers: ClientProcess) -> None:
-    worker = house.paired(ALICE)
-    bob = link(house.emu, peers, "bob")
+def test_sessions_are_back_after_a_failover(installation: Installation, both: Pair, peers: ClientProcess) -> None:
+    worker = installation.paired(ALICE)
+    bob = link(installation.emu, peers, "bob")
     bob.send_to(ALICE, "before")
     worker.received(ALICE, "before")
     both.caught_up()

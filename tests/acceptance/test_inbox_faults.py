@@ -34,13 +34,13 @@ def note(message):
 class Noted:
     """A handler that takes a while and notes what it has handled, in a file that outlives every process."""
 
-    def __init__(self, house: Installation, folder: Path, sleep: float) -> None:
+    def __init__(self, installation: Installation, folder: Path, sleep: float) -> None:
         (folder / "noting.py").write_text(NOTING)
         self.path = folder / "notes"
         self.path.touch()
-        self.house = house
+        self.installation = installation
         self._environment = {"NOTES": str(self.path), "NOTES_SLEEP": str(sleep), "PYTHONPATH": ""}
-        path = house.environment()["PYTHONPATH"]
+        path = installation.environment()["PYTHONPATH"]
         self._environment["PYTHONPATH"] = f"{path}{os.pathsep}{folder}"
         self.begun = 0
         self.undeleted = 0  # handled as the worker was killed, and not deleted yet: they come again
@@ -49,7 +49,7 @@ class Noted:
         """A worker of the phone, with this handler."""
         self.begun += 1
         more = ("--on-message", "noting:note", "--handler-pause", "1s", *arguments)
-        return self.house.run(ALICE, *more, handler=False, **self._environment)
+        return self.installation.run(ALICE, *more, handler=False, **self._environment)
 
     def done(self) -> list[str]:
         return [line.split()[1] for line in self.path.read_text().splitlines() if line.startswith("done ")]
@@ -64,26 +64,26 @@ class Noted:
 
 @pytest.fixture
 def own_house(emu: Emulator, own_server_url: str) -> Iterator[Installation]:
-    house = Installation(emu, own_server_url)
-    yield house
-    house.close()
+    installation = Installation(emu, own_server_url)
+    yield installation
+    installation.close()
 
 
-def settled(house: Installation, sent: list[str], noted: Noted, twice: int) -> None:
+def settled(installation: Installation, sent: list[str], noted: Noted, twice: int) -> None:
     """Each handled at least once, few twice, in order, and the inbox empty."""
     done = noted.until(lambda done: set(sent) <= set(done))
-    house.until("SELECT 1 WHERE NOT EXISTS (SELECT FROM wa_sessions.inbox)")
+    installation.until("SELECT 1 WHERE NOT EXISTS (SELECT FROM wa_sessions.inbox)")
     counts = Counter(noted.done())
     assert sum(count > 1 for text, count in counts.items() if text in set(sent)) <= max(twice, noted.undeleted), counts
     first = [text for number, text in enumerate(done) if text not in done[:number] and text in set(sent)]
     assert all(int(one[1:]) < int(other[1:]) for one, other in pairwise(first)), first
 
 
-def stood(house: Installation, noted: Noted, count: int) -> None:
+def stood(installation: Installation, noted: Noted, count: int) -> None:
     """Until so many messages are in the inbox or handled."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        waiting = {row["text"] for row in house.sql("SELECT text FROM wa_sessions.inbox")}
+        waiting = {row["text"] for row in installation.sql("SELECT text FROM wa_sessions.inbox")}
         if len(waiting | set(noted.done())) >= count:
             return
         assert time.monotonic() < deadline, f"{len(waiting)} wait, {len(set(noted.done()))} are handled"
@@ -100,12 +100,12 @@ def kill_handlers(worker: Worker) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def begun(house: Installation, peers: ClientProcess, noted: Noted, *arguments: str) -> tuple[Worker, Party]:
-    house.add(ALICE)
+def begun(installation: Installation, peers: ClientProcess, noted: Noted, *arguments: str) -> tuple[Worker, Party]:
+    installation.add(ALICE)
     worker = noted.run(*arguments)
-    house.scan(worker, ALICE)
+    installation.scan(worker, ALICE)
     worker.expect("connected", ALICE)
-    bob = link(house.emu, peers, "bob")
+    bob = link(installation.emu, peers, "bob")
     bob.send_to(ALICE, "m-1")
     noted.until(lambda done: done == ["m-1"])
     return worker, bob
@@ -114,7 +114,7 @@ def begun(house: Installation, peers: ClientProcess, noted: Noted, *arguments: s
 FAULTS = ("host", "handler", "worker", "sigterm", "restart", "clean-app-state", "postgres")
 
 
-def go_wrong(what: str, house: Installation, noted: Noted, worker: Worker, server: EmbeddedServer) -> Worker:
+def go_wrong(what: str, installation: Installation, noted: Noted, worker: Worker, server: EmbeddedServer) -> Worker:
     """Let it happen; the worker that goes on."""
     since = worker.mark()
     match what:
@@ -125,7 +125,7 @@ def go_wrong(what: str, house: Installation, noted: Noted, worker: Worker, serve
             kill_handlers(worker)
         case "worker":
             worker.kill()
-            standing = {row["text"] for row in house.sql("SELECT text FROM wa_sessions.inbox")}
+            standing = {row["text"] for row in installation.sql("SELECT text FROM wa_sessions.inbox")}
             noted.undeleted += len(standing & set(noted.done()))
             worker = noted.run()
             worker.expect("connected", ALICE, timeout=PATIENCE)
@@ -134,10 +134,10 @@ def go_wrong(what: str, house: Installation, noted: Noted, worker: Worker, serve
             worker = noted.run()
             worker.expect("connected", ALICE, timeout=PATIENCE)
         case "restart":
-            house.cli("restart", ALICE)
+            installation.cli("restart", ALICE)
             worker.expect("connected", ALICE, since=since)
         case "clean-app-state":
-            house.cli("clean-app-state", ALICE, "--yes")
+            installation.cli("clean-app-state", ALICE, "--yes")
         case "postgres":
             server.stop()
             server.ensure_running()
@@ -167,42 +167,42 @@ def test_what_stands_in_the_inbox_is_handled(
 
 
 def test_a_shutdown_waits_for_no_slow_handler_and_loses_nothing(
-    house: Installation, peers: ClientProcess, tmp_path: Path
+    installation: Installation, peers: ClientProcess, tmp_path: Path
 ) -> None:
     """Nor does a close, a repair, or a restart: they are about the socket alone."""
-    noted = Noted(house, tmp_path, HOUR)
-    house.add(ALICE)
+    noted = Noted(installation, tmp_path, HOUR)
+    installation.add(ALICE)
     worker = noted.run("--handlers", "1")
-    house.scan(worker, ALICE)
+    installation.scan(worker, ALICE)
     worker.expect("connected", ALICE)
-    bob = link(house.emu, peers, "bob")
+    bob = link(installation.emu, peers, "bob")
     sent = [f"m{number}" for number in range(4)]
     for text in sent:
         bob.send_to(ALICE, text)
-    stood(house, noted, len(sent))
+    stood(installation, noted, len(sent))
     for command in (("clean-app-state", ALICE, "--yes"), ("force-close", ALICE, "--yes"), ("restart", ALICE)):
-        house.cli(*command)
+        installation.cli(*command)
     assert worker.stop(PATIENCE) == 0
-    assert [row["text"] for row in house.sql("SELECT text FROM wa_sessions.inbox ORDER BY id")] == sent
-    assert house.stats(ALICE)["inbox_waiting"] == 4
+    assert [row["text"] for row in installation.sql("SELECT text FROM wa_sessions.inbox ORDER BY id")] == sent
+    assert installation.stats(ALICE)["inbox_waiting"] == 4
 
 
 def test_with_the_inbox_in_memory_what_is_left_is_told(
-    house: Installation, peers: ClientProcess, tmp_path: Path
+    installation: Installation, peers: ClientProcess, tmp_path: Path
 ) -> None:
-    noted = Noted(house, tmp_path, 30)
-    house.add(ALICE)
+    noted = Noted(installation, tmp_path, 30)
+    installation.add(ALICE)
     worker = noted.run("--handlers", "1", "--inbox", "memory")
-    house.scan(worker, ALICE)
+    installation.scan(worker, ALICE)
     worker.expect("connected", ALICE)
-    bob = link(house.emu, peers, "bob")
+    bob = link(installation.emu, peers, "bob")
     for text in ("m1", "m2"):
         bob.send_to(ALICE, text)
-    house.emu.wait_delivered(house.devices[ALICE])
+    installation.emu.wait_delivered(installation.devices[ALICE])
     noted.until(lambda _done: "begun m1" in noted.path.read_text())
     assert worker.stop(PATIENCE) == 0
-    assert house.sql("SELECT 1 FROM wa_sessions.inbox") == []
-    [event] = house.sql("SELECT detail FROM wa_sessions.event WHERE kind = 'handler_unfinished'")
+    assert installation.sql("SELECT 1 FROM wa_sessions.inbox") == []
+    [event] = installation.sql("SELECT detail FROM wa_sessions.event WHERE kind = 'handler_unfinished'")
     assert event["detail"]["waiting"] in (1, 2)  # the other may be on its way from its host still
 
 
@@ -222,22 +222,22 @@ FULL = """
     ids=["gone", "disk full"],
 )
 def test_where_the_inbox_alone_cannot_be_written_the_socket_closes_until_it_can(
-    wrong: str, mended: str, house: Installation, peers: ClientProcess, tmp_path: Path
+    wrong: str, mended: str, installation: Installation, peers: ClientProcess, tmp_path: Path
 ) -> None:
-    noted = Noted(house, tmp_path, 0)
-    worker, bob = begun(house, peers, noted)
+    noted = Noted(installation, tmp_path, 0)
+    worker, bob = begun(installation, peers, noted)
     since = worker.mark()
-    house.sql(wrong)
+    installation.sql(wrong)
     try:
         bob.send_to(ALICE, "m0")
         worker.expect("inbox_not_written", since=since)
         worker.expect("inbox_stuck", since=since)
-        house.emu.wait_disconnected(house.devices[ALICE])
+        installation.emu.wait_disconnected(installation.devices[ALICE])
         bob.send_to(ALICE, "m1")
     finally:
-        house.sql(mended)
+        installation.sql(mended)
     worker.expect("connected", ALICE, since=since)
-    settled(house, ["m0", "m1"], noted, twice=0)
+    settled(installation, ["m0", "m1"], noted, twice=0)
 
 
 # --------------------------------------------------------------------------------------------- 300 messages
@@ -246,13 +246,13 @@ RUNS = 300
 
 
 def chaos(
-    house: Installation, server: EmbeddedServer, peers: ClientProcess, noted: Noted, seed: int, *, careful: bool
+    installation: Installation, server: EmbeddedServer, peers: ClientProcess, noted: Noted, seed: int, *, careful: bool
 ) -> tuple[list[str], int]:
     """Send while things go wrong; what was sent, and how many processes with messages in them were killed.
 
     ``careful``: no process is killed while messages are between WhatsApp's acknowledgement and the inbox.
     """
-    worker, bob = begun(house, peers, noted)
+    worker, bob = begun(installation, peers, noted)
     random, sent, kills = Random(seed), [], 0
     due = {random.randrange(20, RUNS - 20): what for what in (*FAULTS, "host", "worker")}
     for number in range(RUNS):
@@ -264,8 +264,8 @@ def chaos(
         if what in ("host", "worker"):
             kills += 1
             if careful:
-                stood(house, noted, 1 + len(sent))
-        worker = go_wrong(what, house, noted, worker, server)
+                stood(installation, noted, 1 + len(sent))
+        worker = go_wrong(what, installation, noted, worker, server)
     return sent, kills
 
 

@@ -51,16 +51,16 @@ class Webhook:
 
 @pytest.mark.timeout(180)
 def test_300_of_300_through_a_webhook_that_is_down_slow_and_broken(
-    house: Installation, peers: ClientProcess, tmp_path: Path
+    installation: Installation, peers: ClientProcess, tmp_path: Path
 ) -> None:
     webhook = Webhook(Random(7))
     try:
-        house.add(ALICE)
+        installation.add(ALICE)
         given = ("--on-message-url", webhook.receiver.url, *PATIENT)
-        worker = house.run(ALICE, *given, handler=False, NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
-        house.scan(worker, ALICE)
+        worker = installation.run(ALICE, *given, handler=False, NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
+        installation.scan(worker, ALICE)
         worker.expect("connected", ALICE)
-        senders = [link(house.emu, peers, name) for name in SENDERS]
+        senders = [link(installation.emu, peers, name) for name in SENDERS]
         sent = []
         for number in range(EACH):
             for sender in senders:
@@ -72,11 +72,11 @@ def test_300_of_300_through_a_webhook_that_is_down_slow_and_broken(
                 webhook.away()
             if number == 60:
                 webhook.back()
-        house.until("SELECT 1 WHERE NOT EXISTS (SELECT FROM wa_sessions.inbox)", timeout=120)
+        installation.until("SELECT 1 WHERE NOT EXISTS (SELECT FROM wa_sessions.inbox)", timeout=120)
         taken = webhook.taken()
         assert {request.json["text"] for request in taken} >= set(sent)
-        assert not house.sql("SELECT 1 FROM wa_sessions.event WHERE kind = 'handler_dead'")
-        assert house.stats(ALICE)["inbox_dead"] == 0
+        assert not installation.sql("SELECT 1 FROM wa_sessions.event WHERE kind = 'handler_dead'")
+        assert installation.stats(ALICE)["inbox_dead"] == 0
         in_order(taken)
         assert worker.stop(PATIENCE) == 0
     finally:

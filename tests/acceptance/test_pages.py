@@ -162,17 +162,17 @@ def test_several_machines(database: Database, database_url: str, tmp_path: Path)
     page.end()
 
 
-def test_pgbouncer(house: Installation, tmp_path: Path) -> None:
-    page = Page("docs/how-to/pgbouncer.md", house.environment(), tmp_path)
-    house.add(ALICE)
-    with TransactionPooler(house.url) as pooler:
+def test_pgbouncer(installation: Installation, tmp_path: Path) -> None:
+    page = Page("docs/how-to/pgbouncer.md", installation.environment(), tmp_path)
+    installation.add(ALICE)
+    with TransactionPooler(installation.url) as pooler:
         page.real["postgresql://wa@10.0.0.6:6432/messenger_db"] = pooler.url.replace("postgres:", "postgresql:")
         page.environment["WA_SESSIONS_DATABASE_URL"] = f"{pooler.url}?sslmode=disable"
         page.run("is a pooler in transaction mode")
     role = "CREATE ROLE wa LOGIN IN ROLE pg_read_all_data, pg_write_all_data"
-    house.sql(f"DO $$ BEGIN {role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
-    page.environment["WA_SESSIONS_DATABASE_URL"] = house.url.replace("postgres@", "wa@")
-    house.sql(
+    installation.sql(f"DO $$ BEGIN {role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+    page.environment["WA_SESSIONS_DATABASE_URL"] = installation.url.replace("postgres@", "wa@")
+    installation.sql(
         """INSERT INTO public."OrganizationPhone" ("organizationId", "phoneJid", "connectionType", "updatedAt")
            SELECT 1, 77051000000 + n || '@s.whatsapp.net', 'neonize', now() FROM generate_series(2, 300) AS n"""
     )
@@ -205,8 +205,8 @@ def test_monitoring(database: Database, database_url: str, tmp_path: Path) -> No
     page.end()
 
 
-def test_the_how_to(house: Installation, database: Database, peers: ClientProcess, tmp_path: Path) -> None:
-    page = Page("docs/how-to.md", {**house.environment(), "HOME": str(tmp_path)}, tmp_path)
+def test_the_how_to(installation: Installation, database: Database, peers: ClientProcess, tmp_path: Path) -> None:
+    page = Page("docs/how-to.md", {**installation.environment(), "HOME": str(tmp_path)}, tmp_path)
     page.leave_out("as user 60911", "it is told to root alone, whose home may be open: test_embedded")
     page.leave_out("<Tab>", "a shell draws it: test_completion")
     page.leave_out("its process ends again and again", "six crashes take a minute: test_hosts, test_advice")
@@ -214,12 +214,12 @@ def test_the_how_to(house: Installation, database: Database, peers: ClientProces
     _without_a_database(page)
     with database.transaction() as conn:
         corpus.load(conn, "baileys_auth")
-    _node_phones(page, house)
-    house.sql('TRUNCATE public."OrganizationPhone", public.baileys_auth')
-    bob = _a_handler_that_fails(page, house, peers)
+    _node_phones(page, installation)
+    installation.sql('TRUNCATE public."OrganizationPhone", public.baileys_auth')
+    bob = _a_handler_that_fails(page, installation, peers)
     command = f"wa-sessions run {ALICE} --on-message {HANDLER}"
     with closing(Running(command, page.environment, page.folder)) as running:
-        _a_session(page, house, bob, running)
+        _a_session(page, installation, bob, running)
     page.end()
 
 
@@ -231,14 +231,14 @@ def _without_a_database(page: Page) -> None:
     page.environment["WA_SESSIONS_DATABASE_URL"] = url
 
 
-def _node_phones(page: Page, house: Installation) -> None:
+def _node_phones(page: Page, installation: Installation) -> None:
     """Of the Node backend, whose process is a stand-in."""
     versions = [f"app-state-sync-version-{name}" for name in COLLECTIONS]
-    _baileys(house, "77478889900", 7, "disconnected", versions)
-    _baileys(house, "77029990011", 7, "connected", versions)
-    _baileys(house, "77054445566", 1, "disconnected", ["creds"])
-    _baileys(house, "77053334455", 1, "disconnected", [])
-    _baileys(house, "77053334455:1", 2, "disconnected", [])
+    _baileys(installation, "77478889900", 7, "disconnected", versions)
+    _baileys(installation, "77029990011", 7, "connected", versions)
+    _baileys(installation, "77054445566", 1, "disconnected", ["creds"])
+    _baileys(installation, "77053334455", 1, "disconnected", [])
+    _baileys(installation, "77053334455:1", 2, "disconnected", [])
     pm2 = page.folder / "pm2"
     pm2.write_text('#!/bin/sh\necho "[PM2] $*"\n')
     pm2.chmod(0o755)
@@ -251,75 +251,75 @@ def _node_phones(page: Page, house: Installation) -> None:
     page.run("clean-app-state all --org 7")
 
 
-def _baileys(house: Installation, number: str, organization: int, status: str, keys: Sequence[str]) -> None:
+def _baileys(installation: Installation, number: str, organization: int, status: str, keys: Sequence[str]) -> None:
     """One more phone; its keys have the values of another's."""
-    house.sql(
+    installation.sql(
         """INSERT INTO public."OrganizationPhone" ("organizationId", "phoneJid", "status", "updatedAt")
            VALUES (%s, %s || '@s.whatsapp.net', %s, now())""",
         *(organization, number, status),
     )
     for key in keys:
-        house.sql(
+        installation.sql(
             """INSERT INTO public.baileys_auth
                SELECT %s, %s, %s, "value", "type" FROM public.baileys_auth WHERE "phoneJid" = %s AND "key" = 'creds'""",
             *(organization, number, key, corpus.PAIRED),
         )
 
 
-def _a_handler_that_fails(page: Page, house: Installation, peers: ClientProcess) -> Party:
+def _a_handler_that_fails(page: Page, installation: Installation, peers: ClientProcess) -> Party:
     (page.folder / "broken.py").write_text("def take(message):\n    raise ValueError(message.text)\n")
-    house.add(ALICE)
+    installation.add(ALICE)
     page.shown(f"wa-sessions rename {ALICE} Reception")
     command = f"wa-sessions run {ALICE} --on-message broken:take --log-format json"
     with closing(Running(command, page.environment, page.folder)) as running:
         running.says('"event": "qr"')
-        _scan(house, ALICE)
+        _scan(installation, ALICE)
         running.says('"event": "connected"')
-        bob = link(house.emu, peers, "bob")
+        bob = link(installation.emu, peers, "bob")
         bob.send_to(ALICE, "hello")
         page.log("the message handler failed", running)
     return bob
 
 
-def _scan(house: Installation, number: str) -> None:
-    house.devices[ALICE] = house.emu.scan(house.row(ALICE)["qrCode"], house.phones[number])
+def _scan(installation: Installation, number: str) -> None:
+    installation.devices[ALICE] = installation.emu.scan(installation.row(ALICE)["qrCode"], installation.phones[number])
 
 
-def _a_session(page: Page, house: Installation, bob: Party, running: Running) -> None:
+def _a_session(page: Page, installation: Installation, bob: Party, running: Running) -> None:
     """What is done with one that runs, and what happens to it."""
     running.says("connected as")
     page.run("--logout --dry-run")
     page.run("not confirmed", terminal=False)
     page.run("has its keys still")
-    _app_state(page, house, bob, running)
-    _at_the_limit(page, house, bob, running)
-    house.emu.replace(house.devices[ALICE])
-    house.until("SELECT 1 FROM wa_sessions.health WHERE state = 'replaced'")
+    _app_state(page, installation, bob, running)
+    _at_the_limit(page, installation, bob, running)
+    installation.emu.replace(installation.devices[ALICE])
+    installation.until("SELECT 1 FROM wa_sessions.health WHERE state = 'replaced'")
     page.run("another program uses these keys")
     page.shown(f"wa-sessions restart {ALICE}")
     running.says("connected as")
     [host] = [one for one in psutil.Process(running.process.pid).children() if "hosts.main" in " ".join(one.cmdline())]
     host.kill()
     page.log("its process was killed by SIGKILL", running)
-    _paired_anew(page, house, running)
-    house.emu.refuse_login(house.phones[ALICE], LoginFailure.TEMPORARY_BAN, expire_seconds=3600)
-    house.emu.drop(house.devices[ALICE])
+    _paired_anew(page, installation, running)
+    installation.emu.refuse_login(installation.phones[ALICE], LoginFailure.TEMPORARY_BAN, expire_seconds=3600)
+    installation.emu.drop(installation.devices[ALICE])
     page.log("banned by WhatsApp until", running)
 
 
-def _app_state(page: Page, house: Installation, bob: Party, running: Running) -> None:
-    emu, phone, device = house.emu, house.phones[ALICE], house.devices[ALICE]
+def _app_state(page: Page, installation: Installation, bob: Party, running: Running) -> None:
+    emu, phone, device = installation.emu, installation.phones[ALICE], installation.devices[ALICE]
     synced = "SELECT 1 FROM whatsmeow.whatsmeow_app_state_version WHERE name = 'regular_high'"
     emu.share_app_state_key(device)
     bob.send_to(ALICE, "after the key")
     running.says("received: after the key")
     emu.mute(phone, BOB)
     emu.notify_app_state(device, "regular_high")
-    house.until(synced)
+    installation.until(synced)
     page.run("Put 217 app-state keys")
     running.says("connected as")
     emu.notify_app_state(device, "regular_high")
-    house.until(synced)
+    installation.until(synced)
     began = running.at
     emu.damage_app_state(phone, "regular_high", AppStateDamage.CONTENT_MAC)
     emu.mute(phone, "77050000001")
@@ -332,8 +332,8 @@ def _app_state(page: Page, house: Installation, bob: Party, running: Running) ->
     page.log("Bad Decrypt error #1", running)
 
 
-def _at_the_limit(page: Page, house: Installation, bob: Party, running: Running) -> None:
-    fault = house.emu.damage_messages(to=house.phones[ALICE], sender=bob.phone, count=None)
+def _at_the_limit(page: Page, installation: Installation, bob: Party, running: Running) -> None:
+    fault = installation.emu.damage_messages(to=installation.phones[ALICE], sender=bob.phone, count=None)
     for number in (1, 2):
         bob.send_to(ALICE, "lost")
         running.says(f"Bad MAC error #{number}")
@@ -345,17 +345,17 @@ def _at_the_limit(page: Page, house: Installation, bob: Party, running: Running)
     running.says("connected as")
 
 
-def _paired_anew(page: Page, house: Installation, running: Running) -> None:
+def _paired_anew(page: Page, installation: Installation, running: Running) -> None:
     closed = page.shown(f"wa-sessions force-close {ALICE} --logout --yes --json", terminal=False)
     operation = json.loads(closed)["operation"]
     page.run("has no QR")
     page.run("shows a QR now")
     running.says("a QR to scan is in")
-    house.phones["77056667788"] = house.emu.add_phone("77056667788", "Mallory")
-    _scan(house, "77056667788")
+    installation.phones["77056667788"] = installation.emu.add_phone("77056667788", "Mallory")
+    _scan(installation, "77056667788")
     page.log("the QR was scanned by 77056667788", running)
     running.says("a QR to scan is in")
-    _scan(house, ALICE)
+    _scan(installation, ALICE)
     running.says("connected as")
     page.real |= {"op-20261122-x4n5nw": operation, "op-20261122-f2gmgj": operation}
     page.run("was paired anew since")

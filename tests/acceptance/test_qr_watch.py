@@ -10,15 +10,15 @@ from support.waiting import PATIENCE
 ALICE = "77051234567"
 
 
-def test_the_qr_that_is_watched_links_the_phone(house: Installation) -> None:
-    house.add(ALICE)
-    worker = house.run(ALICE)
+def test_the_qr_that_is_watched_links_the_phone(installation: Installation) -> None:
+    installation.add(ALICE)
+    worker = installation.run(ALICE)
     worker.expect("qr", ALICE)
     watching = warm.Popen(
-        [PROGRAM, "qr", ALICE, "--watch", "--json"], env=house.environment(), stdout=warm.PIPE, text=True
+        [PROGRAM, "qr", ALICE, "--watch", "--json"], env=installation.environment(), stdout=warm.PIPE, text=True
     )
     assert watching.stdout
-    house.emu.scan(json.loads(watching.stdout.readline())["qr"], house.phones[ALICE])
+    installation.emu.scan(json.loads(watching.stdout.readline())["qr"], installation.phones[ALICE])
     worker.expect("connected", ALICE)
     rest, _ = watching.communicate(timeout=PATIENCE)
     assert watching.returncode == 0
@@ -26,9 +26,11 @@ def test_the_qr_that_is_watched_links_the_phone(house: Installation) -> None:
     assert (last["qr"], last["status"]) == (None, "connected")
 
 
-def test_ctrl_c_ends_watching(house: Installation) -> None:
-    house.add(ALICE)
-    watching = warm.Popen([PROGRAM, "qr", ALICE, "--watch"], env=house.environment(), stderr=warm.PIPE, text=True)
+def test_ctrl_c_ends_watching(installation: Installation) -> None:
+    installation.add(ALICE)
+    watching = warm.Popen(
+        [PROGRAM, "qr", ALICE, "--watch"], env=installation.environment(), stderr=warm.PIPE, text=True
+    )
     assert watching.stderr
     assert f"wa-sessions run {ALICE}" in watching.stderr.readline()
     watching.send_signal(signal.SIGINT)

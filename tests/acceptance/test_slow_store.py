@@ -21,27 +21,27 @@ WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND app
 
 @pytest.mark.parametrize("end", ["SIGTERM", "restart"])
 def test_what_is_being_decrypted_as_a_session_is_closed_is_heard_out(
-    house: Installation, peers: ClientProcess, end: str
+    installation: Installation, peers: ClientProcess, end: str
 ) -> None:
-    worker = house.paired(ALICE)
-    bob = link(house.emu, peers, "bob")
+    worker = installation.paired(ALICE)
+    bob = link(installation.emu, peers, "bob")
     bob.send_to(ALICE, "first")
     worker.received(ALICE, "first")
     mark = worker.mark()
-    with ThreadPoolExecutor(1) as pool, psycopg.connect(house.url) as conn:
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(installation.url) as conn:
         conn.execute(SLOW)
         bob.send_to(ALICE, "in the middle")
-        house.until(WAITING)
+        installation.until(WAITING)
         if end == "SIGTERM":
             worker.process.terminate()
         else:
-            pool.submit(house.cli, "restart", ALICE)
-        house.emu.wait_disconnected(house.devices[ALICE])
+            pool.submit(installation.cli, "restart", ALICE)
+        installation.emu.wait_disconnected(installation.devices[ALICE])
         time.sleep(0.5)  # longer than a client that tells nothing is listened to in a store that is fast
         conn.rollback()
     if end == "SIGTERM":
         assert worker.wait(PATIENCE) == 0
-        worker = house.run(ALICE)
+        worker = installation.run(ALICE)
         mark = 0
     worker.expect("connected", ALICE, since=mark)
     worker.received(ALICE, "in the middle", since=mark)

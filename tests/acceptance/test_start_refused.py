@@ -12,26 +12,26 @@ from wa_sessions.emulator import Emulator
 ALICE = "77051234567"
 
 
-def test_a_worker_does_not_begin_behind_a_transaction_pooler(house: Installation) -> None:
-    house.add(ALICE)
-    with TransactionPooler(house.url) as pooler:
-        worker = house.run(ALICE, WA_SESSIONS_DATABASE_URL=f"{pooler.url}?sslmode=disable")
+def test_a_worker_does_not_begin_behind_a_transaction_pooler(installation: Installation) -> None:
+    installation.add(ALICE)
+    with TransactionPooler(installation.url) as pooler:
+        worker = installation.run(ALICE, WA_SESSIONS_DATABASE_URL=f"{pooler.url}?sslmode=disable")
         assert worker.wait() == 4
         message = worker.lines.since(0)[-1]["message"]
         assert "is a pooler in transaction mode (source: WA_SESSIONS_DATABASE_URL)" in message
         assert "--store-url" in message
-    assert house.sql("SELECT 1 FROM wa_sessions.lease UNION ALL SELECT 1 FROM wa_sessions.worker") == []
+    assert installation.sql("SELECT 1 FROM wa_sessions.lease UNION ALL SELECT 1 FROM wa_sessions.worker") == []
 
 
-def test_a_worker_works_behind_a_session_pooler(house: Installation) -> None:
-    house.add(ALICE)
-    with SessionPooler(house.url, 20) as pooler:
-        worker = house.run(
+def test_a_worker_works_behind_a_session_pooler(installation: Installation) -> None:
+    installation.add(ALICE)
+    with SessionPooler(installation.url, 20) as pooler:
+        worker = installation.run(
             ALICE,
             WA_SESSIONS_DATABASE_URL=f"{pooler.url}?sslmode=disable",
-            WA_SESSIONS_STORE_URL=f"{house.url}&search_path=whatsmeow&sslmode=disable",
+            WA_SESSIONS_STORE_URL=f"{installation.url}&search_path=whatsmeow&sslmode=disable",
         )
-        house.scan(worker, ALICE)
+        installation.scan(worker, ALICE)
         worker.expect("connected", ALICE)
         assert worker.stop() == 0
 
@@ -42,9 +42,9 @@ def small(emu: Emulator, own_server: EmbeddedServer, own_server_url: str) -> Ite
     own_server.stop()
     few = EmbeddedServer(own_server.data_dir, settings={"fsync": "off", "max_connections": "12"})
     few.ensure_running()
-    house = Installation(emu, own_server_url)
-    yield house
-    house.close()
+    installation = Installation(emu, own_server_url)
+    yield installation
+    installation.close()
 
 
 def test_more_sessions_than_the_server_has_connections_for_are_refused(small: Installation) -> None:

@@ -23,11 +23,11 @@ pytestmark = [pytest.mark.program("node"), pytest.mark.program("npm")]
 class Story:
     """Alice, who moves, a neonize peer, a Baileys peer, and a group of all three."""
 
-    def __init__(self, house: Installation, node: Baileys, peers: ClientProcess) -> None:
-        self.house, self.node = house, node
-        self.alice = node_phone(house, node, ALICE)
-        self.bob, self.carol = link(house.emu, peers, "bob"), link(house.emu, node, "carol")
-        house.emu.group(GROUP, [self.alice.phone, self.bob.phone, self.carol.phone])
+    def __init__(self, installation: Installation, node: Baileys, peers: ClientProcess) -> None:
+        self.installation, self.node = installation, node
+        self.alice = node_phone(installation, node, ALICE)
+        self.bob, self.carol = link(installation.emu, peers, "bob"), link(installation.emu, node, "carol")
+        installation.emu.group(GROUP, [self.alice.phone, self.bob.phone, self.carol.phone])
         self.peers = (self.bob, self.carol)
 
     def writes(self, peer: Party, text: str) -> None:
@@ -50,16 +50,16 @@ class Story:
             peer.gets("to all")
             peer.send_to(GROUP, f"{peer.name} to all", server="g.us")
             self.alice.gets(f"{peer.name} to all")
-        self.house.emu.share_app_state_key(self.alice.device)
-        self.house.until("SELECT key FROM public.baileys_auth WHERE key LIKE 'app-state-sync-key-%'")
+        self.installation.emu.share_app_state_key(self.alice.device)
+        self.installation.until("SELECT key FROM public.baileys_auth WHERE key LIKE 'app-state-sync-key-%'")
         since = self.node.lines.mark()
-        self.house.emu.mute(self.alice.phone, "77050000001")
-        self.house.emu.notify_app_state(self.alice.device, "regular_high")
+        self.installation.emu.mute(self.alice.phone, "77050000001")
+        self.installation.emu.notify_app_state(self.alice.device, "regular_high")
         self.node.event(ALICE, "Chat", since=since)
 
     def keep_back(self) -> list[Any]:
         """Two messages of bob's, and one to the group, that WhatsApp delivers only later."""
-        emu, alice, bob = self.house.emu, self.alice, self.bob
+        emu, alice, bob = self.installation.emu, self.alice, self.bob
         kept = [emu.delay_messages(alice.phone, sender=bob.phone, count=2)]
         for text in ("late 1", "late 2", "in time"):
             bob.send(alice, text)
@@ -75,56 +75,58 @@ class Story:
         for peer in self.peers:
             self.writes(peer, f"{peer.name} queued")
         self.bob.send_to(GROUP, "queued in the group", server="g.us")
-        dave = link(self.house.emu, self.bob.clients, "dave")
+        dave = link(self.installation.emu, self.bob.clients, "dave")
         dave.send(self.alice, "somebody new")
-        self.house.emu.mute(self.alice.phone, "77050000002")
+        self.installation.emu.mute(self.alice.phone, "77050000002")
         return [*(f"{peer.name} queued" for peer in self.peers), "queued in the group", "somebody new"]
 
     def end_node(self) -> None:
         self.node.end(ALICE)
-        self.house.emu.wait_disconnected(self.alice.device)
+        self.installation.emu.wait_disconnected(self.alice.device)
 
     def retries(self) -> int:
         devices = [self.alice.device, *(peer.device for peer in self.peers)]
-        return sum(len(self.house.emu.retry_receipts(device)) for device in devices)
+        return sum(len(self.installation.emu.retry_receipts(device)) for device in devices)
 
     def version(self) -> int:
         """How far the worker's app state is."""
-        [row] = self.house.sql("SELECT version FROM whatsmeow.whatsmeow_app_state_version WHERE name = 'regular_high'")
+        [row] = self.installation.sql(
+            "SELECT version FROM whatsmeow.whatsmeow_app_state_version WHERE name = 'regular_high'"
+        )
         return int(row["version"])
 
     def sends(self, to: str, text: str) -> None:
-        self.house.cli("send", ALICE, to, text)
+        self.installation.cli("send", ALICE, to, text)
 
 
-def test_there_and_back(house: Installation, node: Baileys, peers: ClientProcess) -> None:
-    story = Story(house, node, peers)
+def test_there_and_back(installation: Installation, node: Baileys, peers: ClientProcess) -> None:
+    story = Story(installation, node, peers)
     story.talk()
     kept, before = story.keep_back(), story.retries()
     story.end_node()
     queued = story.write_meanwhile()
-    house.cli("adopt", ALICE, "--yes")
+    installation.cli("adopt", ALICE, "--yes")
     version = story.version()
 
-    worker = house.run(ALICE)
+    worker = installation.run(ALICE)
     worker.expect("connected", ALICE)
     for text in queued:
         worker.received(ALICE, text)
     for delay in kept:
-        house.emu.release(delay)
+        installation.emu.release(delay)
     for text in ("late 1", "late 2", LATE_IN_GROUP):
         worker.received(ALICE, text)
     _talk_on(story, worker)
-    house.emu.notify_app_state(story.alice.device, "regular_high")
-    house.until(
+    installation.emu.notify_app_state(story.alice.device, "regular_high")
+    installation.until(
         "SELECT 1 AS yes FROM whatsmeow.whatsmeow_app_state_version WHERE name = 'regular_high' AND version > %s",
         version,
     )
     assert "Full sync" not in str(worker.lines.since(0))
     assert (story.retries(), "qr" in worker.events(ALICE)) == (before, False)
-    assert house.stats(ALICE)["messages_pending"] == 0
+    assert installation.stats(ALICE)["messages_pending"] == 0
 
-    house.cli("return", ALICE, "--yes")
+    installation.cli("return", ALICE, "--yes")
     worker.expect("standing_by")
     assert worker.stop() == 0
     queued = [f"{peer.name} queued again" for peer in story.peers]
@@ -156,61 +158,65 @@ def _talk_on(story: Story, worker: Worker) -> None:
         worker.received(ALICE, f"{peer.name} answers all")
 
 
-def test_adopt_and_run_until_it_is_proven(house: Installation, node7: Baileys, peers: ClientProcess) -> None:
-    story = Story(house, node7, peers)
+def test_adopt_and_run_until_it_is_proven(installation: Installation, node7: Baileys, peers: ClientProcess) -> None:
+    story = Story(installation, node7, peers)
     story.talk()
     story.end_node()
     story.bob.send(story.alice, "queued")
-    worker = _adopt_and_run(house)
+    worker = _adopt_and_run(installation)
     worker.expect("takeover_proven", ALICE)
     worker.received(ALICE, "queued")
     assert worker.stop() == 0
-    assert house.row(ALICE)["connectionType"] == "neonize"
+    assert installation.row(ALICE)["connectionType"] == "neonize"
 
 
 def test_what_does_not_connect_goes_back_with_its_old_keys(
-    house: Installation, node7: Baileys, peers: ClientProcess
+    installation: Installation, node7: Baileys, peers: ClientProcess
 ) -> None:
-    story = Story(house, node7, peers)
+    story = Story(installation, node7, peers)
     story.talk()
     story.end_node()
-    keys = house.sql("SELECT * FROM public.baileys_auth ORDER BY key")
-    house.emu.refuse_login(story.alice.phone, LoginFailure.BAD_REQUEST)
-    worker = _adopt_and_run(house)
+    keys = installation.sql("SELECT * FROM public.baileys_auth ORDER BY key")
+    installation.emu.refuse_login(story.alice.phone, LoginFailure.BAD_REQUEST)
+    worker = _adopt_and_run(installation)
     assert worker.wait() == 1
     assert "is the Node backend's again (its old keys restored)" in _raw(worker)
-    assert house.sql("SELECT * FROM public.baileys_auth ORDER BY key") == keys
-    house.emu.accept_login(story.alice.phone)
+    assert installation.sql("SELECT * FROM public.baileys_auth ORDER BY key") == keys
+    installation.emu.accept_login(story.alice.phone)
     _baileys_goes_on(story)
 
 
-def test_what_has_not_connected_in_time_goes_back(house: Installation, node7: Baileys, peers: ClientProcess) -> None:
-    story = Story(house, node7, peers)
+def test_what_has_not_connected_in_time_goes_back(
+    installation: Installation, node7: Baileys, peers: ClientProcess
+) -> None:
+    story = Story(installation, node7, peers)
     story.talk()
     story.end_node()
-    house.emu.silent(True)
-    worker = _adopt_and_run(house, "--wait", "3s")
+    installation.emu.silent(True)
+    worker = _adopt_and_run(installation, "--wait", "3s")
     assert worker.wait() == 1
     assert "its old keys restored): it did not connect within 3 s; start the Node backend again" in _raw(worker)
-    house.emu.silent(False)
+    installation.emu.silent(False)
     _baileys_goes_on(story)
 
 
-def test_what_does_not_decrypt_goes_back_converted(house: Installation, node7: Baileys, peers: ClientProcess) -> None:
-    story = Story(house, node7, peers)
+def test_what_does_not_decrypt_goes_back_converted(
+    installation: Installation, node7: Baileys, peers: ClientProcess
+) -> None:
+    story = Story(installation, node7, peers)
     story.talk()
     story.end_node()
-    fault = house.emu.damage_messages(to=story.alice.phone, sender=story.bob.phone, count=1)
+    fault = installation.emu.damage_messages(to=story.alice.phone, sender=story.bob.phone, count=1)
     story.bob.send(story.alice, "damaged once")
-    worker = _adopt_and_run(house)
+    worker = _adopt_and_run(installation)
     assert worker.wait() == 1
     assert "is the Node backend's again (its keys as they are now, converted back)" in _raw(worker)
     fault.heal()
     _baileys_goes_on(story)
 
 
-def _adopt_and_run(house: Installation, *more: str) -> Worker:
-    return house.run(ALICE, "--run", "--yes", "--process-stopped", *more, command="adopt")
+def _adopt_and_run(installation: Installation, *more: str) -> Worker:
+    return installation.run(ALICE, "--run", "--yes", "--process-stopped", *more, command="adopt")
 
 
 def _raw(worker: Worker) -> str:
@@ -219,8 +225,8 @@ def _raw(worker: Worker) -> str:
 
 def _baileys_goes_on(story: Story) -> None:
     """The phone is the Node backend's, whole: no QR, both directions, the group."""
-    assert story.house.row(ALICE)["connectionType"] == "baileys"
-    assert story.house.sql("SELECT jid FROM whatsmeow.whatsmeow_device") == []
+    assert story.installation.row(ALICE)["connectionType"] == "baileys"
+    assert story.installation.sql("SELECT jid FROM whatsmeow.whatsmeow_device") == []
     since = story.node.lines.mark()
     reconnect(story.alice)
     for peer in story.peers:
@@ -233,25 +239,25 @@ def _baileys_goes_on(story: Story) -> None:
 
 
 def test_killed_at_any_moment_it_is_wholly_on_one_side(
-    house: Installation, node7: Baileys, peers: ClientProcess
+    installation: Installation, node7: Baileys, peers: ClientProcess
 ) -> None:
-    story, moments = Story(house, node7, peers), random.Random(7)
+    story, moments = Story(installation, node7, peers), random.Random(7)
     story.talk()
     story.end_node()
     for kill in range(KILLS):
         story.bob.send(story.alice, f"queued {kill}")
-        worker = _adopt_and_run(house)
+        worker = _adopt_and_run(installation)
         try:
             worker.process.wait(moments.uniform(0.6, 2.4))
         except subprocess.TimeoutExpired:
             worker.kill()
-        if house.row(ALICE)["connectionType"] == "neonize":
-            assert house.sql("SELECT key FROM public.baileys_auth") == []
-            worker = house.run(ALICE)
+        if installation.row(ALICE)["connectionType"] == "neonize":
+            assert installation.sql("SELECT key FROM public.baileys_auth") == []
+            worker = installation.run(ALICE)
             worker.expect("connected", ALICE)
             story.bob.send(story.alice, f"after kill {kill}")
             worker.received(ALICE, f"after kill {kill}")
             assert worker.stop() == 0
-            house.cli("return", ALICE, "--yes")
+            installation.cli("return", ALICE, "--yes")
         _baileys_goes_on(story)
         story.end_node()

@@ -25,29 +25,29 @@ pytestmark = [pytest.mark.program("node"), pytest.mark.program("npm")]
 
 @pytest.mark.parametrize("size", [len(SHAPES), pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
 def test_sessions_of_every_shape(
-    house: Installation, database: Database, node: Baileys, node7: Baileys, size: int, tmp_path: Path
+    installation: Installation, database: Database, node: Baileys, node7: Baileys, size: int, tmp_path: Path
 ) -> None:
     """Prints the table of docs/explanation/takeover.md: ``pytest -m long -s -k every_shape``.
 
     Baileys 6 does not know which LID belongs to a number that it wrote to and that never answered; the map tells it.
     """
-    crowd = Crowd(house.emu, node_phone(house, node, ALICE), node7, size)
+    crowd = Crowd(installation.emu, node_phone(installation, node, ALICE), node7, size)
     crowd.live()
     asked = crowd.retries()
     node.end(ALICE)
-    house.emu.wait_disconnected(house.devices[ALICE])
+    installation.emu.wait_disconnected(installation.devices[ALICE])
     queued = crowd.write()
     pairs = tmp_path / "lids.csv"
     pairs.write_text("".join(f"{peer.party.phone.lid},{peer.party.number}\n" for peer in crowd.peers))
-    house.cli("adopt", ALICE, "--yes", "--lid-map", str(pairs))
-    worker = house.run(ALICE)
+    installation.cli("adopt", ALICE, "--yes", "--lid-map", str(pairs))
+    worker = installation.run(ALICE)
     worker.expect("connected", ALICE)
     _arrive(worker, queued)
     late = _arrive(worker, crowd.release())
     out = _send_to_all(database, crowd)
     new = _arrive(worker, crowd.write())
     asked = crowd.retries() - asked
-    pending = house.stats(ALICE)["messages_pending"]
+    pending = installation.stats(ALICE)["messages_pending"]
     assert worker.stop() == 0
     _print(f"Baileys {node.version}", crowd, {"waited": queued, "came late": late, "new": new, "out": out})
     print(f"asked for again: {asked}; did not decrypt: {pending}")

@@ -28,22 +28,22 @@ CONNECTING = """
 """
 
 
-def test_the_old_device_goes_and_the_new_session_goes_on(house: Installation, peers: ClientProcess) -> None:
-    worker = house.paired(ALICE)
-    bob, old = link(house.emu, peers, "bob"), house.devices[ALICE]
+def test_the_old_device_goes_and_the_new_session_goes_on(installation: Installation, peers: ClientProcess) -> None:
+    worker = installation.paired(ALICE)
+    bob, old = link(installation.emu, peers, "bob"), installation.devices[ALICE]
     bob.send_to(ALICE, "first")
     worker.received(ALICE, "first")
-    closed = house.json("force-close", ALICE, "--logout", "--yes")
+    closed = installation.json("force-close", ALICE, "--logout", "--yes")
     for number in range(20):
         bob.send_to(ALICE, f"while it was closed {number}")
     since = worker.mark()
-    house.cli("relink", ALICE)
-    new = house.scan(worker, ALICE, since=since)
+    installation.cli("relink", ALICE)
+    new = installation.scan(worker, ALICE, since=since)
     worker.expect("connected", ALICE, since=since)
-    assert house.phones[ALICE].devices == [old, new]
+    assert installation.phones[ALICE].devices == [old, new]
 
     unlinking = warm.Popen(
-        [PROGRAM, "unlink", closed["operation"], "--yes"], env=house.environment(), stdout=warm.PIPE, text=True
+        [PROGRAM, "unlink", closed["operation"], "--yes"], env=installation.environment(), stdout=warm.PIPE, text=True
     )
     sent = 0
     while unlinking.poll() is None:
@@ -53,24 +53,24 @@ def test_the_old_device_goes_and_the_new_session_goes_on(house: Installation, pe
     out, _ = unlinking.communicate()
     assert (unlinking.returncode, out) == (0, f"unlinked {old.jid}: its place among the linked devices is free\n")
     assert old.removed
-    assert house.phones[ALICE].devices == [new]
+    assert installation.phones[ALICE].devices == [new]
     bob.send_to(ALICE, "after")
     worker.received(ALICE, "after", since=since)
-    assert (house.row(ALICE)["status"], new.logins) == ("connected", 1)
+    assert (installation.row(ALICE)["status"], new.logins) == ("connected", 1)
     assert "disconnected" not in worker.events(ALICE, since=since)
-    assert house.sql(SCHEMAS) == []
+    assert installation.sql(SCHEMAS) == []
 
-    (event,) = house.sql("SELECT * FROM wa_sessions.event WHERE kind = 'unlinked'")
+    (event,) = installation.sql("SELECT * FROM wa_sessions.event WHERE kind = 'unlinked'")
     assert (event["operation_id"], event["detail"]["device"]) == (closed["operation"], str(old.jid))
-    assert "was unlinked at WhatsApp" in house.cli("restore", closed["operation"], code=1).stderr
+    assert "was unlinked at WhatsApp" in installation.cli("restore", closed["operation"], code=1).stderr
 
 
 def test_what_goes_wrong_changes_nothing_and_can_be_done_again(
-    house: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operation = _closed(house, ALICE, CAROL)
-    devices, store = [str(house.devices[number].jid) for number in (ALICE, CAROL)], _store(house)
-    for name, value in house.environment().items():
+    operation = _closed(installation, ALICE, CAROL)
+    devices, store = [str(installation.devices[number].jid) for number in (ALICE, CAROL)], _store(installation)
+    for name, value in installation.environment().items():
         monkeypatch.setenv(name, value)
 
     def ends(deadline: float = DEADLINE) -> list[str | None]:
@@ -82,66 +82,70 @@ def test_what_goes_wrong_changes_nothing_and_can_be_done_again(
         assert [end.unlinked for end in done] == [end.error is None for end in done]
         return [end.error or ("already" if end.already else "now") for end in done]
 
-    house.emu.silent(True)
+    installation.emu.silent(True)
     assert ends(deadline=1) == ["WhatsApp did not answer in 1 s"] * 2
-    house.emu.silent(False)
+    installation.emu.silent(False)
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     assert ends() == ["WhatsApp cannot be reached"] * 2
-    monkeypatch.setenv("HTTPS_PROXY", house.environment()["HTTPS_PROXY"])
-    house.emu.refuse_login(house.phones[ALICE], LoginFailure.LOCKED)
-    house.emu.remove_device(house.devices[CAROL])
+    monkeypatch.setenv("HTTPS_PROXY", installation.environment()["HTTPS_PROXY"])
+    installation.emu.refuse_login(installation.phones[ALICE], LoginFailure.LOCKED)
+    installation.emu.remove_device(installation.devices[CAROL])
     assert ends() == ["WhatsApp refused the login (main_device_gone)", "already"]
-    assert house.sql("SELECT number FROM wa_sessions.operation_phone WHERE unlinked_at IS NULL") == [{"number": ALICE}]
-    assert not house.devices[ALICE].removed
-    house.emu.accept_login(house.phones[ALICE])
+    assert installation.sql("SELECT number FROM wa_sessions.operation_phone WHERE unlinked_at IS NULL") == [
+        {"number": ALICE}
+    ]
+    assert not installation.devices[ALICE].removed
+    installation.emu.accept_login(installation.phones[ALICE])
     del devices[1]
     assert ends() == ["now"]
-    assert house.devices[ALICE].removed
-    assert (_store(house), house.sql(SCHEMAS)) == (store, [])
+    assert installation.devices[ALICE].removed
+    assert (_store(installation), installation.sql(SCHEMAS)) == (store, [])
     with pytest.raises(Conflict, match="already unlinked"):
         ends()
 
 
-def test_killed_at_any_moment_it_can_be_done_again(house: Installation) -> None:
-    operation, old = _closed(house, ALICE), house.devices[ALICE]
-    store = _store(house)
-    house.emu.silent(True)
-    unlinking = _started(house, operation)
-    (left,) = house.until(SCHEMAS)
-    house.until(CONNECTING)
+def test_killed_at_any_moment_it_can_be_done_again(installation: Installation) -> None:
+    operation, old = _closed(installation, ALICE), installation.devices[ALICE]
+    store = _store(installation)
+    installation.emu.silent(True)
+    unlinking = _started(installation, operation)
+    (left,) = installation.until(SCHEMAS)
+    installation.until(CONNECTING)
     os.kill(unlinking.pid, signal.SIGKILL)
     unlinking.wait()
-    house.emu.silent(False)
-    assert house.sql(SCHEMAS) == [left]
+    installation.emu.silent(False)
+    assert installation.sql(SCHEMAS) == [left]
     for delay in (0.5, 0.7):
-        unlinking = _started(house, operation)
+        unlinking = _started(installation, operation)
         with contextlib.suppress(warm.TimeoutExpired):
             unlinking.wait(delay)
         unlinking.kill()
         unlinking.wait()
-        assert _store(house) == store
-    if house.sql("SELECT number FROM wa_sessions.operation_phone WHERE unlinked_at IS NULL"):
-        done = house.json("unlink", operation, "--yes")
+        assert _store(installation) == store
+    if installation.sql("SELECT number FROM wa_sessions.operation_phone WHERE unlinked_at IS NULL"):
+        done = installation.json("unlink", operation, "--yes")
         assert (done["unlinked"], done["device"]) == (True, str(old.jid))
     assert old.removed
-    assert (_store(house), house.sql(SCHEMAS)) == (store, [])
+    assert (_store(installation), installation.sql(SCHEMAS)) == (store, [])
 
 
-def _closed(house: Installation, *numbers: str) -> str:
+def _closed(installation: Installation, *numbers: str) -> str:
     """The operation that closed these phones for good; no worker runs any more."""
-    worker = house.paired(*numbers)
+    worker = installation.paired(*numbers)
     assert worker.stop() == 0
-    house.sql("UPDATE whatsmeow.whatsmeow_device SET push_name = 'Flowers, Almaty'")
-    return str(house.json("force-close", "all", "--logout", "--yes")["operation"])
+    installation.sql("UPDATE whatsmeow.whatsmeow_device SET push_name = 'Flowers, Almaty'")
+    return str(installation.json("force-close", "all", "--logout", "--yes")["operation"])
 
 
-def _started(house: Installation, operation: str) -> warm.Popen[bytes]:
-    return warm.Popen([PROGRAM, "unlink", operation, "--yes"], env=house.environment())
+def _started(installation: Installation, operation: str) -> warm.Popen[bytes]:
+    return warm.Popen([PROGRAM, "unlink", operation, "--yes"], env=installation.environment())
 
 
-def _store(house: Installation) -> dict[str, list[str]]:
+def _store(installation: Installation) -> dict[str, list[str]]:
     """The live store, every row of every table as text."""
     return {
-        table.name: sorted(row["row"] for row in house.sql(f"SELECT t::text AS row FROM whatsmeow.{table.name} AS t"))
+        table.name: sorted(
+            row["row"] for row in installation.sql(f"SELECT t::text AS row FROM whatsmeow.{table.name} AS t")
+        )
         for table in TABLES
     }

@@ -34,16 +34,16 @@ def healed(emu: Emulator) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def standin(emu: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClientProcess]:
+def client_process(emu: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClientProcess]:
     with ClientProcess(emu.client_env(), tmp_path_factory.mktemp("clients")) as process:
         yield process
 
 
 @pytest.fixture(scope="module")
-def alice(emu: Emulator, standin: ClientProcess) -> Party:
-    return link(emu, standin, "alice")
+def alice(emu: Emulator, client_process: ClientProcess) -> Party:
+    return link(emu, client_process, "alice")
 
 
 @pytest.fixture(scope="module")
-def bob(emu: Emulator, standin: ClientProcess) -> Party:
-    return link(emu, standin, "bob")
+def bob(emu: Emulator, client_process: ClientProcess) -> Party:
+    return link(emu, client_process, "bob")

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.usefixtures("healed")
 GROUP = "120363000000000001"
 
 
-def test_pairing_and_a_first_message(emu: Emulator, standin: ClientProcess, bob: Party) -> None:
-    carol = link(emu, standin, "carol")
+def test_pairing_and_a_first_message(emu: Emulator, client_process: ClientProcess, bob: Party) -> None:
+    carol = link(emu, client_process, "carol")
     carol.send(bob, "first")
     bob.gets("first")
     assert str(carol.device.jid) == f"{carol.number}:1@s.whatsapp.net"
@@ -34,21 +34,21 @@ def test_messages_go_both_ways_and_are_acknowledged(emu: Emulator, alice: Party,
     assert sent <= receipts
 
 
-def test_pairing_by_code(emu: Emulator, standin: ClientProcess) -> None:
+def test_pairing_by_code(emu: Emulator, client_process: ClientProcess) -> None:
     phone = emu.add_phone(new_number(), "code")
-    standin.add("code")
-    standin.event("code", "QR")
-    code = standin.do("pair-code", "code", number=phone.number)
+    client_process.add("code")
+    client_process.event("code", "QR")
+    code = client_process.do("pair-code", "code", number=phone.number)
     device = emu.enter_code(phone, code)
-    standin.event("code", "Connected")
+    client_process.event("code", "Connected")
     assert emu.connected(device)
 
 
-def test_a_wrong_code_links_nothing(emu: Emulator, standin: ClientProcess) -> None:
+def test_a_wrong_code_links_nothing(emu: Emulator, client_process: ClientProcess) -> None:
     phone = emu.add_phone(new_number(), "typo")
-    standin.add("typo")
-    standin.event("typo", "QR")
-    code = standin.do("pair-code", "typo", number=phone.number)
+    client_process.add("typo")
+    client_process.event("typo", "QR")
+    code = client_process.do("pair-code", "typo", number=phone.number)
     wrong = code[:-1] + ("1" if code[-1] != "1" else "2")
     with pytest.raises(PairingRefused):
         emu.enter_code(phone, wrong)
@@ -57,22 +57,22 @@ def test_a_wrong_code_links_nothing(emu: Emulator, standin: ClientProcess) -> No
 
 @pytest.mark.parametrize("fault", ["hmac", "signature"])
 def test_a_client_refuses_an_identity_that_is_not_signed_well(
-    emu: Emulator, standin: ClientProcess, fault: str
+    emu: Emulator, client_process: ClientProcess, fault: str
 ) -> None:
     phone, name = emu.add_phone(new_number(), fault), f"refuses-{fault}"
-    standin.add(name)
-    device = emu.scan(standin.event(name, "QR")["code"], phone, fault=fault)
-    standin.event(name, "LoginStatus")
+    client_process.add(name)
+    device = emu.scan(client_process.event(name, "QR")["code"], phone, fault=fault)
+    client_process.event(name, "LoginStatus")
     emu.wait_until(lambda: device.removed, 5)
     assert emu.device(phone) is None
 
 
-def test_a_qr_code_is_good_for_one_scan(emu: Emulator, standin: ClientProcess) -> None:
+def test_a_qr_code_is_good_for_one_scan(emu: Emulator, client_process: ClientProcess) -> None:
     phone = emu.add_phone(new_number(), "twice")
-    standin.add("twice")
-    code = standin.event("twice", "QR")["code"]
+    client_process.add("twice")
+    code = client_process.event("twice", "QR")["code"]
     emu.scan(code, phone)
-    standin.event("twice", "Connected")
+    client_process.event("twice", "Connected")
     for shown in (code, "2@nobody,YQ==,YQ==,YQ==", "nonsense"):
         with pytest.raises(NotWaiting):
             emu.scan(shown, phone)
@@ -83,36 +83,40 @@ def test_a_number_has_one_phone(emu: Emulator, alice: Party) -> None:
         emu.add_phone(alice.number, "again")
 
 
-def test_200_messages_damaged_once_all_heal(emu: Emulator, standin: ClientProcess, alice: Party, bob: Party) -> None:
-    since = standin.lines.mark()
+def test_200_messages_damaged_once_all_heal(
+    emu: Emulator, client_process: ClientProcess, alice: Party, bob: Party
+) -> None:
+    since = client_process.lines.mark()
     fault = emu.damage_messages(bob.phone, sender=alice.phone, count=200, first_copies=True)
     wanted = [f"heals {i}" for i in range(200)]
     for text in wanted:  # one after another: whatsmeow gives two messages one counter if it resends while it sends
         alice.send(bob, text)
         bob.gets(text, since=since)
-    assert standin.texts("bob", since=since) == wanted
+    assert client_process.texts("bob", since=since) == wanted
     assert (fault.hits, fault.healed()) == (200, True)
-    assert standin.count("bob", "UndecryptableMessage", since=since) == 200
+    assert client_process.count("bob", "UndecryptableMessage", since=since) == 200
 
 
 def test_a_message_whose_every_copy_is_damaged_fails_five_times(
-    emu: Emulator, standin: ClientProcess, alice: Party, bob: Party
+    emu: Emulator, client_process: ClientProcess, alice: Party, bob: Party
 ) -> None:
-    since = standin.lines.mark()
+    since = client_process.lines.mark()
     fault = emu.damage_messages(bob.phone, sender=alice.phone)
     message_id = alice.send(bob, "never")
-    standin.event("bob", "UndecryptableMessage", since=since, count=5)
-    standin.log(f"Not sending any more retry receipts for {message_id}", since=since)
+    client_process.event("bob", "UndecryptableMessage", since=since, count=5)
+    client_process.log(f"Not sending any more retry receipts for {message_id}", since=since)
     assert [count for lost, count in emu.retry_receipts(bob.device) if lost == message_id] == [1, 2, 3, 4]
     assert fault.hits == 5
     fault.heal()
     alice.send(bob, "after the fault")
     bob.gets("after the fault")
-    assert "never" not in standin.texts("bob", since=since)
+    assert "never" not in client_process.texts("bob", since=since)
 
 
-def test_damage_strikes_only_the_named_sender(emu: Emulator, standin: ClientProcess, alice: Party, bob: Party) -> None:
-    dave = link(emu, standin, "dave")
+def test_damage_strikes_only_the_named_sender(
+    emu: Emulator, client_process: ClientProcess, alice: Party, bob: Party
+) -> None:
+    dave = link(emu, client_process, "dave")
     fault = emu.damage_messages(bob.phone, sender=dave.phone)
     alice.send(bob, "not meant")
     bob.gets("not meant")
@@ -120,23 +124,23 @@ def test_damage_strikes_only_the_named_sender(emu: Emulator, standin: ClientProc
 
 
 def test_a_sender_that_hears_of_no_failure_sends_again_once_it_does(
-    emu: Emulator, standin: ClientProcess, alice: Party, bob: Party
+    emu: Emulator, client_process: ClientProcess, alice: Party, bob: Party
 ) -> None:
-    since = standin.lines.mark()
+    since = client_process.lines.mark()
     emu.forget_sender(alice.device)
     emu.damage_messages(bob.phone, sender=alice.phone, count=1, first_copies=True)
     alice.send(bob, "later")
-    standin.event("bob", "UndecryptableMessage", since=since)
+    client_process.event("bob", "UndecryptableMessage", since=since)
     emu.wait_until(lambda: alice.device.mailbox.waiting("receipt") == 1, 5)
-    assert standin.texts("bob", since=since) == []
+    assert client_process.texts("bob", since=since) == []
     emu.remember_sender(alice.device)
     bob.gets("later", since=since)
 
 
 def test_retry_receipts_wait_for_a_sender_that_went_offline(
-    emu: Emulator, standin: ClientProcess, bob: Party, tmp_path: Path
+    emu: Emulator, client_process: ClientProcess, bob: Party, tmp_path: Path
 ) -> None:
-    since = standin.lines.mark()
+    since = client_process.lines.mark()
     with ClientProcess(emu.client_env(), tmp_path) as elsewhere:
         erin = link(emu, elsewhere, "erin")
         emu.withhold(bob.phone)
@@ -145,45 +149,45 @@ def test_retry_receipts_wait_for_a_sender_that_went_offline(
         elsewhere.kill()
     emu.wait_disconnected(erin.device)
     emu.hear(bob.phone)
-    standin.event("bob", "UndecryptableMessage", since=since)
+    client_process.event("bob", "UndecryptableMessage", since=since)
     emu.wait_until(lambda: erin.device.mailbox.waiting("receipt") == 1, 5)
     assert emu.queued(erin.device, "receipt") == 1
 
 
-def test_a_damaged_group_message_heals(emu: Emulator, standin: ClientProcess, alice: Party, bob: Party) -> None:
+def test_a_damaged_group_message_heals(emu: Emulator, client_process: ClientProcess, alice: Party, bob: Party) -> None:
     emu.group(GROUP, [alice.phone, bob.phone])
-    since = standin.lines.mark()
-    standin.send("alice", GROUP, "to all", server="g.us")
+    since = client_process.lines.mark()
+    client_process.send("alice", GROUP, "to all", server="g.us")
     bob.gets("to all", since=since)
     fault = emu.damage_messages(bob.phone, kinds=["skmsg"], count=1)
-    standin.send("alice", GROUP, "damaged in the group", server="g.us")
-    standin.log("failed to decrypt group message", since=since)
+    client_process.send("alice", GROUP, "damaged in the group", server="g.us")
+    client_process.log("failed to decrypt group message", since=since)
     bob.gets("damaged in the group", since=since)
     assert fault.hits == 1
 
 
-def test_the_phone_writes_to_its_companion(emu: Emulator, standin: ClientProcess, bob: Party) -> None:
-    since = standin.lines.mark()
+def test_the_phone_writes_to_its_companion(emu: Emulator, client_process: ClientProcess, bob: Party) -> None:
+    since = client_process.lines.mark()
     emu.damage_messages(bob.phone)
     emu.phone_message(bob.device, "note to self")
     bob.gets("note to self", since=since)
     damaged = emu.phone_message(bob.device, "broken", damage=True)
-    standin.log("failed to decrypt prekey message", since=since)
+    client_process.log("failed to decrypt prekey message", since=since)
     emu.wait_until(lambda: (damaged, 1) in bob.device.retry_receipts, 5)
 
 
-def test_prekeys_are_filled_up_before_they_run_out(emu: Emulator, standin: ClientProcess) -> None:
-    busy = link(emu, standin, "busy")
+def test_prekeys_are_filled_up_before_they_run_out(emu: Emulator, client_process: ClientProcess) -> None:
+    busy = link(emu, client_process, "busy")
     for i in range(60):
         emu.phone_message(busy.device, f"busy {i}")
-    standin.event("busy", "Message", count=60)
+    client_process.event("busy", "Message", count=60)
     emu.wait_until(lambda: len(busy.device.prekeys) >= 40, 10)
 
 
 def test_a_new_device_gets_what_peers_write_next(
-    emu: Emulator, standin: ClientProcess, alice: Party, tmp_path: Path
+    emu: Emulator, client_process: ClientProcess, alice: Party, tmp_path: Path
 ) -> None:
-    frank = link(emu, standin, "frank")
+    frank = link(emu, client_process, "frank")
     alice.send(frank, "to the first device")
     frank.gets("to the first device")
     with ClientProcess(emu.client_env(), folder(tmp_path, "second")) as elsewhere:
@@ -215,26 +219,26 @@ def test_messages_wait_for_an_offline_client_in_order(emu: Emulator, alice: Part
 
 
 def test_late_messages_are_overtaken_and_arrive(
-    emu: Emulator, standin: ClientProcess, alice: Party, bob: Party
+    emu: Emulator, client_process: ClientProcess, alice: Party, bob: Party
 ) -> None:
     alice.send(bob, "before the late ones")
     bob.gets("before the late ones")
-    since, delay = standin.lines.mark(), emu.delay_messages(bob.phone, sender=alice.phone, count=2)
+    since, delay = client_process.lines.mark(), emu.delay_messages(bob.phone, sender=alice.phone, count=2)
     texts = ["late 1", "late 2", "in time"]
     for text in texts:
         alice.send(bob, text)
     bob.gets("in time", since=since)
-    assert (delay.hits, standin.texts("bob", since=since)) == (2, ["in time"])
+    assert (delay.hits, client_process.texts("bob", since=since)) == (2, ["in time"])
     emu.release(delay)
     bob.gets("late 2", since=since)
-    assert standin.texts("bob", since=since) == ["in time", "late 1", "late 2"]
-    ids = {line["id"] for line in standin.lines.since(since) if line.get("event") == "Message"}
+    assert client_process.texts("bob", since=since) == ["in time", "late 1", "late 2"]
+    ids = {line["id"] for line in client_process.lines.since(since) if line.get("event") == "Message"}
     assert not ids & {asked for asked, _ in emu.retry_receipts(bob.device)}
 
 
-def test_a_client_that_logs_out_is_unlinked(emu: Emulator, standin: ClientProcess, alice: Party) -> None:
-    gone = link(emu, standin, "gone")
-    standin.do("logout", "gone")
+def test_a_client_that_logs_out_is_unlinked(emu: Emulator, client_process: ClientProcess, alice: Party) -> None:
+    gone = link(emu, client_process, "gone")
+    client_process.do("logout", "gone")
     emu.wait_until(lambda: gone.device.removed, 5)
     assert emu.device(gone.phone) is None
     emu.wait_disconnected(gone.device)

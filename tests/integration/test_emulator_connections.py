@@ -23,13 +23,13 @@ CROWD = 20
 
 @pytest.mark.parametrize("end", ["drop", "close", "unavailable", "unknown_stream_error"])
 def test_a_client_comes_back_by_itself(
-    emu: Emulator, standin: ClientProcess, alice: Party, bob: Party, end: str
+    emu: Emulator, client_process: ClientProcess, alice: Party, bob: Party, end: str
 ) -> None:
-    since, logins = standin.lines.mark(), alice.device.logins
+    since, logins = client_process.lines.mark(), alice.device.logins
     getattr(emu, end)(alice.device)
     emu.wait_connected(alice.device)
     assert alice.device.logins == logins + 1
-    standin.event("alice", "Connected", since=since)
+    client_process.event("alice", "Connected", since=since)
     bob.send(alice, f"after {end}")
     alice.gets(f"after {end}")
 
@@ -52,24 +52,26 @@ def test_a_message_in_flight_comes_again_after_a_drop(emu: Emulator, alice: Part
         assert elsewhere.texts("frozen") == ["before", *(f"in flight {i}" for i in range(5))]
 
 
-def test_a_replaced_client_stays_away(emu: Emulator, standin: ClientProcess) -> None:
-    party = link(emu, standin, "replaced")
+def test_a_replaced_client_stays_away(emu: Emulator, client_process: ClientProcess) -> None:
+    party = link(emu, client_process, "replaced")
     emu.replace(party.device)
-    standin.event("replaced", "StreamReplaced")
+    client_process.event("replaced", "StreamReplaced")
     assert not emu.connected(party.device)
     with pytest.raises(NotConnected):
         emu.drop(party.device)
     assert emu.device(party.phone) is party.device
 
 
-def test_a_second_login_replaces_the_first(emu: Emulator, standin: ClientProcess, alice: Party, tmp_path: Path) -> None:
-    party = link(emu, standin, "double")
+def test_a_second_login_replaces_the_first(
+    emu: Emulator, client_process: ClientProcess, alice: Party, tmp_path: Path
+) -> None:
+    party = link(emu, client_process, "double")
     copy = folder(tmp_path, "copy")
-    for file in standin.folder.glob("double.db*"):
+    for file in client_process.folder.glob("double.db*"):
         (copy / file.name).write_bytes(file.read_bytes())
     with ClientProcess(emu.client_env(), copy) as elsewhere:
         second = party.restart(elsewhere)
-        standin.event("double", "StreamReplaced")
+        client_process.event("double", "StreamReplaced")
         assert emu.connected(party.device)
         alice.send(second, "to whoever is newest")
         second.gets("to whoever is newest")
@@ -93,10 +95,10 @@ def _logins(emu: Emulator, party: Party) -> list[Login]:
     return [login for login in emu.logins if login.device == str(party.device.jid)]
 
 
-def test_a_removed_device_is_told(emu: Emulator, standin: ClientProcess) -> None:
-    party = link(emu, standin, "removed")
+def test_a_removed_device_is_told(emu: Emulator, client_process: ClientProcess) -> None:
+    party = link(emu, client_process, "removed")
     emu.remove_device(party.device)
-    standin.event("removed", "LoggedOut")
+    client_process.event("removed", "LoggedOut")
     assert emu.device(party.phone) is None
 
 
@@ -121,37 +123,39 @@ def test_a_device_removed_while_offline_learns_of_it_at_its_login(emu: Emulator,
     ],
 )
 def test_a_refused_login_ends_the_client(
-    emu: Emulator, standin: ClientProcess, failure: LoginFailure, event: str
+    emu: Emulator, client_process: ClientProcess, failure: LoginFailure, event: str
 ) -> None:
-    party = link(emu, standin, failure.name)
+    party = link(emu, client_process, failure.name)
     emu.refuse_login(party.phone, failure, expire_seconds=3600)
     emu.drop(party.device)
-    line = standin.event(failure.name, event)
+    line = client_process.event(failure.name, event)
     assert not emu.connected(party.device)
     if failure is LoginFailure.TEMPORARY_BAN:
         assert "Expire: 3600" in line["about"]
 
 
-def test_an_unavailable_server_is_tried_again(emu: Emulator, standin: ClientProcess) -> None:
-    party = link(emu, standin, "patient")
-    since = standin.lines.mark()
+def test_an_unavailable_server_is_tried_again(emu: Emulator, client_process: ClientProcess) -> None:
+    party = link(emu, client_process, "patient")
+    since = client_process.lines.mark()
     emu.refuse_login(party.phone, LoginFailure.UNAVAILABLE)
     emu.drop(party.device)
-    standin.log("assuming automatic reconnect will handle it", since=since)
+    client_process.log("assuming automatic reconnect will handle it", since=since)
     emu.accept_login(party.phone)
     emu.wait_connected(party.device)
 
 
-def test_withheld_messages_come_when_they_may(emu: Emulator, standin: ClientProcess, alice: Party, bob: Party) -> None:
-    since = standin.lines.mark()
+def test_withheld_messages_come_when_they_may(
+    emu: Emulator, client_process: ClientProcess, alice: Party, bob: Party
+) -> None:
+    since = client_process.lines.mark()
     emu.withhold(bob.phone)
     for i in range(3):
         alice.send(bob, f"withheld {i}")
     assert emu.queued(bob.device) == 3
-    assert standin.texts("bob", since=since) == []
+    assert client_process.texts("bob", since=since) == []
     emu.hear(bob.phone)
     bob.gets("withheld 2", since=since)
-    assert standin.texts("bob", since=since) == [f"withheld {i}" for i in range(3)]
+    assert client_process.texts("bob", since=since) == [f"withheld {i}" for i in range(3)]
 
 
 def test_withheld_messages_may_come_with_the_next_connection(emu: Emulator, alice: Party, bob: Party) -> None:
@@ -163,12 +167,12 @@ def test_withheld_messages_may_come_with_the_next_connection(emu: Emulator, alic
 
 
 @pytest.mark.long
-def test_a_deaf_server_leaves_pings_unanswered(emu: Emulator, standin: ClientProcess, bob: Party) -> None:
-    since = standin.lines.mark()
+def test_a_deaf_server_leaves_pings_unanswered(emu: Emulator, client_process: ClientProcess, bob: Party) -> None:
+    since = client_process.lines.mark()
     emu.deaf(bob.phone)
-    standin.event("bob", "KeepAliveTimeout", since=since, timeout=PATIENCE)
+    client_process.event("bob", "KeepAliveTimeout", since=since, timeout=PATIENCE)
     emu.hear(bob.phone)
-    standin.event("bob", "KeepAliveRestored", since=since, timeout=PATIENCE)
+    client_process.event("bob", "KeepAliveRestored", since=since, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("stage", list(Silence))
@@ -184,11 +188,13 @@ def test_a_silent_server_answers_nobody_until_it_speaks_again(emu: Emulator, tmp
         assert emu.connected(heard.device)
 
 
-def test_others_stay_connected_when_one_goes(emu: Emulator, standin: ClientProcess, alice: Party, bob: Party) -> None:
-    since, logins = standin.lines.mark(), (alice.device.logins, bob.device.logins)
-    carol = link(emu, standin, "carol")
+def test_others_stay_connected_when_one_goes(
+    emu: Emulator, client_process: ClientProcess, alice: Party, bob: Party
+) -> None:
+    since, logins = client_process.lines.mark(), (alice.device.logins, bob.device.logins)
+    carol = link(emu, client_process, "carol")
     for i in range(20):
-        standin.begin("send", "carol", to=bob.number, text=f"from carol {i}")
+        client_process.begin("send", "carol", to=bob.number, text=f"from carol {i}")
     emu.drop(carol.device)
     alice.send(bob, "undisturbed")
     bob.gets("undisturbed", since=since)

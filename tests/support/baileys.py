@@ -59,12 +59,14 @@ class Baileys(Clients):
         self.do("renew", client, jid=str(party.device.lid))
 
 
-def node_phone(house: Installation, baileys: Baileys, number: str) -> Party:
+def node_phone(installation: Installation, baileys: Baileys, number: str) -> Party:
     """A phone of the Node backend, linked by its QR code, whose keys are in the backend's table."""
-    house.add(number)
-    house.cli("assign", number, "baileys")
-    party = link(house.emu, baileys, number, house.phones[number], number=number, organization=ORGANIZATION)
-    house.devices[number] = party.device
+    installation.add(number)
+    installation.cli("assign", number, "baileys")
+    party = link(
+        installation.emu, baileys, number, installation.phones[number], number=number, organization=ORGANIZATION
+    )
+    installation.devices[number] = party.device
     return party
 
 

@@ -38,11 +38,11 @@ class Party:
     def gets(self, text: str, *, since: int = 0, timeout: float = PATIENCE) -> None:
         self.clients.message(self.name, text, since=since, timeout=timeout)
 
-    def restart(self, standin: ClientProcess) -> "Party":
+    def restart(self, client_process: ClientProcess) -> "Party":
         """The same client again, in this process."""
-        standin.add(self.name, number=self.number, device=self.device.id)
-        standin.event(self.name, "Connected")
-        return Party(self.name, self.phone, self.device, standin)
+        client_process.add(self.name, number=self.number, device=self.device.id)
+        client_process.event(self.name, "Connected")
+        return Party(self.name, self.phone, self.device, client_process)
 
 
 def new_number() -> str:

@@ -20,7 +20,7 @@ WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class Occurrence:
     """One event, and when (ms, or NO_TIME). ``phones`` are those that it may be of: mostly one, or none."""
 
     time: int
@@ -28,9 +28,9 @@ class Happening:
     text: str
 
 
-def happenings(
+def occurrences(
     files: Sequence[ScanResult], numbers: Mapping[int, str], holders: Mapping[bytes, frozenset[str]]
-) -> list[Happening]:
+) -> list[Occurrence]:
     """All events in order of time. What libsignal and Baileys say of one message is one."""
     events = [event for found in files for event in _own(found, numbers)]
     counting = {phone for event in events for phone in event.phones if "#" in event.text}
@@ -41,20 +41,20 @@ def happenings(
         events += _failures(left, sender, holders, counting)
     for found in files:
         kinds = zip(found.collected.times, found.collected.numbers, strict=True)
-        events += [Happening(time, (), WORDS[Kind(kind)]) for time, kind in kinds]
+        events += [Occurrence(time, (), WORDS[Kind(kind)]) for time, kind in kinds]
     return sorted(events, key=lambda event: event.time)
 
 
-def _own(found: ScanResult, numbers: Mapping[int, str]) -> Iterator[Happening]:
+def _own(found: ScanResult, numbers: Mapping[int, str]) -> Iterator[Occurrence]:
     for (kind, number), rows in found.counters.items():
         name = "Bad MAC" if kind is Kind.BAD_MAC else "Bad Decrypt"
-        yield from (Happening(time, (number,), f"{name} #{count}") for time, count in _lines(rows))
+        yield from (Occurrence(time, (number,), f"{name} #{count}") for time, count in _lines(rows))
     for phone_id, rows in found.resets.items():
         who = (numbers[phone_id],) if phone_id in numbers else ()
         text = "counters reset" if who else f"counters of #{phone_id} reset"
-        yield from (Happening(time, who, text) for time, _ in _lines(rows))
+        yield from (Occurrence(time, who, text) for time, _ in _lines(rows))
     for (number, reason), rows in found.closes.items():
-        yield from (Happening(time, (number,), f"closed: {reason}") for time, _ in _lines(rows))
+        yield from (Occurrence(time, (number,), f"closed: {reason}") for time, _ in _lines(rows))
 
 
 def _lines(rows: Counted) -> Iterator[tuple[int, int]]:
@@ -63,9 +63,9 @@ def _lines(rows: Counted) -> Iterator[tuple[int, int]]:
 
 def _failures(
     rows: Sequence[tuple[int, int]], sender: bytes, holders: Mapping[bytes, frozenset[str]], counting: set[str]
-) -> Iterator[Happening]:
+) -> Iterator[Occurrence]:
     """Failures of one sender; those that the backend counts beside them are told by its own lines."""
     phones = tuple(sorted(holders.get(sender, ())))
     for time, kind in rows:
         if not (kind == Kind.BAD_MAC and counting.intersection(phones)):
-            yield Happening(time, phones, WORDS[Kind(kind)])
+            yield Occurrence(time, phones, WORDS[Kind(kind)])

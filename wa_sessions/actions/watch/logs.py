@@ -17,7 +17,7 @@ from wa_sessions.keys.phone_ref import PhoneRef
 from wa_sessions.logs import files, following
 from wa_sessions.logs.messages import of_senders
 from wa_sessions.logs.numbers import as_registered, registered
-from wa_sessions.logs.occurrences import Happening, happenings
+from wa_sessions.logs.occurrences import Occurrence, occurrences
 from wa_sessions.logs.report import LogReport, report
 from wa_sessions.logs.scan_result import ScanResult
 from wa_sessions.logs.senders import AGENTS
@@ -44,7 +44,7 @@ class Names:
 class Line:
     """An event, and what its phones are called."""
 
-    event: Happening
+    event: Occurrence
     names: tuple[str | None, ...]
 
 
@@ -118,7 +118,7 @@ def happened(found: Sequence[ScanResult], opened: Opened | None = None, scope: S
         only = set(names) if scope.narrow else None
     return [
         Line(event, tuple(names.get(phone) for phone in event.phones))
-        for event in happenings(found, numbers, whose)
+        for event in occurrences(found, numbers, whose)
         if only is None or only.intersection(event.phones)
     ]
 
