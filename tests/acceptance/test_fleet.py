@@ -64,7 +64,7 @@ def stage() -> Iterator[Stage]:
         pytest.MonkeyPatch.context() as patch,
         Stage(max_connections="300", fsync="off", synchronous_commit="off", full_page_writes="off") as stage,
     ):
-        patch.setattr("stage.subprocess", warm)
+        patch.setattr("bench_support.subprocess", warm)
         stage.pair(*NUMBERS[: CROWD + 5])
         yield stage
 

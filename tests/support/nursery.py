@@ -28,7 +28,8 @@ MOST_FILES = 64
 Program = Callable[[], object]
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
-_NEONIZE_NEEDS = ("PIL.Image", "bs4", "google.protobuf", "httpx", "linkpreview", "magic", "phonenumbers", "pylibmagic")
+_NEONIZE_NEEDS = ("pylibmagic", "magic", "PIL.Image", "bs4", "google.protobuf", "httpx", "linkpreview", "phonenumbers")
+"""Where the machine has no libmagic, ``magic`` finds the one that the import before it brings."""
 _OF_NEONIZE = ("const", "exc", "proto.Neonize_pb2", "proto.waE2E.WAWebProtobufsE2E_pb2", "types")
 _OURS = ("actions", "cli", "db", "health", "keys", "logs", "worker")
 _PATH, _LOAD = list(sys.path), ctypes.CDLL.__init__
