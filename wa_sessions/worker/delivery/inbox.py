@@ -59,8 +59,7 @@ class Inbox:
         self._looked = time.monotonic()
         self._changed, self._answers = asyncio.Event(), asyncio.Event()
         self._jam = Jam(self._unwritten)
-        self._apart = False
-        self._closed = False
+        self._apart = self._closed = False
         self._wake: Callable[[], None] = lambda: None
         self.handled_total = self.dead_total = 0
 
