@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from support.databases import EMPTY
 from support.installation import Installation
 from support.pooler import SessionPooler, TransactionPooler
 
@@ -56,7 +57,7 @@ def test_more_sessions_than_the_server_has_connections_for_are_refused(small: In
     assert "needs at least 13 connections to Postgres: 4 for the worker, 9 for 9 sessions" in message
     assert "left of 12" in message
     assert small.sql("SELECT 1 FROM wa_sessions.lease UNION ALL SELECT 1 FROM wa_sessions.worker") == []
-    small.sql("ALTER DATABASE postgres SET search_path = whatsmeow, public")
+    small.sql(f"ALTER DATABASE {EMPTY.name} SET search_path = whatsmeow, public")
     with TransactionPooler(small.url, 2) as pooler:
         pooled = small.run(*numbers, WA_SESSIONS_STORE_URL=f"{pooler.url}?sslmode=disable")
         for number in numbers:

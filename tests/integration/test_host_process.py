@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import pytest
 from support import warm
+from support.children import children
 from support.pooler import TransactionPooler
 from support.waiting import PATIENCE
 
@@ -238,9 +239,7 @@ def test_a_process_that_ends_or_hangs_over_the_store_is_not_waited_for(
 
 def _hosts() -> list[int]:
     """The session hosts that this process has started."""
-    tasks = Path("/proc/self/task").iterdir()
-    children = [pid for task in tasks for pid in (task / "children").read_text().split()]
-    return [int(pid) for pid in children if b"worker.hosts.main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return children(os.getpid(), "worker.hosts.main")
 
 
 def test_a_device_that_is_not_in_the_store_is_not_started(store: str) -> None:

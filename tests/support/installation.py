@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 from support import warm
+from support.children import children
 from support.waiting import PATIENCE, Record
 
 from wa_sessions.actions.connection import open_database
@@ -78,16 +79,15 @@ class Worker:
         return self._ended(timeout)
 
     def children(self) -> list[int]:
-        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
-        return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+        return children(self.process.pid)
 
     def hosts(self) -> list[int]:
         """The processes that have sockets to WhatsApp, or are about to."""
-        return [pid for pid in self.children() if b"worker.hosts.main" in _command_line(pid)]
+        return children(self.process.pid, "worker.hosts.main")
 
     def handlers(self) -> list[int]:
         """The processes that messages are handled in."""
-        return [pid for pid in self.children() if b"worker.delivery." in _command_line(pid)]
+        return children(self.process.pid, "worker.delivery.")
 
     def until_hosts(self, count: int, timeout: float = PATIENCE) -> None:
         """An empty one ends after 10 s, one that paired at once."""
@@ -111,13 +111,6 @@ class Worker:
                 self.lines.add(json.loads(line))
             except ValueError:
                 self.lines.add({"event": "raw", "message": line.rstrip()})
-
-
-def _command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 class Installation:
