@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE # every process would compile the program anew
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit integration acceptance test-long lint lock format docs clean
+.PHONY: help install demo test unit integration acceptance coverage test-long lint lock format docs clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -27,13 +27,20 @@ test: $(STAMP) ## Run the whole test suite (about 10 minutes on two cores)
 	$(BIN)/python -m pytest -m 'not long' -n 4 --dist worksteal
 
 unit: $(STAMP) ## Run the fast tests only (seconds)
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit -n 4 --dist worksteal
 
 integration: $(STAMP) ## Run the tests that need Postgres or neonize
 	$(BIN)/python -m pytest tests/integration
 
 acceptance: $(STAMP) ## Run the tests that drive the installed command
 	$(BIN)/python -m pytest tests/acceptance -m 'not long'
+
+coverage: $(STAMP) ## Run unit and integration tests, and say which branches none of them takes (fails below today's share)
+	rm -rf .coverage
+	mkdir .coverage
+	$(BIN)/coverage run -m pytest -n 4 --dist worksteal -m 'not long and not bare' tests/unit tests/integration
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 test-long: $(STAMP) ## Run the tests that take minutes, and try each law on twenty times as many examples
 	$(BIN)/python -m pytest -m long --timeout=1800
@@ -60,4 +67,4 @@ docs: $(STAMP) ## Write the reference of commands, settings and events and the p
 	$(BIN)/python scripts/state_picture.py
 
 clean: ## Remove what was made
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .coverage .hypothesis .import_linter_cache

@@ -136,6 +136,7 @@ def test_a_disk_that_loses_a_byte_is_noticed(database: Database, key: Key, folde
     assert not list(folder.iterdir())
 
 
+@pytest.mark.bare
 @pytest.mark.usefixtures("phones_there")
 def test_a_full_disk_leaves_nothing(database_url: str, folder: Path) -> None:
     """The limit of a file's size stands for the disk's."""

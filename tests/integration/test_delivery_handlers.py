@@ -632,6 +632,7 @@ def test_nothing_in_the_current_folder_hides_what_is_ours(folder: Path) -> None:
     run(function(folder, TELL), do)
 
 
+@pytest.mark.bare
 def test_a_handler_process_is_light(folder: Path) -> None:
     big = ("asyncio", "neonize", "psycopg", "rich", "typer", "google", "cryptography", "logging")
     spec = function(folder, f"import sys\ndef answer(m):\n    print([n for n in {big} if n in sys.modules])\n")

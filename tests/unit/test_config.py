@@ -177,6 +177,7 @@ def test_a_file_of_settings_is_simple_toml() -> None:
     assert simple_toml.read(content) == tomllib.loads(content)
 
 
+@pytest.mark.bare
 @pytest.mark.parametrize(("content", "needed"), [('lease = "6s"', False), ("lease = '6s'", True)])
 def test_simple_toml_is_read_without_what_takes_long_to_import(tmp_path: Path, content: str, needed: bool) -> None:
     file = tmp_path / "config.toml"
@@ -369,6 +370,7 @@ def test_three_modules_read_the_environment() -> None:
     ]
 
 
+@pytest.mark.bare
 def test_nothing_of_toml_is_imported_where_there_is_no_file() -> None:
     import subprocess
     import sys
