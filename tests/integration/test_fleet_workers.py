@@ -169,10 +169,14 @@ def locks_held(fleet: WorkerFleet) -> int:
 
 async def looked(worker: RunningWorker) -> None:
     """Return when it has looked at all phones, and taken what there was."""
-    for _ in range(2):  # when it begins with the second one, it has acted upon the first
-        before = worker.watch._next_full
-        worker.watch.changed()
-        await until(lambda before=before: worker.watch._next_full > before)  # type: ignore[misc]
+    await _begins_to_look(worker)
+    await _begins_to_look(worker)  # so that it has acted upon the look before
+
+
+async def _begins_to_look(worker: RunningWorker) -> None:
+    before = worker.watch._next_full
+    worker.watch.changed()
+    await until(lambda: worker.watch._next_full > before)
 
 
 def test_workers_balance_as_they_come_and_go(database: Database, server: EmbeddedServer, settled: None) -> None:

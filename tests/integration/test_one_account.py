@@ -1,7 +1,8 @@
 """One number has one open session, whatever rows of the backend's table it had: one that is deleted and made anew."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -21,6 +22,29 @@ from wa_sessions.worker.hosts import protocol
 NUMBER, OTHER = "77055000000", "77055999999"
 """The first one is that of the fleet's only phone."""
 RENUMBER = 'UPDATE public."OrganizationPhone" SET "phoneJid" = %s WHERE id = %s'
+
+
+@contextlib.asynccontextmanager
+async def looking_away(fleet: WorkerFleet, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RunningWorker]:
+    """A worker that runs the phone, and looks at no row until the block is left; every phone is run once then."""
+    ids = fleet.ids
+    async with fleet.running(SHARED) as [worker]:
+        await until(lambda: worker.phones == ids)
+        looks = Looks(worker, monkeypatch)
+        looks.held_back = True
+        yield worker
+        looks.held_back = False
+        await until(fleet.is_run_once)
+
+
+async def set_down(fleet: WorkerFleet, worker: RunningWorker, phone: Phone) -> int:
+    """Have a phone fail for good; the client that it had."""
+    client = worker.hosts.client_of(phone.id)
+    assert client is not None
+    fault = protocol.Undecrypted(client, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
+    worker.hosts.tell(client, fault)
+    await until(lambda: fleet.rows("SELECT 1 FROM wa_sessions.health WHERE state = 'faulted'") != [])
+    return client
 
 
 @pytest.fixture
@@ -151,11 +175,7 @@ def test_a_session_that_is_set_down_keeps_the_lease_until_its_socket_is_closed(
         async with fleet.running(SHARED) as [worker]:
             await until(lambda: worker.phones == fleet.ids)
             worker.hosts.closes_clients = False
-            client = worker.hosts.client_of(phone.id)
-            assert client is not None
-            fault = protocol.Undecrypted(client, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
-            worker.hosts.tell(client, fault)
-            await until(lambda: fleet.rows("SELECT 1 FROM wa_sessions.health WHERE state = 'faulted'") != [])
+            client = await set_down(fleet, worker, phone)
             later = fleet.begin()
             looks = Looks(later, monkeypatch)
             await until(lambda: looks.count >= 2)
@@ -204,9 +224,9 @@ def test_a_lock_that_is_taken_anew_holds_the_number_that_the_session_has(
         old = fleet.phones[0]
         async with fleet.running(SHARED) as [worker]:
             await until(lambda: worker.phones == {old.id})
-            [client] = worker.hosts.clients
             looks = Looks(worker, monkeypatch)
             looks.held_back = True
+            [client] = worker.hosts.clients
             fleet.rows(RENUMBER, f"{OTHER}@s.whatsapp.net", old.id)
             locks = worker.worker._ownership._locks
             assert locks is not None
@@ -224,15 +244,10 @@ def test_no_operator_has_a_number_to_himself_while_a_worker_runs_it_for_a_row_th
 ) -> None:
     async def scenario(fleet: WorkerFleet) -> None:
         old, opened = fleet.phones[0], Opened(fleet.database, fleet.backend)
-        async with fleet.running(SHARED) as [worker]:
-            await until(lambda: worker.phones == {old.id})
-            looks = Looks(worker, monkeypatch)
-            looks.held_back = True
+        async with looking_away(fleet, monkeypatch):
             new = made_anew(fleet)
             with pytest.raises(OwnedByAnother, match=f"{NUMBER} still runs as phone #{old.id}"), alone(opened, new.id):
                 pass
-            looks.held_back = False
-            await until(fleet.is_run_once)
 
     run(scenario, fleet)
 
@@ -244,10 +259,7 @@ def test_a_login_does_not_give_a_row_back_the_number_that_the_backend_took_from_
 
     async def scenario(fleet: WorkerFleet) -> None:
         old = fleet.phones[0]
-        async with fleet.running(SHARED) as [worker]:
-            await until(lambda: worker.phones == {old.id})
-            looks = Looks(worker, monkeypatch)
-            looks.held_back = True
+        async with looking_away(fleet, monkeypatch) as worker:
             fleet.rows(RENUMBER, f"{OTHER}@s.whatsapp.net", old.id)
             with fleet.database.transaction() as conn:
                 fleet.phones.append(phones.add(conn, fleet.backend, NUMBER, 1))
@@ -257,8 +269,6 @@ def test_a_login_does_not_give_a_row_back_the_number_that_the_backend_took_from_
             await until(lambda: client not in worker.hosts.clients)
             jid = 'SELECT "phoneJid" AS jid FROM public."OrganizationPhone" WHERE id = %s'
             assert fleet.rows(jid, old.id) == [{"jid": f"{OTHER}@s.whatsapp.net"}]
-            looks.held_back = False
-            await until(fleet.is_run_once)
 
     run(scenario, fleet)
 
@@ -268,10 +278,7 @@ def test_no_operator_closes_the_next_number_of_a_row_through_the_session_of_the_
 ) -> None:
     async def scenario(fleet: WorkerFleet) -> None:
         old = fleet.phones[0]
-        async with fleet.running(SHARED) as [worker]:
-            await until(lambda: worker.phones == {old.id})
-            looks = Looks(worker, monkeypatch)
-            looks.held_back = True
+        async with looking_away(fleet, monkeypatch) as worker:
             fleet.rows(RENUMBER, f"{OTHER}@s.whatsapp.net", old.id)
             row = 'SELECT status, "updatedAt" FROM public."OrganizationPhone"'
             before = fleet.rows(row)
@@ -284,8 +291,6 @@ def test_no_operator_closes_the_next_number_of_a_row_through_the_session_of_the_
                 fleet.rows(answered, request)
             )
             assert fleet.rows(row) == before
-            looks.held_back = False
-            await until(fleet.is_run_once)
 
     run(scenario, fleet)
 
@@ -317,11 +322,7 @@ def test_a_phone_that_was_set_down_is_run_with_the_next_number_that_its_row_has(
     async def scenario(fleet: WorkerFleet) -> None:
         async with fleet.running(SHARED) as [worker]:
             await until(fleet.is_run_once)
-            client = worker.hosts.client_of(phone.id)
-            assert client is not None
-            fault = protocol.Undecrypted(client, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
-            worker.hosts.tell(client, fault)
-            await until(lambda: fleet.rows("SELECT 1 FROM wa_sessions.health WHERE state = 'faulted'") != [])
+            await set_down(fleet, worker, phone)
             await until(lambda: phone.id not in worker.phones)
             fleet.rows(RENUMBER, f"{OTHER}@s.whatsapp.net", phone.id)
             await until(fleet.is_run_once)

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -81,6 +82,12 @@ class Rig:
         query = "SELECT kind FROM wa_sessions.event WHERE phone_id = %s ORDER BY id"
         return [row["kind"] for row in self.rows(query, self.phone.id)]
 
+    def has_counted(self, number: int) -> bool:
+        return bool(self.health()["bad_decrypt_errors"] == number)
+
+    def has_come_back(self, times: int) -> bool:
+        return self.kinds().count("store_back") == times
+
     def health(self) -> dict[str, Any]:
         return self.rows("SELECT * FROM wa_sessions.health WHERE phone_id = %s", self.phone.id)[0]
 
@@ -144,6 +151,13 @@ async def until(true: Callable[[], bool], within: float = PATIENCE) -> None:
         await asyncio.sleep(0.02)
 
 
+async def fail(rig: Rig, over: Callable[[], bool]) -> None:
+    """Have the session meet a fault; it is begun again then, or all is ``over``."""
+    before = rig.opened
+    rig.tell(protocol.Undecrypted, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
+    await until(lambda: rig.opened > before or over())
+
+
 @contextlib.asynccontextmanager
 async def running(rig: Rig, *chosen: Phone) -> AsyncIterator[asyncio.Task[None]]:
     """The worker, connected; it is stopped at the end, and must end well."""
@@ -173,7 +187,7 @@ def test_a_limit_that_is_reached_while_the_database_is_away_closes_when_it_is_ba
         async with running(rig):
             for number in range(4):
                 rig.unsynced()
-                await until(lambda number=number: rig.health()["bad_decrypt_errors"] == number + 1)  # type: ignore[misc]
+                await until(partial(rig.has_counted, number + 1))
             with rig.outage():
                 rig.unsynced()
                 await until(lambda: rig.client is None, 5)
@@ -358,12 +372,10 @@ def test_a_fault_whose_status_cannot_be_written_is_written_without_it(
     async def scenario(rig: Rig) -> None:
         async with running(rig):
             for _ in range(policy.MOST_FAULTS):
-                before = rig.opened
                 if rig.kinds().count("fault") == policy.MOST_FAULTS - 1:
                     for statement in TRAP.split(";\n"):
                         rig.rows(statement)
-                rig.tell(protocol.Undecrypted, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
-                await until(lambda before=before: rig.opened > before or "faulted" in rig.kinds())  # type: ignore[misc]
+                await fail(rig, lambda: "faulted" in rig.kinds())
             await until(lambda: rig.health()["state"] == "faulted")
 
     run(scenario, rig)
@@ -426,9 +438,7 @@ def test_a_phone_that_fails_again_and_again_is_set_down_with_its_reason(
         async with running(rig) as worker:
             waiting = rig.ask("send", to="1", text="hello")
             for _ in range(policy.MOST_FAULTS):
-                before = rig.opened
-                rig.tell(protocol.Undecrypted, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
-                await until(lambda before=before: rig.opened > before or "faulted" in rig.kinds())  # type: ignore[misc]
+                await fail(rig, lambda: "faulted" in rig.kinds())
             await until(lambda: rig.health()["state"] == "faulted")
             opened = Opened(rig.database, rig.backend)
             await until(lambda: session_stats(opened, PhoneRef(phone_id=rig.phone.id)).unknown_because == "no_worker")
@@ -452,9 +462,7 @@ def test_a_worker_whose_last_phone_is_set_down_ends_as_failed_and_is_started_aga
         worker = asyncio.create_task(rig.worker.run([rig.phone]))
         await until(lambda: rig.client is not None)
         for _ in range(policy.MOST_FAULTS):
-            before = rig.opened
-            rig.tell(protocol.Undecrypted, "i\0", "1@lid", "1@lid", False, Cause.OTHER, Encryption.MESSAGE)
-            await until(lambda before=before: rig.opened > before or worker.done())  # type: ignore[misc]
+            await fail(rig, worker.done)
         with pytest.raises(WaSessionsError, match="no phone is left to this worker: a fault of wa-sessions") as error:
             await worker
         assert error.value.exit_code is ExitCode.FAILED
@@ -546,7 +554,7 @@ def test_losing_the_database_again_and_again_adds_no_listener(rig: Rig) -> None:
                     await until(lambda: rig.client is None, 5)
                 await until(lambda: rig.client is not None)
                 rig.tell(protocol.Connected)
-                await until(lambda times=times: rig.kinds().count("store_back") == times + 1)  # type: ignore[misc]
+                await until(partial(rig.has_come_back, times + 1))
             listeners = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'LISTEN%%'"
             assert len(rig.rows(listeners)) == 1
             assert not [thread for thread in threading.enumerate() if thread.name == "listen"]
@@ -592,7 +600,7 @@ def test_a_middlebox_that_forgets_all_connections_is_survived(
             monkeypatch.setattr(command_queue, "LOOK_EVERY", 3600)
             for _ in range(2):  # a look may be under way; the second one is heard of
                 command = rig.ask("send", to="1", text="again")
-                await until(lambda command=command: rig.answered(command))  # type: ignore[misc]
+                await until(partial(rig.answered, command))
             assert rig.rows("SELECT 1 FROM wa_sessions.lease WHERE expires_at > clock_timestamp()")
             assert not worker.done()
 
