@@ -1,4 +1,4 @@
-"""A key for files; a WhatsApp server with two phones that a whole module shares."""
+"""A key for files, a worker over a database, and a WhatsApp server with two phones that a whole module shares."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +7,12 @@ import pytest
 from support.backup_fixtures import Key, new_key
 from support.client_process import ClientProcess
 from support.pairing import Party, link
+from support.rigs import Rig
 
+from wa_sessions.db.embedded import EmbeddedServer
+from wa_sessions.db.gateway import Database
 from wa_sessions.emulator import Emulator
+from wa_sessions.health.model import Limits
 
 
 @pytest.fixture
@@ -47,3 +51,8 @@ def alice(emu: Emulator, client_process: ClientProcess) -> Party:
 @pytest.fixture(scope="module")
 def bob(emu: Emulator, client_process: ClientProcess) -> Party:
     return link(emu, client_process, "bob")
+
+
+@pytest.fixture
+def rig(database: Database, server: EmbeddedServer) -> Rig:
+    return Rig(database, server, Limits())
