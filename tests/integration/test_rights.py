@@ -69,9 +69,12 @@ def require(opened: Opened) -> None:
             (*OURS, PHONES, KEYS, *STORE, "REVOKE DELETE ON whatsmeow.whatsmeow_sessions FROM {role}"),
             "DELETE from the tables of whatsmeow",
         ),
-        (
-            (*OURS, PHONES, KEYS, *STORE, "REVOKE INSERT ON wa_sessions.quarantine FROM {role}"),
-            "write the tables of wa_sessions: GRANT SELECT, INSERT, UPDATE, DELETE on them",
+        *(
+            (
+                (*OURS, PHONES, KEYS, *STORE, f"REVOKE {right} ON wa_sessions.{table} FROM {{role}}"),
+                "write the tables of wa_sessions: GRANT SELECT, INSERT, UPDATE, DELETE on them",
+            )
+            for right, table in (("INSERT", "quarantine"), ("DELETE", "health"), ("DELETE", "message"))
         ),
     ],
 )

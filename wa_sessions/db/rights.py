@@ -18,7 +18,8 @@ _OWN = {
     "quarantine": ("SELECT", "INSERT"),
     "event": ("SELECT", "INSERT"),
     "lease": ("SELECT", "INSERT", "UPDATE"),
-    "health": ("SELECT", "INSERT", "UPDATE"),
+    "health": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "message": ("SELECT", "DELETE"),
 }
 
 
