@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import shlex
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,11 @@ from wa_sessions.worker.delivery.dispatcher import Dispatcher
 from wa_sessions.worker.delivery.spec import HandlerSpec
 from wa_sessions.worker.message import IncomingMessage
 from wa_sessions.worker.ports import HandlerEvent
+
+TELL = """
+def answer(message):
+    print("handled", message.text)
+"""
 
 CHAT = "77050000001@s.whatsapp.net"
 MESSAGE = IncomingMessage("ID", CHAT, "1@lid", None, False, False, 0, "conversation", "", b"\x0a\x02hi", "77051234567")
@@ -123,3 +128,26 @@ async def gone(pid: int, seconds: float = 10) -> None:
     finally:
         asyncio.get_running_loop().remove_reader(fd)
         os.close(fd)
+
+
+def run(spec: HandlerSpec, do: Callable[[Bench], Awaitable[None]], *, drain: bool = True, **settings: float) -> Bench:
+    """Do something with a dispatcher, which is drained afterwards if it is not cancelled; nothing of it may be left."""
+
+    async def main() -> Bench:
+        async with running(spec, **settings) as bench:
+            await do(bench)
+            processes = bench.processes()
+            if drain:
+                await bench.dispatcher.drain(20)
+        assert [process for process in processes if process.is_running()] == []
+        return bench
+
+    return asyncio.run(main())
+
+
+def program_file(folder: Path, script: str) -> Path:
+    """A handler that is a file, put there whole."""
+    made = folder / "new"
+    made.write_text(f"#!/bin/sh\n{script}\n")
+    made.chmod(0o700)
+    return made.rename(folder / "handler")
