@@ -17,6 +17,7 @@ from wa_sessions.actions.watch.advice import next_step
 from wa_sessions.actions.watch.sessions import Session
 from wa_sessions.actions.watch.stats import Standing, Watch, judge
 from wa_sessions.actions.watch.top import MINUTES, Row
+from wa_sessions.cli.watch.stats import NOT_KNOWN
 from wa_sessions.cli.watch.top.arrange import Order, arranged
 from wa_sessions.cli.watch.top.drawing import GAP, Moment, cells, columns, details, errors_line, headline, summary
 from wa_sessions.cli.watch.top.sparkline import BARS, sparkline
@@ -195,6 +196,12 @@ def test_a_line_above_the_table_is_as_wide_as_it(fleet: list[Row], width: int) -
     lines = [summary(fleet, NOW, width), errors_line(fleet, "by health", width)]
     lines += [headline(one, NOW, width) for one in fleet]
     assert {cell_len(line.plain) for line in lines} == {width}
+
+
+def test_the_counters_of_a_phone_that_nobody_observes_are_not_known() -> None:
+    assert "Bad MAC 1 of 3, Bad Decrypt 0 of 5" in headline(row(bad_mac=1), NOW, 80).plain
+    unseen = headline(row(state=None, connection_type="baileys"), NOW, 80).plain
+    assert f"Bad MAC {NOT_KNOWN} of 3, Bad Decrypt {NOT_KNOWN} of 5" in unseen
 
 
 @given(rows, st.integers(50, 240))

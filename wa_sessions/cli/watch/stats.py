@@ -162,8 +162,8 @@ def card(found: "SessionErrorStats", now: datetime) -> list[str]:
 def _facts(found: "SessionErrorStats", now: datetime) -> Iterator[tuple[str, str]]:
     why = found.unknown_reason or (found.uncounted_reason if found.standing == "warning" else None)
     yield "health", found.standing + (f": {why}" if why else "")
-    yield "Bad MAC", _counted(found, found.bad_mac_errors, found.max_bad_mac_errors)
-    yield "Bad Decrypt", _counted(found, found.bad_decrypt_errors, found.max_bad_decrypt_errors)
+    yield "Bad MAC", counter_words(found, found.bad_mac_errors, found.max_bad_mac_errors)
+    yield "Bad Decrypt", counter_words(found, found.bad_decrypt_errors, found.max_bad_decrypt_errors)
     if found.last_error_at:
         kind = KINDS.get(found.last_error_kind or "", found.last_error_kind or "")
         yield "last error", f"{kind}, {when(found.last_error_at, now)}"
@@ -190,7 +190,8 @@ def _forced(found: "SessionErrorStats", now: datetime) -> str:
     return f"by {found.force_closed_by or 'somebody'}, {when(found.force_closed_at, now)}{reason}"
 
 
-def _counted(found: "SessionErrorStats", count: int, limit: int) -> str:
+def counter_words(found: "SessionErrorStats", count: int, limit: int) -> str:
+    """A counter and its limit in words; of a phone that nobody observes, what it was when last seen."""
     if found.observed:
         return f"{count} of {limit}"
     return f"{NOT_KNOWN} of {limit}" + (f" ({count} when last seen)" if count else "")

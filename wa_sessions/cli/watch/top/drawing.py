@@ -14,7 +14,7 @@ from wa_sessions.actions.watch.top import MINUTES, Row
 from wa_sessions.cli import terminal
 from wa_sessions.cli.table import cut
 from wa_sessions.cli.times import short, when
-from wa_sessions.cli.watch.stats import KINDS, doing, inbox_words, place, wrapped
+from wa_sessions.cli.watch.stats import KINDS, counter_words, doing, inbox_words, place, wrapped
 from wa_sessions.cli.watch.top.sparkline import sparkline
 from wa_sessions.health.checking import Thresholds
 
@@ -124,8 +124,8 @@ def headline(row: Row, now: datetime, width: int) -> Text:
     """How one phone stands, and the time."""
     stats = row.stats
     text = Text(f"{stats.phone}  ", style="bold").append(f" {row.standing} ", style=STYLES[row.standing])
-    text.append(f"  Bad MAC {stats.bad_mac_errors} of {stats.max_bad_mac_errors}")
-    text.append(f", Bad Decrypt {stats.bad_decrypt_errors} of {stats.max_bad_decrypt_errors}")
+    text.append(f"  Bad MAC {counter_words(stats, stats.bad_mac_errors, stats.max_bad_mac_errors)}")
+    text.append(f", Bad Decrypt {counter_words(stats, stats.bad_decrypt_errors, stats.max_bad_decrypt_errors)}")
     return _ends(text, _clock(now), width)
 
 
