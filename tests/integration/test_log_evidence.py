@@ -97,6 +97,21 @@ def test_what_could_not_be_read_beside_what_could_is_not_health(watched: Fleet, 
         assert watched.json("stats", corpus.BUFFERS)["severity"] == "unknown"
 
 
+def test_of_a_number_in_two_organizations_it_is_said_why_its_logs_tell_nothing(watched: Fleet, tmp_path: Path) -> None:
+    now, log = round(time.time() * 1000), tmp_path / "app.log"
+    log.write_text(f'{{"level":30,"time":{now},"msg":"synced regular to v5"}}\n')
+    watched.sql(f"""INSERT INTO public."OrganizationPhone" ("organizationId", "phoneJid", "status", "updatedAt")
+                VALUES (40, '{corpus.BUFFERS}:3@s.whatsapp.net', 'connected', now())""")
+    shown = watched("logs", str(log), "--record")
+    assert f"two organizations: {corpus.BUFFERS}\n" in shown.out, "once, though two rows have it"
+    stats = watched.json("stats", corpus.BUFFERS, "--org", "40")
+    assert (stats["severity"], stats["unknown_because"]) == ("unknown", "logs")
+    assert stats["unknown_reason"] == "its number stands in two organizations, and lines of logs do not say which"
+    watched.sql("""DELETE FROM public."OrganizationPhone" WHERE "organizationId" = 40""")
+    watched("logs", str(log), "--record")
+    assert (doubt(watched), watched.json("stats", corpus.BUFFERS)["severity"]) == (None, "ok")
+
+
 def test_nothing_was_logged_lately(watched: Fleet, tmp_path: Path) -> None:
     log = tmp_path / "app.log"
     now = round(time.time() * 1000)

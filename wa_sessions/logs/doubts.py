@@ -16,6 +16,8 @@ from wa_sessions.wording.numbers import aged
 STANDS = STANDS_FOR // timedelta(milliseconds=1)
 """ms for which a doubt stands, and for which a line tells that somebody writes the log."""
 
+IN_TWO_ORGANIZATIONS = "its number stands in two organizations, and lines of logs do not say which"
+
 _STREAMS = re.compile(r"(|.*[-._])(out|err|error|stdout|stderr)((?:[-._]\d+)?\.(?:log|txt))")
 _OTHER = {"out": ("error", "err"), "err": ("out",), "error": ("out",), "stdout": ("stderr",), "stderr": ("stdout",)}
 

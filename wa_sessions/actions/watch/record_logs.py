@@ -27,8 +27,9 @@ from wa_sessions.health.event_kinds import EventKind
 from wa_sessions.health.limits import ErrorKind, Limits
 from wa_sessions.health.reconnect import State, Status
 from wa_sessions.health.uncounted import STANDS, Copy, failing
+from wa_sessions.health.unknown import FRESH
 from wa_sessions.logs import facts, files
-from wa_sessions.logs.doubts import Doubt, not_there
+from wa_sessions.logs.doubts import IN_TWO_ORGANIZATIONS, Doubt, not_there
 from wa_sessions.logs.following import finished, growth
 from wa_sessions.logs.messages import left_open
 from wa_sessions.logs.numbers import as_registered
@@ -83,13 +84,15 @@ def record(
         missing = not_there(list(paths), [path for path, step in steps.items() if step.gone])
         run = _Run(conn, opened, organization_id, whole, untimed, now, missing)
         numbers = Counter(phone.number for phone in listed)
-        watched = [one for one in listed if one.connection_type == ConnectionType.BAILEYS and numbers[one.number] == 1]
+        ours = [phone for phone in listed if phone.connection_type == ConnectionType.BAILEYS]
+        watched = [phone for phone in ours if numbers[phone.number] == 1]
         if forget_habits:
             log_reading.forget_habits(conn, [phone.id for phone in watched])
         named = names_in(whole, untimed, listed, everybody, now)
         run.listen(watched, named, cut=bool(lost))
         for phone in watched:
             run.observe(phone)
+        run.leave_open([phone for phone in ours if numbers[phone.number] > 1])
         log_reading.forget_failures(conn, now - REMEMBERED)
         failing_now = _failing_now(conn, watched)
     found = [finished(step.found) for step in steps.values()]
@@ -181,6 +184,18 @@ class _Run:
         doubtful = self._watch(phone, observed.counters, watch)
         self._alert(phone, observed, known_before=row is not None, open_=doubtful or failing_again)
         self.observed += 1
+
+    def leave_open(self, twins: Sequence[Phone]) -> None:
+        """Say of phones of one number that no line tells which it is of, unless logs of their organization are read."""
+        for phone in twins:
+            watch = self._watches.get(phone.id)
+            if watch and watch.doubt != IN_TWO_ORGANIZATIONS and self._now - watch.read_at < FRESH:
+                continue
+            self.doubts[IN_TWO_ORGANIZATIONS].append(phone.number)
+            _, seen_at = self._evidence.of_phone(phone.number, watch, None, counts=True)
+            log_reading.watch(
+                self._conn, phone.id, watch.own_lines_at if watch else None, IN_TWO_ORGANIZATIONS, seen_at=seen_at
+            )
 
     def _save(self, phone: Phone, row: HealthRow | None, before: Counters, observed: Observed) -> None:
         counters = observed.counters

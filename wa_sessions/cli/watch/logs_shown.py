@@ -210,9 +210,10 @@ def _library(told: "LogReport", whose: str) -> Iterator[str]:
 
 
 def _left_out(told: "LogReport") -> Iterator[str]:
-    reasons = Counter(reason for _, reason in told.left_out)
+    left_out = dict.fromkeys(told.left_out)
+    reasons = Counter(reason for _, reason in left_out)
     for reason, count in reasons.most_common():
-        phones = [phone for phone, why in told.left_out if why == reason]
+        phones = [phone for phone, why in left_out if why == reason]
         more = f" and {count - _MOST_NAMED} more" if count > _MOST_NAMED else ""
         yield from _wrapped(f"left out, as {reason}: {', '.join(phones[:_MOST_NAMED])}{more}")
 
