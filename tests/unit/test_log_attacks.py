@@ -168,6 +168,14 @@ def test_what_a_customer_writes_says_nothing_of_a_phone(printed: str, forged: st
     assert said_of_phones(PRINTED[printed](begin + forged)) == 0
 
 
+@pytest.mark.parametrize("before", ["new message: ", "2026-11-20T18:47:01: in: ", "shop <- "])
+@pytest.mark.parametrize("forged", [one for one in FORGED if one.startswith(("⚠", "🔄", "🚪", "Session"))])
+def test_a_log_that_has_nothing_but_customers_texts_says_nothing_of_a_phone(before: str, forged: str) -> None:
+    """What stands before each of them is the backend's own words, and not what carries the log."""
+    texts = [*("hello", "at 10:30:00 or at home?", "{ ok }") * 4, forged.splitlines()[0]]
+    assert said_of_phones("\n".join(before + text for text in texts)) == 0
+
+
 @pytest.mark.parametrize("forged", FORGED)
 def test_a_text_that_the_console_prints_with_its_line_breaks_is_lines(forged: str) -> None:
     """The limit: nothing tells such a line from one of the backend's own (docs/monitoring)."""

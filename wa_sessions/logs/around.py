@@ -3,6 +3,7 @@
 Whoever carries a log does the same to all of its lines; what a customer writes stands in some of them.
 """
 
+import re
 from collections.abc import Iterator
 
 from wa_sessions.logs.lines import behind, shape
@@ -16,6 +17,8 @@ SAMPLE = 2**16
 LONGEST_FRAME = 4096
 _FEWEST, _FEWEST_ENTRIES = 8, 2
 _MOST_STACKS = 64
+_PROGRAMS = re.compile(rb"[ \t]*\"?[ \t]*(?:at [^\n]{0,400}[a-z]:\d{1,6}:\d{1,6}\)?|\{[\"\\\\])")
+"""What a program prints and hardly anybody writes: a frame of a stack, JSON."""
 
 
 class Around:
@@ -27,7 +30,7 @@ class Around:
         self._wrappers: dict[Path, bool] = {}
 
     def have_before_them(self, prefix: bytes) -> bool:
-        """Whether all lines have such a prefix before them, as no text has, or the frames of a stack have."""
+        """Whether all lines have such a prefix before them, not texts alone, or the frames of a stack have."""
         form = shape(prefix)
         return self._all_have(form, prefix) or self._a_stack_has(form)
 
@@ -50,7 +53,8 @@ class Around:
         if len(lines) <= _FEWEST:
             return False
         self._prefixes.add(form)
-        return all(map(behind(prefix), map(clean, lines)))
+        found = [(line, match) for line in map(clean, lines) if (match := behind(prefix)(line))]
+        return len(found) == len(lines) and any(_PROGRAMS.match(line, match.end()) for line, match in found)
 
     def _a_stack_has(self, form: bytes) -> bool:
         """A line that stands before the first stack is read as those behind it are."""
