@@ -418,6 +418,33 @@ def test_a_phone_that_cannot_be_changed_does_not_hold_the_others(fleet: Fleet) -
     assert done["undo"]
 
 
+@pytest.mark.parametrize("insisting", [(), ("--overwrite", "--yes")])
+def test_a_row_that_has_another_number_since_keeps_that(fleet: Fleet, insisting: tuple[str, ...]) -> None:
+    done = fleet.json("force-close", PAIRED, "--logout", "--process-stopped", "--yes")["operation"]
+    renumber = """UPDATE public."OrganizationPhone" SET "phoneJid" = %s WHERE id = 3"""
+    fleet.sql(renumber, "77012223344@s.whatsapp.net")
+    before = fleet.everything()
+    refused = fleet("restore", done, "--process-stopped", *insisting)
+    assert (refused.code, fleet.everything()) == (1, before)
+    assert f"phone #3 has the number 77012223344 since {done}, which is of {PAIRED}" in refused.err
+    fleet.sql(renumber, f"{PAIRED}@s.whatsapp.net")
+    assert fleet.json("restore", done, "--process-stopped", *insisting)["keys"] == fleet.quarantined(done)
+
+
+def test_a_row_that_was_paired_with_another_number_since_can_go_back_and_forth(fleet: Fleet) -> None:
+    done = fleet.json("force-close", PAIRED, "--logout", "--process-stopped", "--yes")["operation"]
+    fleet.sql("""UPDATE public."OrganizationPhone" SET "phoneJid" = '77012223344@s.whatsapp.net' WHERE id = 3""")
+    fleet.sql("INSERT INTO public.baileys_auth VALUES (1, '77012223344', 'creds', '{}', 'json')")
+    keys, numbers = fleet.keys(), [row["row"]["phoneJid"] for row in fleet.phones()]
+    assert "--overwrite puts what stands there into quarantine" in fleet("restore", done, "--process-stopped").err
+    room = fleet.json("restore", done, "--process-stopped", "--overwrite", "--yes")["undo"].split()[2]
+    assert [row["row"]["phoneJid"] for row in fleet.phones() if row["row"]["id"] == 3] == [
+        f"{PAIRED}:27@s.whatsapp.net"
+    ]
+    assert fleet.json("restore", room, "--process-stopped", "--overwrite", "--yes")["quarantined"] == 185
+    assert (fleet.keys(), [row["row"]["phoneJid"] for row in fleet.phones()]) == (keys, numbers)
+
+
 def test_of_many_phones_those_are_restored_that_can_be(fleet: Fleet) -> None:
     keys = fleet.keys()
     done = fleet.json("force-close", "all", "--org", "2", "--logout", "--process-stopped", "--yes")

@@ -16,7 +16,7 @@ from wa_sessions.db.sql import queries
 from wa_sessions.errors import Conflict, PhoneNotFound
 from wa_sessions.health.backend_words import BackendStatus, ConnectionType
 from wa_sessions.health.reconnect import Status
-from wa_sessions.keys.phone_ref import PhoneRef, number_of
+from wa_sessions.keys.phone_ref import PhoneRef, number_of, same_account
 from wa_sessions.keys.selection import EVERYTHING
 from wa_sessions.keys.whatsmeow_tables import DEVICE, TABLES, StoreTable
 
@@ -84,12 +84,19 @@ def _restore(
     if done.action not in (*MOVES, EXPORT):
         stores = {_SIDES[table.store] for table in kept if table.store in _SIDES}
         require_own_store(conn, backend, phone, stores, done.id)
+    renumbered = _has_another_number(phone, before)
+    if renumbered and not overwrite:
+        raise Conflict(f"{_renumbered(done, phone, before)}; {_INSIST}")
     status = _status(phone, before)
     replaced = 0
     if overwrite:
         replaced = _make_room(conn, backend, phone, part, kept, whole=whole, operation_id=overwrite, status=status)
     else:
         _refuse_newer_pairing(conn, backend, phone, before, part, kept, whole=whole)
+    if renumbered and not replaced:
+        raise Conflict(
+            f"{_renumbered(done, phone, before)}, and nothing would lead back to it: change that there first"
+        )
     counts = {table.kept_as: _put_back(conn, part, table) for table in kept}
     back = whole and before.phone_jid_before not in (None, phone.phone_jid)
     jid = before.phone_jid_before if back and before.phone_jid_before else KEEP
@@ -115,6 +122,16 @@ def _refuse_ended(done: Operation, before: OperationPhone) -> None:
             f"the device of {before.number} in {done.id} was unlinked at WhatsApp at "
             f"{before.unlinked_at:%Y-%m-%d %H:%M:%S} UTC: its keys are of no use any more, link the phone by QR"
         )
+
+
+def _has_another_number(phone: Phone, before: OperationPhone) -> bool:
+    """Whether somebody gave the row the number of another account since."""
+    jid = before.phone_jid_before
+    return bool(jid and phone.phone_jid) and not same_account(number_of(jid or ""), phone.number)
+
+
+def _renumbered(done: Operation, phone: Phone, before: OperationPhone) -> str:
+    return f"phone #{phone.id} has the number {phone.number} since {done.id}, which is of {before.number}"
 
 
 def require_own_store(conn: Connection, backend: Backend, phone: Phone, stores: Collection[str], what: str) -> None:

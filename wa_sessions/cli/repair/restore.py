@@ -37,11 +37,12 @@ def restore(
 ) -> None:
     """Undo an operation. Its keys come back byte for byte, with the phone's status.
     \f
-    It refuses to overwrite newer rows, and while a newer pairing of the phone exists; `--overwrite` puts what stands
-    there into quarantine, under an operation of its own. Keys that went on since, as from a backup or another machine,
-    stay in quarantine too, and those of the side (Node backend or our worker) that the phone has left since: neither
-    comes back with `--overwrite` once `adopt`, `return`, `export` or `import` has moved them. A worker that runs the
-    phone does it, and connects with the keys. An operation that somebody has restored already is left alone.
+    It refuses to overwrite newer rows, while a newer pairing of the phone exists, and where the phone's row has another
+    number since; `--overwrite` puts what stands there into quarantine, under an operation of its own. Keys that went on
+    since, as from a backup or another machine, stay in quarantine too, and those of the side (Node backend or our
+    worker) that the phone has left since: neither comes back with `--overwrite` once `adopt`, `return`, `export` or
+    `import` has moved them. A worker that runs the phone does it, and connects with the keys. An operation that
+    somebody has restored already is left alone.
 
     With `--file` keys come from a backup (`wa-sessions backup`), for phones that are there. The whole file is read
     before anything is changed: a cut, damaged or foreign one changes nothing. Present keys go to quarantine first, as
