@@ -1,11 +1,13 @@
 """The operator's handlers in real processes: whatever they do, the next message is handled and nothing waits."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from support.dispatching import MESSAGE, TELL, Bench, command, function, gone, handler_processes, program_file, run
 from support.inboxes import InboxBench, inbox_running, until
@@ -230,7 +232,8 @@ def test_a_broken_handler_is_told_once_to_each_phone_of_which_anything_waits(
         program.rename(away)
         if option == "function":
             for process in handler_processes():
-                process.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
         begun = len(bench.heard.events)
 
         async def told(*phone_ids: int) -> None:

@@ -47,7 +47,8 @@ class Clients:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self.lines.add(json.loads(line))
+            if line.endswith("\n"):  # else it was killed as it wrote
+                self.lines.add(json.loads(line))
 
     def kill(self) -> None:
         """End the process with SIGKILL, whatever it does."""
